@@ -1,0 +1,62 @@
+/**
+ * Counters: one Float64Array over shared memory; the worker adds, the main thread reads. A number never goes back.
+ * Owns the index of each counter and gauge; names and help texts of metrics live in metrics/catalogue.ts.
+ */
+import { DROP_REASONS, VERDICT_DROP_BASE } from "./verdict.ts";
+
+/** Slots 0..VERDICT_DROP_BASE + reasons - 1 count verdicts; the rest follows. */
+export const COUNT_VERDICTS = VERDICT_DROP_BASE + DROP_REASONS.length;
+
+/** Counters and gauges (`*Now`) behind the verdict counters, in order. Append only. */
+export const EXTRA_COUNTERS = [
+  "rxFrames",
+  "rxBytes",
+  "txFrames",
+  "txBytes",
+  "flowsNow",
+  "flowsCreated",
+  "flowsEnded",
+  "flowsExpired",
+  "flowsEvicted",
+  "flowsTcpNow",
+  "flowsUdpNow",
+  "flowsIcmpNow",
+  "heldNow",
+  "heldCommitted",
+  "unprotectedNoPeer",
+  "unprotectedDeadline",
+  "changesOut",
+  "changesRefused",
+  "replicasApplied",
+  "replicasStale",
+  "replicasRefused",
+  "arpAnswered",
+  "arpRequests",
+  "neighboursNow",
+  "announcements",
+  "redirectsOut",
+  "redirectsIn",
+  "redirectsZoneOut",
+  "redirectsZoneIn",
+  "natPortsNow",
+  "icmpErrorsSent",
+  "icmpErrorsLimited",
+  "loopLateMsMax",
+  "loopStalls",
+  "poolAvailableNow",
+  "poolExhausted",
+  "txFull",
+  "windowReseeded",
+  "holdNow",
+  "digestMismatches",
+] as const;
+
+export type ExtraCounter = (typeof EXTRA_COUNTERS)[number];
+
+/** Index of an extra counter; for set-up, keep the result in a constant. */
+export function counterIndex(name: ExtraCounter): number {
+  return COUNT_VERDICTS + EXTRA_COUNTERS.indexOf(name);
+}
+
+/** Total cells of a counter block. */
+export const COUNTER_CELLS = COUNT_VERDICTS + EXTRA_COUNTERS.length;

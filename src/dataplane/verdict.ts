@@ -1,0 +1,58 @@
+/**
+ * Verdicts: what became of a frame, as a small integer, and the name under which each is counted.
+ * Every verdict has one counter; drop reasons are the bounded label set of synwall_dataplane_drops_total.
+ */
+
+/** The frame left by a port (engine.send took it). */
+export const VERDICT_FORWARDED = 0;
+/** Left for the slot's owner over the cluster link or the zone's wire. */
+export const VERDICT_REDIRECTED = 1;
+/** Forwarded from a replica, without deciding anything (shared action). */
+export const VERDICT_FORWARDED_SHARED = 2;
+/** Answered in place (ARP, ICMP echo to the gateway, ICMP error). */
+export const VERDICT_ANSWERED = 3;
+/** Kept: waits for a commit, a neighbour or a slot. */
+export const VERDICT_HELD = 4;
+/** For the node itself (heartbeats): the caller has the frame. */
+export const VERDICT_LOCAL = 5;
+/** From here on: dropped. */
+export const VERDICT_DROP_BASE = 16;
+
+/** Drop reasons in order: verdict = VERDICT_DROP_BASE + index. Append only. */
+export const DROP_REASONS = [
+  "truncated", // shorter than its headers say
+  "not_ip", // an ether type that the firewall does not carry
+  "bad_header", // version, header length or total length wrong
+  "bad_checksum", // IPv4 header checksum wrong
+  "bad_option", // source route or record route
+  "bad_source", // broadcast, multicast, loopback, own or class E source
+  "bad_destination", // 0.0.0.0, class E, or nothing that we forward
+  "spoofed", // the source does not belong behind the zone it came from
+  "fragment", // IPv4 fragments are not carried yet
+  "ttl", // TTL ran out (ICMP time exceeded is sent)
+  "too_big", // larger than the egress MTU with DF
+  "no_route",
+  "no_neighbour", // the next hop does not answer ARP
+  "denied", // a rule or the default says no
+  "invalid_state", // a TCP packet that no connection accounts for
+  "out_of_window", // outside the TCP window
+  "icmp_unrelated", // an ICMP error for no flow that we know
+  "nat_port_exhausted",
+  "table_full",
+  "fenced", // a decision was needed and the lease ran out
+  "no_owner", // the slot's owner cannot be reached
+  "redirected_twice",
+  "hold_full", // too many packets wait already
+  "hold_timeout",
+  "pool_exhausted", // no free frame
+  "tx_full", // the port had no room
+  "unknown_protocol",
+  "stp_or_lldp", // link-local control frames: not carried, not an error
+] as const;
+
+export type DropReason = (typeof DROP_REASONS)[number];
+
+/** Verdict number of a drop reason; for set-up, not for the hot path (keep the result in a constant). */
+export function dropVerdict(reason: DropReason): number {
+  return VERDICT_DROP_BASE + DROP_REASONS.indexOf(reason);
+}
