@@ -1,0 +1,87 @@
+/**
+ * Control model: what the cluster agrees on through Raft, and the commands that change it. Plain JSON-safe data.
+ * Owns the shapes; machine.ts applies commands, planner.ts decides what the leader proposes next, ring/ computes tables.
+ *
+ *   life of a member:   (absent) --up--> joining --ready for its slots--> active --drain--> draining --rejoin--> active
+ *                                           ^                               |
+ *                                           +------------ up --- down <-----+-- down (declared by a surviving node)
+ */
+
+export type MemberState = "joining" | "active" | "draining" | "drained" | "down" | "removed";
+
+export interface Member {
+  /** 1..255; the Raft id and the wire id. */
+  readonly id: number;
+  readonly name: string;
+  readonly role: "node" | "witness";
+  /** Address on the cluster link, as in the configuration ("192.0.2.1"). */
+  readonly address: string;
+  /** Share of slots relative to others, 1..100; a witness has 0. */
+  readonly weight: number;
+  readonly state: MemberState;
+  /** Counts the lives of the member's dataplane: a new one holds no flows. 0: never seen. */
+  readonly incarnation: number;
+}
+
+/**
+ * Who owns and backs up each slot. Arrays have one cell per slot; node id 0 means nobody.
+ *
+ * `awaiting[s]` names the nodes whose exclusive right to slot s may still run: earlier owners that have not been proven
+ * to have let go. The owner of s acts exclusively only after each of them sent its barrier for an epoch >= `movedEpoch[s]`,
+ * or is fenced and a majority's promises to it have run out; it then commits `settled`.
+ */
+export interface SlotTable {
+  readonly epoch: number;
+  readonly owner: readonly number[];
+  readonly backup: readonly number[];
+  /** True when the backup has proven by digest that it holds the whole slot. */
+  readonly synced: readonly boolean[];
+  readonly awaiting: readonly (readonly number[])[];
+  /** The epoch in which the present owner got the slot. */
+  readonly movedEpoch: readonly number[];
+  /** The epoch in which the present backup got the slot; `ready` must name it. */
+  readonly backupEpoch: readonly number[];
+  readonly cause: "initial" | "takeover" | "handover" | "backup" | "settled";
+}
+
+export interface ClusterState {
+  readonly members: readonly Member[];
+  readonly table: SlotTable;
+  /** Counts applied commands that changed something. */
+  readonly revision: number;
+}
+
+/** Commands travel as UTF-8 JSON in Raft entries: `{ v: 1, id, by, cmd }`, see machine.ts. */
+export type Command =
+  /** A node's dataplane is up in a new life. Refused while the member still owns slots: `down` it first. */
+  | { readonly type: "up"; readonly member: Omit<Member, "state" | "incarnation"> }
+  /** The member is dead (or starts a new life): `table` is computed by ring from the state at `baseEpoch`. */
+  | { readonly type: "down"; readonly node: number; readonly incarnation: number; readonly baseEpoch: number; readonly table: SlotTable }
+  /** A planned change of owners or backups. Ignored when the epoch moved on. */
+  | { readonly type: "table"; readonly baseEpoch: number; readonly table: SlotTable }
+  /** `node` holds these slots as backup, proven by digest; `backupEpochs` runs along `slots`. */
+  | { readonly type: "ready"; readonly node: number; readonly slots: readonly number[]; readonly backupEpochs: readonly number[] }
+  /** The owner acts exclusively on these slots: nobody is awaited any more; `movedEpochs` runs along `slots`. */
+  | { readonly type: "settled"; readonly node: number; readonly slots: readonly number[]; readonly movedEpochs: readonly number[] }
+  | { readonly type: "setState"; readonly node: number; readonly state: "draining" | "drained" | "active" | "joining" | "removed" };
+
+export type CommandResult = { readonly ok: true; readonly changed: boolean } | { readonly ok: false; readonly reason: string };
+
+/** A cluster before anything happened. `slots` is a power of two, 16..1024. */
+export function emptyState(slots: number): ClusterState {
+  const zeros = new Array<number>(slots).fill(0);
+  return {
+    members: [],
+    table: {
+      epoch: 0,
+      owner: zeros,
+      backup: zeros,
+      synced: new Array<boolean>(slots).fill(false),
+      awaiting: new Array<readonly number[]>(slots).fill([]),
+      movedEpoch: zeros,
+      backupEpoch: zeros,
+      cause: "initial",
+    },
+    revision: 0,
+  };
+}
