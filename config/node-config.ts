@@ -1,0 +1,52 @@
+/**
+ * Node configuration: the shape that the rest of the code sees, after YAML was read and checked (load.ts, schema.ts).
+ * Owns no defaults and no checks.
+ */
+import type { PolicyModel } from "../src/dataplane/policy-model.ts";
+
+export interface MemberConfig {
+  readonly id: number;
+  readonly name: string;
+  readonly role: "node" | "witness";
+  /** IPv4 on the cluster link, dotted. */
+  readonly address: string;
+  readonly weight: number;
+}
+
+export interface InterfaceConfig {
+  /** Kernel interface name. */
+  readonly name: string;
+  /** Zone name; absent on the cluster interface. */
+  readonly zone?: string;
+  readonly cluster: boolean;
+}
+
+/** What `synwall node` and `synwall witness` run on. A witness has no dataplane, zones or rules. */
+export interface NodeConfig {
+  readonly cluster: {
+    readonly name: string;
+    readonly self: MemberConfig;
+    readonly members: readonly MemberConfig[];
+    readonly secret: Uint8Array;
+    readonly profile: "lan" | "vm" | "wan";
+    readonly slots: number;
+    readonly ports: { readonly grpc: number; readonly lifeline: number };
+    /** File paths, readable and matching (checked while loading). */
+    readonly tls: { readonly ca: string; readonly cert: string; readonly key: string };
+  };
+  readonly control: {
+    readonly dataDir: string;
+    readonly socket: string;
+    readonly http: { readonly address: string; readonly port: number };
+  };
+  /** Absent on a witness. */
+  readonly dataplane?: {
+    readonly driver: "auto" | "xdp" | "cap";
+    readonly realtime: "auto" | "never";
+    /** Zone interfaces first, in zone name order (their index + 1 is the link number); the cluster interface last. */
+    readonly interfaces: readonly InterfaceConfig[];
+    readonly flowsMax: number;
+    readonly policy: PolicyModel;
+  };
+  readonly logLevel: "fatal" | "error" | "warn" | "info" | "debug";
+}

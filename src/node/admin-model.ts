@@ -1,0 +1,194 @@
+/**
+ * Admin model: requests and answers on a node's Unix socket, and the journal's events. JSON, one object a line:
+ *
+ *   -> {"id":1,"method":"status","params":{}}
+ *   <- {"id":1,"result":{...}}   or   {"id":1,"error":{"code":"SW_...","message":"..."}}
+ *
+ * Owns the shapes only. Server: admin-server.ts; clients: cli and chaos.
+ */
+
+/** Milliseconds of a histogram; NaN never appears: an empty histogram has count 0 and zeros. */
+export interface LatencySummary {
+  readonly count: number;
+  readonly p50Ms: number;
+  readonly p99Ms: number;
+  readonly maxMs: number;
+}
+
+export interface PeerStatus {
+  readonly id: number;
+  readonly name: string;
+  readonly role: "node" | "witness";
+  readonly state: string;
+  readonly alive: boolean;
+  /** Link name ("cluster", interface names) -> heartbeats heard. */
+  readonly links: Readonly<Record<string, boolean>>;
+  /** Replication towards this peer. */
+  readonly sync?: {
+    readonly connected: boolean;
+    /** Age of the oldest unacknowledged change; grows while the peer is silent. */
+    readonly lagMs: number;
+    readonly lagRecords: number;
+    readonly lagBytes: number;
+    readonly ack: LatencySummary;
+    readonly resyncs: number;
+  };
+}
+
+export interface StatusReport {
+  readonly cluster: string;
+  readonly node: string;
+  readonly id: number;
+  readonly role: "node" | "witness";
+  readonly version: string;
+  readonly uptimeMs: number;
+  readonly epoch: number;
+  readonly leader: string;
+  readonly raft: { readonly term: number; readonly commit: number; readonly state: string };
+  readonly members: readonly {
+    readonly id: number;
+    readonly name: string;
+    readonly role: string;
+    readonly state: string;
+    readonly incarnation: number;
+    readonly slotsOwned: number;
+    readonly slotsBackedUp: number;
+  }[];
+  readonly peers: readonly PeerStatus[];
+  /** By slot: owner's and backup's node id (0 nobody) and whether the backup is proven. */
+  readonly slots: {
+    readonly owner: readonly number[];
+    readonly backup: readonly number[];
+    readonly synced: readonly boolean[];
+  };
+  /** True when every slot has a settled owner and a synced backup (where more than one node is up). */
+  readonly isSettled: boolean;
+  /** This node holds all that it must hold, proven. */
+  readonly isReady: boolean;
+  readonly lease?: { readonly validForMs: number; readonly isFenced: boolean };
+  /** No witness or third voter: a single failure leaves no majority. */
+  readonly isUnwitnessed: boolean;
+  readonly dataplane?: {
+    readonly driver: string;
+    readonly realtime: boolean;
+    readonly flows: number;
+    readonly flowsMax: number;
+    readonly ports: readonly {
+      readonly name: string;
+      readonly zone: string;
+      readonly driver: string;
+      readonly carrier: boolean;
+    }[];
+    readonly drops: Readonly<Record<string, number>>;
+  };
+  /** One line each, for the operator: what is wrong, what it means, what to do. */
+  readonly alerts: readonly string[];
+}
+
+export interface FlowView {
+  readonly protocol: "tcp" | "udp" | "icmp" | string;
+  readonly state: string;
+  /** "10.10.0.2:40000" -> as seen before and after translation. */
+  readonly original: { readonly source: string; readonly destination: string };
+  readonly reply: { readonly source: string; readonly destination: string };
+  readonly slot: number;
+  readonly owner: string;
+  readonly isReplica: boolean;
+  readonly ageMs: number;
+  readonly expiresInMs: number;
+  readonly rule: string;
+}
+
+/** Filter of flows.list and flows.count; absent fields match all. */
+export interface FlowFilter {
+  readonly protocol?: string;
+  readonly source?: string;
+  readonly destination?: string;
+  readonly port?: number;
+  readonly slot?: number;
+  /** "own" | "replica" */
+  readonly role?: string;
+  readonly limit?: number;
+}
+
+/** One thing that happened, stamped with CLOCK_MONOTONIC (one clock for all processes of a machine) and wall time. */
+export interface JournalEvent {
+  readonly atMs: number;
+  readonly wallMs: number;
+  readonly kind: JournalKind;
+  readonly epoch: number;
+  /** The peer or member concerned; 0: none. */
+  readonly node: number;
+  readonly slots: readonly number[];
+  readonly text: string;
+}
+
+export type JournalKind =
+  | "started"
+  | "ready"
+  | "peer-up"
+  | "peer-down"
+  | "link-up"
+  | "link-down"
+  | "lifeline-closed"
+  | "takeover-proposed"
+  | "epoch-committed"
+  | "steered"
+  | "slots-gained"
+  | "slots-lost"
+  | "fenced"
+  | "unfenced"
+  | "leader"
+  | "drain"
+  | "rejoin"
+  | "resync"
+  | "stall"
+  | "stopping";
+
+/** Methods of the socket. */
+export interface AdminMethods {
+  readonly status: { params: Record<string, never>; result: StatusReport };
+  readonly "flows.list": {
+    params: FlowFilter;
+    result: { readonly flows: readonly FlowView[]; readonly total: number };
+  };
+  readonly "flows.count": {
+    params: FlowFilter;
+    result: {
+      readonly total: number;
+      readonly own: number;
+      readonly replica: number;
+      readonly byProtocol: Readonly<Record<string, number>>;
+    };
+  };
+  /** Slot and present owner of an inside host's address. */
+  readonly locate: {
+    params: { readonly address: string };
+    result: { readonly slot: number; readonly owner: string; readonly backup: string };
+  };
+  /** Answers when the drain is complete (or failed). */
+  readonly drain: {
+    params: { readonly node: string; readonly timeoutMs?: number };
+    result: { readonly epoch: number };
+  };
+  readonly rejoin: {
+    params: { readonly node: string; readonly timeoutMs?: number };
+    result: { readonly epoch: number };
+  };
+  readonly journal: {
+    params: { readonly sinceMs?: number; readonly limit?: number };
+    result: { readonly nowMs: number; readonly events: readonly JournalEvent[] };
+  };
+  /** Sync lag samples kept by the node: one per 10 ms, the last 60 s; and the ack histogram since the call before with reset. */
+  readonly lag: {
+    params: { readonly sinceMs?: number; readonly reset?: boolean };
+    result: {
+      readonly samples: readonly { readonly atMs: number; readonly peer: number; readonly lagMs: number }[];
+      readonly ack: LatencySummary;
+    };
+  };
+  /** Current values of the dataplane's counters by name (verdicts, drops, extras). */
+  readonly counters: { params: Record<string, never>; result: Readonly<Record<string, number>> };
+}
+
+export type AdminMethod = keyof AdminMethods;
