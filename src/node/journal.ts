@@ -1,0 +1,55 @@
+/**
+ * Journal: the last events of this node, in order, stamped on both clocks. Operators read it after a failover, and drills
+ * take their timings from it. Owns memory for a fixed number of events; logs are another matter (pino).
+ */
+
+import type { JournalEvent, JournalKind } from "./admin-model.ts";
+import { nowMs } from "./clock.ts";
+
+const CAPACITY = 4096;
+
+export class Journal {
+  readonly #events: JournalEvent[] = [];
+  readonly #onEvent: (event: JournalEvent) => void;
+  #dropped = 0;
+
+  constructor(onEvent: (event: JournalEvent) => void) {
+    this.#onEvent = onEvent;
+  }
+
+  /** Adds an event. `atMs` is when it happened (CLOCK_MONOTONIC), which may be before it became known here. */
+  add(
+    kind: JournalKind,
+    text: string,
+    fields: { atMs?: number; epoch?: number; node?: number; slots?: readonly number[] } = {},
+  ): void {
+    const now = nowMs();
+    const atMs = fields.atMs ?? now;
+    const event: JournalEvent = {
+      atMs,
+      wallMs: Date.now() - (now - atMs),
+      kind,
+      epoch: fields.epoch ?? 0,
+      node: fields.node ?? 0,
+      slots: fields.slots ?? [],
+      text,
+    };
+    this.#events.push(event);
+    if (this.#events.length > CAPACITY) {
+      this.#events.shift();
+      this.#dropped++;
+    }
+    this.#onEvent(event);
+  }
+
+  /** Events after `sinceMs`, oldest first, the newest `limit` of them. */
+  since(sinceMs: number, limit: number): JournalEvent[] {
+    const matching = this.#events.filter((event) => event.atMs >= sinceMs);
+    return matching.slice(Math.max(0, matching.length - limit));
+  }
+
+  /** Events that made room for newer ones. */
+  dropped(): number {
+    return this.#dropped;
+  }
+}
