@@ -8,6 +8,15 @@
  *                ^ chunk start             ^ at              (chunk = pool.chunkBytes, a power of two)
  */
 
+/** Size and alignment of a chunk. */
+export const CHUNK_BYTES = 2048;
+/** Room before a frame that alloc() or receive() gave: what AF_XDP leaves, and enough for Ethernet + IPv6 + GENEVE. */
+export const HEADROOM_BYTES = 256;
+/** The longest frame that fits a chunk behind its headroom. */
+export const FRAME_BYTES_MAX = CHUNK_BYTES - HEADROOM_BYTES;
+/** The largest MTU that a port takes: its frames, with one VLAN tag, fit a chunk. */
+export const MTU_BYTES_MAX = FRAME_BYTES_MAX - 18;
+
 /** Memory of all frames of a worker: one UMEM for xdp, an ArrayBuffer for cap and memory. */
 export interface FramePool {
   readonly bytes: Uint8Array;

@@ -1,0 +1,114 @@
+/**
+ * Memory segment: the wire between memory ports; a learning bridge or a hub. Owns who hears a frame, carrier, and the
+ * hand-over to a simulator that decides when (and whether) a frame arrives. Deterministic: ports hear in the order in
+ * which they were attached.
+ */
+import { assert } from "../base/assert.ts";
+import { MacTable } from "./mac-table.ts";
+import type { MemoryPort } from "./memory.ts";
+
+/** A frame on its way to one port, owned by who carries it. deliver() may be called never, once or several times. */
+export interface FrameInFlight {
+  readonly segment: MemorySegment;
+  readonly from: MemoryPort;
+  readonly to: MemoryPort;
+  /** A copy: may be changed or kept. */
+  readonly bytes: Uint8Array;
+  /** Hands the frame to the receiver now; without effect when the receiver has no carrier by then. */
+  deliver(): void;
+}
+
+export interface MemorySegmentOptions {
+  /** `bridge` learns where addresses are, as a switch does; `hub` repeats everything to everyone. */
+  readonly kind: "bridge" | "hub";
+  /** Decides when frames arrive. Without it they arrive at flush(), in order. */
+  readonly carry?: (frame: FrameInFlight) => void;
+}
+
+interface Attachment {
+  readonly port: MemoryPort;
+  hasCarrier: boolean;
+}
+
+const EVERYBODY = -1;
+
+export class MemorySegment {
+  readonly #isBridge: boolean;
+  readonly #carry: ((frame: FrameInFlight) => void) | undefined;
+  readonly #attachments: Attachment[] = [];
+  readonly #learned = new MacTable(1024);
+
+  constructor(options: MemorySegmentOptions) {
+    this.#isBridge = options.kind === "bridge";
+    this.#carry = options.carry;
+  }
+
+  /** Plugs a port in; carrier comes up. A port has one segment at most. */
+  attach(port: MemoryPort): void {
+    assert(port.segment === undefined, `memory port ${port.name} is plugged in already`);
+    this.#attachments.push({ port, hasCarrier: true });
+    port.segment = this;
+  }
+
+  /** Pulls the plug of a port out. */
+  detach(port: MemoryPort): void {
+    const index = this.#indexOf(port);
+    if (index < 0) return;
+    this.#attachments.splice(index, 1);
+    // Indexes moved: forget all, as a switch that was rebooted.
+    this.#learned.clear();
+    port.segment = undefined;
+  }
+
+  /** Cuts or mends the cable of one port. */
+  setCarrier(port: MemoryPort, isUp: boolean): void {
+    const index = this.#indexOf(port);
+    assert(index >= 0, `memory port ${port.name} is not on this segment`);
+    this.#attachments[index]!.hasCarrier = isUp;
+    if (!isUp) this.#learned.forget(index);
+  }
+
+  hasCarrier(port: MemoryPort): boolean {
+    return this.#attachments[this.#indexOf(port)]?.hasCarrier ?? false;
+  }
+
+  /** One frame out of `from`'s memory; false when it has no carrier. Copies; the caller keeps the chunk. */
+  transmit(from: MemoryPort, bytes: Uint8Array, at: number, lengthBytes: number): boolean {
+    const source = this.#indexOf(from);
+    if (source < 0 || !this.#attachments[source]!.hasCarrier) return false;
+    let target = EVERYBODY;
+    if (this.#isBridge && lengthBytes >= 12) {
+      this.#learned.learn(bytes, at + 6, source);
+      if ((bytes[at]! & 1) === 0) target = this.#learned.find(bytes, at);
+    }
+    if (target === source) return true;
+    for (let i = 0; i < this.#attachments.length; i++) {
+      if (i === source || (target !== EVERYBODY && target !== i)) continue;
+      this.#hand(from, this.#attachments[i]!, bytes, at, lengthBytes);
+    }
+    return true;
+  }
+
+  #hand(from: MemoryPort, to: Attachment, bytes: Uint8Array, at: number, lengthBytes: number): void {
+    if (!to.hasCarrier) return;
+    if (this.#carry === undefined) {
+      to.port.accept(bytes, at, lengthBytes);
+      return;
+    }
+    const copy = bytes.slice(at, at + lengthBytes);
+    this.#carry({
+      segment: this,
+      from,
+      to: to.port,
+      bytes: copy,
+      deliver: () => {
+        if (this.hasCarrier(to.port)) to.port.accept(copy, 0, copy.length);
+      },
+    });
+  }
+
+  #indexOf(port: MemoryPort): number {
+    for (let i = 0; i < this.#attachments.length; i++) if (this.#attachments[i]!.port === port) return i;
+    return -1;
+  }
+}
