@@ -1,0 +1,47 @@
+/**
+ * Shared memory: everything that the control thread and the dataplane worker share, allocated once by the control thread.
+ * Who writes what:
+ *
+ *   changes ring    worker -> main     every change of a flow, in order
+ *   replicas ring   main -> worker     what peers sent, in order
+ *   applied         worker writes      records of the replicas ring applied since start
+ *   acked           main writes        by peer: changes that the peer's dataplane has applied
+ *   lease           worker writes      exclusive actions are allowed until then (CLOCK_MONOTONIC ms)
+ *   flows, counters, ruleHits          worker writes, main reads
+ */
+
+import { RECORD_BYTES } from "../base/record.ts";
+import { createRing, type RingMemory } from "../base/ring.ts";
+import { MAX_NODE_ID } from "../dataplane/cluster-view.ts";
+import { COUNTER_CELLS } from "../dataplane/counters.ts";
+
+/** Records that the changes ring holds: 0.3 s at 200,000 changes a second. */
+const CHANGES_RECORDS = 65_536;
+const REPLICAS_RECORDS = 65_536;
+
+export interface SharedMemory {
+  readonly flows: SharedArrayBuffer;
+  readonly counters: SharedArrayBuffer;
+  readonly ruleHits: SharedArrayBuffer;
+  readonly changes: RingMemory;
+  readonly replicas: RingMemory;
+  /** Float64 [0]: records applied. */
+  readonly applied: SharedArrayBuffer;
+  /** Float64 by node id. */
+  readonly acked: SharedArrayBuffer;
+  /** Float64 [0]: lease end. */
+  readonly lease: SharedArrayBuffer;
+}
+
+export function createSharedMemory(flowTableBytes: number, rules: number): SharedMemory {
+  return {
+    flows: new SharedArrayBuffer(flowTableBytes),
+    counters: new SharedArrayBuffer(8 * COUNTER_CELLS),
+    ruleHits: new SharedArrayBuffer(8 * Math.max(1, rules + 1)),
+    changes: createRing(RECORD_BYTES, CHANGES_RECORDS),
+    replicas: createRing(RECORD_BYTES, REPLICAS_RECORDS),
+    applied: new SharedArrayBuffer(8),
+    acked: new SharedArrayBuffer(8 * (MAX_NODE_ID + 1)),
+    lease: new SharedArrayBuffer(8),
+  };
+}
