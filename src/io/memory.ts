@@ -69,7 +69,13 @@ export class MemoryPort implements Port {
     this.name = options.name;
     this.mac = options.mac ?? macOf(options.name);
     this.mtuBytes = options.mtuBytes ?? 1500;
-    if (this.mtuBytes > MTU_BYTES_MAX) throw mtuError(this.name, this.mtuBytes);
+    if (this.mtuBytes > MTU_BYTES_MAX) {
+      throw new SynwallError(
+        "SW_IO_INTERFACE",
+        `Cannot open ${this.name}: its MTU must be at most ${MTU_BYTES_MAX}, and is ${this.mtuBytes}`,
+        { interface: this.name, mtuBytes: this.mtuBytes },
+      );
+    }
     this.#filter = options.filter ?? { kind: "all" };
     this.#kernel = options.kernel;
     this.#defer = options.defer ?? setImmediate;
@@ -184,15 +190,6 @@ export function openMemoryPorts(
 /** A pool in ordinary memory. */
 export function createMemoryPool(chunks: number): ChunkPool {
   return new ChunkPool(new ArrayBuffer(chunks * CHUNK_BYTES));
-}
-
-/** A port whose frames would not fit a chunk is refused when it is opened. */
-export function mtuError(name: string, mtuBytes: number): SynwallError {
-  return new SynwallError(
-    "SW_IO_INTERFACE",
-    `Cannot open ${name}: its MTU must be at most ${MTU_BYTES_MAX}, and is ${mtuBytes}: ip link set ${name} mtu 1500`,
-    { interface: name, mtuBytes },
-  );
 }
 
 /** A first-in first-out queue of (offset, length), bounded. */
