@@ -1,0 +1,26 @@
+/**
+ * Keys: one key per use, derived from the cluster secret (HKDF-SHA-256, RFC 5869); the secret itself is used for nothing.
+ */
+import { createHmac, hkdfSync } from "node:crypto";
+
+export interface ClusterKeys {
+  /** Slot hash, flow table hash and port mixing. */
+  readonly flowKey: Uint8Array;
+  readonly heartbeatKey: Uint8Array;
+}
+
+export function deriveKeys(secret: Uint8Array, clusterName: string): ClusterKeys {
+  return {
+    flowKey: derive(secret, clusterName, "synwall flow 1"),
+    heartbeatKey: derive(secret, clusterName, "synwall heartbeat 1"),
+  };
+}
+
+/** HMAC-SHA-256 over a span, for heartbeat envelopes. */
+export function heartbeatMac(key: Uint8Array): (bytes: Uint8Array, from: number, to: number) => Uint8Array {
+  return (bytes, from, to) => createHmac("sha256", key).update(bytes.subarray(from, to)).digest();
+}
+
+function derive(secret: Uint8Array, clusterName: string, label: string): Uint8Array {
+  return new Uint8Array(hkdfSync("sha256", secret, clusterName, label, 32));
+}

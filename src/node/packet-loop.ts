@@ -1,0 +1,112 @@
+/**
+ * Packet loop: one turn of the dataplane worker. Frames from the ports go through the engine, replicas from peers into the
+ * flow table, and each turn ends by flushing what has to leave. Owns the order of these steps and their bounds; the same loop
+ * runs over real interfaces in a worker thread and over memory ports in virtual time.
+ */
+import type { RecordRing } from "../base/ring.ts";
+import type { Engine } from "../dataplane/engine.ts";
+import { VERDICT_LOCAL } from "../dataplane/verdict.ts";
+import type { FramePool, Port, RxBatch } from "../io/port.ts";
+
+/** Frames taken from one port before the next port has its turn. */
+const BATCH_FRAMES = 64;
+/** Rounds over all ports before timers, heartbeats and replicas have their turn. */
+const ROUNDS_MAX = 8;
+/** Replicas applied between two rounds: about a millisecond of work. */
+const REPLICAS_MAX = 512;
+
+export interface PacketLoopOptions {
+  readonly engine: Engine;
+  readonly pool: FramePool;
+  readonly ports: readonly Port[];
+  readonly changes: RecordRing;
+  readonly replicas: RecordRing;
+  /** Cell 0 counts replicas applied since start. */
+  readonly applied: Float64Array;
+  /** A heartbeat frame; the loop frees it afterwards. */
+  readonly onLocal: (portIndex: number, at: number, lengthBytes: number, nowMs: number) => void;
+  /** A record of the replicas ring was applied with this status. */
+  readonly onReplica: (recordAt: number, status: number, nowMs: number) => void;
+  /** The main thread sleeps and has changes to send, or applied replicas to acknowledge. */
+  readonly wakeMain: () => void;
+}
+
+export class PacketLoop {
+  readonly #options: PacketLoopOptions;
+  readonly #batch: RxBatch = {
+    at: new Uint32Array(BATCH_FRAMES),
+    lengthBytes: new Uint32Array(BATCH_FRAMES),
+  };
+
+  constructor(options: PacketLoopOptions) {
+    this.#options = options;
+  }
+
+  /** Takes what waits, within bounds. True when more may wait: call again soon, after other work had its turn. */
+  turn(nowMs: number): boolean {
+    let isMore = false;
+    for (let round = 0; round < ROUNDS_MAX; round++) {
+      isMore = this.#receive(nowMs);
+      if (!isMore) break;
+    }
+    if (this.#applyReplicas(nowMs)) isMore = true;
+    this.#finish();
+    return isMore;
+  }
+
+  /** Timers of the engine; about once a millisecond. */
+  tick(nowMs: number): void {
+    this.#options.engine.tick(nowMs);
+    this.#finish();
+  }
+
+  /** Call after anything that made the engine send or publish outside a turn. */
+  finish(): void {
+    this.#finish();
+  }
+
+  #receive(nowMs: number): boolean {
+    const { engine, ports, pool, onLocal } = this.#options;
+    const batch = this.#batch;
+    let isMore = false;
+    for (let index = 0; index < ports.length; index++) {
+      const count = ports[index]!.receive(batch, BATCH_FRAMES);
+      if (count === BATCH_FRAMES) isMore = true;
+      for (let i = 0; i < count; i++) {
+        const at = batch.at[i]!;
+        const lengthBytes = batch.lengthBytes[i]!;
+        if (engine.process(index, at, lengthBytes, nowMs) === VERDICT_LOCAL) {
+          onLocal(index, at, lengthBytes, nowMs);
+          pool.free(at);
+        }
+      }
+    }
+    return isMore;
+  }
+
+  #applyReplicas(nowMs: number): boolean {
+    const { engine, replicas, applied, onReplica } = this.#options;
+    const waiting = replicas.length();
+    if (waiting === 0) return false;
+    const count = Math.min(waiting, REPLICAS_MAX);
+    for (let i = 0; i < count; i++) {
+      const at = replicas.at(i);
+      onReplica(at, engine.applyReplica(replicas.bytes, at, nowMs), nowMs);
+    }
+    replicas.release(count);
+    applied[0] = applied[0]! + count;
+    this.#isAppliedNews = true;
+    return count < waiting;
+  }
+
+  #isAppliedNews = false;
+
+  #finish(): void {
+    const { ports, changes, wakeMain } = this.#options;
+    for (let index = 0; index < ports.length; index++) ports[index]!.flush();
+    if (changes.takeArmed() || this.#isAppliedNews) {
+      this.#isAppliedNews = false;
+      wakeMain();
+    }
+  }
+}

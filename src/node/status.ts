@@ -1,0 +1,157 @@
+/**
+ * Status: turns what a node knows into the report that operators and drills read, and into alerts that say what happened, what
+ * it means and what to do. Pure: facts in, report out.
+ */
+import type { ClusterState, Member } from "../../cluster/control/model.ts";
+import type { PeerStatus, StatusReport } from "./admin-model.ts";
+
+/** Lag beyond which `status` warns; the alert rules in config/ use the same. */
+const LAG_ALERT_MS = 1000;
+
+export interface StatusFacts {
+  readonly cluster: string;
+  readonly self: { readonly id: number; readonly name: string; readonly role: "node" | "witness" };
+  readonly version: string;
+  readonly uptimeMs: number;
+  readonly state: ClusterState;
+  readonly raft: {
+    readonly term: number;
+    readonly commit: number;
+    readonly state: string;
+    readonly lead: number;
+  };
+  /** Raft voters by the configuration, dead or alive. */
+  readonly voters: number;
+  readonly peers: readonly PeerStatus[];
+  /** Slots of the table that this node, as owner, has not activated yet. */
+  readonly unsettledOwn: number;
+  readonly lease?: { readonly validForMs: number; readonly isFenced: boolean };
+  readonly dataplane?: NonNullable<StatusReport["dataplane"]>;
+  readonly unprotectedFlows: number;
+}
+
+export function buildStatus(facts: StatusFacts): StatusReport {
+  const { state, self } = facts;
+  const { table } = state;
+  const nameOf = (id: number): string => state.members.find((member) => member.id === id)?.name ?? "";
+  const isReady =
+    self.role === "witness" ? facts.raft.lead !== 0 : isNodeReady(state, self.id) && facts.unsettledOwn === 0;
+  return {
+    cluster: facts.cluster,
+    node: self.name,
+    id: self.id,
+    role: self.role,
+    version: facts.version,
+    uptimeMs: facts.uptimeMs,
+    epoch: table.epoch,
+    leader: nameOf(facts.raft.lead),
+    raft: { term: facts.raft.term, commit: facts.raft.commit, state: facts.raft.state },
+    members: state.members.map((member) => ({
+      id: member.id,
+      name: member.name,
+      role: member.role,
+      state: member.state,
+      incarnation: member.incarnation,
+      slotsOwned: count(table.owner, member.id),
+      slotsBackedUp: count(table.backup, member.id),
+    })),
+    peers: facts.peers,
+    slots: { owner: table.owner, backup: table.backup, synced: table.synced },
+    isSettled: isSettled(state),
+    isReady,
+    ...(facts.lease === undefined ? {} : { lease: facts.lease }),
+    isUnwitnessed: isUnwitnessed(facts),
+    ...(facts.dataplane === undefined ? {} : { dataplane: facts.dataplane }),
+    alerts: alerts(facts),
+  };
+}
+
+/** Every slot has an owner that nobody is awaited for, a proven backup where two nodes are up, and slots are balanced. */
+export function isSettled(state: ClusterState): boolean {
+  const { table, members } = state;
+  const nodes = members.filter((member) => member.role === "node");
+  const carrying = nodes.filter((member) => member.state === "active");
+  if (
+    carrying.length === 0 ||
+    nodes.some((member) => member.state === "joining" || member.state === "draining")
+  )
+    return false;
+  for (let slot = 0; slot < table.owner.length; slot++) {
+    if (table.owner[slot] === 0 || table.awaiting[slot]!.length > 0) return false;
+    if (carrying.length > 1 && (table.backup[slot] === 0 || !table.synced[slot])) return false;
+  }
+  return isBalanced(table.owner, carrying);
+}
+
+/** Within one slot of each member's share by weight. */
+function isBalanced(owner: readonly number[], carrying: readonly Member[]): boolean {
+  const weights = carrying.reduce((sum, member) => sum + member.weight, 0);
+  return carrying.every(
+    (member) => Math.abs(count(owner, member.id) - (owner.length * member.weight) / weights) <= 1,
+  );
+}
+
+/** This node holds every slot that the table gives it, as owner or as proven backup. */
+function isNodeReady(state: ClusterState, id: number): boolean {
+  const { table, members } = state;
+  const member = members.find((candidate) => candidate.id === id);
+  if (member === undefined || member.state === "joining" || member.state === "down") return false;
+  return table.backup.every((backup, slot) => backup !== id || table.synced[slot] === true);
+}
+
+/** One more dead member, and no majority is left to decide. */
+function isUnwitnessed(facts: StatusFacts): boolean {
+  const aliveVoters = 1 + facts.peers.filter((peer) => peer.alive).length;
+  return aliveVoters - 1 < Math.floor(facts.voters / 2) + 1;
+}
+
+function alerts(facts: StatusFacts): string[] {
+  const lines: string[] = [];
+  const { state, self } = facts;
+  if (facts.raft.lead === 0) {
+    lines.push(
+      "no leader: the cluster decides nothing; established flows go on; check the cluster link and the other members",
+    );
+  }
+  for (const member of state.members) {
+    if (member.state === "down")
+      lines.push(`${member.name} is down: its slots were taken over; repair it and start it again`);
+    if (member.state === "drained")
+      lines.push(`${member.name} is drained: maintenance may go on; 'synwall rejoin ${member.name}' ends it`);
+  }
+  if (facts.lease?.isFenced && count(state.table.owner, self.id) > 0) {
+    lines.push(
+      "fenced: no majority answers this node, so it decides no new flow; established flows go on; check its links",
+    );
+  }
+  for (const peer of facts.peers) {
+    const silent = Object.entries(peer.links)
+      .filter(([, isUp]) => !isUp)
+      .map(([name]) => name);
+    if (peer.alive && silent.length > 0) {
+      lines.push(
+        `link ${silent.join(", ")} to ${peer.name} is silent: nobody took over; new flows may be unprotected; check cable and switch`,
+      );
+    }
+    if (!peer.alive && state.members.find((member) => member.id === peer.id)?.state !== "down") {
+      lines.push(`${peer.name} is silent on all links`);
+    }
+    if (peer.sync !== undefined && peer.alive && peer.sync.lagMs > LAG_ALERT_MS) {
+      lines.push(
+        `sync to ${peer.name} lags ${Math.round(peer.sync.lagMs)} ms (${peer.sync.lagRecords} changes): a failure now would lose them`,
+      );
+    }
+  }
+  if (isUnwitnessed(facts)) {
+    lines.push(
+      "unwitnessed: one more failure leaves no majority, and no takeover could be decided; bring the missing members back",
+    );
+  }
+  return lines;
+}
+
+function count(values: readonly number[], id: number): number {
+  let total = 0;
+  for (const value of values) if (value === id) total++;
+  return total;
+}

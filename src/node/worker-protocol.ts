@@ -1,0 +1,92 @@
+/**
+ * Worker protocol: what the control thread and the dataplane worker say to each other besides shared memory. Rare events only:
+ * tables, judgements, requests. The doorbell (DOORBELL) is the one frequent message: "look into the rings", at most one
+ * per sleep of the receiver.
+ */
+import type { SlotTable } from "../../cluster/control/model.ts";
+import type { LivenessEvent, LivenessProfile, PeerConfig } from "../../cluster/liveness/model.ts";
+import type { PolicyModel } from "../dataplane/policy-model.ts";
+import type { PortOptions } from "../io/port.ts";
+import type { SharedMemory } from "./shared-memory.ts";
+
+export const DOORBELL = 0;
+
+export interface WorkerPeer extends PeerConfig {
+  readonly name: string;
+  /** Dotted IPv4 on the cluster link. */
+  readonly address: string;
+}
+
+/** `workerData` of the dataplane worker. */
+export interface WorkerSetup {
+  readonly memory: SharedMemory;
+  readonly flowsMax: number;
+  readonly policy: PolicyModel;
+  readonly driver: "auto" | "xdp" | "cap";
+  readonly realtime: "auto" | "never";
+  /** Zone ports first, the cluster port last. */
+  readonly ports: readonly PortOptions[];
+  readonly selfId: number;
+  readonly selfAddress: string;
+  readonly slots: number;
+  readonly profile: LivenessProfile;
+  readonly peers: readonly WorkerPeer[];
+  /** Keys derived from the cluster secret; see keys.ts. */
+  readonly flowKey: Uint8Array;
+  readonly heartbeatKey: Uint8Array;
+  readonly clusterName: string;
+}
+
+export type ToWorker =
+  | typeof DOORBELL
+  /** A committed table; `dead` are members that the cluster declared down. */
+  | { readonly type: "table"; readonly table: SlotTable; readonly dead: readonly number[] }
+  | { readonly type: "lifelineClosed"; readonly node: number }
+  /** Send these slots whole, each ending in a digest. */
+  | { readonly type: "export"; readonly slots: readonly number[] }
+  | { readonly type: "digest"; readonly slots: readonly number[] }
+  | { readonly type: "stop" };
+
+export type FromWorker =
+  | typeof DOORBELL
+  | {
+      readonly type: "started";
+      readonly driver: string;
+      readonly reason: string;
+      readonly realtime: boolean;
+      readonly realtimeReason: string;
+      readonly ports: readonly WorkerPort[];
+    }
+  | { readonly type: "failed"; readonly code: string; readonly message: string }
+  | { readonly type: "liveness"; readonly event: LivenessEvent }
+  | {
+      readonly type: "gained";
+      readonly slots: readonly number[];
+      readonly epoch: number;
+      readonly atMs: number;
+    }
+  | {
+      readonly type: "lost";
+      readonly slots: readonly number[];
+      readonly epoch: number;
+      readonly atMs: number;
+    }
+  | { readonly type: "settled"; readonly slots: readonly number[]; readonly movedEpochs: readonly number[] }
+  | {
+      readonly type: "steered";
+      readonly slots: readonly number[];
+      readonly node: number;
+      readonly atMs: number;
+    }
+  | { readonly type: "fenced"; readonly isFenced: boolean; readonly atMs: number }
+  /** A digest in the replication stream was compared. */
+  | { readonly type: "digest"; readonly slot: number; readonly isEqual: boolean }
+  /** The worker's state of ports, for status. */
+  | { readonly type: "carrier"; readonly name: string; readonly isUp: boolean };
+
+export interface WorkerPort {
+  readonly name: string;
+  readonly driver: string;
+  readonly mode: string;
+  readonly mtuBytes: number;
+}
