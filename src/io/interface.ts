@@ -54,7 +54,7 @@ export class Interface {
       this.mac = Uint8Array.from(hardware.subarray(IFNAMSIZ + 2, IFNAMSIZ + 8));
       this.mtuBytes = this.#ask(SIOCGIFMTU).readInt32LE(IFNAMSIZ);
       if (this.mtuBytes > MTU_BYTES_MAX) throw mtuTooLarge(name, this.mtuBytes);
-      if ((this.#ask(SIOCGIFFLAGS).readUInt16LE(IFNAMSIZ) & IFF_UP) === 0) throw down(name);
+      if (!this.isUp()) throw down(name);
       this.rxQueues = this.#countRxQueues();
     } catch (error) {
       this.close();
@@ -64,9 +64,17 @@ export class Interface {
 
   /** True while the interface is up and has carrier. */
   carrier(): boolean {
-    if (this.#isClosed || ioctl(this.#fd, SIOCGIFFLAGS, this.#request) !== 0) return false;
-    const flags = this.#request[IFNAMSIZ]!;
-    return (flags & (IFF_UP | IFF_RUNNING)) === (IFF_UP | IFF_RUNNING);
+    return (this.#flags() & (IFF_UP | IFF_RUNNING)) === (IFF_UP | IFF_RUNNING);
+  }
+
+  /** True while the interface is there and switched on, with or without carrier. */
+  isUp(): boolean {
+    return (this.#flags() & IFF_UP) !== 0;
+  }
+
+  #flags(): number {
+    if (this.#isClosed || ioctl(this.#fd, SIOCGIFFLAGS, this.#request) !== 0) return 0;
+    return this.#request[IFNAMSIZ]!;
   }
 
   close(): void {

@@ -69,6 +69,12 @@ export const poll = lib.func("int poll(void *fds, unsigned long count, int timeo
   count: number,
   timeoutMs: number,
 ) => number;
+export const socketpair = lib.func("int socketpair(int domain, int type, int protocol, void *ends)") as (
+  domain: number,
+  type: number,
+  protocol: number,
+  ends: Uint8Array,
+) => number;
 export const memfdCreate = lib.func("int memfd_create(const char *name, unsigned int flags)") as (
   name: string,
   flags: number,

@@ -38,6 +38,8 @@ export function openXdpPorts(options: readonly PortOptions[]): OpenedPorts {
   const undo: (() => void)[] = [];
   let name = options[0]!.interfaceName;
   try {
+    // The right that is missing most often, asked for first: later refusals are harder to understand.
+    closeFd(createSocketMap(1));
     const interfaces = options.map((option) => {
       const made = new Interface((name = option.interfaceName));
       undo.push(() => made.close());

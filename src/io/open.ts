@@ -1,0 +1,41 @@
+/**
+ * Opening ports: chooses the driver and says why. Owns no driver (xdp/, cap.ts, memory.ts).
+ *
+ * How a worker uses the ports:
+ *
+ *   for (const port of opened.ports) port.onReadable(breathe);       // and a tick every few milliseconds: breathe()
+ *   breathe = () => {
+ *     for each port:  n = port.receive(batch, 64); for each frame: engine -> send(), alloc() + send(), or free()
+ *     for each port:  port.flush()                                   // every port: it also collects and refills
+ *   }
+ *
+ * Wake-ups are level-triggered: what was left over wakes again, so a breath may be bounded.
+ */
+import { SynwallError } from "../base/errors.ts";
+import { openCapPorts } from "./cap.ts";
+import type { OpenedPorts, PortOptions } from "./port.ts";
+import { openXdpPorts } from "./xdp/open.ts";
+
+/** Opens all ports on one pool, or throws and leaves nothing behind. `auto`: xdp, else cap. */
+export function openPorts(driver: "auto" | "xdp" | "cap", ports: readonly PortOptions[]): OpenedPorts {
+  switch (driver) {
+    case "xdp":
+      return openXdpPorts(ports);
+    case "cap":
+      return openCapPorts(ports);
+    case "auto":
+      return openBest(ports);
+    default:
+      return driver satisfies never;
+  }
+}
+
+function openBest(ports: readonly PortOptions[]): OpenedPorts {
+  try {
+    return openXdpPorts(ports);
+  } catch (xdpError) {
+    if (!(xdpError instanceof SynwallError)) throw xdpError;
+    const opened = openCapPorts(ports);
+    return { ...opened, reason: `cap, because xdp was refused: ${xdpError.message}` };
+  }
+}
