@@ -1,0 +1,149 @@
+/**
+ * Checks of a configuration file's members, addresses and interfaces: what each field cannot know alone. Pure.
+ * Policy (zones, NAT, rules) is checked in src/policy/check.ts; files on disk in files.ts.
+ */
+
+import { contains, formatPrefix, isUnicast, parseIpv4 } from "../src/policy/address.ts";
+import type { PolicySource } from "../src/policy/source.ts";
+import type { Mistake } from "./mistakes.ts";
+import type { NodeFile, WitnessFile } from "./schema.ts";
+
+const NODES_MAX = 8;
+const INTERFACES_OF_CLUSTER = 1;
+
+export function checkCluster(file: NodeFile | WitnessFile, role: "node" | "witness"): Mistake[] {
+  const { cluster } = file;
+  const mistakes: Mistake[] = [];
+  cluster.members.forEach((member, i) => {
+    const earlier = cluster.members.slice(0, i);
+    for (const key of ["id", "name", "address"] as const) {
+      const twin = earlier.find((other) => other[key] === member[key]);
+      if (twin !== undefined) {
+        mistakes.push({
+          path: ["cluster", "members", i, key],
+          message: `${member[key]} is taken by ${key === "name" ? "an earlier member" : `member ${twin.name}`}: give each member its own ${key}`,
+        });
+      }
+    }
+    if (!isUnicast(parseIpv4(member.address)!)) {
+      mistakes.push({
+        path: ["cluster", "members", i, "address"],
+        message: `${member.address} cannot be a host's address: use its address on the cluster link`,
+      });
+    }
+  });
+  const nodes = cluster.members.filter((member) => member.role === "node").length;
+  if (nodes < 1 || nodes > NODES_MAX) {
+    mistakes.push({
+      path: ["cluster", "members"],
+      message: `${nodes} members have the role node: list 1 to ${NODES_MAX}`,
+    });
+  }
+  if (cluster.members.length - nodes > 1) {
+    mistakes.push({ path: ["cluster", "members"], message: "more than one witness: keep one" });
+  }
+  return [...mistakes, ...checkSelf(file, role), ...checkListeners(file)];
+}
+
+function checkSelf(file: NodeFile | WitnessFile, role: "node" | "witness"): Mistake[] {
+  const { cluster } = file;
+  const self = cluster.members.find((member) => member.name === cluster.node);
+  const path = ["cluster", "node"];
+  if (self === undefined) {
+    const names = cluster.members.map((member) => member.name).join(", ");
+    return [{ path, message: `"${cluster.node}" is not among cluster.members: use one of ${names}` }];
+  }
+  if (self.role !== role) {
+    return [
+      {
+        path,
+        message: `${self.name} has the role ${self.role}: start it with synwall ${self.role}, or name a ${role} here`,
+      },
+    ];
+  }
+  return [];
+}
+
+function checkListeners(file: NodeFile | WitnessFile): Mistake[] {
+  const { cluster, control } = file;
+  const mistakes: Mistake[] = [];
+  const { grpc, lifeline } = cluster.ports;
+  if (grpc === lifeline) {
+    mistakes.push({
+      path: ["cluster", "ports", "lifeline"],
+      message: `${lifeline} is the grpc port already: use another port`,
+    });
+  }
+  const self = cluster.members.find((member) => member.name === cluster.node);
+  const { address, port } = control.http;
+  if ((address === "0.0.0.0" || address === self?.address) && (port === grpc || port === lifeline)) {
+    mistakes.push({
+      path: ["control", "http", "port"],
+      message: `${port} is a port of the cluster already: use another port`,
+    });
+  }
+  return mistakes;
+}
+
+/** Interfaces against zones, and the cluster link against the zones' networks. */
+export function checkInterfaces(file: NodeFile, policy: PolicySource): Mistake[] {
+  const mistakes: Mistake[] = [];
+  const { interfaces } = file.dataplane;
+  const zoneNames = Object.keys(policy.zones);
+  interfaces.forEach((entry, i) => {
+    const path = ["dataplane", "interfaces", i];
+    if (interfaces.slice(0, i).some((other) => other.name === entry.name)) {
+      mistakes.push({ path: [...path, "name"], message: `${entry.name} is listed twice: keep one of them` });
+    }
+    if (entry.cluster && entry.zone !== undefined) {
+      mistakes.push({
+        path: [...path, "zone"],
+        message: `${entry.name} is the cluster link, which belongs to no zone: remove zone or cluster`,
+      });
+    } else if (!entry.cluster && entry.zone === undefined) {
+      mistakes.push({
+        path,
+        message: `${entry.name} has neither a zone nor cluster: true: add one of them`,
+      });
+    } else if (entry.zone !== undefined && policy.zones[entry.zone] === undefined) {
+      mistakes.push({
+        path: [...path, "zone"],
+        message: `no zone "${entry.zone}": use one of ${zoneNames.join(", ")}`,
+      });
+    }
+  });
+  const clusterLinks = interfaces.filter((entry) => entry.cluster).length;
+  if (clusterLinks !== INTERFACES_OF_CLUSTER) {
+    mistakes.push({
+      path: ["dataplane", "interfaces"],
+      message: `${clusterLinks} interfaces have cluster: true: mark exactly one`,
+    });
+  }
+  if (zoneNames.length === 0) {
+    mistakes.push({ path: ["zones"], message: "no zone: add at least one" });
+  }
+  for (const zone of zoneNames) {
+    if (!interfaces.some((entry) => entry.zone === zone)) {
+      mistakes.push({
+        path: ["zones", zone],
+        message: `no interface belongs to zone ${zone}: add one under dataplane.interfaces, or remove the zone`,
+      });
+    }
+  }
+  return [...mistakes, ...checkClusterLink(file, policy)];
+}
+
+function checkClusterLink(file: NodeFile, policy: PolicySource): Mistake[] {
+  const mistakes: Mistake[] = [];
+  file.cluster.members.forEach((member, i) => {
+    for (const [name, zone] of Object.entries(policy.zones)) {
+      if (contains(zone.gateway.prefix, parseIpv4(member.address)!)) {
+        mistakes.push({
+          path: ["cluster", "members", i, "address"],
+          message: `${member.address} is in the network of zone ${name} (${formatPrefix(zone.gateway.prefix)}): the cluster link needs a network of its own`,
+        });
+      }
+    }
+  });
+  return mistakes;
+}

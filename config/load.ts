@@ -1,0 +1,174 @@
+/**
+ * Loading: from a path to a frozen NodeConfig, or to a SynwallError whose message is one line per mistake. The only place
+ * that reads the configuration file. Owns the order: YAML, form, meaning, then the files that it names.
+ */
+import { readFileSync } from "node:fs";
+import { type Document, LineCounter, parseDocument } from "yaml";
+import { SynwallError } from "../src/base/errors.ts";
+import { checkPolicy } from "../src/policy/check.ts";
+import { compilePolicy, zoneNames } from "../src/policy/compile.ts";
+import type { PolicySource } from "../src/policy/source.ts";
+import { checkCluster, checkInterfaces } from "./check.ts";
+import { checkTls, type FileMistake, raise, readSecret, reason } from "./files.ts";
+import { formatMistake, lineOf, type Mistake, mistakesOf } from "./mistakes.ts";
+import type { InterfaceConfig, MemberConfig, NodeConfig } from "./node-config.ts";
+import { type NodeFile, nodeSchema, type WitnessFile, witnessSchema } from "./schema.ts";
+
+/** A file's text, its place lines, and what it says. */
+interface ReadFile {
+  readonly path: string;
+  readonly document: Document;
+  readonly lines: LineCounter;
+  readonly raw: unknown;
+}
+
+/**
+ * Loads and checks the configuration of a node or a witness.
+ * Throws SW_CONFIG_UNREADABLE, SW_CONFIG_INVALID or SW_TLS_INVALID; the message has one line per mistake.
+ */
+export function loadNodeConfig(path: string, role: "node" | "witness"): NodeConfig {
+  const file = readYaml(path);
+  return role === "node" ? loadNode(file) : loadWitness(file);
+}
+
+function loadNode(file: ReadFile): NodeConfig {
+  const content = parse(file, nodeSchema);
+  const policy = policySource(content);
+  const mistakes = [
+    ...checkCluster(content, "node"),
+    ...checkInterfaces(content, policy),
+    ...checkPolicy(policy),
+  ];
+  raiseIfAny(file, mistakes);
+  const interfaces = orderInterfaces(content);
+  const portsOf = (zone: string): readonly number[] =>
+    interfaces.flatMap((entry, index) => (entry.zone === zone ? [index] : []));
+  return deepFreeze<NodeConfig>({
+    ...common(file, content),
+    dataplane: {
+      driver: content.dataplane.driver,
+      realtime: content.dataplane.realtime,
+      interfaces,
+      flowsMax: content.flows.max,
+      policy: compilePolicy(policy, portsOf),
+    },
+  });
+}
+
+function loadWitness(file: ReadFile): NodeConfig {
+  const content = parse(file, witnessSchema);
+  raiseIfAny(file, checkCluster(content, "witness"));
+  return deepFreeze<NodeConfig>(common(file, content));
+}
+
+/** What nodes and witnesses share, with the secret read and the TLS files checked. */
+function common(file: ReadFile, content: NodeFile | WitnessFile): NodeConfig {
+  const { cluster, control } = content;
+  const members = cluster.members.map(
+    (member): MemberConfig => ({ ...member, weight: member.role === "node" ? member.weight : 0 }),
+  );
+  const secret = readSecret(cluster.secretFile);
+  const mistakes: FileMistake[] = secret instanceof Uint8Array ? [] : [secret];
+  mistakes.push(...checkTls(cluster.tls, cluster.node, Date.now()));
+  const [first] = mistakes;
+  if (first !== undefined || !(secret instanceof Uint8Array)) {
+    return raise(first!.code, formatAll(file, mistakes));
+  }
+  return {
+    cluster: {
+      name: cluster.name,
+      self: members.find((member) => member.name === cluster.node)!,
+      members,
+      secret,
+      profile: cluster.profile,
+      slots: cluster.slots,
+      ports: cluster.ports,
+      tls: cluster.tls,
+    },
+    control: {
+      dataDir: control.dataDir,
+      socket: control.socket ?? `/run/synwall/${cluster.node}.sock`,
+      http: control.http,
+    },
+    logLevel: content.log.level,
+  };
+}
+
+/** Zone interfaces in zone name order, as in the file within a zone; the cluster link last. */
+function orderInterfaces(content: NodeFile): InterfaceConfig[] {
+  const { interfaces } = content.dataplane;
+  const ordered = zoneNames(content).flatMap((zone) => interfaces.filter((entry) => entry.zone === zone));
+  return [...ordered, ...interfaces.filter((entry) => entry.cluster)].map((entry) => ({
+    name: entry.name,
+    cluster: entry.cluster,
+    ...(entry.zone === undefined ? {} : { zone: entry.zone }),
+  }));
+}
+
+function policySource(content: NodeFile): PolicySource {
+  return {
+    affinity: content.cluster.affinity,
+    zones: content.zones,
+    routes: content.routes,
+    nat: content.nat,
+    rules: content.rules,
+    timeouts: content.flows.timeouts,
+    syncDeadlineMs: content.flows.syncDeadlineMs,
+  };
+}
+
+function readYaml(path: string): ReadFile {
+  let text: string;
+  try {
+    text = readFileSync(path, "utf8");
+  } catch (cause) {
+    throw new SynwallError(
+      "SW_CONFIG_UNREADABLE",
+      `${path}: cannot read the configuration (${reason(cause)}): name a file that exists with --config`,
+      { path },
+      cause,
+    );
+  }
+  const lines = new LineCounter();
+  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
+  if (document.errors.length > 0) {
+    raise(
+      "SW_CONFIG_INVALID",
+      document.errors.map((error) => {
+        const line = lines.linePos(error.pos[0]).line;
+        return formatMistake(path, line, { path: [], message: `not valid YAML: ${error.message}` });
+      }),
+    );
+  }
+  return { path, document, lines, raw: document.toJS() as unknown };
+}
+
+function parse<Content>(
+  file: ReadFile,
+  schema: {
+    safeParse(raw: unknown): { success: true; data: Content } | { success: false; error: ZodErrorLike };
+  },
+): Content {
+  const result = schema.safeParse(file.raw);
+  if (result.success) return result.data;
+  return raise("SW_CONFIG_INVALID", formatAll(file, mistakesOf(result.error, file.raw)));
+}
+
+type ZodErrorLike = Parameters<typeof mistakesOf>[0];
+
+function raiseIfAny(file: ReadFile, mistakes: readonly Mistake[]): void {
+  if (mistakes.length > 0) raise("SW_CONFIG_INVALID", formatAll(file, mistakes));
+}
+
+function formatAll(file: ReadFile, mistakes: readonly Mistake[]): string[] {
+  return mistakes.map((mistake) =>
+    formatMistake(file.path, lineOf(file.document, file.lines, mistake.path), mistake),
+  );
+}
+
+/** Freezes plain data through and through; typed arrays cannot be frozen and stay as they are. */
+function deepFreeze<Value>(value: Value): Value {
+  if (typeof value !== "object" || value === null || ArrayBuffer.isView(value)) return value;
+  for (const part of Object.values(value)) deepFreeze(part);
+  return Object.freeze(value);
+}

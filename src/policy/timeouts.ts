@@ -1,0 +1,35 @@
+/**
+ * Default idle time-outs of tracked flows. Owns the numbers and the rules that they come from.
+ *
+ * The floors are what a standard demands of a translator; defaults are at or above them:
+ *   tcpEstablished  RFC 5382, REQ-5: not less than 2 h 4 min, so that a two-hour keep-alive still finds its flow
+ *   tcp transitory  RFC 5382, REQ-5: not less than 4 min for half-open and closing connections
+ *   udpReplied      RFC 4787, REQ-5: not less than 2 min, 5 min recommended
+ *   icmp            RFC 5508, REQ-1a: not less than 60 s
+ *
+ * One is below what is advised, on purpose: RFC 7857, 2.2 would keep a flow four minutes after a RST; a port of the pool is
+ * worth more than that, so tcpClose is 10 s.
+ */
+import type { TimeoutsMs } from "../dataplane/policy-model.ts";
+
+const SECOND_MS = 1000;
+const MINUTE_MS = 60 * SECOND_MS;
+
+export const DEFAULT_TIMEOUTS_MS: TimeoutsMs = {
+  tcpSynSent: 4 * MINUTE_MS,
+  tcpSynReceived: 4 * MINUTE_MS,
+  tcpEstablished: 7440 * SECOND_MS,
+  tcpFinWait: 4 * MINUTE_MS,
+  tcpCloseWait: 4 * MINUTE_MS,
+  tcpLastAck: 4 * MINUTE_MS,
+  /** 2 x MSL with the MSL of RFC 9293, 3.4.2 (2 min). */
+  tcpTimeWait: 4 * MINUTE_MS,
+  /** After a RST: long enough for what is still in flight. */
+  tcpClose: 10 * SECOND_MS,
+  udpUnreplied: 30 * SECOND_MS,
+  udpReplied: 5 * MINUTE_MS,
+  icmp: MINUTE_MS,
+  other: 10 * MINUTE_MS,
+};
+
+export const TIMEOUT_NAMES = Object.keys(DEFAULT_TIMEOUTS_MS) as readonly (keyof TimeoutsMs)[];

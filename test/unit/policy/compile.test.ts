@@ -1,0 +1,217 @@
+import { describe, expect, test } from "vitest";
+import {
+  ACTION_ACCEPT,
+  ACTION_DROP,
+  COMMIT_ASYNC,
+  COMMIT_DEFAULT,
+  COMMIT_SYNC,
+} from "../../../src/dataplane/policy-model.ts";
+import { formatIpv4, parseInterfaceAddress, parseIpv4, parsePrefix } from "../../../src/policy/address.ts";
+import { checkPolicy } from "../../../src/policy/check.ts";
+import { compilePolicy } from "../../../src/policy/compile.ts";
+import type { DnatSource, PolicySource, RuleSource } from "../../../src/policy/source.ts";
+import { DEFAULT_TIMEOUTS_MS } from "../../../src/policy/timeouts.ts";
+
+const ip = (text: string): number => parseIpv4(text)!;
+const net = (text: string) => parsePrefix(text)!;
+
+function rule(fields: Partial<RuleSource>): RuleSource {
+  return {
+    name: "r",
+    sources: [],
+    destinations: [],
+    sourcePorts: [],
+    destinationPorts: [],
+    action: "accept",
+    log: false,
+    ...fields,
+  };
+}
+
+function dnat(fields: Partial<DnatSource>): DnatSource {
+  return {
+    zone: "outside",
+    address: ip("198.51.100.10"),
+    protocol: 6,
+    ports: { from: 8080, to: 8080 },
+    to: ip("10.10.0.250"),
+    ...fields,
+  };
+}
+
+function policy(fields: Partial<PolicySource> = {}): PolicySource {
+  return {
+    affinity: "source",
+    zones: {
+      outside: { trust: 0, gateway: parseInterfaceAddress("198.51.100.1/24")! },
+      inside: { trust: 100, gateway: parseInterfaceAddress("10.10.0.1/24")! },
+    },
+    routes: [],
+    nat: { snat: [], dnat: [] },
+    rules: [],
+    timeouts: {},
+    syncDeadlineMs: 5,
+    ...fields,
+  };
+}
+
+const portsOf = (zone: string): readonly number[] => (zone === "inside" ? [0] : [1]);
+
+describe("compilePolicy()", () => {
+  test("gives zones their ids by name, so that members agree whatever their files' order is", () => {
+    const model = compilePolicy(policy({ rules: [rule({ from: "inside", to: "outside" })] }), portsOf);
+    expect(model.zones.map((zone) => zone.name)).toEqual(["inside", "outside"]);
+    expect(model.zones[0]).toEqual({
+      id: 0,
+      name: "inside",
+      trust: 100,
+      gateway: ip("10.10.0.1"),
+      prefix: net("10.10.0.0/24"),
+      ports: [0],
+    });
+    expect(model.rules[0]).toMatchObject({ fromZone: 0, toZone: 1 });
+  });
+
+  test("keeps the order of rules and says -1 for any", () => {
+    const rules = [
+      rule({ name: "b", protocol: 6, destinationPorts: [{ from: 80, to: 90 }], commit: "async", log: true }),
+      rule({ name: "a", action: "drop", protocol: 1, icmpType: 8, icmpCode: 0 }),
+      rule({ name: "c", commit: "sync" }),
+    ];
+    const model = compilePolicy(policy({ rules }), portsOf);
+    expect(model.rules.map((r) => [r.id, r.name, r.action, r.commit])).toEqual([
+      [0, "b", ACTION_ACCEPT, COMMIT_ASYNC],
+      [1, "a", ACTION_DROP, COMMIT_DEFAULT],
+      [2, "c", ACTION_ACCEPT, COMMIT_SYNC],
+    ]);
+    expect(model.rules[2]).toMatchObject({
+      fromZone: -1,
+      toZone: -1,
+      protocol: -1,
+      icmpType: -1,
+      icmpCode: -1,
+      sources: [],
+      sourcePorts: [],
+    });
+    expect(model.rules[1]).toMatchObject({ protocol: 1, icmpType: 8, icmpCode: 0 });
+  });
+
+  test("a forwarded port keeps its number unless another is named", () => {
+    const model = compilePolicy(
+      policy({ nat: { snat: [], dnat: [dnat({}), dnat({ address: ip("198.51.100.11"), toPort: 80 })] } }),
+      portsOf,
+    );
+    expect(model.dnat.map((entry) => [entry.zone, entry.toPort])).toEqual([
+      [1, 8080],
+      [1, 80],
+    ]);
+  });
+
+  test("a route without next hop is on-link", () => {
+    const routes = [
+      { to: net("0.0.0.0/0"), zone: "outside", via: ip("198.51.100.254") },
+      { to: net("10.20.0.0/16"), zone: "inside" },
+    ];
+    expect(compilePolicy(policy({ routes }), portsOf).routes).toEqual([
+      { to: { address: 0, bits: 0 }, zone: 1, via: ip("198.51.100.254") },
+      { to: net("10.20.0.0/16"), zone: 0, via: 0 },
+    ]);
+  });
+
+  test("answers for pool and DNAT addresses, sorted as unsigned numbers, each once", () => {
+    const snat = [
+      {
+        from: "inside",
+        to: "outside",
+        sources: [],
+        pool: [ip("198.51.100.11"), ip("198.51.100.10"), ip("9.9.9.9")],
+      },
+    ];
+    const model = compilePolicy(
+      policy({ nat: { snat, dnat: [dnat({}), dnat({ ports: { from: 1, to: 2 } })] } }),
+      portsOf,
+    );
+    expect(model.answered.map((entry) => `${entry.zone} ${formatIpv4(entry.address)}`)).toEqual([
+      "1 9.9.9.9",
+      "1 198.51.100.10",
+      "1 198.51.100.11",
+    ]);
+  });
+
+  test("named time-outs replace defaults, the others stay", () => {
+    const model = compilePolicy(policy({ timeouts: { udpReplied: 1000, icmp: undefined } }), portsOf);
+    expect(model.timeoutsMs).toEqual({ ...DEFAULT_TIMEOUTS_MS, udpReplied: 1000 });
+  });
+});
+
+describe("default time-outs", () => {
+  test("an established TCP connection outlives 2 h 4 min (RFC 5382, REQ-5)", () => {
+    expect(DEFAULT_TIMEOUTS_MS.tcpEstablished).toBeGreaterThanOrEqual(7_440_000);
+  });
+
+  test.each([
+    "tcpSynSent",
+    "tcpSynReceived",
+    "tcpFinWait",
+    "tcpCloseWait",
+    "tcpLastAck",
+    "tcpTimeWait",
+  ] as const)("%s lasts at least 4 min (RFC 5382, REQ-5)", (name) =>
+    expect(DEFAULT_TIMEOUTS_MS[name]).toBeGreaterThanOrEqual(240_000),
+  );
+
+  test("a replied UDP flow outlives 2 min, and has the recommended 5 (RFC 4787, REQ-5)", () => {
+    expect(DEFAULT_TIMEOUTS_MS.udpReplied).toBe(300_000);
+  });
+
+  test("an ICMP query outlives 60 s (RFC 5508, REQ-1)", () => {
+    expect(DEFAULT_TIMEOUTS_MS.icmp).toBeGreaterThanOrEqual(60_000);
+  });
+});
+
+describe("checkPolicy()", () => {
+  test("finds nothing in a right policy", () => {
+    expect(
+      checkPolicy(policy({ nat: { snat: [], dnat: [dnat({})] }, rules: [rule({ from: "inside" })] })),
+    ).toEqual([]);
+  });
+
+  test("lets one address serve several ports and protocols, and refuses an overlap", () => {
+    const entries = [dnat({}), dnat({ protocol: 17 }), dnat({ ports: { from: 8081, to: 8090 } })];
+    expect(checkPolicy(policy({ nat: { snat: [], dnat: entries } }))).toEqual([]);
+    const clash = checkPolicy(
+      policy({ nat: { snat: [], dnat: [...entries, dnat({ ports: { from: 8085, to: 8085 } })] } }),
+    );
+    expect(clash.map((mistake) => mistake.path)).toEqual([["nat", "dnat", 3, "ports"]]);
+  });
+
+  test("accepts a pool that no zone contains: it is routed to the cluster", () => {
+    const snat = [{ from: "inside", to: "outside", sources: [], pool: [ip("203.0.113.7")] }];
+    expect(checkPolicy(policy({ nat: { snat, dnat: [] } }))).toEqual([]);
+  });
+
+  test("refuses a target that is the cluster itself", () => {
+    const [mistake] = checkPolicy(policy({ nat: { snat: [], dnat: [dnat({ to: ip("10.10.0.1") })] } }));
+    expect(mistake?.message).toContain("the cluster's own gateway");
+  });
+
+  test("refuses a second route to one network and a route to a zone's own network", () => {
+    const routes = [
+      { to: net("10.20.0.0/16"), zone: "inside" },
+      { to: net("10.20.0.0/16"), zone: "inside" },
+      { to: net("10.10.0.0/24"), zone: "inside" },
+    ];
+    expect(checkPolicy(policy({ routes })).map((mistake) => mistake.path)).toEqual([
+      ["routes", 1, "to"],
+      ["routes", 2, "to"],
+    ]);
+  });
+
+  test("refuses the name of the built-in last rule, and commit on a rule that drops", () => {
+    const rules = [rule({ name: "default" }), rule({ name: "x", action: "drop", commit: "sync" })];
+    expect(checkPolicy(policy({ rules })).map((mistake) => mistake.path)).toEqual([
+      ["rules", 0, "name"],
+      ["rules", 1, "commit"],
+    ]);
+  });
+});
