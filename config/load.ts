@@ -31,6 +31,15 @@ export function loadNodeConfig(path: string, role: "node" | "witness"): NodeConf
   return role === "node" ? loadNode(file) : loadWitness(file);
 }
 
+/** The role of the member that a configuration is for, as far as it can be told; a node when it cannot. */
+export function roleInFile(path: string): "node" | "witness" {
+  const { raw } = readYaml(path);
+  const cluster = (raw as { cluster?: { node?: unknown; members?: unknown } } | null)?.cluster;
+  const members: unknown[] = Array.isArray(cluster?.members) ? cluster.members : [];
+  const self = members.find((member) => (member as { name?: unknown } | null)?.name === cluster?.node);
+  return (self as { role?: unknown } | undefined)?.role === "witness" ? "witness" : "node";
+}
+
 function loadNode(file: ReadFile): NodeConfig {
   const content = parse(file, nodeSchema);
   const policy = policySource(content);

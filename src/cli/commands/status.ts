@@ -1,0 +1,145 @@
+/**
+ * `synwall status`: what the cluster looks like from one node, for an operator who was just woken up.
+ */
+import type { Command } from "commander";
+import type { PeerStatus, StatusReport } from "../../node/admin-model.ts";
+import { adminCall } from "../admin-client.ts";
+import { type AskOptions, withAskOptions } from "../options.ts";
+import { chooseSocket } from "../socket.ts";
+import {
+  formatBytes,
+  formatCount,
+  formatMs,
+  formatShare,
+  printJson,
+  type Terminal,
+  table,
+} from "../terminal.ts";
+
+export function addStatusCommand(program: Command, terminal: Terminal): void {
+  withAskOptions(program.command("status"))
+    .description("epoch, leader, members, slots by owner, sync lag, readiness, alerts")
+    .action(async (options: AskOptions) => {
+      const status = await adminCall(chooseSocket(options.socket), "status", {});
+      if (options.json) printJson(terminal, status);
+      else terminal.out(formatStatus(status));
+    });
+}
+
+export function formatStatus(status: StatusReport): string {
+  return [
+    `${headline(status)}\n`,
+    `${verdict(status)}\n`,
+    ...alertLines(status),
+    `\n${memberTable(status)}`,
+    ...syncSection(status),
+    ...selfLines(status),
+  ].join("");
+}
+
+function headline(status: StatusReport): string {
+  const { cluster, node, role, epoch, leader, version, uptimeMs, raft } = status;
+  return `cluster ${cluster}, seen from ${role} ${node}: epoch ${epoch}, leader ${leader === "" ? "nobody" : leader}, term ${raft.term}; Synwall ${version}, up ${formatMs(uptimeMs)}`;
+}
+
+function verdict(status: StatusReport): string {
+  const isFenced = status.lease?.isFenced ?? false;
+  if (isFenced)
+    return "FENCED: this node hears no majority. It forwards established flows and makes no new ones. Check its links.";
+  if (!status.isReady)
+    return "NOT READY: this node does not yet hold all flows that it must hold. Do not stop another node now.";
+  if (!status.isSettled)
+    return "SETTLING: some slots are changing hands or have no proven backup. Do not stop a node now.";
+  return "OK: every slot has an owner and, where two nodes are up, a proven backup.";
+}
+
+function alertLines(status: StatusReport): string[] {
+  return status.alerts.map((alert) => `  ! ${alert}\n`);
+}
+
+function memberTable(status: StatusReport): string {
+  const peers = new Map(status.peers.map((peer) => [peer.id, peer]));
+  const rows = status.members.map((member) => {
+    const isNode = member.role === "node";
+    return [
+      member.name + (member.id === status.id ? " *" : ""),
+      member.role,
+      member.state,
+      isNode ? String(member.slotsOwned) : "-",
+      isNode ? String(member.slotsBackedUp) : "-",
+      member.id === status.id ? "(this one)" : heard(peers.get(member.id)),
+    ];
+  });
+  return table(
+    [
+      { title: "MEMBER" },
+      { title: "ROLE" },
+      { title: "STATE" },
+      { title: "OWNS", isRight: true },
+      { title: "BACKS UP", isRight: true },
+      { title: "HEARD ON" },
+    ],
+    rows,
+  );
+}
+
+/** Links on which the peer is heard, and silent ones called out. */
+function heard(peer: PeerStatus | undefined): string {
+  if (peer === undefined) return "-";
+  const links = Object.entries(peer.links);
+  const up = links.filter(([, isUp]) => isUp).map(([name]) => name);
+  const silent = links.filter(([, isUp]) => !isUp).map(([name]) => name);
+  if (up.length === 0) return "nothing: silent on all links";
+  return up.join(", ") + (silent.length > 0 ? `; silent on ${silent.join(", ")}` : "");
+}
+
+function syncSection(status: StatusReport): string[] {
+  const rows = status.peers.flatMap((peer) =>
+    peer.sync === undefined
+      ? []
+      : [
+          [
+            peer.name,
+            peer.sync.connected ? "connected" : "BROKEN",
+            formatMs(peer.sync.lagMs),
+            formatCount(peer.sync.lagRecords),
+            formatBytes(peer.sync.lagBytes),
+            formatMs(peer.sync.ack.p50Ms),
+            formatMs(peer.sync.ack.p99Ms),
+            formatMs(peer.sync.ack.maxMs),
+            String(peer.sync.resyncs),
+          ],
+        ],
+  );
+  if (rows.length === 0) return [];
+  const titles = ["LAG", "RECORDS", "BYTES", "ACK P50", "P99", "MAX", "RESYNCS"];
+  return [
+    `\n${table([{ title: "SYNC TO" }, { title: "STREAM" }, ...titles.map((title) => ({ title, isRight: true }))], rows)}`,
+  ];
+}
+
+function selfLines(status: StatusReport): string[] {
+  const lines: string[] = [];
+  if (status.lease !== undefined && !status.lease.isFenced) {
+    lines.push(`lease   valid for ${formatMs(status.lease.validForMs)}`);
+  }
+  const { dataplane } = status;
+  if (dataplane !== undefined) {
+    const { flows, flowsMax, driver, realtime } = dataplane;
+    lines.push(
+      `flows   ${formatCount(flows)} of ${formatCount(flowsMax)} (${formatShare(flows, flowsMax)}); driver ${driver}${realtime ? ", real-time" : ""}`,
+      `ports   ${dataplane.ports.map((port) => `${port.name} (${port.zone}) ${port.carrier ? "up" : "NO CARRIER"}`).join(", ")}`,
+      `drops   ${formatDrops(dataplane.drops)}`,
+    );
+  }
+  return lines.length === 0 ? [] : ["\n", ...lines.map((line) => `${line}\n`)];
+}
+
+function formatDrops(drops: Readonly<Record<string, number>>): string {
+  const counted = Object.entries(drops)
+    .filter(([, count]) => count > 0)
+    .sort((a, b) => b[1] - a[1]);
+  return counted.length === 0
+    ? "none"
+    : counted.map(([reason, count]) => `${reason} ${formatCount(count)}`).join(", ");
+}
