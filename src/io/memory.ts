@@ -11,7 +11,6 @@ import { ChunkPool } from "./pool.ts";
 import {
   CHUNK_BYTES,
   FRAME_BYTES_MAX,
-  type FramePool,
   MTU_BYTES_MAX,
   type OpenedPorts,
   type Port,
@@ -44,7 +43,7 @@ export class MemoryPort implements Port {
   readonly name: string;
   readonly mac: Uint8Array;
   readonly mtuBytes: number;
-  readonly pool: FramePool;
+  readonly pool: ChunkPool;
   readonly counters: PortCounters = {
     rxFrames: 0,
     rxBytes: 0,
@@ -58,14 +57,17 @@ export class MemoryPort implements Port {
   readonly #filter: PortFilter;
   readonly #kernel: ((frame: Uint8Array) => void) | undefined;
   readonly #defer: (task: () => void) => void;
+  /** Who holds queued frames, so that one given away twice is found out at once. */
+  readonly #holder: number;
   readonly #rx: FrameQueue;
   readonly #tx: FrameQueue;
   #wake: (() => void) | undefined;
   #isWakeDue = false;
   #isClosed = false;
 
-  constructor(pool: FramePool, options: MemoryPortOptions) {
+  constructor(pool: ChunkPool, options: MemoryPortOptions) {
     this.pool = pool;
+    this.#holder = pool.addHolder();
     this.name = options.name;
     this.mac = options.mac ?? macOf(options.name);
     this.mtuBytes = options.mtuBytes ?? 1500;
@@ -87,7 +89,9 @@ export class MemoryPort implements Port {
     const limit = Math.min(max, batch.at.length);
     let count = 0;
     while (count < limit && this.#rx.length() > 0) {
-      batch.at[count] = this.#rx.frontAt();
+      const at = this.#rx.frontAt();
+      this.pool.handOut(at, this.#holder);
+      batch.at[count] = at;
       batch.lengthBytes[count] = this.#rx.frontLengthBytes();
       this.#rx.shift();
       count++;
@@ -96,11 +100,13 @@ export class MemoryPort implements Port {
   }
 
   send(at: number, lengthBytes: number): boolean {
-    if (this.#isClosed || !this.#tx.push(at, lengthBytes)) {
+    if (this.#isClosed || this.#tx.isFull()) {
       this.pool.free(at);
       this.counters.txDropped++;
       return false;
     }
+    this.pool.lend(at, this.#holder);
+    this.#tx.push(at, lengthBytes);
     return true;
   }
 
@@ -110,7 +116,7 @@ export class MemoryPort implements Port {
       const lengthBytes = this.#tx.frontLengthBytes();
       this.#tx.shift();
       const isSent = this.segment?.transmit(this, this.pool.bytes, at, lengthBytes) ?? false;
-      this.pool.free(at);
+      this.pool.giveBack(at, this.#holder);
       if (isSent) {
         this.counters.txFrames++;
         this.counters.txBytes += lengthBytes;
@@ -133,8 +139,9 @@ export class MemoryPort implements Port {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.segment?.detach(this);
-    this.#rx.drainInto(this.pool);
-    this.#tx.drainInto(this.pool);
+    this.#rx.clear();
+    this.#tx.clear();
+    this.pool.revoke(this.#holder);
     this.#wake = undefined;
   }
 
@@ -153,6 +160,7 @@ export class MemoryPort implements Port {
     // Byte by byte is faster than making a subarray for set(), and allocates nothing.
     const own = this.pool.bytes;
     for (let i = 0; i < lengthBytes; i++) own[copyAt + i] = bytes[at + i]!;
+    this.pool.lend(copyAt, this.#holder);
     this.#rx.push(copyAt, lengthBytes);
     this.counters.rxFrames++;
     this.counters.rxBytes += lengthBytes;
@@ -215,12 +223,11 @@ class FrameQueue {
     return this.length() > this.#mask;
   }
 
-  push(at: number, lengthBytes: number): boolean {
-    if (this.isFull()) return false;
+  /** Ask isFull() first. */
+  push(at: number, lengthBytes: number): void {
     this.#at[this.#tail & this.#mask] = at;
     this.#lengthBytes[this.#tail & this.#mask] = lengthBytes;
     this.#tail = (this.#tail + 1) >>> 0;
-    return true;
   }
 
   frontAt(): number {
@@ -235,8 +242,8 @@ class FrameQueue {
     this.#head = (this.#head + 1) >>> 0;
   }
 
-  drainInto(pool: FramePool): void {
-    for (; this.length() > 0; this.shift()) pool.free(this.frontAt());
+  clear(): void {
+    this.#head = this.#tail;
   }
 }
 
