@@ -1,0 +1,140 @@
+/**
+ * The border where messages come in: checks every field and fills in what the sender left out.
+ * What passes here has safe-integer indices and contiguous entries; what it means is up to raft.ts.
+ */
+import { checkConfChange, decodeConfChange } from "./confchange/codec.ts";
+import { MalformedError, StepLocalMessageError } from "./errors.ts";
+import type { Entry, Message, Snapshot } from "./types.ts";
+
+/** Rejects with MalformedError or StepLocalMessageError, else answers a complete, frozen copy. */
+export function checkMessage(m: Message): Message {
+  const { type } = m;
+  const base = {
+    from: integer(m, "from", m.from),
+    to: integer(m, "to", m.to),
+    term: integer(m, "term", m.term),
+  };
+  switch (m.type) {
+    case "MsgApp": {
+      const index = integer(m, "index", m.index);
+      const entries = entriesOf(m, m.entries);
+      for (const [i, entry] of entries.entries()) {
+        if (entry.index !== index + 1 + i) {
+          throw new MalformedError(`Cannot take MsgApp: entry ${entry.index} where ${index + 1 + i} is due`);
+        }
+      }
+      const logTerm = integer(m, "logTerm", m.logTerm);
+      return Object.freeze({
+        type: m.type,
+        ...base,
+        index,
+        logTerm,
+        commit: integer(m, "commit", m.commit),
+        entries,
+      });
+    }
+    case "MsgAppResp":
+      return Object.freeze({
+        type: m.type,
+        ...base,
+        index: integer(m, "index", m.index),
+        reject: flag(m.reject),
+        rejectHint: integer(m, "rejectHint", m.rejectHint),
+        logTerm: integer(m, "logTerm", m.logTerm),
+      });
+    case "MsgVote":
+    case "MsgPreVote":
+      return Object.freeze({
+        type: m.type,
+        ...base,
+        index: integer(m, "index", m.index),
+        logTerm: integer(m, "logTerm", m.logTerm),
+        ...contextOf(m, m.context),
+      });
+    case "MsgVoteResp":
+    case "MsgPreVoteResp":
+      return Object.freeze({ type: m.type, ...base, reject: flag(m.reject) });
+    case "MsgHeartbeat":
+      return Object.freeze({
+        type: m.type,
+        ...base,
+        commit: integer(m, "commit", m.commit),
+        ...contextOf(m, m.context),
+      });
+    case "MsgHeartbeatResp":
+      return Object.freeze({ type: m.type, ...base, ...contextOf(m, m.context) });
+    case "MsgSnap":
+      return Object.freeze({ type: m.type, ...base, snapshot: snapshotOf(m.snapshot) });
+    case "MsgTimeoutNow":
+    case "MsgTransferLeader":
+      return Object.freeze({ type: m.type, ...base });
+    case "MsgReadIndex":
+      return Object.freeze({ type: m.type, ...base, context: bytes(m, m.context) });
+    case "MsgReadIndexResp":
+      return Object.freeze({
+        type: m.type,
+        ...base,
+        index: integer(m, "index", m.index),
+        context: bytes(m, m.context),
+      });
+    case "MsgProp": {
+      const entries = entriesOf(m, m.entries);
+      if (entries.length === 0) throw new MalformedError("Cannot take MsgProp: expected at least one entry");
+      for (const entry of entries)
+        if (entry.type === "confChange") checkConfChange(decodeConfChange(entry.data));
+      return Object.freeze({ type: m.type, ...base, entries });
+    }
+    default:
+      throw new StepLocalMessageError(String(type));
+  }
+}
+
+function integer(m: Message, field: string, value: number | undefined): number {
+  const n = value ?? 0;
+  if (!Number.isSafeInteger(n) || n < 0) {
+    throw new MalformedError(
+      `Cannot take ${m.type}: ${field} is ${n}, expected a safe integer of at least 0`,
+    );
+  }
+  return n;
+}
+
+function flag(value: boolean | undefined): boolean {
+  return value === true;
+}
+
+function bytes(m: Message, value: Uint8Array | undefined): Uint8Array {
+  if (!(value instanceof Uint8Array)) {
+    throw new MalformedError(`Cannot take ${m.type}: expected the bytes of its context`);
+  }
+  return value;
+}
+
+function contextOf(m: Message, value: Uint8Array | undefined): { context?: Uint8Array } {
+  return value === undefined || value.length === 0 ? {} : { context: bytes(m, value) };
+}
+
+function entriesOf(m: Message, entries: readonly Entry[] | undefined): readonly Entry[] {
+  return Object.freeze(
+    (entries ?? []).map((entry): Entry => {
+      const type = entry.type ?? "normal";
+      if (type !== "normal" && type !== "confChange") {
+        throw new MalformedError(`Cannot take ${m.type}: unknown entry type ${String(type)}`);
+      }
+      const index = integer(m, "entry index", entry.index);
+      const data = entry.data ?? new Uint8Array(0);
+      return Object.freeze({ term: integer(m, "entry term", entry.term), index, type, data: bytes(m, data) });
+    }),
+  );
+}
+
+function snapshotOf(snapshot: Snapshot | undefined): Snapshot {
+  const isWhole =
+    snapshot !== undefined &&
+    Number.isSafeInteger(snapshot.index) &&
+    Number.isSafeInteger(snapshot.term) &&
+    Array.isArray(snapshot.confState?.voters) &&
+    snapshot.data instanceof Uint8Array;
+  if (!isWhole) throw new MalformedError("Cannot take MsgSnap: expected a whole snapshot");
+  return snapshot;
+}

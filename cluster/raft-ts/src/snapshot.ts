@@ -1,0 +1,61 @@
+/**
+ * Snapshots (Raft section 7): what a leader sends where its log is compacted, and how a follower takes it.
+ * The bytes travel as the driver likes; the core only decides when and from which index.
+ */
+import { toConfState, restore as toMembership } from "./confchange/restore.ts";
+import { InvariantError } from "./errors.ts";
+import { switchTo } from "./membership.ts";
+import type { Raft } from "./raft.ts";
+import type { Progress } from "./tracker/progress.ts";
+import type { MsgSnap, NodeId, Snapshot } from "./types.ts";
+
+/** Answers whether a snapshot was queued. */
+export function sendSnapshot(r: Raft, to: NodeId, progress: Progress): boolean {
+  // A silent follower would only waste the transfer.
+  if (!progress.recentActive) return false;
+  const snapshot = r.log.snapshot();
+  if (snapshot === undefined) return false;
+  if (snapshot.index === 0) {
+    throw new InvariantError(`${to} needs entry ${progress.next}, which is gone, and there is no snapshot`);
+  }
+  r.logger?.info(`${r.id} sends ${to} the snapshot at ${snapshot.index}, as entry ${progress.next} is gone`);
+  progress.becomeSnapshot(snapshot.index);
+  r.send({ type: "MsgSnap", from: r.id, to, term: r.term, snapshot });
+  return true;
+}
+
+/** The driver tells how the sending went. */
+export function handleSnapshotReport(r: Raft, id: NodeId, isOk: boolean): void {
+  const progress = r.tracker.progressOf(id);
+  if (progress?.state !== "snapshot") return;
+  if (!isOk) progress.pendingSnapshot = 0;
+  progress.becomeProbe();
+  // After success the follower's ack comes first; after a failure one heartbeat interval passes.
+  progress.pause();
+}
+
+export function handleSnapshot(r: Raft, m: MsgSnap): void {
+  const isRestored = restore(r, m.snapshot);
+  r.logger?.info(`${r.id} ${isRestored ? "restored" : "ignored"} the snapshot at ${m.snapshot.index}`);
+  r.sendAppendResponse(m.from, { index: isRestored ? r.log.lastIndex() : r.log.committed });
+}
+
+/** Replaces log and membership. Answers false when the snapshot is of no use here. */
+function restore(r: Raft, snapshot: Snapshot): boolean {
+  if (snapshot.index <= r.log.committed) return false;
+  const { voters, votersOutgoing, learners } = snapshot.confState;
+  // Who is not in the membership does not need its state; learnersNext are outgoing voters.
+  if (![voters, votersOutgoing, learners].some((ids) => ids.includes(r.id))) {
+    r.logger?.warn(`${r.id} is no member in the snapshot at ${snapshot.index}`);
+    return false;
+  }
+  if (r.log.matchesTerm(snapshot.index, snapshot.term)) {
+    // The log holds it all already, and only did not know that it is committed.
+    r.log.commitTo(snapshot.index);
+    return false;
+  }
+  const membership = toMembership(snapshot.confState);
+  r.log.restore({ ...snapshot, confState: toConfState(membership) });
+  switchTo(r, membership);
+  return true;
+}

@@ -1,0 +1,62 @@
+/**
+ * A picture of a node for operators and drivers; a copy that is safe to keep.
+ */
+import type { Raft } from "./raft.ts";
+import type { ProgressState } from "./tracker/progress.ts";
+import type { ConfState, Index, NodeId, StateType, Term } from "./types.ts";
+
+export interface ProgressStatus {
+  readonly match: Index;
+  readonly next: Index;
+  readonly state: ProgressState;
+  readonly recentActive: boolean;
+  readonly isLearner: boolean;
+  readonly inflight: number;
+  readonly pendingSnapshot: Index;
+}
+
+export interface Status {
+  readonly id: NodeId;
+  readonly state: StateType;
+  readonly term: Term;
+  readonly vote: NodeId;
+  readonly lead: NodeId;
+  readonly commit: Index;
+  readonly applied: Index;
+  readonly lastIndex: Index;
+  /** To whom leadership is being handed; 0 when to nobody. */
+  readonly transferee: NodeId;
+  readonly confState: ConfState;
+  /** By member, on a leader only. */
+  readonly progress: ReadonlyMap<NodeId, ProgressStatus>;
+}
+
+export function statusOf(r: Raft): Status {
+  const progress = new Map<NodeId, ProgressStatus>();
+  if (r.state === "leader") {
+    for (const [id, pr] of r.tracker.members) {
+      progress.set(id, {
+        match: pr.match,
+        next: pr.next,
+        state: pr.state,
+        recentActive: pr.recentActive,
+        isLearner: pr.isLearner,
+        inflight: pr.inflightCount,
+        pendingSnapshot: pr.pendingSnapshot,
+      });
+    }
+  }
+  return {
+    id: r.id,
+    state: r.state,
+    term: r.term,
+    vote: r.vote,
+    lead: r.lead,
+    commit: r.log.committed,
+    applied: r.log.applied,
+    lastIndex: r.log.lastIndex(),
+    transferee: r.transferee,
+    confState: r.tracker.confState(),
+    progress,
+  };
+}
