@@ -1,6 +1,6 @@
 /**
  * Liveness model: the profiles of the failure detector and the words that the worker, the witness and the control plane
- * use about links and peers. Owns no protocol (bfd.ts, envelope.ts, detector.ts).
+ * use about links and peers. Owns no protocol (bfd.ts, envelope.ts, heartbeats.ts).
  */
 
 export interface LivenessProfile {
@@ -20,6 +20,8 @@ export const PROFILES: Readonly<Record<LivenessProfile["name"], LivenessProfile>
 
 /** Link 0 is the cluster link; link 1 + i is the i-th zone port, as numbered in the node's configuration by zone name order. */
 export const CLUSTER_LINK = 0;
+/** Links a member may have, so that every table over them is bounded. */
+export const MAX_LINKS = 64;
 
 export interface PeerConfig {
   readonly nodeId: number;
@@ -28,11 +30,48 @@ export interface PeerConfig {
   readonly links: readonly number[];
 }
 
+/**
+ * Why a peer counts as dead.
+ *
+ * | cause    | what was seen                                                | is its process provably gone? |
+ * |----------|--------------------------------------------------------------|-------------------------------|
+ * | silent   | nothing on any link for the detection time                   | no: it may be cut off         |
+ * | lifeline | its lifeline closed and an interval was missed on every link | yes                           |
+ * | restart  | a new life of it answered our challenge                      | yes: the old life             |
+ * | admin    | it said that it stops (AdminDown) on every link              | no: it may be stopping still  |
+ */
+export type DeathCause = "silent" | "lifeline" | "restart" | "admin";
+
 /** What the detector tells. */
 export type LivenessEvent =
-  | { readonly type: "linkUp" | "linkDown"; readonly node: number; readonly link: number; readonly atMs: number }
-  /** The first link came up / the last link went silent (or the lifeline closed and an interval was missed). */
+  | {
+      readonly type: "linkUp" | "linkDown";
+      readonly node: number;
+      readonly link: number;
+      readonly atMs: number;
+    }
+  /** The first link came up. */
   | { readonly type: "peerUp"; readonly node: number; readonly atMs: number }
-  | { readonly type: "peerDown"; readonly node: number; readonly atMs: number; readonly cause: "silent" | "lifeline"; readonly lastHeardMs: number }
+  /** The last link went silent, or a quicker proof of death came. */
+  | {
+      readonly type: "peerDown";
+      readonly node: number;
+      readonly atMs: number;
+      readonly cause: DeathCause;
+      readonly lastHeardMs: number;
+    }
+  /**
+   * The process that was this peer is provably gone: its lifeline closed while it is silent, or a new life of it answered.
+   * It follows the peerDown of the same life, at once or later.
+   */
+  | { readonly type: "peerGone"; readonly node: number; readonly atMs: number }
   /** Our own loop stalled: judgements were put off. */
   | { readonly type: "stalled"; readonly lateMs: number; readonly atMs: number };
+
+/** Where the heartbeats of this member stand, for status and metrics. A snapshot, safe to keep. */
+export interface LinkStatus {
+  readonly node: number;
+  readonly link: number;
+  readonly isUp: boolean;
+  readonly lastHeardMs: number;
+}

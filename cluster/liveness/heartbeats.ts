@@ -1,0 +1,344 @@
+/**
+ * Heartbeats: everything that this member says to and hears from its peers in datagrams, on every link. Owns lives
+ * (nonces), replay windows, when a datagram goes out and what rides along; verdicts are detector.ts's, the meaning of
+ * lease and fence messages is takeover's.
+ *
+ * A life is proven before it is believed: a peer's new nonce counts only in a datagram that echoes ours, so a recorded
+ * datagram cannot pose as a restart.
+ *
+ *   A (new life)                         B
+ *     | nonce a, echo 0  ------------->  | candidate a
+ *     | <-------------  nonce b, echo a  | (at once)
+ *   b proven                             |
+ *     | nonce a, echo b  ------------->  | a proven; an older life of A is over
+ */
+import { assert } from "../../src/base/assert.ts";
+import type { Env } from "../../src/base/env.ts";
+import { BFD_BYTES, decodeBfd, emptyBfdPacket, encodeBfd } from "./bfd-packet.ts";
+import { type DetectorLink, PeerDetector } from "./detector.ts";
+import {
+  clusterHash,
+  ENVELOPE_HEADER_BYTES,
+  type EnvelopeRefusal,
+  EnvelopeWriter,
+  emptyEnvelopeHeader,
+  type Mac,
+  MESSAGE_HEADER_BYTES,
+  openEnvelope,
+  ReplayWindow,
+} from "./envelope.ts";
+import {
+  type LinkStatus,
+  type LivenessEvent,
+  type LivenessProfile,
+  MAX_LINKS,
+  type PeerConfig,
+} from "./model.ts";
+
+/** Message types of the envelope. Leases and fences: takeover/messages.ts. */
+export const MESSAGE_BFD = 1;
+
+/** Lives of one peer that are remembered as over; older ones are forgotten first. */
+const RETIRED_MAX = 256;
+
+export interface HeartbeatConfig {
+  readonly selfId: number;
+  /** Cluster name; all members use the same. */
+  readonly cluster: string;
+  readonly profile: LivenessProfile;
+  readonly peers: readonly PeerConfig[];
+  readonly mac: Mac;
+  /** How often the shell calls tick(); default 2. A tick that is an interval later than that was a stall. */
+  readonly tickMs?: number;
+}
+
+export interface HeartbeatOutput {
+  /** Sends a datagram; `bytes` is valid during the call only. */
+  send(link: number, toNode: number, bytes: Uint8Array): void;
+  event(event: LivenessEvent): void;
+  /** A message other than BFD from a proven peer; the body is `length` bytes at `at`, valid during the call only. */
+  message(
+    from: number,
+    link: number,
+    type: number,
+    view: DataView,
+    at: number,
+    length: number,
+    nowMs: number,
+  ): void;
+}
+
+interface Wire {
+  readonly detector: DetectorLink;
+  readonly window: ReplayWindow;
+  seq: number;
+  answeredMs: number;
+}
+
+interface Peer {
+  readonly detector: PeerDetector;
+  readonly wires: Wire[];
+  /** The proven life; 0: none. */
+  nonce: number;
+  /** A life that still has to echo our nonce; 0: none. */
+  candidate: number;
+  readonly retired: number[];
+  readonly standing: Map<number, Uint8Array>;
+}
+
+export class Heartbeats {
+  /** This life of the member. */
+  readonly nonce: number;
+  /** Datagrams refused, by reason; for metrics. */
+  readonly refused: Record<EnvelopeRefusal, number> = {
+    short: 0,
+    foreign: 0,
+    version: 0,
+    stranger: 0,
+    forged: 0,
+    replayed: 0,
+    stale: 0,
+    malformed: 0,
+  };
+  readonly #config: HeartbeatConfig;
+  readonly #env: Env;
+  readonly #output: HeartbeatOutput;
+  readonly #cluster: number;
+  readonly #writer: EnvelopeWriter;
+  readonly #peers = new Map<number, Peer>();
+  readonly #header = emptyEnvelopeHeader();
+  readonly #packet = emptyBfdPacket();
+  readonly #isPeer = (node: number): boolean => this.#peers.has(node);
+  #lastTickMs: number;
+
+  constructor(config: HeartbeatConfig, env: Env, output: HeartbeatOutput) {
+    this.#config = config;
+    this.#env = env;
+    this.#output = output;
+    this.#cluster = clusterHash(config.cluster);
+    this.#writer = new EnvelopeWriter(this.#cluster, config.mac);
+    this.nonce = (1 + env.random(0xffff)) * 0x1_0000_0000 + env.random(0xffffffff);
+    const nowMs = env.nowMs();
+    this.#lastTickMs = nowMs;
+    for (const p of config.peers) this.addPeer(p, nowMs);
+  }
+
+  /** Starts to speak with one more member. */
+  addPeer(config: PeerConfig, nowMs: number): void {
+    assert(
+      config.nodeId !== this.#config.selfId && !this.#peers.has(config.nodeId),
+      `peer ${config.nodeId} is known already`,
+    );
+    assert(
+      config.links.every((l) => l >= 0 && l < MAX_LINKS),
+      `peer ${config.nodeId} has a link beyond ${MAX_LINKS - 1}`,
+    );
+    const emit = (event: LivenessEvent): void => this.#output.event(event);
+    const detector = new PeerDetector(config, this.#config.profile, this.#env, nowMs, emit);
+    const wires = detector.links.map((l) => ({
+      detector: l,
+      window: new ReplayWindow(),
+      seq: 0,
+      answeredMs: Number.NEGATIVE_INFINITY,
+    }));
+    this.#peers.set(config.nodeId, {
+      detector,
+      wires,
+      nonce: 0,
+      candidate: 0,
+      retired: [],
+      standing: new Map(),
+    });
+  }
+
+  /** Stops to speak with a member; no event tells of it. */
+  removePeer(node: number): void {
+    this.#peers.delete(node);
+  }
+
+  /**
+   * A datagram that arrived on `link`. Returns the member that provably sent it in this life, so that the shell may learn
+   * its MAC address on that link; 0 when it was refused or is not proven yet.
+   */
+  receive(link: number, bytes: Uint8Array, nowMs: number): number {
+    const h = this.#header;
+    const refusal = openEnvelope(
+      bytes,
+      this.#config.selfId,
+      this.#cluster,
+      this.#isPeer,
+      this.#config.mac,
+      h,
+    );
+    if (refusal !== undefined) return this.#refuse(refusal);
+    const peer = this.#peers.get(h.from) as Peer;
+    const wire = peer.wires.find((w) => w.detector.link === link);
+    if (wire === undefined || h.link !== link) return this.#refuse("stranger");
+    if (h.nonce !== peer.nonce && !this.#meetLife(peer, wire, nowMs)) return 0;
+    if (!wire.window.accept(h.seq)) return this.#refuse("replayed");
+    const from = h.from;
+    peer.detector.heard(wire.detector, nowMs);
+    this.#deliver(peer, wire, bytes, nowMs);
+    if (wire.detector.bfd.isTransmitDue(nowMs)) this.#transmit(peer, wire, nowMs);
+    return from;
+  }
+
+  /** Lets time pass: judges peers and sends what is due. Call it after the receive() calls of the same turn. */
+  tick(nowMs: number): void {
+    const lateMs = nowMs - this.#lastTickMs - (this.#config.tickMs ?? 2);
+    this.#lastTickMs = nowMs;
+    if (lateMs > this.#config.profile.intervalMs) {
+      for (const p of this.#peers.values()) p.detector.forgive(lateMs);
+      this.#output.event({ type: "stalled", lateMs, atMs: nowMs });
+    }
+    for (const p of this.#peers.values()) {
+      p.detector.tick(nowMs);
+      this.#transmitDue(p, nowMs);
+    }
+  }
+
+  /** The peer's kernel closed its lifeline: FIN or RST received. A local time-out or error is not a close. */
+  lifelineClosed(node: number, nowMs: number): void {
+    const peer = this.#peers.get(node);
+    if (peer === undefined) return;
+    peer.detector.lifelineClosed(nowMs);
+    peer.detector.tick(nowMs);
+    this.#transmitDue(peer, nowMs);
+  }
+
+  lifelineOpened(node: number): void {
+    this.#peers.get(node)?.detector.lifelineOpened();
+  }
+
+  /** Lets `body` ride along in every datagram to `node` until it is replaced; undefined ends it. One per type. */
+  setStanding(node: number, type: number, body: Uint8Array | undefined): void {
+    const standing = this.#peers.get(node)?.standing;
+    if (body === undefined) standing?.delete(type);
+    else standing?.set(type, body);
+  }
+
+  /** Sends a message to `node` on all its links now. */
+  sendNow(node: number, type: number, body: Uint8Array): void {
+    const peer = this.#peers.get(node);
+    if (peer === undefined) return;
+    for (const wire of peer.wires) {
+      this.#begin(peer, wire);
+      this.#addBody(type, body);
+      this.#output.send(wire.detector.link, node, this.#writer.seal());
+    }
+  }
+
+  /** This member stops in order: its peers need not wait for silence. Call it when nothing is decided here any more. */
+  shutdown(nowMs: number): void {
+    for (const p of this.#peers.values()) {
+      for (const w of p.wires) w.detector.bfd.adminDown(nowMs);
+      this.#transmitDue(p, nowMs);
+    }
+  }
+
+  isAlive(node: number): boolean {
+    return this.#peers.get(node)?.detector.isAlive === true;
+  }
+
+  /** The peer answers on this link. */
+  isLinkUp(node: number, link: number): boolean {
+    return this.#peers.get(node)?.detector.links.some((l) => l.link === link && l.isUp) === true;
+  }
+
+  status(): LinkStatus[] {
+    const all: LinkStatus[] = [];
+    for (const p of this.#peers.values()) {
+      const node = p.detector.peer.nodeId;
+      for (const l of p.detector.links) {
+        all.push({ node, link: l.link, isUp: l.isUp, lastHeardMs: l.lastHeardMs });
+      }
+    }
+    return all;
+  }
+
+  /** A nonce that is not the proven one. True when it is proven now; otherwise the sender is given our nonce to echo. */
+  #meetLife(peer: Peer, wire: Wire, nowMs: number): boolean {
+    const h = this.#header;
+    if (peer.retired.includes(h.nonce)) {
+      this.#refuse("stale");
+      return false;
+    }
+    if (h.echo === this.nonce) {
+      if (peer.nonce !== 0) {
+        peer.retired.push(peer.nonce);
+        if (peer.retired.length > RETIRED_MAX) peer.retired.shift();
+        peer.standing.clear();
+      }
+      const wasKnown = peer.nonce !== 0;
+      peer.nonce = h.nonce;
+      peer.candidate = 0;
+      for (const w of peer.wires) {
+        w.window.reset();
+        w.detector.bfd.hurry(nowMs);
+      }
+      if (wasKnown) peer.detector.restarted(nowMs);
+      return true;
+    }
+    peer.candidate = h.nonce;
+    // At once, but at most one answer per interval: recorded datagrams must not make us flood.
+    if (nowMs - wire.answeredMs >= this.#config.profile.intervalMs) {
+      wire.answeredMs = nowMs;
+      this.#transmit(peer, wire, nowMs);
+    }
+    return false;
+  }
+
+  #deliver(peer: Peer, wire: Wire, bytes: Uint8Array, nowMs: number): void {
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    const { count, from } = this.#header;
+    let at = ENVELOPE_HEADER_BYTES;
+    for (let i = 0; i < count; i++) {
+      const type = view.getUint8(at);
+      const length = view.getUint16(at + 2);
+      at += MESSAGE_HEADER_BYTES;
+      if (type !== MESSAGE_BFD) {
+        this.#output.message(from, wire.detector.link, type, view, at, length, nowMs);
+      } else if (decodeBfd(view, at, length, this.#packet)) {
+        peer.detector.receive(wire.detector, this.#packet, nowMs);
+      } else {
+        this.refused.malformed++;
+      }
+      at += length;
+    }
+  }
+
+  #transmitDue(peer: Peer, nowMs: number): void {
+    for (const w of peer.wires) if (w.detector.bfd.isTransmitDue(nowMs)) this.#transmit(peer, w, nowMs);
+  }
+
+  #transmit(peer: Peer, wire: Wire, nowMs: number): void {
+    this.#begin(peer, wire);
+    encodeBfd(wire.detector.bfd.transmit(nowMs), this.#writer.view, this.#writer.add(MESSAGE_BFD, BFD_BYTES));
+    for (const [type, body] of peer.standing) this.#addBody(type, body);
+    this.#output.send(wire.detector.link, peer.detector.peer.nodeId, this.#writer.seal());
+  }
+
+  #begin(peer: Peer, wire: Wire): void {
+    const echo = peer.candidate === 0 ? peer.nonce : peer.candidate;
+    wire.seq++;
+    this.#writer.begin(
+      this.#config.selfId,
+      peer.detector.peer.nodeId,
+      wire.detector.link,
+      this.nonce,
+      echo,
+      wire.seq,
+    );
+  }
+
+  #addBody(type: number, body: Uint8Array): void {
+    const at = this.#writer.add(type, body.length);
+    assert(at >= 0, `message ${type} of ${body.length} bytes does not fit its datagram`);
+    this.#writer.bytes.set(body, at);
+  }
+
+  #refuse(reason: EnvelopeRefusal): number {
+    this.refused[reason]++;
+    return 0;
+  }
+}
