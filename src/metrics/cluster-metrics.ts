@@ -1,0 +1,201 @@
+/**
+ * Cluster metrics: members, peers, replication lag, Raft, failover. Part of the catalogue.
+ */
+import type { MemberState } from "../../cluster/control/model.ts";
+import type { MetricArea, MetricEntry } from "./entry.ts";
+import { labelled, single } from "./entry.ts";
+import type { MetricsSnapshot, PeerSnapshot } from "./snapshot.ts";
+
+const MEMBER_STATES: readonly MemberState[] = ["joining", "active", "draining", "drained", "down", "removed"];
+
+const CLUSTER: readonly MetricEntry[] = [
+  labelled(
+    "gauge",
+    "synwall_node_info",
+    "1, with what this member is",
+    ["cluster", "node", "role", "version", "profile", "driver"],
+    ({ info }) => [[[info.cluster, info.node, info.role, info.version, info.profile, info.driver], 1]],
+  ),
+  single(
+    "gauge",
+    "synwall_node_ready",
+    "1 when this member holds all that it must hold, proven",
+    (s) => s.cluster.isReady,
+  ),
+  single(
+    "gauge",
+    "synwall_cluster_settled",
+    "1 when every slot has a settled owner and, where two nodes are up, a proven backup",
+    (s) => s.cluster.isSettled,
+  ),
+  single(
+    "gauge",
+    "synwall_cluster_unwitnessed",
+    "1 when one more failure would leave no majority",
+    (s) => s.cluster.isUnwitnessed,
+  ),
+  single(
+    "gauge",
+    "synwall_cluster_epoch",
+    "Number of the slot table that the cluster agreed on",
+    (s) => s.cluster.epoch,
+  ),
+  single(
+    "gauge",
+    "synwall_cluster_leader_known",
+    "1 when this member knows a leader",
+    (s) => s.cluster.hasLeader,
+  ),
+  single(
+    "gauge",
+    "synwall_cluster_slots_unsynced",
+    "Slots of the cluster without a proven backup",
+    (s) => s.cluster.slotsUnsynced,
+  ),
+  labelled("gauge", "synwall_cluster_members", "Members by state", ["state"], ({ cluster }) =>
+    MEMBER_STATES.map((state) => [
+      [state],
+      cluster.memberStates.filter((candidate) => candidate === state).length,
+    ]),
+  ),
+  labelled(
+    "gauge",
+    "synwall_peer_alive",
+    "1 when the peer is heard on at least one link",
+    ["peer"],
+    ({ peers }) => peers.map((peer) => [[peer.name], peer.isAlive]),
+  ),
+  labelled(
+    "gauge",
+    "synwall_peer_link_up",
+    "1 when the peer is heard on this link",
+    ["peer", "link"],
+    ({ peers }) =>
+      peers.flatMap((peer) =>
+        Object.entries(peer.links).map(([link, isUp]) => [[peer.name, link], isUp] as const),
+      ),
+  ),
+  labelled(
+    "counter",
+    "synwall_transport_refusals_total",
+    "Connections of peers that were refused, by reason",
+    ["reason"],
+    ({ transport }) => Object.entries(transport.refusals).map(([reason, count]) => [[reason], count]),
+  ),
+];
+
+type Sync = NonNullable<PeerSnapshot["sync"]>;
+
+const SYNC: readonly MetricEntry[] = [
+  sync(
+    "gauge",
+    "synwall_sync_connected",
+    "1 when the replication stream to the peer is open",
+    (s) => s.isConnected,
+  ),
+  sync(
+    "gauge",
+    "synwall_sync_lag_seconds",
+    "Age of the oldest change that the peer has not acknowledged; grows while the peer is silent",
+    (s) => s.lagMs / 1000,
+  ),
+  sync(
+    "gauge",
+    "synwall_sync_lag_records",
+    "Changes that the peer has not acknowledged",
+    (s) => s.lagRecords,
+  ),
+  sync(
+    "gauge",
+    "synwall_sync_lag_bytes",
+    "Bytes of changes that the peer has not acknowledged",
+    (s) => s.lagBytes,
+  ),
+  sync(
+    "counter",
+    "synwall_sync_resyncs_total",
+    "Times that slots were sent to the peer again whole",
+    (s) => s.resyncs,
+  ),
+  sync(
+    "histogram",
+    "synwall_sync_ack_seconds",
+    "Time from a change to its acknowledgement by the peer's dataplane",
+    (s) => s.ack,
+  ),
+];
+
+const RAFT: readonly MetricEntry[] = [
+  single("gauge", "synwall_raft_leader", "1 when this member leads", (s) => s.raft.isLeader),
+  single("gauge", "synwall_raft_term", "Raft term", (s) => s.raft.term),
+  single(
+    "gauge",
+    "synwall_raft_commit_index",
+    "Index of the last committed entry",
+    (s) => s.raft.commitIndex,
+  ),
+  single(
+    "counter",
+    "synwall_raft_proposals_total",
+    "Commands that this member proposed",
+    (s) => s.raft.proposals,
+  ),
+  single(
+    "counter",
+    "synwall_raft_proposals_refused_total",
+    "Proposals that were refused or not decided in time",
+    (s) => s.raft.proposalsRefused,
+  ),
+  single(
+    "histogram",
+    "synwall_raft_fsync_seconds",
+    "Time that the disk took to confirm a write to the log",
+    (s) => s.raft.fsync,
+  ),
+];
+
+const FAILOVER: readonly MetricEntry[] = [
+  single(
+    "counter",
+    "synwall_failover_takeovers_total",
+    "Takeovers in which this node gained slots of a dead one",
+    (s) => s.failover.takeovers,
+  ),
+  single(
+    "histogram",
+    "synwall_failover_detect_seconds",
+    "Last sign of life of a node to the judgement that it is dead",
+    (s) => s.failover.detect,
+  ),
+  single(
+    "histogram",
+    "synwall_failover_decide_seconds",
+    "Judgement to the committed epoch",
+    (s) => s.failover.decide,
+  ),
+  single(
+    "histogram",
+    "synwall_failover_activate_seconds",
+    "Committed epoch to deciding the gained slots",
+    (s) => s.failover.activate,
+  ),
+];
+
+/** A metric of replication, one sample for each peer that is replicated to. */
+function sync(
+  type: MetricEntry["type"],
+  name: string,
+  help: string,
+  read: (sync: Sync) => number | boolean | Sync["ack"],
+): MetricEntry {
+  return labelled(type, name, help, ["peer"], ({ peers }: MetricsSnapshot) =>
+    peers.flatMap((peer) => (peer.sync === undefined ? [] : [[[peer.name], read(peer.sync)] as const])),
+  );
+}
+
+export const CLUSTER_METRICS: readonly MetricArea[] = [
+  { title: "Members and peers", entries: CLUSTER },
+  { title: "Replication, seen by the owner", entries: SYNC },
+  { title: "Raft", entries: RAFT },
+  { title: "Failover", entries: FAILOVER },
+];

@@ -1,0 +1,268 @@
+/**
+ * Dataplane metrics: packets, flows, NAT, steering, the worker. Part of the catalogue; nothing here on a witness.
+ */
+import {
+  DROP_REASONS,
+  VERDICT_ANSWERED,
+  VERDICT_DROP_BASE,
+  VERDICT_FORWARDED,
+  VERDICT_FORWARDED_SHARED,
+  VERDICT_HELD,
+  VERDICT_LOCAL,
+  VERDICT_REDIRECTED,
+} from "../dataplane/verdict.ts";
+import type { MetricArea, MetricEntry } from "./entry.ts";
+import { cell, cells, labelled, single } from "./entry.ts";
+
+const VERDICTS: readonly (readonly [name: string, verdict: number])[] = [
+  ["forwarded", VERDICT_FORWARDED],
+  ["redirected", VERDICT_REDIRECTED],
+  ["forwarded_shared", VERDICT_FORWARDED_SHARED],
+  ["answered", VERDICT_ANSWERED],
+  ["held", VERDICT_HELD],
+  ["local", VERDICT_LOCAL],
+];
+
+const PACKETS: readonly MetricEntry[] = [
+  cell("counter", "synwall_dataplane_received_frames_total", "Frames that ports received", "rxFrames"),
+  cell("counter", "synwall_dataplane_received_bytes_total", "Bytes of frames that ports received", "rxBytes"),
+  cell("counter", "synwall_dataplane_sent_frames_total", "Frames that ports sent", "txFrames"),
+  cell("counter", "synwall_dataplane_sent_bytes_total", "Bytes of frames that ports sent", "txBytes"),
+  labelled(
+    "counter",
+    "synwall_dataplane_verdicts_total",
+    "Frames that were not dropped, by what became of them",
+    ["verdict"],
+    ({ dataplane }) =>
+      dataplane === undefined
+        ? []
+        : VERDICTS.map(([name, verdict]) => [[name], dataplane.counters[verdict]!]),
+  ),
+  labelled(
+    "counter",
+    "synwall_dataplane_drops_total",
+    "Frames that were dropped, by reason",
+    ["reason"],
+    ({ dataplane }) =>
+      dataplane === undefined
+        ? []
+        : DROP_REASONS.map((reason, i) => [[reason], dataplane.counters[VERDICT_DROP_BASE + i]!]),
+  ),
+  cells(
+    "counter",
+    "synwall_redirect_frames_total",
+    "Frames carried between nodes because the slot's owner is another, by direction and way",
+    ["direction", "way"],
+    [
+      ["redirectsOut", "out", "cluster"],
+      ["redirectsIn", "in", "cluster"],
+      ["redirectsZoneOut", "out", "zone"],
+      ["redirectsZoneIn", "in", "zone"],
+    ],
+  ),
+  cell("counter", "synwall_icmp_errors_sent_total", "ICMP errors that the cluster sent", "icmpErrorsSent"),
+  cell(
+    "counter",
+    "synwall_icmp_errors_limited_total",
+    "ICMP errors not sent because of their rate limit",
+    "icmpErrorsLimited",
+  ),
+  labelled(
+    "gauge",
+    "synwall_port_carrier",
+    "1 when the interface has a carrier",
+    ["port", "zone"],
+    ({ dataplane }) => (dataplane?.ports ?? []).map((port) => [[port.name, port.zone], port.carrier]),
+  ),
+];
+
+const FLOWS: readonly MetricEntry[] = [
+  cell("gauge", "synwall_flows_entries", "Flows in the table, own and replicated", "flowsNow"),
+  single(
+    "gauge",
+    "synwall_flows_capacity_entries",
+    "Flows that the table can hold",
+    (s) => s.dataplane?.flowsMax,
+  ),
+  cells(
+    "gauge",
+    "synwall_flows_protocol_entries",
+    "Flows in the table, by protocol",
+    ["protocol"],
+    [
+      ["flowsTcpNow", "tcp"],
+      ["flowsUdpNow", "udp"],
+      ["flowsIcmpNow", "icmp"],
+    ],
+  ),
+  cell("counter", "synwall_flows_created_total", "Flows that this node created as owner", "flowsCreated"),
+  cell("counter", "synwall_flows_ended_total", "Flows that ended by themselves (TCP closed)", "flowsEnded"),
+  cell("counter", "synwall_flows_expired_total", "Flows that ended by time-out", "flowsExpired"),
+  cell(
+    "counter",
+    "synwall_flows_evicted_total",
+    "Flows that made room for others before their time",
+    "flowsEvicted",
+  ),
+  cell(
+    "gauge",
+    "synwall_flows_held_packets",
+    "Packets that wait for their flow to be on its backup",
+    "heldNow",
+  ),
+  cell(
+    "counter",
+    "synwall_flows_held_committed_total",
+    "Held packets that went on once the backup had their flow",
+    "heldCommitted",
+  ),
+  cells(
+    "counter",
+    "synwall_flows_unprotected_total",
+    "Flows that the network came to depend on before a backup had them, by reason",
+    ["reason"],
+    [
+      ["unprotectedNoPeer", "no_peer"],
+      ["unprotectedDeadline", "deadline"],
+    ],
+  ),
+  cell(
+    "gauge",
+    "synwall_flows_handover_packets",
+    "Packets that wait for a slot that is changing hands",
+    "holdNow",
+  ),
+  cell(
+    "counter",
+    "synwall_flows_window_reseeds_total",
+    "TCP windows measured anew after their flow was taken over",
+    "windowReseeded",
+  ),
+  labelled("counter", "synwall_rule_hits_total", "Decisions by rule", ["rule"], ({ dataplane }) =>
+    (dataplane?.ruleHits ?? []).map(({ rule, hits }) => [[rule], hits]),
+  ),
+];
+
+const NAT: readonly MetricEntry[] = [
+  cell("gauge", "synwall_nat_ports_entries", "Source ports in use on pool addresses", "natPortsNow"),
+  single(
+    "gauge",
+    "synwall_nat_ports_capacity_entries",
+    "Source ports of all pool addresses towards one destination",
+    (s) => s.dataplane?.natPortsMax,
+  ),
+];
+
+const STEERING: readonly MetricEntry[] = [
+  cell(
+    "counter",
+    "synwall_arp_answers_total",
+    "ARP requests that this node answered for the cluster",
+    "arpAnswered",
+  ),
+  cell(
+    "counter",
+    "synwall_arp_requests_total",
+    "ARP requests that this node sent to find neighbours",
+    "arpRequests",
+  ),
+  cell("gauge", "synwall_neighbours_entries", "Neighbours whose MAC address is known", "neighboursNow"),
+  cell(
+    "counter",
+    "synwall_steering_announcements_total",
+    "Frames sent to move virtual MACs to this node",
+    "announcements",
+  ),
+  single("gauge", "synwall_slots_owned", "Slots that this node owns", (s) => s.dataplane?.slotsOwned),
+  single(
+    "gauge",
+    "synwall_slots_backed_up",
+    "Slots that this node is the backup of",
+    (s) => s.dataplane?.slotsBackedUp,
+  ),
+  single(
+    "gauge",
+    "synwall_lease_remaining_seconds",
+    "Time for which this node may still decide without hearing from a majority",
+    (s) => (s.dataplane === undefined ? undefined : Math.max(0, s.dataplane.lease.validForMs) / 1000),
+  ),
+  single(
+    "gauge",
+    "synwall_lease_fenced",
+    "1 while the lease has run out and this node decides nothing new",
+    (s) => s.dataplane?.lease.isFenced,
+  ),
+];
+
+const WORKER: readonly MetricEntry[] = [
+  cell(
+    "gauge",
+    "synwall_worker_late_seconds",
+    "Worst delay of the worker's tick since it started",
+    "loopLateMsMax",
+    0.001,
+  ),
+  cell(
+    "counter",
+    "synwall_worker_stalls_total",
+    "Ticks so late that the worker put off judging its peers",
+    "loopStalls",
+  ),
+  single(
+    "gauge",
+    "synwall_worker_realtime",
+    "1 when the worker has real-time scheduling",
+    (s) => s.dataplane?.isRealtime,
+  ),
+  cell("gauge", "synwall_frames_available", "Free frames of the packet pool", "poolAvailableNow"),
+  cell(
+    "counter",
+    "synwall_frames_exhausted_total",
+    "Times that the packet pool had no free frame",
+    "poolExhausted",
+  ),
+  cell("counter", "synwall_frames_send_full_total", "Times that a port's send ring had no room", "txFull"),
+];
+
+const REPLICATION: readonly MetricEntry[] = [
+  cell("counter", "synwall_sync_changes_total", "Changes of flows written for replication", "changesOut"),
+  cell(
+    "counter",
+    "synwall_sync_changes_refused_total",
+    "Changes that found the ring to replication full; their slots are sent again whole",
+    "changesRefused",
+  ),
+  cell(
+    "counter",
+    "synwall_sync_replicas_applied_total",
+    "Records of peers applied to the table",
+    "replicasApplied",
+  ),
+  cell(
+    "counter",
+    "synwall_sync_replicas_stale_total",
+    "Records of peers that were older than what is held",
+    "replicasStale",
+  ),
+  cell(
+    "counter",
+    "synwall_sync_replicas_refused_total",
+    "Records of peers that could not be applied",
+    "replicasRefused",
+  ),
+  cell(
+    "counter",
+    "synwall_sync_digest_mismatches_total",
+    "Slots whose replica turned out to differ from the owner's; they are sent again whole",
+    "digestMismatches",
+  ),
+];
+
+export const DATAPLANE_METRICS: readonly MetricArea[] = [
+  { title: "Packets", entries: PACKETS },
+  { title: "Flows and rules", entries: FLOWS },
+  { title: "NAT", entries: NAT },
+  { title: "Steering and ownership", entries: STEERING },
+  { title: "Worker", entries: WORKER },
+  { title: "Replication, seen by the dataplane", entries: REPLICATION },
+];

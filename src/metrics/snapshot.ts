@@ -1,0 +1,85 @@
+/**
+ * Metrics snapshot: what a node knows at the moment of a scrape, as plain values. The shell fills it in when it is asked;
+ * nothing is done per packet or per flow. Owns the shape only; times are milliseconds here and seconds in the exposition.
+ */
+import type { MemberState } from "../../cluster/control/model.ts";
+import type { HistogramSnapshot } from "./bucket-histogram.ts";
+
+export interface MetricsSnapshot {
+  readonly info: {
+    readonly cluster: string;
+    readonly node: string;
+    readonly role: "node" | "witness";
+    readonly version: string;
+    readonly profile: string;
+    /** "xdp", "cap", "memory"; empty on a witness. */
+    readonly driver: string;
+  };
+  readonly cluster: {
+    readonly epoch: number;
+    readonly hasLeader: boolean;
+    readonly isSettled: boolean;
+    readonly isReady: boolean;
+    readonly isUnwitnessed: boolean;
+    /** State of each member, this one included. */
+    readonly memberStates: readonly MemberState[];
+    /** Slots of the whole cluster without a proven backup. */
+    readonly slotsUnsynced: number;
+  };
+  readonly raft: {
+    readonly term: number;
+    readonly commitIndex: number;
+    readonly isLeader: boolean;
+    readonly proposals: number;
+    readonly proposalsRefused: number;
+    /** Seconds that the disk took to confirm a write to the log. */
+    readonly fsync: HistogramSnapshot;
+  };
+  readonly peers: readonly PeerSnapshot[];
+  readonly failover: {
+    /** Takeovers in which this node gained slots of a dead one. */
+    readonly takeovers: number;
+    /** Last sign of life to judgement; judgement to committed epoch; commit to deciding. Seconds. */
+    readonly detect: HistogramSnapshot;
+    readonly decide: HistogramSnapshot;
+    readonly activate: HistogramSnapshot;
+  };
+  readonly transport: {
+    /** Connections refused, by a short reason word of the transport ("certificate", "name", "version", ...). */
+    readonly refusals: Readonly<Record<string, number>>;
+  };
+  /** Absent on a witness. */
+  readonly dataplane?: DataplaneSnapshot;
+}
+
+export interface PeerSnapshot {
+  readonly name: string;
+  readonly isAlive: boolean;
+  /** Link name -> heard. */
+  readonly links: Readonly<Record<string, boolean>>;
+  /** Replication towards this peer; absent for a witness. */
+  readonly sync?: {
+    readonly isConnected: boolean;
+    readonly lagMs: number;
+    readonly lagRecords: number;
+    readonly lagBytes: number;
+    readonly resyncs: number;
+    /** Seconds from change to acknowledgement. */
+    readonly ack: HistogramSnapshot;
+  };
+}
+
+export interface DataplaneSnapshot {
+  /** The counter block of dataplane/counters.ts: shared memory is fine, it is read once. */
+  readonly counters: Float64Array;
+  readonly flowsMax: number;
+  /** Ports of all pool addresses towards one destination; 0 without SNAT. */
+  readonly natPortsMax: number;
+  readonly isRealtime: boolean;
+  readonly ports: readonly { readonly name: string; readonly zone: string; readonly carrier: boolean }[];
+  readonly slotsOwned: number;
+  readonly slotsBackedUp: number;
+  readonly lease: { readonly validForMs: number; readonly isFenced: boolean };
+  /** Packets that began a flow or were dropped, by rule; the built-in last rule is "default". */
+  readonly ruleHits: readonly { readonly rule: string; readonly hits: number }[];
+}

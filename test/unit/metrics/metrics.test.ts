@@ -1,0 +1,124 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { ROOT_DIRECTORY } from "../../../config/version.ts";
+import { counterIndex, EXTRA_COUNTERS } from "../../../src/dataplane/counters.ts";
+import { DROP_REASONS, VERDICT_DROP_BASE } from "../../../src/dataplane/verdict.ts";
+import { BucketHistogram } from "../../../src/metrics/bucket-histogram.ts";
+import { CATALOGUE } from "../../../src/metrics/catalogue.ts";
+import { metricsDocument } from "../../../src/metrics/document.ts";
+import { Metrics } from "../../../src/metrics/registry.ts";
+import { PROMTOOL, promtool } from "./promtool.ts";
+import { NODE_SNAPSHOT, WITNESS_SNAPSHOT } from "./snapshot.ts";
+
+const entries = CATALOGUE.flatMap((area) => area.entries);
+
+/** The value of the sample whose line begins with `series`. */
+function seriesValue(text: string, series: string): number {
+  const line = text.split("\n").find((candidate) => candidate.startsWith(`${series} `));
+  if (line === undefined) throw new Error(`no series ${series}`);
+  return Number(line.slice(series.length + 1));
+}
+
+describe("the catalogue", () => {
+  test("names every metric once, by the pattern", () => {
+    const names = entries.map((entry) => entry.name);
+    expect(new Set(names).size).toBe(names.length);
+    for (const name of names) expect(name).toMatch(/^(synwall_[a-z]+(_[a-z]+)+|process_[a-z_]+)$/);
+  });
+
+  test("counters, and only counters, end in _total", () => {
+    for (const { name, type } of entries)
+      expect([name, name.endsWith("_total")]).toEqual([name, type === "counter"]);
+  });
+
+  test("shows every cell of the dataplane's counter block exactly once", () => {
+    const shown = entries.flatMap((entry) => entry.counters ?? []);
+    expect([...shown].sort()).toEqual([...EXTRA_COUNTERS].sort());
+  });
+
+  test("never labels by address, and gives exactly the labels that it declares", () => {
+    for (const entry of entries) {
+      for (const { labels } of entry.read(NODE_SNAPSHOT)) {
+        expect([entry.name, Object.keys(labels)]).toEqual([entry.name, [...entry.labels]]);
+        for (const value of Object.values(labels)) expect(value).not.toMatch(/^\d+\.\d+\.\d+\.\d+$/);
+      }
+    }
+  });
+
+  test("has a sample of everything on a node", () => {
+    for (const entry of entries)
+      expect([entry.name, entry.read(NODE_SNAPSHOT).length > 0]).toEqual([entry.name, true]);
+  });
+
+  test("docs/metrics.md is up to date (npm run docs)", () => {
+    expect(readFileSync(join(ROOT_DIRECTORY, "docs/metrics.md"), "utf8")).toBe(metricsDocument());
+  });
+});
+
+describe("the exposition", () => {
+  test("reads counters, gauges and drop reasons from their cells", async () => {
+    const text = await new Metrics(() => NODE_SNAPSHOT).text();
+    expect(seriesValue(text, "synwall_flows_entries")).toBe(1000 + counterIndex("flowsNow"));
+    expect(seriesValue(text, "synwall_worker_late_seconds")).toBeCloseTo(
+      (1000 + counterIndex("loopLateMsMax")) / 1000,
+    );
+    expect(seriesValue(text, 'synwall_redirect_frames_total{direction="in",way="zone"}')).toBe(
+      1000 + counterIndex("redirectsZoneIn"),
+    );
+    DROP_REASONS.forEach((reason, i) => {
+      expect(seriesValue(text, `synwall_dataplane_drops_total{reason="${reason}"}`)).toBe(
+        1000 + VERDICT_DROP_BASE + i,
+      );
+    });
+    expect(seriesValue(text, 'synwall_rule_hits_total{rule="default"}')).toBe(9);
+  });
+
+  test("times are seconds", async () => {
+    const text = await new Metrics(() => NODE_SNAPSHOT).text();
+    expect(seriesValue(text, 'synwall_sync_lag_seconds{peer="fw2"}')).toBe(0.0015);
+    expect(seriesValue(text, "synwall_lease_remaining_seconds")).toBe(0.143);
+  });
+
+  test("histograms are cumulative and end in +Inf", async () => {
+    const text = await new Metrics(() => NODE_SNAPSHOT).text();
+    const bucket = (le: string): number =>
+      seriesValue(text, `synwall_sync_ack_seconds_bucket{peer="fw2",le="${le}"}`);
+    expect([bucket("0.0002"), bucket("0.0005"), bucket("5"), bucket("+Inf")]).toEqual([0, 2, 2, 3]);
+    expect(seriesValue(text, 'synwall_sync_ack_seconds_count{peer="fw2"}')).toBe(3);
+    expect(seriesValue(text, 'synwall_sync_ack_seconds_sum{peer="fw2"}')).toBeCloseTo(9.0008);
+  });
+
+  test("a witness shows no dataplane, and a scrape asks for one snapshot", async () => {
+    let asked = 0;
+    const metrics = new Metrics(() => {
+      asked++;
+      return WITNESS_SNAPSHOT;
+    });
+    const text = await metrics.text();
+    expect(asked).toBe(1);
+    expect(text).not.toMatch(/^synwall_(flows|dataplane|lease)/m);
+    expect(seriesValue(text, 'synwall_cluster_members{state="down"}')).toBe(1);
+    expect(metrics.contentType).toContain("text/plain");
+  });
+
+  test.skipIf(PROMTOOL === undefined).each([
+    ["node", NODE_SNAPSHOT],
+    ["witness", WITNESS_SNAPSHOT],
+  ] as const)("promtool finds nothing to say about a %s's", async (_role, snapshot) => {
+    const text = await new Metrics(() => snapshot).text();
+    expect(promtool(["check", "metrics"], text)).toEqual({ status: 0, text: "" });
+  });
+});
+
+describe("BucketHistogram", () => {
+  test("counts a value on a bound as below it", () => {
+    const histogram = new BucketHistogram([1, 2]);
+    for (const value of [0.5, 1, 1.5, 2, 3]) histogram.observe(value);
+    expect(histogram.snapshot()).toEqual({ bounds: [1, 2], counts: [2, 4], count: 5, sum: 8 });
+  });
+
+  test("refuses bounds that do not ascend", () => {
+    expect(() => new BucketHistogram([1, 1])).toThrow(/ascend/);
+  });
+});
