@@ -97,11 +97,6 @@ export class PromiseVoter {
     };
   }
 
-  /** A new life of `node`: what the old one has shown says nothing about it. Promises to the old one stand. */
-  forgetSeen(node: number): void {
-    this.#record(node).seenEpoch = 0;
-  }
-
   isFenced(node: number, nowMs: number): boolean {
     const r = this.#nodes.get(node);
     return r !== undefined && nowMs < r.fenceUntilMs;

@@ -1,0 +1,275 @@
+/**
+ * Authority: one member's whole share in who may decide, ready to be driven by a shell or a simulator: heartbeats, the
+ * vote on leases and fences, and, on a node, its own lease and ownership. Owns how they are joined, no rule of its own.
+ *
+ * The shell: receive() for each datagram, then tick() every 1 to 2 ms; after either, copy leaseUntilMs to the engine.
+ * Effects and events come out synchronously, in the order in which they must be carried out.
+ */
+import type { Env } from "../../src/base/env.ts";
+import type { SlotTable } from "../control/model.ts";
+import type { Mac } from "../liveness/envelope.ts";
+import { Heartbeats } from "../liveness/heartbeats.ts";
+import type { LivenessEvent, LivenessProfile, PeerConfig } from "../liveness/model.ts";
+import { FenceAsker } from "./fence.ts";
+import { LeaseHolder } from "./lease.ts";
+import {
+  decodeFenceAsk,
+  decodeFenceReply,
+  decodeLeaseAck,
+  decodeLeaseRequest,
+  encodeFenceAsk,
+  encodeFenceReply,
+  encodeLeaseAck,
+  encodeLeaseRequest,
+  type FenceAsk,
+  type FenceReply,
+  LEASE_ACK_BYTES,
+  LEASE_REQUEST_BYTES,
+  MESSAGE_FENCE_ASK,
+  MESSAGE_FENCE_REPLY,
+  MESSAGE_LEASE_ACK,
+  MESSAGE_LEASE_REQUEST,
+} from "./messages.ts";
+import { Ownership, type OwnershipEffect } from "./ownership.ts";
+import { PromiseVoter } from "./promise.ts";
+
+export interface AuthorityConfig {
+  readonly selfId: number;
+  readonly role: "node" | "witness";
+  readonly cluster: string;
+  readonly profile: LivenessProfile;
+  readonly peers: readonly PeerConfig[];
+  /** Ids of all voters, this member too if it is one. */
+  readonly voters: readonly number[];
+  readonly slots: number;
+  readonly mac: Mac;
+  readonly lifelineReleases: boolean;
+  readonly tickMs?: number;
+  readonly marginMs?: number;
+  readonly patienceMs?: number;
+}
+
+export interface AuthorityOutput {
+  /** Sends a datagram; `bytes` is valid during the call only. */
+  send(link: number, toNode: number, bytes: Uint8Array): void;
+  event(event: LivenessEvent): void;
+  effect(effect: AuthorityEffect): void;
+}
+
+/** A node's lease ended or came (back): it is fenced or not. */
+export type AuthorityEffect =
+  | OwnershipEffect
+  | { readonly type: "fenced" | "unfenced"; readonly atMs: number };
+
+export class Authority {
+  readonly heartbeats: Heartbeats;
+  readonly voter: PromiseVoter;
+  readonly lease: LeaseHolder;
+  readonly fences: FenceAsker;
+  readonly ownership: Ownership;
+  readonly #config: AuthorityConfig;
+  readonly #output: AuthorityOutput;
+  readonly #requestBody = new Uint8Array(LEASE_REQUEST_BYTES);
+  #voters: readonly number[];
+  #isAdmitted = false;
+  #isStopping = false;
+  #nextRequestMs = Number.NEGATIVE_INFINITY;
+  #wasFenced = true;
+
+  constructor(config: AuthorityConfig, env: Env, output: AuthorityOutput) {
+    const { selfId, voters, profile, slots, lifelineReleases } = config;
+    const { leaseMs } = profile;
+    const margin = config.marginMs === undefined ? {} : { marginMs: config.marginMs };
+    const patience = config.patienceMs === undefined ? {} : { patienceMs: config.patienceMs };
+    this.#config = config;
+    this.#output = output;
+    this.#voters = voters;
+    this.heartbeats = new Heartbeats(config, env, {
+      send: (link, to, bytes) => output.send(link, to, bytes),
+      event: (event) => this.#onEvent(event),
+      message: (from, _link, type, view, at, length, nowMs) =>
+        this.#onMessage(from, type, view, at, length, nowMs),
+    });
+    this.voter = new PromiseVoter({ leaseMs, ...margin }, env.nowMs());
+    this.lease = new LeaseHolder({ leaseMs, voters, nonce: this.heartbeats.nonce });
+    this.fences = new FenceAsker({ leaseMs, voters, repeatMs: profile.intervalMs / 2, ...margin });
+    this.ownership = new Ownership({ selfId, slots, leaseMs, lifelineReleases, ...patience }, this.fences);
+  }
+
+  /** Exclusive actions are allowed while now < this. */
+  get leaseUntilMs(): number {
+    return this.#isStopping ? Number.NEGATIVE_INFINITY : this.lease.validUntilMs;
+  }
+
+  /** A datagram. Returns the member that provably sent it, or 0; see Heartbeats.receive(). */
+  receive(link: number, bytes: Uint8Array, nowMs: number): number {
+    return this.heartbeats.receive(link, bytes, nowMs);
+  }
+
+  tick(nowMs: number): void {
+    this.heartbeats.tick(nowMs);
+    // Before the lease is asked for again: a fence that lapsed while we stood still must count first.
+    this.#run(this.ownership.tick(nowMs));
+    this.#requestLease(nowMs);
+    this.#askDueFences(nowMs);
+    this.#watchLease(nowMs);
+  }
+
+  /**
+   * A committed table, applied in order. `barred`: members that are down or removed in it. `isAdmitted`: see
+   * Ownership.applyTable(); false on a witness.
+   */
+  applyTable(table: SlotTable, barred: readonly number[], isAdmitted: boolean, nowMs: number): void {
+    this.#isAdmitted = isAdmitted;
+    this.voter.observe(table.epoch, barred);
+    if (this.#config.role === "node") this.#run(this.ownership.applyTable(table, isAdmitted, nowMs));
+  }
+
+  /** The committed set of voters changed. */
+  setVoters(voters: readonly number[]): void {
+    this.#voters = voters;
+    this.lease.setVoters(voters);
+    this.fences.setVoters(voters);
+  }
+
+  /** This member has applied all that was committed at some moment after its start: it may vote on leases now. */
+  setCaughtUp(): void {
+    this.voter.setCaughtUp();
+  }
+
+  barrierApplied(from: number, slot: number, epoch: number, nowMs: number): void {
+    this.#run(this.ownership.barrierApplied(from, slot, epoch, nowMs));
+  }
+
+  /** The stream of changes to `to` was built anew. */
+  streamReset(to: number): void {
+    this.#run(this.ownership.resendBarriers(to));
+  }
+
+  /** The peer's kernel closed the lifeline (FIN or RST received; never a local time-out). */
+  lifelineClosed(node: number, nowMs: number): void {
+    this.heartbeats.lifelineClosed(node, nowMs);
+  }
+
+  lifelineOpened(node: number): void {
+    this.heartbeats.lifelineOpened(node);
+  }
+
+  /** Stops in order: gives up the lease for good and says good-bye on all links. */
+  shutdown(nowMs: number): void {
+    this.#isStopping = true;
+    this.#watchLease(nowMs);
+    this.heartbeats.shutdown(nowMs);
+  }
+
+  #onEvent(event: LivenessEvent): void {
+    this.#output.event(event);
+    if (this.#config.role !== "node") return;
+    this.#run(this.#consequences(event));
+    if (event.type === "peerDown") this.#askDueFences(event.atMs);
+  }
+
+  #consequences(event: LivenessEvent): readonly OwnershipEffect[] {
+    switch (event.type) {
+      case "peerUp":
+        return this.ownership.peerUp(event.node, event.atMs);
+      case "peerDown":
+        return this.ownership.peerDown(event.node, event.atMs);
+      case "peerGone":
+        return this.ownership.peerGone(event.node, event.atMs);
+      case "linkUp":
+        return this.ownership.linkUp(event.node);
+      case "linkDown":
+        return [];
+      case "stalled":
+        return this.ownership.reannounce();
+      default:
+        return event satisfies never;
+    }
+  }
+
+  #onMessage(from: number, type: number, view: DataView, at: number, length: number, nowMs: number): void {
+    switch (type) {
+      case MESSAGE_LEASE_REQUEST: {
+        const r = decodeLeaseRequest(view, at, length);
+        if (r === undefined || !this.#voters.includes(this.#config.selfId)) return;
+        const isGiven = this.voter.request(from, r.epoch, nowMs);
+        this.heartbeats.setStanding(from, MESSAGE_LEASE_ACK, isGiven ? ackBody(r.nonce, r.seq) : undefined);
+        return;
+      }
+      case MESSAGE_LEASE_ACK: {
+        const a = decodeLeaseAck(view, at, length);
+        if (a !== undefined) this.lease.ack(from, a.nonce, a.seq);
+        return;
+      }
+      case MESSAGE_FENCE_ASK: {
+        const ask = decodeFenceAsk(view, at, length);
+        if (ask === undefined || !this.#voters.includes(this.#config.selfId)) return;
+        this.heartbeats.sendNow(from, MESSAGE_FENCE_REPLY, encodeFenceReply(this.#answer(ask, nowMs)));
+        return;
+      }
+      case MESSAGE_FENCE_REPLY: {
+        const reply = decodeFenceReply(view, at, length);
+        if (reply === undefined) return;
+        this.fences.reply(from, reply, nowMs);
+        if (this.#config.role === "node") this.#run(this.ownership.tick(nowMs));
+        return;
+      }
+      default:
+        // A newer version's message: heartbeats go on working side by side.
+        return;
+    }
+  }
+
+  #answer(ask: FenceAsk, nowMs: number): FenceReply {
+    const f = this.voter.fence(ask.node, ask.epoch, nowMs);
+    // What stands in line for the node must not leave any more. (Harmless if it did: the promise is counted.)
+    this.heartbeats.setStanding(ask.node, MESSAGE_LEASE_ACK, undefined);
+    return { ask: ask.ask, node: ask.node, ...f };
+  }
+
+  #askDueFences(nowMs: number): void {
+    for (const ask of this.fences.due(nowMs)) this.#askFence(ask, nowMs);
+  }
+
+  #askFence(ask: FenceAsk, nowMs: number): void {
+    const body = encodeFenceAsk(ask);
+    for (const v of this.#voters) {
+      if (v !== this.#config.selfId) this.heartbeats.sendNow(v, MESSAGE_FENCE_ASK, body);
+      else this.fences.reply(v, this.#answer(ask, nowMs), nowMs);
+    }
+  }
+
+  /** Requests ride along with the heartbeats; four fresh ones an interval, so that each datagram carries a recent one. */
+  #requestLease(nowMs: number): void {
+    const { role, selfId, profile } = this.#config;
+    if (role !== "node" || !this.#isAdmitted || this.#isStopping || nowMs < this.#nextRequestMs) return;
+    this.#nextRequestMs = nowMs + profile.intervalMs / 4;
+    const { epoch } = this.ownership;
+    const nonce = this.heartbeats.nonce;
+    const seq = this.lease.request(nowMs);
+    encodeLeaseRequest({ nonce, seq, epoch }, this.#requestBody);
+    for (const v of this.#voters) {
+      if (v !== selfId) this.heartbeats.setStanding(v, MESSAGE_LEASE_REQUEST, this.#requestBody);
+      else if (this.voter.request(selfId, epoch, nowMs)) this.lease.ack(selfId, nonce, seq);
+    }
+  }
+
+  #watchLease(nowMs: number): void {
+    const isFenced = nowMs >= this.leaseUntilMs;
+    if (isFenced === this.#wasFenced) return;
+    this.#wasFenced = isFenced;
+    this.#output.effect({ type: isFenced ? "fenced" : "unfenced", atMs: nowMs });
+    if (!isFenced) this.#run(this.ownership.reannounce());
+  }
+
+  #run(effects: readonly OwnershipEffect[]): void {
+    for (const effect of effects) this.#output.effect(effect);
+  }
+}
+
+function ackBody(nonce: number, seq: number): Uint8Array {
+  const body = new Uint8Array(LEASE_ACK_BYTES);
+  encodeLeaseAck({ nonce, seq }, body);
+  return body;
+}

@@ -1,0 +1,310 @@
+/**
+ * Ownership: from committed slot tables and proofs to what this node does with each slot. Owns the rules of stopping and
+ * gaining; leases, fences and liveness hand in the facts, the shell carries the effects out.
+ *
+ *   stop    the moment a table is applied in which we are not the owner
+ *   gain    when each awaited node is proven to have let go:
+ *             barrier   it sent its barrier for an epoch >= movedEpoch              for good
+ *             gone      its process is provably gone (rule `lifelineReleases`)      for good
+ *             known     a majority has it down in an epoch >= movedEpoch, and the
+ *                       promises made before have run out                           for good
+ *             shown     it has shown an epoch >= movedEpoch: it stopped (only when
+ *                       patience is over: its last changes may still be on the way) for good
+ *             fenced    a majority refuses it and its promises have run out         while they do
+ *   settle  when all proofs of a slot are for good: only then may the cluster forget who was awaited
+ *
+ * Why `gone` is a proof: the lifeline is a TCP connection, authenticated and held by the peer's process for its whole life;
+ * the kernel closes it only when the process is gone. A stopped or hung process keeps its socket, so its promises stand. A
+ * forged RST alone is not enough, since the heartbeats, which cannot be forged, must be missing too. A local time-out of
+ * the connection is no close: the shell must not report it as one.
+ */
+import { SLOT_HANDOVER, SLOT_OWNED, SLOT_REMOTE, SLOT_TAKEOVER } from "../../src/base/slot-state.ts";
+import type { SlotTable } from "../control/model.ts";
+import type { FenceAsker } from "./fence.ts";
+
+/** What the shell must do, in this order. */
+export type OwnershipEffect =
+  /** `state`, `owner`, `backup`, `gainedEpoch` and `epoch` changed: put them before the engine, before anything below. */
+  | { readonly type: "view" }
+  /** We stopped deciding `slot`: put a barrier behind its last change, towards `to`. */
+  | { readonly type: "barrier"; readonly to: number; readonly slot: number; readonly epoch: number }
+  /** Send a frame from the virtual MAC of each slot into each zone. */
+  | { readonly type: "announce"; readonly slots: readonly number[] }
+  /** Propose `settled` for these slots. Repeated until the table shows it. */
+  | { readonly type: "settle"; readonly slots: readonly number[]; readonly movedEpochs: readonly number[] }
+  /** For the journal: exclusive from now on (with a lease) / no longer / forwarding known flows of a dead owner. */
+  | { readonly type: "gained" | "lost" | "steered"; readonly slots: readonly number[] };
+
+export interface OwnershipConfig {
+  readonly selfId: number;
+  readonly slots: number;
+  readonly leaseMs: number;
+  /** The closed lifeline of a silent process releases what it held. */
+  readonly lifelineReleases: boolean;
+  /** How long a living old owner may take to send its barrier before other proofs are sought; default 4 leases. */
+  readonly patienceMs?: number;
+}
+
+export class Ownership {
+  /** By slot: SLOT_*. */
+  readonly state: Uint8Array;
+  readonly owner: Uint8Array;
+  readonly backup: Uint8Array;
+  /** By slot: the epoch in which this node gained it. A slot that is steered early counts as gained in the epoch to come. */
+  readonly gainedEpoch: Uint32Array;
+  epoch = 0;
+  readonly #config: OwnershipConfig;
+  readonly #fences: FenceAsker;
+  readonly #alive = new Set<number>();
+  readonly #gone = new Set<number>();
+  readonly #slots: SlotProofs[];
+  #table: SlotTable | undefined;
+  #isAdmitted = false;
+  /** Slots that we own and that await somebody in the table. */
+  #open: number[] = [];
+  /** Slots of dead owners that we back up. */
+  #steered: number[] = [];
+  #settleAtMs = Number.NEGATIVE_INFINITY;
+
+  constructor(config: OwnershipConfig, fences: FenceAsker) {
+    this.#config = config;
+    this.#fences = fences;
+    this.state = new Uint8Array(config.slots).fill(SLOT_REMOTE);
+    this.owner = new Uint8Array(config.slots);
+    this.backup = new Uint8Array(config.slots);
+    this.gainedEpoch = new Uint32Array(config.slots);
+    this.#slots = Array.from({ length: config.slots }, () => new SlotProofs());
+  }
+
+  /**
+   * A committed table. `isAdmitted`: this life of this node was let in ("up" of this process was applied, and it was not
+   * declared down since): otherwise what the table says about our id is about somebody who is gone, and we own nothing.
+   */
+  applyTable(table: SlotTable, isAdmitted: boolean, nowMs: number): OwnershipEffect[] {
+    this.#table = table;
+    this.#isAdmitted = isAdmitted;
+    this.epoch = table.epoch;
+    this.#open = [];
+    for (let s = 0; s < this.#config.slots; s++) {
+      this.owner[s] = table.owner[s] as number;
+      this.backup[s] = table.backup[s] as number;
+      this.#slot(s).enter(table.movedEpoch[s] as number, nowMs);
+      if (isAdmitted && table.owner[s] === this.#config.selfId && this.#awaited(s).length > 0)
+        this.#open.push(s);
+    }
+    return this.#evaluate(nowMs, true);
+  }
+
+  /** The barrier of `from` for `slot` went through this node's dataplane: all of its changes before it are applied. */
+  barrierApplied(from: number, slot: number, epoch: number, nowMs: number): OwnershipEffect[] {
+    if (slot >= this.#config.slots) return [];
+    this.#slot(slot).barrier(from, epoch);
+    return this.#evaluate(nowMs, false);
+  }
+
+  peerUp(node: number, nowMs: number): OwnershipEffect[] {
+    this.#alive.add(node);
+    this.#gone.delete(node);
+    return this.#evaluate(nowMs, false);
+  }
+
+  /**
+   * A link to `node` came (back) up. It may have thought that we were dead and have announced our slots that it backs up:
+   * announce them again.
+   */
+  linkUp(node: number): OwnershipEffect[] {
+    return this.#announce((s) => this.backup[s] === node);
+  }
+
+  peerDown(node: number, nowMs: number): OwnershipEffect[] {
+    this.#alive.delete(node);
+    return this.#evaluate(nowMs, false);
+  }
+
+  /** The process that was `node` is provably gone. */
+  peerGone(node: number, nowMs: number): OwnershipEffect[] {
+    if (!this.#config.lifelineReleases) return [];
+    this.#gone.add(node);
+    return this.#evaluate(nowMs, false);
+  }
+
+  /** We stood still, or were without a lease: others may have announced our slots meanwhile. */
+  reannounce(): OwnershipEffect[] {
+    return this.#announce(() => true);
+  }
+
+  /** The stream of changes to `to` was built anew: barriers that were under way may be lost. */
+  resendBarriers(to: number): OwnershipEffect[] {
+    const effects: OwnershipEffect[] = [];
+    for (let s = 0; s < this.#config.slots; s++) if (this.owner[s] === to) this.#slot(s).barrierSent = 0;
+    this.#sendBarriers(effects);
+    return effects;
+  }
+
+  /** Lets time pass: promises run out, patience ends. */
+  tick(nowMs: number): OwnershipEffect[] {
+    if (this.#open.length === 0 && this.#steered.length === 0) return [];
+    return this.#evaluate(nowMs, false);
+  }
+
+  #evaluate(nowMs: number, isNewTable: boolean): OwnershipEffect[] {
+    if (this.#table === undefined) return [];
+    const gained: number[] = [];
+    const lost: number[] = [];
+    const steered: number[] = [];
+    const announced: number[] = [];
+    let isChanged = isNewTable;
+    this.#steered = [];
+    for (let s = 0; s < this.#config.slots; s++) {
+      const before = this.state[s] as number;
+      const state = this.#stateOf(s, nowMs);
+      if (state === SLOT_TAKEOVER && this.owner[s] !== this.#config.selfId) this.#steered.push(s);
+      this.#setGainedEpoch(s, state);
+      if (state === before) continue;
+      isChanged = true;
+      this.state[s] = state;
+      if (before === SLOT_OWNED) lost.push(s);
+      if (state === SLOT_OWNED) gained.push(s);
+      if (state === SLOT_TAKEOVER && before === SLOT_REMOTE) steered.push(s);
+      if (state === SLOT_OWNED || (state === SLOT_TAKEOVER && before === SLOT_REMOTE)) announced.push(s);
+    }
+    this.#wantFences(nowMs);
+    const effects: OwnershipEffect[] = [];
+    if (isChanged) effects.push({ type: "view" });
+    this.#sendBarriers(effects);
+    if (announced.length > 0) effects.push({ type: "announce", slots: announced });
+    if (lost.length > 0) effects.push({ type: "lost", slots: lost });
+    if (steered.length > 0) effects.push({ type: "steered", slots: steered });
+    if (gained.length > 0) effects.push({ type: "gained", slots: gained });
+    this.#settle(gained.length > 0, nowMs, effects);
+    return effects;
+  }
+
+  #stateOf(s: number, nowMs: number): number {
+    const { selfId } = this.#config;
+    if (!this.#isAdmitted) return SLOT_REMOTE;
+    const owner = this.owner[s] as number;
+    if (owner !== selfId) {
+      const isSteered = owner !== 0 && this.backup[s] === selfId && !this.#alive.has(owner);
+      return isSteered ? SLOT_TAKEOVER : SLOT_REMOTE;
+    }
+    let isFree = true;
+    let isTakeover = false;
+    for (const node of this.#awaited(s)) {
+      if (this.#hasLetGo(s, node, nowMs)) continue;
+      isFree = false;
+      isTakeover ||= !this.#alive.has(node) || this.#isPatienceOver(s, nowMs);
+    }
+    if (isFree) return SLOT_OWNED;
+    return isTakeover ? SLOT_TAKEOVER : SLOT_HANDOVER;
+  }
+
+  /** Notes proofs that hold for good; a fence holds while the voters keep it up. */
+  #hasLetGo(s: number, node: number, nowMs: number): boolean {
+    const proofs = this.#slot(s);
+    if (proofs.isProven(node)) return true;
+    const isFenced = this.#fences.isFenced(node, proofs.movedEpoch - 1, nowMs);
+    const isForGood =
+      this.#gone.has(node) ||
+      (isFenced && this.#fences.knownEpoch(node) >= proofs.movedEpoch) ||
+      (this.#isPatienceOver(s, nowMs) && this.#fences.seenEpoch(node) >= proofs.movedEpoch);
+    if (isForGood) proofs.prove(node);
+    return isForGood || isFenced;
+  }
+
+  #isPatienceOver(s: number, nowMs: number): boolean {
+    return nowMs >= this.#slot(s).enteredMs + (this.#config.patienceMs ?? 4 * this.#config.leaseMs);
+  }
+
+  /** Fences whoever stands between us and a slot: dead owners whose backup we are, and awaited ones that are dead or too slow. */
+  #wantFences(nowMs: number): void {
+    const needed = new Map<number, number>();
+    const need = (node: number, epoch: number): void => {
+      needed.set(node, Math.max(epoch, needed.get(node) ?? 0));
+    };
+    for (const s of this.#steered) {
+      const owner = this.owner[s] as number;
+      if (!this.#gone.has(owner)) need(owner, this.epoch);
+    }
+    for (const s of this.#open) {
+      const proofs = this.#slot(s);
+      for (const node of this.#awaited(s)) {
+        if (proofs.isProven(node) || (this.#alive.has(node) && !this.#isPatienceOver(s, nowMs))) continue;
+        need(node, proofs.movedEpoch - 1);
+      }
+    }
+    for (const node of this.#fences.wanted()) if (!needed.has(node)) this.#fences.drop(node);
+    for (const [node, epoch] of needed) this.#fences.want(node, epoch, nowMs);
+  }
+
+  #sendBarriers(effects: OwnershipEffect[]): void {
+    const { selfId, slots } = this.#config;
+    for (let s = 0; s < slots; s++) {
+      const proofs = this.#slot(s);
+      const to = this.owner[s] as number;
+      if (to === 0 || to === selfId || proofs.barrierSent === proofs.movedEpoch) continue;
+      if (!this.#awaited(s).includes(selfId)) continue;
+      proofs.barrierSent = proofs.movedEpoch;
+      effects.push({ type: "barrier", to, slot: s, epoch: proofs.movedEpoch });
+    }
+  }
+
+  #settle(isNow: boolean, nowMs: number, effects: OwnershipEffect[]): void {
+    if (this.#open.length === 0 || (!isNow && nowMs < this.#settleAtMs)) return;
+    const slots = this.#open.filter((s) => this.#awaited(s).every((n) => this.#slot(s).isProven(n)));
+    if (slots.length === 0) return;
+    this.#settleAtMs = nowMs + 4 * this.#config.leaseMs;
+    effects.push({ type: "settle", slots, movedEpochs: slots.map((s) => this.#slot(s).movedEpoch) });
+  }
+
+  #announce(isMeant: (s: number) => boolean): OwnershipEffect[] {
+    const slots: number[] = [];
+    for (let s = 0; s < this.#config.slots; s++)
+      if (this.state[s] === SLOT_OWNED && isMeant(s)) slots.push(s);
+    return slots.length === 0 ? [] : [{ type: "announce", slots }];
+  }
+
+  #setGainedEpoch(s: number, state: number): void {
+    if (state === SLOT_REMOTE) return;
+    const isOurs = this.owner[s] === this.#config.selfId;
+    this.gainedEpoch[s] = isOurs ? this.#slot(s).movedEpoch : this.epoch + 1;
+  }
+
+  #awaited(s: number): readonly number[] {
+    return this.#table?.awaiting[s] ?? [];
+  }
+
+  #slot(s: number): SlotProofs {
+    return this.#slots[s] as SlotProofs;
+  }
+}
+
+/** What is proven about the earlier owners of one slot, as of its present movedEpoch. */
+class SlotProofs {
+  movedEpoch = 0;
+  enteredMs = 0;
+  /** The movedEpoch that our own barrier was sent for. */
+  barrierSent = 0;
+  #proven: number[] = [];
+  readonly #barriers = new Map<number, number>();
+
+  enter(movedEpoch: number, nowMs: number): void {
+    if (movedEpoch === this.movedEpoch) return;
+    this.movedEpoch = movedEpoch;
+    this.enteredMs = nowMs;
+    this.#proven = [];
+  }
+
+  /** It may come before the table that it belongs to. */
+  barrier(from: number, epoch: number): void {
+    this.#barriers.set(from, Math.max(epoch, this.#barriers.get(from) ?? 0));
+  }
+
+  prove(node: number): void {
+    if (!this.#proven.includes(node)) this.#proven.push(node);
+  }
+
+  isProven(node: number): boolean {
+    return this.#proven.includes(node) || (this.#barriers.get(node) ?? 0) >= this.movedEpoch;
+  }
+}
