@@ -18,8 +18,13 @@ import { readFd, watchReadable, writeFd } from "./libc.ts";
 import { FRAME_BYTES_MAX, type PortFilter, type PortOptions } from "./port.ts";
 import { openUdpSink } from "./udp-sink.ts";
 
+export interface CapHelperPort extends PortOptions {
+  /** The interface's own address. */
+  readonly mac: readonly number[];
+}
+
 export interface CapHelperTask {
-  readonly ports: readonly PortOptions[];
+  readonly ports: readonly CapHelperPort[];
 }
 
 const LIFELINE = 3;
@@ -28,6 +33,7 @@ const TX_DOORBELL = 5;
 const RX_DOORBELLS = 6;
 /** libpcap cuts it into slots of an MTU, but of 64 KiB when the interface has GRO or TSO on. */
 const KERNEL_BUFFER_BYTES = 16 << 20;
+const SOURCE_AT = 6;
 const CAPTURE_BYTES = 65_536;
 /** While frames keep coming `cap` does not return to the event loop: so look after sending and the worker in between. */
 const FRAMES_BETWEEN_SENDS = 32;
@@ -41,6 +47,7 @@ const counter = Buffer.alloc(8);
 class CapturedPort {
   readonly #capture: Cap;
   readonly #filter: PortFilter;
+  readonly #mac: Buffer;
   readonly #rx: RecordRing;
   readonly #tx: RecordRing;
   readonly #rxBytes: Buffer;
@@ -51,10 +58,11 @@ class CapturedPort {
   #frames = 0;
   #isOpen = true;
 
-  constructor(capture: Cap, index: number, options: PortOptions, drops: Int32Array) {
+  constructor(capture: Cap, index: number, options: CapHelperPort, drops: Int32Array) {
     this.#capture = capture;
     this.#index = index;
     this.#filter = options.filter;
+    this.#mac = Buffer.from(options.mac);
     this.#drops = drops;
     const rings = mapRings(MEMORY, index);
     this.#rx = rings.rx;
@@ -98,6 +106,9 @@ class CapturedPort {
   #onFrame(lengthBytes: number): void {
     if (++this.#frames % FRAMES_BETWEEN_SENDS === 0) for (const port of ports) port.drain();
     if (this.#frames % FRAMES_BETWEEN_LIFE_CHECKS === 0 && process.ppid !== parent) process.exit(0);
+    // What the kernel itself sends. libpcap's own word for it, `inbound`, swallows the first frame: that one is
+    // filtered in user space, where its direction is not known. What we send does not come back to our handle.
+    if (this.#captured.compare(this.#mac, 0, 6, SOURCE_AT, SOURCE_AT + 6) === 0) return;
     // libpcap puts a VLAN tag back in that the kernel's filter did not see: so ask again here.
     if (!isForUs(this.#filter, this.#captured, 0, lengthBytes)) return;
     if (lengthBytes > FRAME_BYTES_MAX) {
@@ -159,11 +170,11 @@ function onLifeline(): void {
   for (const index of commands.subarray(0, count)) ports[index]?.close();
 }
 
-/** What the kernel hands to libpcap: frames that arrive, not those that leave. */
+/** What the kernel hands to libpcap: isForUs(), but said to spare copies. */
 function expressionOf(filter: PortFilter): string {
-  if (filter.kind === "all") return "inbound";
+  if (filter.kind === "all") return "";
   const udpPorts = filter.udpPorts.map((port) => `udp dst port ${port}`).join(" or ");
-  return `inbound and ip[0] = 0x45 and ip[6:2] & 0x3fff = 0 and (${udpPorts || "udp"})`;
+  return `ip[0] = 0x45 and ip[6:2] & 0x3fff = 0 and (${udpPorts || "udp"})`;
 }
 
 function bufferOf(ring: RecordRing): Buffer {

@@ -5,6 +5,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { assert } from "../base/assert.ts";
+import type { CapHelperPort, CapHelperTask } from "./cap-helper.ts";
 import { createCapMemory, mapDrops, PORTS_MAX, TX_DROPS_AT } from "./cap-memory.ts";
 import {
   closeFd,
@@ -17,7 +18,6 @@ import {
   watchReadable,
   writeFd,
 } from "./libc.ts";
-import type { PortOptions } from "./port.ts";
 
 const AF_UNIX = 1;
 const SOCK_STREAM = 1;
@@ -34,7 +34,7 @@ export class CapProcess {
   readonly rxDoorbells: readonly number[];
   /** False from the helper's end until the next one has said `ok`. */
   isUp = false;
-  readonly #ports: readonly PortOptions[];
+  readonly #ports: readonly CapHelperPort[];
   readonly #drops: Int32Array;
   readonly #txDoorbell: number;
   readonly #closedPorts = new Set<number>();
@@ -48,7 +48,7 @@ export class CapProcess {
   #isClosed = false;
 
   /** Starts the helper and waits for its word: blocks. Throws an Error with the helper's own reason. */
-  constructor(ports: readonly PortOptions[], mayRestart: () => boolean) {
+  constructor(ports: readonly CapHelperPort[], mayRestart: () => boolean) {
     this.#ports = ports;
     this.#mayRestart = mayRestart;
     this.#one.writeBigUInt64LE(1n);
@@ -122,9 +122,10 @@ export class CapProcess {
     const theirs = ends.readInt32LE(4);
     const isSource = import.meta.url.endsWith(".ts");
     const script = fileURLToPath(new URL(`./cap-helper.${isSource ? "ts" : "js"}`, import.meta.url));
+    const task: CapHelperTask = { ports: this.#ports };
     const loader = isSource ? ["--import", "tsx"] : [];
     try {
-      this.#child = spawn(process.execPath, [...loader, script, JSON.stringify({ ports: this.#ports })], {
+      this.#child = spawn(process.execPath, [...loader, script, JSON.stringify(task)], {
         // Where --import looks for its package.
         cwd: fileURLToPath(new URL(".", import.meta.url)),
         // libpcap warns about interfaces without an address there, which is how zones are meant to be.
@@ -142,7 +143,11 @@ export class CapProcess {
     const waiting = Buffer.alloc(8);
     waiting.writeInt32LE(this.#lifeline, 0);
     waiting.writeInt16LE(POLLIN, 4);
-    if (poll(waiting, 1, START_MS_MAX) <= 0) return `the capture helper did not start in ${START_MS_MAX} ms`;
+    const deadlineMs = performance.now() + START_MS_MAX;
+    // A signal, such as another helper's end, cuts the waiting short.
+    while (poll(waiting, 1, Math.max(0, Math.ceil(deadlineMs - performance.now()))) <= 0) {
+      if (performance.now() >= deadlineMs) return `the capture helper did not start in ${START_MS_MAX} ms`;
+    }
     return (
       this.#readAnswer() ?? "the capture helper ended at once; is the package cap built (npm rebuild cap)?"
     );

@@ -7,6 +7,7 @@ import { assert } from "../base/assert.ts";
 import { SynwallError } from "../base/errors.ts";
 import { type CapRings, FRAME_AT, mapRings } from "./cap-memory.ts";
 import { CapProcess } from "./cap-process.ts";
+import { type Copyable, copyable, copyFrame } from "./copy.ts";
 import { Interface } from "./interface.ts";
 import {
   AF_PACKET,
@@ -67,8 +68,9 @@ function checkRights(interfaceName: string): void {
 
 function startHelper(options: readonly PortOptions[], interfaces: readonly Interface[]): CapProcess {
   const names = options.map((option) => option.interfaceName).join(", ");
+  const tasks = options.map((option, i) => ({ ...option, mac: [...interfaces[i]!.mac] }));
   try {
-    return new CapProcess(options, () => interfaces.every((one) => one.isUp()));
+    return new CapProcess(tasks, () => interfaces.every((one) => one.isUp()));
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
     throw new SynwallError("SW_IO_INTERFACE", `Cannot open ${names} with cap: ${why}`, { names }, error);
@@ -117,9 +119,9 @@ class CapPort implements Port {
   readonly #helper: CapProcess;
   readonly #index: number;
   readonly #rings: CapRings;
-  readonly #poolBytes: Buffer;
-  readonly #rxBytes: Buffer;
-  readonly #txBytes: Buffer;
+  readonly #poolMemory: Copyable;
+  readonly #rxMemory: Copyable;
+  readonly #txMemory: Copyable;
   readonly #bell = Buffer.alloc(8);
   #wake: (() => void) | undefined;
   #watch: { close(): void } | undefined;
@@ -134,9 +136,9 @@ class CapPort implements Port {
     this.#helper = helper;
     this.#index = index;
     this.#rings = mapRings(helper.memoryFd, index);
-    this.#poolBytes = Buffer.from(pool.bytes.buffer);
-    this.#rxBytes = asBuffer(this.#rings.rx.bytes);
-    this.#txBytes = asBuffer(this.#rings.tx.bytes);
+    this.#poolMemory = copyable(pool.bytes);
+    this.#rxMemory = copyable(this.#rings.rx.bytes);
+    this.#txMemory = copyable(this.#rings.tx.bytes);
     this.#counters = new CapCounters({
       rxDropped: () => helper.tooLong(index) + this.#rings.rx.refused(),
       txDropped: () => helper.refusedTx(index),
@@ -157,7 +159,7 @@ class CapPort implements Port {
         this.#counters.ownRxDropped++;
         continue;
       }
-      this.#rxBytes.copy(this.#poolBytes, at, record + FRAME_AT, record + FRAME_AT + lengthBytes);
+      copyFrame(this.#rxMemory, record + FRAME_AT, this.#poolMemory, at, lengthBytes);
       batch.at[count] = at;
       batch.lengthBytes[count] = lengthBytes;
       this.#counters.rxBytes += lengthBytes;
@@ -176,7 +178,7 @@ class CapPort implements Port {
       return false;
     }
     this.#rings.tx.view.setUint32(record, lengthBytes, true);
-    this.#poolBytes.copy(this.#txBytes, record + FRAME_AT, at, at + lengthBytes);
+    copyFrame(this.#poolMemory, at, this.#txMemory, record + FRAME_AT, lengthBytes);
     this.pool.free(at);
     this.#rings.tx.publish();
     this.#counters.txFrames++;
@@ -216,8 +218,4 @@ class CapPort implements Port {
     readFd(this.#helper.rxDoorbells[this.#index]!, this.#bell, 8);
     if (!this.#rings.rx.arm()) this.#helper.ringRx(this.#index);
   };
-}
-
-function asBuffer(bytes: Uint8Array): Buffer {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }

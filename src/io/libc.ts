@@ -170,5 +170,15 @@ export function watchReadable(fd: number, ready: () => void, failed: () => void)
       });
     }
   };
-  return koffi.node.poll(fd, onPoll);
+  const handle = koffi.node.poll(fd, onPoll);
+  // A handle that nobody refers to is collected, and then silent.
+  watches.add(handle);
+  return {
+    close: () => {
+      watches.delete(handle);
+      handle.close();
+    },
+  };
 }
+
+const watches = new Set<unknown>();

@@ -4,6 +4,7 @@
  * which they were attached.
  */
 import { assert } from "../base/assert.ts";
+import { type Copyable, copyable } from "./copy.ts";
 import { MacTable } from "./mac-table.ts";
 import type { MemoryPort } from "./memory.ts";
 
@@ -73,36 +74,36 @@ export class MemorySegment {
   }
 
   /** One frame out of `from`'s memory; false when it has no carrier. Copies; the caller keeps the chunk. */
-  transmit(from: MemoryPort, bytes: Uint8Array, at: number, lengthBytes: number): boolean {
+  transmit(from: MemoryPort, memory: Copyable, at: number, lengthBytes: number): boolean {
     const source = this.#indexOf(from);
     if (source < 0 || !this.#attachments[source]!.hasCarrier) return false;
     let target = EVERYBODY;
     if (this.#isBridge && lengthBytes >= 12) {
-      this.#learned.learn(bytes, at + 6, source);
-      if ((bytes[at]! & 1) === 0) target = this.#learned.find(bytes, at);
+      this.#learned.learn(memory.bytes, at + 6, source);
+      if ((memory.bytes[at]! & 1) === 0) target = this.#learned.find(memory.bytes, at);
     }
     if (target === source) return true;
     for (let i = 0; i < this.#attachments.length; i++) {
       if (i === source || (target !== EVERYBODY && target !== i)) continue;
-      this.#hand(from, this.#attachments[i]!, bytes, at, lengthBytes);
+      this.#hand(from, this.#attachments[i]!, memory, at, lengthBytes);
     }
     return true;
   }
 
-  #hand(from: MemoryPort, to: Attachment, bytes: Uint8Array, at: number, lengthBytes: number): void {
+  #hand(from: MemoryPort, to: Attachment, memory: Copyable, at: number, lengthBytes: number): void {
     if (!to.hasCarrier) return;
     if (this.#carry === undefined) {
-      to.port.accept(bytes, at, lengthBytes);
+      to.port.accept(memory, at, lengthBytes);
       return;
     }
-    const copy = bytes.slice(at, at + lengthBytes);
+    const bytes = memory.bytes.slice(at, at + lengthBytes);
     this.#carry({
       segment: this,
       from,
       to: to.port,
-      bytes: copy,
+      bytes,
       deliver: () => {
-        if (this.hasCarrier(to.port)) to.port.accept(copy, 0, copy.length);
+        if (this.hasCarrier(to.port)) to.port.accept(copyable(bytes), 0, bytes.length);
       },
     });
   }

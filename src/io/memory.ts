@@ -5,6 +5,7 @@
  */
 import { assert } from "../base/assert.ts";
 import { SynwallError } from "../base/errors.ts";
+import { type Copyable, copyable, copyFrame } from "./copy.ts";
 import { isForUs } from "./filter.ts";
 import type { MemorySegment } from "./memory-segment.ts";
 import { ChunkPool } from "./pool.ts";
@@ -59,6 +60,7 @@ export class MemoryPort implements Port {
   readonly #defer: (task: () => void) => void;
   /** Who holds queued frames, so that one given away twice is found out at once. */
   readonly #holder: number;
+  readonly #memory: Copyable;
   readonly #rx: FrameQueue;
   readonly #tx: FrameQueue;
   #wake: (() => void) | undefined;
@@ -68,6 +70,7 @@ export class MemoryPort implements Port {
   constructor(pool: ChunkPool, options: MemoryPortOptions) {
     this.pool = pool;
     this.#holder = pool.addHolder();
+    this.#memory = copyable(pool.bytes);
     this.name = options.name;
     this.mac = options.mac ?? macOf(options.name);
     this.mtuBytes = options.mtuBytes ?? 1500;
@@ -115,7 +118,7 @@ export class MemoryPort implements Port {
       const at = this.#tx.frontAt();
       const lengthBytes = this.#tx.frontLengthBytes();
       this.#tx.shift();
-      const isSent = this.segment?.transmit(this, this.pool.bytes, at, lengthBytes) ?? false;
+      const isSent = this.segment?.transmit(this, this.#memory, at, lengthBytes) ?? false;
       this.pool.giveBack(at, this.#holder);
       if (isSent) {
         this.counters.txFrames++;
@@ -146,10 +149,10 @@ export class MemoryPort implements Port {
   }
 
   /** The wire's side: a frame arrives. Copies it into this port's pool. */
-  accept(bytes: Uint8Array, at: number, lengthBytes: number): void {
+  accept(from: Copyable, at: number, lengthBytes: number): void {
     if (this.#isClosed) return;
-    if (!isForUs(this.#filter, bytes, at, lengthBytes)) {
-      this.#kernel?.(bytes.slice(at, at + lengthBytes));
+    if (!isForUs(this.#filter, from.bytes, at, lengthBytes)) {
+      this.#kernel?.(from.bytes.slice(at, at + lengthBytes));
       return;
     }
     const copyAt = this.#rx.isFull() || lengthBytes > FRAME_BYTES_MAX ? -1 : this.pool.alloc();
@@ -157,9 +160,7 @@ export class MemoryPort implements Port {
       this.counters.rxDropped++;
       return;
     }
-    // Byte by byte is faster than making a subarray for set(), and allocates nothing.
-    const own = this.pool.bytes;
-    for (let i = 0; i < lengthBytes; i++) own[copyAt + i] = bytes[at + i]!;
+    copyFrame(from, at, this.#memory, copyAt, lengthBytes);
     this.pool.lend(copyAt, this.#holder);
     this.#rx.push(copyAt, lengthBytes);
     this.counters.rxFrames++;

@@ -2,9 +2,10 @@
  * Worlds for the port suite: a port under test, and another at the far end of its wire. The memory world is a segment;
  * the xdp and cap worlds are a veth pair in a namespace of their own, which close() deletes.
  */
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import { createSocket } from "node:dgram";
 import { closeSync, openSync } from "node:fs";
+import { SynwallError } from "../../src/base/errors.ts";
 import { AF_INET, bind, SOCK_CLOEXEC, SOCK_DGRAM, setns, socket } from "../../src/io/libc.ts";
 import { createMemoryPool, MemoryPort } from "../../src/io/memory.ts";
 import { MemorySegment } from "../../src/io/memory-segment.ts";
@@ -78,15 +79,14 @@ export function vethDriver(name: "xdp" | "cap"): PortDriver {
       const namespace = new Namespace();
       try {
         namespace.addVeth("ours", "peer", MTU_BYTES);
+        namespace.enter();
         namespace.ip("address", "add", "10.9.0.1/24", "dev", "ours");
         const listener = createSocket("udp4");
         let heard = 0;
         listener.on("message", () => heard++);
-        listener.bind({ fd: namespace.run(listenHere) });
-        const ours = namespace.run(() => openPorts(name, [{ interfaceName: "ours", filter }]));
-        const far = namespace.run(() =>
-          openPorts(name, [{ interfaceName: "peer", filter: { kind: "all" } }]),
-        );
+        listener.bind({ fd: listenHere() });
+        const ours = openPorts(name, [{ interfaceName: "ours", filter }]);
+        const far = openPorts(name, [{ interfaceName: "peer", filter: { kind: "all" } }]);
         const port = ours.ports[0]!;
         const peer = far.ports[0]!;
         return {
@@ -126,6 +126,7 @@ let namespaces = 0;
 
 /** A network namespace `pio-<pid>-<n>`. */
 export class Namespace {
+  #home = -1;
   readonly name = `pio-${process.pid}-${++namespaces}`;
 
   constructor() {
@@ -156,30 +157,28 @@ export class Namespace {
     });
   }
 
-  /** Processes that live in the namespace, by the kernel's account. */
-  pids(): number[] {
-    const answer = execFileSync("ip", ["netns", "pids", this.name], { encoding: "utf8" });
-    return answer.split("\n").filter(Boolean).map(Number);
+  /** Other processes that live in the namespace. */
+  others(): number[] {
+    const asked = spawnSync("ip", ["netns", "pids", this.name], { encoding: "utf8" });
+    const pids = asked.stdout.split("\n").filter(Boolean).map(Number);
+    return pids.filter((pid) => pid !== process.pid && pid !== asked.pid);
   }
 
-  /** Runs `action` on this thread inside the namespace: sockets that it opens belong there and stay there. */
-  run<Result>(action: () => Result): Result {
-    const home = openSync("/proc/thread-self/ns/net", "r");
+  /** Moves this thread, and what it starts from now on, into the namespace; close() moves it back. */
+  enter(): void {
+    this.#home = openSync("/proc/thread-self/ns/net", "r");
     const there = openSync(`/run/netns/${this.name}`, "r");
-    try {
-      if (setns(there, CLONE_NEWNET) !== 0) throw new Error(`cannot enter namespace ${this.name}`);
-      try {
-        return action();
-      } finally {
-        if (setns(home, CLONE_NEWNET) !== 0) process.abort();
-      }
-    } finally {
-      closeSync(there);
-      closeSync(home);
-    }
+    const answer = setns(there, CLONE_NEWNET);
+    closeSync(there);
+    if (answer !== 0) throw new Error(`cannot enter namespace ${this.name}`);
   }
 
   close(): void {
+    if (this.#home >= 0) {
+      // Outside of its own namespace this process must not go on: its next test would touch the machine's interfaces.
+      if (setns(this.#home, CLONE_NEWNET) !== 0) process.abort();
+      closeSync(this.#home);
+    }
     execFileSync("ip", ["netns", "del", this.name]);
   }
 }
@@ -194,4 +193,17 @@ export function whyNoVeth(): string | undefined {
   } catch (error) {
     return `network namespaces cannot be made: ${String(error)}`;
   }
+}
+
+/** Why XDP cannot be tried here, or undefined when it can. */
+export function whyNoXdp(): string | undefined {
+  const why = whyNoVeth();
+  if (why !== undefined) return why;
+  try {
+    openPorts("xdp", [{ interfaceName: "", filter: { kind: "all" } }]);
+  } catch (error) {
+    // The right to use BPF is asked for first, then the interface, whose name is refused.
+    if (error instanceof SynwallError && error.code === "SW_IO_RIGHTS") return error.message;
+  }
+  return undefined;
 }
