@@ -56,16 +56,38 @@ export type Command =
   /** A node's dataplane is up in a new life. Refused while the member still owns slots: `down` it first. */
   | { readonly type: "up"; readonly member: Omit<Member, "state" | "incarnation"> }
   /** The member is dead (or starts a new life): `table` is computed by ring from the state at `baseEpoch`. */
-  | { readonly type: "down"; readonly node: number; readonly incarnation: number; readonly baseEpoch: number; readonly table: SlotTable }
+  | {
+      readonly type: "down";
+      readonly node: number;
+      readonly incarnation: number;
+      readonly baseEpoch: number;
+      readonly table: SlotTable;
+    }
   /** A planned change of owners or backups. Ignored when the epoch moved on. */
   | { readonly type: "table"; readonly baseEpoch: number; readonly table: SlotTable }
   /** `node` holds these slots as backup, proven by digest; `backupEpochs` runs along `slots`. */
-  | { readonly type: "ready"; readonly node: number; readonly slots: readonly number[]; readonly backupEpochs: readonly number[] }
+  | {
+      readonly type: "ready";
+      readonly node: number;
+      readonly slots: readonly number[];
+      readonly backupEpochs: readonly number[];
+    }
   /** The owner acts exclusively on these slots: nobody is awaited any more; `movedEpochs` runs along `slots`. */
-  | { readonly type: "settled"; readonly node: number; readonly slots: readonly number[]; readonly movedEpochs: readonly number[] }
-  | { readonly type: "setState"; readonly node: number; readonly state: "draining" | "drained" | "active" | "joining" | "removed" };
+  | {
+      readonly type: "settled";
+      readonly node: number;
+      readonly slots: readonly number[];
+      readonly movedEpochs: readonly number[];
+    }
+  | {
+      readonly type: "setState";
+      readonly node: number;
+      readonly state: "draining" | "drained" | "active" | "joining" | "removed";
+    };
 
-export type CommandResult = { readonly ok: true; readonly changed: boolean } | { readonly ok: false; readonly reason: string };
+export type CommandResult =
+  | { readonly ok: true; readonly changed: boolean }
+  | { readonly ok: false; readonly reason: string };
 
 /** A cluster before anything happened. `slots` is a power of two, 16..1024. */
 export function emptyState(slots: number): ClusterState {

@@ -1,0 +1,37 @@
+/**
+ * Commands: builds the ones that carry a computed slot table, so that whoever proposes and who applies agree.
+ * Owns no decision when to propose (planner.ts, the node's shell) and no application (machine.ts).
+ */
+import { takeover } from "../ring/assign.ts";
+import type { RingNode } from "../ring/quota.ts";
+import type { ClusterState, Command, Member } from "./model.ts";
+
+/** Alive and with a dataplane, as far as the members say: may own or back up slots. */
+export function isCarrier(member: Member): boolean {
+  return member.role === "node" && member.state !== "down" && member.state !== "removed";
+}
+
+/** Is to own nothing: it is leaving, or the operator keeps it out. */
+export function isLeaving(member: Member): boolean {
+  return member.state === "draining" || member.state === "drained";
+}
+
+/** A member as the ring sees it. */
+export function ringNode(member: Member): RingNode {
+  return isLeaving(member)
+    ? { id: member.id, weight: member.weight, isLeaving: true }
+    : { id: member.id, weight: member.weight };
+}
+
+/** "node is dead, its slots go to their backups", from `state`. `alive` says whom the proposer hears; absent: everybody. */
+export function downCommand(
+  state: ClusterState,
+  node: number,
+  alive?: ReadonlySet<number>,
+): Command | undefined {
+  const member = state.members.find((m) => m.id === node);
+  if (member === undefined || member.state === "down" || member.state === "removed") return undefined;
+  const heirs = state.members.filter((m) => m.id !== node && isCarrier(m) && (alive?.has(m.id) ?? true));
+  const table = member.role === "witness" ? state.table : takeover(state.table, node, heirs.map(ringNode));
+  return { type: "down", node, incarnation: member.incarnation, baseEpoch: state.table.epoch, table };
+}

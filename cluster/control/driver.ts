@@ -1,0 +1,471 @@
+/**
+ * Raft driver: the serial loop around raft-ts' RawNode. Owns the order "persist, then send, then apply", the ticks, waiting
+ * proposals, the planner's proposals of a leader, and snapshots of the state machine. Does not own what a command does
+ * (machine.ts), the disk (storage/) or the network (transport/).
+ *
+ *   tick, message, proposal --> RawNode --> Ready: send; save; send what waited for the disk; apply; advance --> again
+ *
+ * The disk is written synchronously (see storage/wal.ts), so a Ready is dealt with in one go and nothing can come between.
+ */
+import {
+  type Config,
+  type ConfState,
+  decodeConfChange,
+  MalformedError,
+  type Message,
+  ProposalDroppedError,
+  RawNode,
+  type Ready,
+  StepLocalMessageError,
+} from "raft-ts";
+import { SynwallError } from "../../src/base/errors.ts";
+import type { LogStore } from "../storage/log-store.ts";
+import type { Transport } from "../transport/transport.ts";
+import { encodeEnvelope } from "./codec.ts";
+import { applyEntry, decodeMachine, emptyMachine, encodeMachine, type MachineState } from "./machine.ts";
+import type { ClusterState, Command, CommandResult } from "./model.ts";
+import { Proposals } from "./proposals.ts";
+import { Succession } from "./succession.ts";
+import type { Timers } from "./timers.ts";
+
+/** The rest of a cluster's cadence follows from these: election timeout = electionTick..2 * electionTick - 1 ticks. */
+export interface DriverTuning {
+  readonly tickMs: number;
+  readonly electionTick: number;
+  readonly heartbeatTick: number;
+  /** Entries between two snapshots, and bytes after which one is made earlier. */
+  readonly snapshotEntries: number;
+  readonly snapshotBytes: number;
+  /** Entries kept behind a snapshot for followers that are a little behind. */
+  readonly keepEntries: number;
+}
+
+export const DEFAULT_TUNING: DriverTuning = {
+  tickMs: 10,
+  electionTick: 15,
+  heartbeatTick: 3,
+  snapshotEntries: 10_000,
+  snapshotBytes: 16 * 1_048_576,
+  keepEntries: 1_000,
+};
+
+/** What an applied entry did; `result` of a command that this node proposed also answers its propose(). */
+export interface Committed {
+  readonly index: number;
+  readonly command?: Command;
+  /** Node id of the proposer; 0 for snapshots. */
+  readonly by: number;
+  readonly result: CommandResult;
+}
+
+export interface RaftDriverOptions {
+  readonly self: number;
+  readonly isWitness: boolean;
+  /** Voters that have a dataplane, this node included; they succeed each other by id. */
+  readonly candidates: readonly number[];
+  /** Slots of the cluster, for a state machine that is still empty. */
+  readonly slots: number;
+  readonly storage: LogStore;
+  readonly transport: Pick<Transport, "sendRaft" | "sendSnapshot">;
+  readonly timers: Timers;
+  readonly random: (bound: number) => number;
+  readonly tuning?: Partial<DriverTuning>;
+  /** Run by a leader after every applied entry and on replan(). */
+  readonly plan?: (state: ClusterState) => Command | undefined;
+  /** After each entry that was applied, and after a snapshot was installed. */
+  readonly onCommitted: (state: ClusterState, committed: Committed) => void;
+  readonly onLeader?: (lead: number, term: number) => void;
+  /** The node must end: its disk failed or an invariant is broken. Called once, last. */
+  readonly onFatal: (error: unknown) => void;
+  readonly onLog?: (level: "debug" | "info" | "warn", message: string) => void;
+}
+
+export interface DriverStatus {
+  readonly term: number;
+  readonly commit: number;
+  readonly applied: number;
+  readonly state: string;
+  readonly lead: number;
+  readonly voters: readonly number[];
+  readonly proposalsWaiting: number;
+  readonly messagesRefused: number;
+}
+
+const PROPOSE_TIMEOUT_MS = 2_000;
+
+export class RaftDriver {
+  readonly #options: RaftDriverOptions;
+  readonly #tuning: DriverTuning;
+  readonly #node: RawNode;
+  readonly #proposals = new Proposals();
+  readonly #succession = new Succession();
+  /** Members that liveness called dead and that were not heard since. */
+  readonly #dead = new Set<number>();
+  /** Tells the ids of this life from those of any other. */
+  readonly #life: string;
+  #machine: MachineState;
+  #confState: ConfState;
+  #applied: number;
+  #snapshotIndex: number;
+  #lead = 0;
+  #term = 0;
+  #sequence = 0;
+  #plannedId = "";
+  /** The revision at which a planned command changed nothing: planning the same again would never end. */
+  #planIdleAt = -1;
+  #messagesRefused = 0;
+  #lastTickMs = 0;
+  #stopTicking: (() => void) | undefined;
+  #isPumpDue = false;
+  #isPumping = false;
+  #isEnded = false;
+
+  /** Throws SW_STORAGE_CORRUPT when the stored snapshot cannot be read, InvariantError when the store contradicts itself. */
+  constructor(options: RaftDriverOptions) {
+    this.#options = options;
+    this.#tuning = { ...DEFAULT_TUNING, ...options.tuning };
+    const { storage } = options;
+    const snapshot = storage.snapshot();
+    this.#machine = snapshot.index === 0 ? emptyMachine(options.slots) : restored(snapshot.data);
+    this.#confState = storage.initialState().confState;
+    this.#applied = snapshot.index;
+    this.#snapshotIndex = snapshot.index;
+    this.#life = `${options.self}-${randomHex(options.random)}`;
+    this.#node = new RawNode(this.#config());
+  }
+
+  /** Begins to tick and to take messages; applies what is committed already. */
+  start(): void {
+    const { timers } = this.#options;
+    this.#lastTickMs = timers.nowMs();
+    this.#stopTicking = timers.every(this.#tuning.tickMs, () => this.#onTimer());
+    this.#pump();
+  }
+
+  stop(): void {
+    this.#end("this node is stopping");
+    this.#options.storage.close();
+  }
+
+  state(): ClusterState {
+    return this.#machine.cluster;
+  }
+
+  status(): DriverStatus {
+    const { term, commit, state, lead, confState } = this.#node.status();
+    return {
+      term,
+      commit,
+      applied: this.#applied,
+      state,
+      lead,
+      voters: confState.voters,
+      proposalsWaiting: this.#proposals.size,
+      messagesRefused: this.#messagesRefused,
+    };
+  }
+
+  /**
+   * Resolves when the command was applied on this node, with its result. Rejects with SW_CONTROL_TIMEOUT when that did not
+   * happen in time (it may still happen), with SW_CONTROL_REFUSED when too many wait.
+   */
+  propose(command: Command, timeoutMs = PROPOSE_TIMEOUT_MS): Promise<CommandResult> {
+    const id = `${this.#life}-${++this.#sequence}`;
+    const data = encodeEnvelope({ id, by: this.#options.self, cmd: command });
+    return this.proposeEncoded(id, data, command.type, timeoutMs);
+  }
+
+  /** As propose(), for an envelope that another process made: `id` must be the one inside. */
+  proposeEncoded(id: string, data: Uint8Array, what: string, timeoutMs: number): Promise<CommandResult> {
+    if (this.#isEnded) {
+      return Promise.reject(new SynwallError("SW_CONTROL_TIMEOUT", `Cannot propose ${what}: stopped`));
+    }
+    const known = this.#machine.recent.find((entry) => entry.id === id);
+    if (known !== undefined) return Promise.resolve(known.result);
+    const answer = this.#proposals.add(id, data, what, this.#options.timers.nowMs() + timeoutMs);
+    this.#pump();
+    return answer;
+  }
+
+  /** Takes a message of a peer; `message.from` was checked by the transport. */
+  receive(message: Message): void {
+    if (this.#isEnded) return;
+    this.#dead.delete(message.from);
+    this.#guard(() => {
+      try {
+        this.#node.step(message);
+      } catch (error) {
+        const isForeign = error instanceof MalformedError || error instanceof StepLocalMessageError;
+        if (!isForeign && !(error instanceof ProposalDroppedError)) throw error;
+        this.#messagesRefused++;
+        this.#options.onLog?.("debug", `refused ${message.type} of ${message.from}: ${error.message}`);
+      }
+    });
+    this.#pumpSoon();
+  }
+
+  /** Liveness is sure that `node` is dead: if it leads, somebody else must, at once. */
+  leaderDied(node: number): void {
+    if (this.#isEnded || node === this.#options.self) return;
+    this.#dead.add(node);
+    const { lead, state } = this.#node.status();
+    if (state === "leader" || (lead !== 0 && lead !== node)) return;
+    this.#guard(() => this.#node.forgetLeader());
+    if (this.#options.isWitness) return;
+    if (this.#succession.begin(this.#options.self, this.#dead, this.#options.candidates)) {
+      this.#guard(() => this.#node.campaign());
+    }
+    this.#pump();
+  }
+
+  /** Hands leadership to `node`, as before a planned stop; without effect where nobody leads. */
+  transferLeader(node: number): void {
+    if (this.#isEnded) return;
+    this.#guard(() => this.#node.transferLeader(node));
+    this.#pump();
+  }
+
+  /** A fact that the plan depends on has changed. */
+  replan(): void {
+    this.#planIdleAt = -1;
+    this.#pump();
+  }
+
+  unreachable(node: number): void {
+    if (this.#isEnded) return;
+    this.#guard(() => this.#node.reportUnreachable(node));
+    this.#pumpSoon();
+  }
+
+  snapshotSent(node: number, isDelivered: boolean): void {
+    if (this.#isEnded) return;
+    this.#guard(() => this.#node.reportSnapshot(node, isDelivered));
+    this.#pumpSoon();
+  }
+
+  // ---------------------------------------------------------------- clock
+
+  #onTimer(): void {
+    const elapsed = Math.floor((this.#options.timers.nowMs() - this.#lastTickMs) / this.#tuning.tickMs);
+    // After a stall the messages that lie in the sockets come first: the leader may be well.
+    if (elapsed > 2) this.#options.timers.afterInput(() => this.#tick());
+    else this.#tick();
+  }
+
+  #tick(): void {
+    if (this.#isEnded) return;
+    const nowMs = this.#options.timers.nowMs();
+    const due = Math.floor((nowMs - this.#lastTickMs) / this.#tuning.tickMs);
+    if (due <= 0) return;
+    this.#lastTickMs += due * this.#tuning.tickMs;
+    // Ticks that a stalled disk or loop swallowed are made up for, but never enough for an election by themselves.
+    const ticks = Math.min(due, this.#tuning.electionTick - 1);
+    this.#guard(() => {
+      for (let i = 0; i < ticks; i++) {
+        this.#node.tick();
+        this.#proposals.tick(nowMs);
+        if (this.#succession.tick() && this.#node.status().lead === 0) this.#node.campaign();
+      }
+    });
+    this.#pump();
+  }
+
+  // ---------------------------------------------------------------- the loop
+
+  /** Messages that arrive together are stepped together: one Ready and one sync for all of them. */
+  #pumpSoon(): void {
+    if (this.#isPumpDue) return;
+    this.#isPumpDue = true;
+    queueMicrotask(() => this.#pump());
+  }
+
+  #pump(): void {
+    this.#isPumpDue = false;
+    if (this.#isPumping || this.#isEnded) return;
+    this.#isPumping = true;
+    this.#guard(() => {
+      do {
+        while (this.#node.hasReady() && !this.#isEnded) this.#handle(this.#node.ready());
+        if (this.#isEnded) return;
+        this.#offerProposals();
+        this.#offerPlan();
+      } while (this.#node.hasReady());
+    });
+    this.#isPumping = false;
+  }
+
+  #handle(ready: Ready): void {
+    if (ready.softState !== undefined) this.#noteLeader(ready.softState.lead);
+    this.#send(ready.messages);
+    this.#options.storage.save(ready);
+    this.#send(ready.messagesAfterPersist);
+    if (ready.snapshot !== undefined) this.#install(ready.snapshot);
+    for (const entry of ready.committedEntries) this.#apply(entry);
+    if (this.#isEnded) return;
+    this.#node.advance();
+    this.#maybeSnapshot();
+  }
+
+  #send(messages: readonly Message[]): void {
+    const { transport } = this.#options;
+    for (const message of messages) {
+      if (message.type === "MsgSnap") transport.sendSnapshot(message);
+      else transport.sendRaft(message);
+    }
+  }
+
+  #noteLeader(lead: number): void {
+    const { term } = this.#node.status();
+    if (lead !== 0) this.#succession.end();
+    if (lead === this.#lead && term === this.#term) return;
+    this.#lead = lead;
+    this.#term = term;
+    this.#plannedId = "";
+    if (lead !== 0) this.#proposals.retryAll();
+    this.#options.onLeader?.(lead, term);
+  }
+
+  #offerProposals(): void {
+    if (this.#proposals.size === 0) return;
+    // What a leader took is in its log: it need not be told again in this term.
+    this.#proposals.offer(this.#lead === this.#options.self, (data) => {
+      try {
+        this.#node.propose(data);
+        return true;
+      } catch (error) {
+        if (!(error instanceof ProposalDroppedError)) throw error;
+        return false;
+      }
+    });
+  }
+
+  /** One planned command at a time, and the next only from the state that it led to. */
+  #offerPlan(): void {
+    const { plan } = this.#options;
+    if (plan === undefined || this.#plannedId !== "" || this.#lead !== this.#options.self) return;
+    // Entries of earlier leaders may be unapplied: the plan would be made from an old state.
+    const { applied, lastIndex } = this.#node.status();
+    if (applied !== lastIndex) return;
+    const { cluster } = this.#machine;
+    if (cluster.revision === this.#planIdleAt) return;
+    const command = plan(cluster);
+    if (command === undefined) return;
+    const id = `${this.#life}-${++this.#sequence}`;
+    try {
+      this.#node.propose(encodeEnvelope({ id, by: this.#options.self, cmd: command }));
+      this.#plannedId = id;
+    } catch (error) {
+      if (!(error instanceof ProposalDroppedError)) throw error;
+    }
+  }
+
+  // ---------------------------------------------------------------- state machine
+
+  #apply(entry: Ready["committedEntries"][number]): void {
+    this.#applied = entry.index;
+    if (entry.type === "confChange") {
+      this.#confState = this.#node.applyConfChange(decodeConfChange(entry.data));
+      return;
+    }
+    // A new leader's first entry is empty.
+    if (entry.data.length === 0) return;
+    const { state, envelope, result } = applyEntry(this.#machine, entry.data);
+    this.#machine = state;
+    if (envelope?.id === this.#plannedId) {
+      this.#plannedId = "";
+      if (!result.ok || !result.changed) this.#planIdleAt = state.cluster.revision;
+    }
+    this.#options.onCommitted(state.cluster, {
+      index: entry.index,
+      by: envelope?.by ?? 0,
+      result,
+      ...(envelope === undefined ? {} : { command: envelope.cmd }),
+    });
+    if (envelope !== undefined) this.#proposals.settle(envelope.id, result);
+  }
+
+  #install(snapshot: NonNullable<Ready["snapshot"]>): void {
+    this.#machine = restored(snapshot.data);
+    this.#confState = snapshot.confState;
+    this.#applied = snapshot.index;
+    this.#snapshotIndex = snapshot.index;
+    this.#options.onCommitted(this.#machine.cluster, {
+      index: snapshot.index,
+      by: 0,
+      result: { ok: true, changed: true },
+    });
+    for (const { id, result } of this.#machine.recent) this.#proposals.settle(id, result);
+  }
+
+  #maybeSnapshot(): void {
+    const { storage } = this.#options;
+    const { snapshotEntries, snapshotBytes, keepEntries } = this.#tuning;
+    const entries = this.#applied - this.#snapshotIndex;
+    if (entries === 0) return;
+    if (entries < snapshotEntries && storage.bytesSinceSnapshot() < snapshotBytes) return;
+    storage.saveSnapshot(this.#applied, this.#confState, encodeMachine(this.#machine), keepEntries);
+    this.#snapshotIndex = this.#applied;
+  }
+
+  // ---------------------------------------------------------------- start and end
+
+  #config(): Config {
+    const { self, isWitness, storage, random, onLog } = this.#options;
+    return {
+      id: self,
+      electionTick: this.#tuning.electionTick,
+      heartbeatTick: this.#tuning.heartbeatTick,
+      storage,
+      applied: this.#applied,
+      random,
+      preVote: true,
+      checkQuorum: true,
+      maxSizePerMessage: 1_048_576,
+      maxInflightMessages: 256,
+      maxUncommittedBytes: 16 * 1_048_576,
+      disableProposalForwarding: false,
+      stepDownOnRemoval: true,
+      readOnly: "safe",
+      witness: isWitness,
+      ...(onLog === undefined
+        ? {}
+        : {
+            logger: {
+              debug: (message) => onLog("debug", message),
+              info: (message) => onLog("info", message),
+              warn: (message) => onLog("warn", message),
+            },
+          }),
+    };
+  }
+
+  /** A failed disk or a broken invariant ends the driver: what was not sent stays unsent. */
+  #guard(work: () => void): void {
+    try {
+      work();
+    } catch (error) {
+      if (this.#isEnded) return;
+      this.#end("this node failed");
+      this.#options.onFatal(error);
+    }
+  }
+
+  #end(why: string): void {
+    if (this.#isEnded) return;
+    this.#isEnded = true;
+    this.#stopTicking?.();
+    this.#proposals.failAll(why);
+  }
+}
+
+function restored(data: Uint8Array): MachineState {
+  const decoded = decodeMachine(data);
+  if (decoded.ok) return decoded.value;
+  throw new SynwallError("SW_STORAGE_CORRUPT", `Cannot restore the cluster's state: ${decoded.reason}`);
+}
+
+/** 48 random bits; `random` gives at most 32 at a time. */
+function randomHex(random: (bound: number) => number): string {
+  const part = (): string => random(0x100_0000).toString(16).padStart(6, "0");
+  return part() + part();
+}

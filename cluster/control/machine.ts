@@ -1,0 +1,238 @@
+/**
+ * Machine: applies committed commands to the cluster's state. Pure and total: the same entries give the same state on every
+ * node, and whatever an entry holds, it is applied or refused, never thrown.
+ * Owns the rules of each command. Bytes are codec.ts; checking and merging of tables is table-change.ts.
+ */
+import { type Decoded, decodeEnvelope, decodeSnapshot, type Envelope, encodeSnapshot } from "./codec.ts";
+import { isCarrier } from "./commands.ts";
+import {
+  type ClusterState,
+  type Command,
+  type CommandResult,
+  emptyState,
+  type Member,
+  type MemberState,
+  type SlotTable,
+} from "./model.ts";
+import { forgetCopies, merge, refusal } from "./table-change.ts";
+
+/** Results remembered so that a command that was proposed again is answered, not applied again. */
+const RECENT_MAX = 256;
+
+export interface MachineState {
+  readonly cluster: ClusterState;
+  /** The latest command ids with their results, oldest first. */
+  readonly recent: readonly { readonly id: string; readonly result: CommandResult }[];
+}
+
+/** What one committed entry did. */
+export interface Applied {
+  readonly state: MachineState;
+  /** Absent when the entry could not be read. */
+  readonly envelope?: Envelope;
+  readonly result: CommandResult;
+}
+
+export function emptyMachine(slots: number): MachineState {
+  return { cluster: emptyState(slots), recent: [] };
+}
+
+/** Applies the payload of a committed entry. */
+export function applyEntry(state: MachineState, data: Uint8Array): Applied {
+  const decoded = decodeEnvelope(data);
+  if (!decoded.ok) return { state, result: refuse(decoded.reason) };
+  const envelope = decoded.value;
+  const known = state.recent.find((entry) => entry.id === envelope.id);
+  if (known !== undefined) return { state, envelope, result: known.result };
+  const { cluster, result } = applyCommand(state.cluster, envelope.cmd);
+  const recent = [...state.recent.slice(1 - RECENT_MAX), { id: envelope.id, result }];
+  return { state: { cluster, recent }, envelope, result };
+}
+
+export function encodeMachine(state: MachineState): Uint8Array {
+  return encodeSnapshot(state as Parameters<typeof encodeSnapshot>[0]);
+}
+
+export function decodeMachine(bytes: Uint8Array): Decoded<MachineState> {
+  return decodeSnapshot(bytes);
+}
+
+export interface Outcome {
+  readonly cluster: ClusterState;
+  readonly result: CommandResult;
+}
+
+/** Applies one command; the state is the same object when nothing changed. */
+export function applyCommand(cluster: ClusterState, command: Command): Outcome {
+  switch (command.type) {
+    case "up":
+      return up(cluster, command.member);
+    case "down":
+      return down(cluster, command);
+    case "table":
+      return changeTable(cluster, command.baseEpoch, command.table);
+    case "ready":
+      return ready(cluster, command);
+    case "settled":
+      return settled(cluster, command);
+    case "setState":
+      return setState(cluster, command.node, command.state);
+    default:
+      return command satisfies never;
+  }
+}
+
+function up(cluster: ClusterState, wanted: Omit<Member, "state" | "incarnation">): Outcome {
+  const { table } = cluster;
+  const present = find(cluster, wanted.id);
+  if (wanted.id === 0) return refused(cluster, "member id 0 means nobody");
+  if (wanted.role === "node" ? wanted.weight < 1 : wanted.weight !== 0) {
+    return refused(cluster, `a ${wanted.role} cannot have weight ${wanted.weight}`);
+  }
+  const namesake = cluster.members.find((m) => m.name === wanted.name && m.id !== wanted.id);
+  if (namesake !== undefined) return refused(cluster, `name ${wanted.name} belongs to member ${namesake.id}`);
+  if (present !== undefined && present.role !== wanted.role) {
+    return refused(cluster, `member ${wanted.id} is a ${present.role}, not a ${wanted.role}`);
+  }
+  if (present?.state === "removed") return refused(cluster, `member ${wanted.id} was removed for good`);
+  if (table.owner.includes(wanted.id)) {
+    return refused(cluster, `member ${wanted.id} still owns slots: declare it down first`);
+  }
+  const member: Member = {
+    ...wanted,
+    // A restart ends a drain as well: whoever upgrades a node need not remember to bring it back.
+    state: wanted.role === "witness" ? "active" : "joining",
+    incarnation: (present?.incarnation ?? 0) + 1,
+  };
+  const members = [...cluster.members.filter((m) => m.id !== member.id), member].sort((a, b) => a.id - b.id);
+  return changed(cluster, members, forgetCopies(table, member.id));
+}
+
+function down(cluster: ClusterState, command: Extract<Command, { type: "down" }>): Outcome {
+  const { table } = cluster;
+  const member = find(cluster, command.node);
+  if (member === undefined) return refused(cluster, `member ${command.node} is not known`);
+  if (member.state === "removed") return refused(cluster, `member ${command.node} was removed`);
+  if (command.incarnation !== member.incarnation) {
+    return refused(
+      cluster,
+      `member ${command.node} is in life ${member.incarnation}, not ${command.incarnation}`,
+    );
+  }
+  if (member.state === "down") return unchanged(cluster);
+  if (command.baseEpoch !== table.epoch) return epochMoved(cluster, command.baseEpoch);
+  const members = cluster.members.map((m): Member => (m === member ? { ...m, state: "down" } : m));
+  const holdsNothing = !table.owner.includes(member.id) && !table.backup.includes(member.id);
+  if (command.table.epoch === table.epoch) {
+    if (holdsNothing) return changed(cluster, members, table);
+    return refused(cluster, `member ${member.id} owns or backs up slots: the table must change`);
+  }
+  const why = refusal(table, command.table, members);
+  if (why !== undefined) return refused(cluster, why);
+  return changed(cluster, members, merge(table, command.table));
+}
+
+function changeTable(cluster: ClusterState, baseEpoch: number, table: SlotTable): Outcome {
+  if (baseEpoch !== cluster.table.epoch) return epochMoved(cluster, baseEpoch);
+  const why = refusal(cluster.table, table, cluster.members);
+  if (why !== undefined) return refused(cluster, why);
+  return changed(cluster, cluster.members, merge(cluster.table, table));
+}
+
+function ready(cluster: ClusterState, command: Extract<Command, { type: "ready" }>): Outcome {
+  const { table } = cluster;
+  if (command.slots.length !== command.backupEpochs.length) {
+    return refused(cluster, "slots and backupEpochs differ in length");
+  }
+  const synced = [...table.synced];
+  let count = 0;
+  for (const [i, s] of command.slots.entries()) {
+    const isMeant = table.backup[s] === command.node && table.backupEpoch[s] === command.backupEpochs[i];
+    if (!isMeant || synced[s]) continue;
+    synced[s] = true;
+    count++;
+  }
+  return count === 0 ? unchanged(cluster) : changed(cluster, cluster.members, { ...table, synced });
+}
+
+function settled(cluster: ClusterState, command: Extract<Command, { type: "settled" }>): Outcome {
+  const { table } = cluster;
+  if (command.slots.length !== command.movedEpochs.length) {
+    return refused(cluster, "slots and movedEpochs differ in length");
+  }
+  const awaiting = [...table.awaiting];
+  let count = 0;
+  for (const [i, s] of command.slots.entries()) {
+    const isMeant = table.owner[s] === command.node && table.movedEpoch[s] === command.movedEpochs[i];
+    if (!isMeant || awaiting[s]!.length === 0) continue;
+    awaiting[s] = [];
+    count++;
+  }
+  return count === 0 ? unchanged(cluster) : changed(cluster, cluster.members, { ...table, awaiting });
+}
+
+type Settable = Extract<Command, { type: "setState" }>["state"];
+
+/** From which states each state can be reached by command; `up` and `down` are the other ways. */
+const COMES_FROM: Readonly<Record<Settable, readonly MemberState[]>> = {
+  active: ["joining", "draining"],
+  draining: ["joining", "active"],
+  drained: ["draining"],
+  joining: ["drained"],
+  removed: ["down", "drained"],
+};
+
+function setState(cluster: ClusterState, node: number, state: Settable): Outcome {
+  const member = find(cluster, node);
+  if (member === undefined) return refused(cluster, `member ${node} is not known`);
+  if (member.state === state) return unchanged(cluster);
+  if (member.role === "witness" && state !== "removed") {
+    return refused(cluster, `${member.name} is a witness: it carries no slots`);
+  }
+  if (!COMES_FROM[state].includes(member.state)) {
+    return refused(cluster, `${member.name} cannot become ${state}: it is ${member.state}`);
+  }
+  if (state === "draining" && !cluster.members.some((m) => m !== member && isServing(m))) {
+    return refused(cluster, `${member.name} cannot be drained: no other active node can take its slots`);
+  }
+  const owns = cluster.table.owner.includes(node);
+  if ((state === "drained" || state === "removed") && owns) {
+    return refused(cluster, `${member.name} cannot become ${state}: it still owns slots`);
+  }
+  if (state === "removed" && cluster.table.backup.includes(node)) {
+    return refused(cluster, `${member.name} cannot become removed: it still backs up slots`);
+  }
+  const members = cluster.members.map((m) => (m === member ? { ...m, state } : m));
+  return changed(cluster, members, cluster.table);
+}
+
+function isServing(member: Member): boolean {
+  return isCarrier(member) && member.state === "active";
+}
+
+function find(cluster: ClusterState, id: number): Member | undefined {
+  return cluster.members.find((member) => member.id === id);
+}
+
+function changed(cluster: ClusterState, members: readonly Member[], table: SlotTable): Outcome {
+  return {
+    cluster: { members, table, revision: cluster.revision + 1 },
+    result: { ok: true, changed: true },
+  };
+}
+
+function unchanged(cluster: ClusterState): Outcome {
+  return { cluster, result: { ok: true, changed: false } };
+}
+
+function refused(cluster: ClusterState, reason: string): Outcome {
+  return { cluster, result: refuse(reason) };
+}
+
+function epochMoved(cluster: ClusterState, baseEpoch: number): Outcome {
+  return refused(cluster, `epoch moved on from ${baseEpoch} to ${cluster.table.epoch}`);
+}
+
+function refuse(reason: string): CommandResult {
+  return { ok: false, reason };
+}

@@ -1,0 +1,18 @@
+/**
+ * Log store: what the Raft driver needs of a disk. Implemented by DurableStorage (WAL and snapshots) and MemoryLogStore.
+ * Every call is synchronous: when save() has returned, the Ready is as durable as it will ever be.
+ */
+import type { ConfState, Ready, Snapshot, Storage } from "raft-ts";
+
+/** The part of a Ready that is stored. */
+export type Saved = Pick<Ready, "entries" | "mustSync"> & Partial<Pick<Ready, "hardState" | "snapshot">>;
+
+export interface LogStore extends Storage {
+  /** Throws SW_STORAGE_FAILED; the store is unusable after that and the process must end. */
+  save(ready: Saved): void;
+  /** Records the state machine at `index` and drops the log up to `index - keepEntries`. */
+  saveSnapshot(index: number, confState: ConfState, data: Uint8Array, keepEntries: number): Snapshot;
+  /** Bytes of entries stored since the last snapshot. */
+  bytesSinceSnapshot(): number;
+  close(): void;
+}

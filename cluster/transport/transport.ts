@@ -1,0 +1,104 @@
+/**
+ * Transport: how the members of a cluster talk over the cluster link, as the control plane and replication see it.
+ * Implemented over gRPC with mTLS (grpc.ts) and in memory for simulation (in-memory.ts); one conformance suite for both.
+ *
+ * Contract
+ * - Every identity that a handler is given was proven by the peer: a Raft message whose `from` is not its sender is refused,
+ *   counted and never delivered.
+ * - Raft messages to one peer arrive in order, each at most once; they are lost when the peer is not connected or a queue
+ *   is full, and then `onUnreachable` says so. sendRaft() never throws and never calls a handler before it returns.
+ * - A snapshot travels on its own and ends in `onSnapshotSent`, exactly once.
+ */
+import type { Message, MsgSnap } from "raft-ts";
+import type { ReceiverLink, SenderLink } from "../sync/link.ts";
+
+export interface TransportPeer {
+  readonly id: number;
+  readonly name: string;
+  /** Dotted IPv4 on the cluster link. */
+  readonly address: string;
+}
+
+/** What a node tells a peer that asks how it is. */
+export interface PeerReport {
+  readonly node: number;
+  readonly version: string;
+  readonly term: number;
+  readonly commit: number;
+  readonly applied: number;
+  /** Raft role, in raft-ts' words. */
+  readonly state: string;
+  /** Node id of the leader; 0: none known. */
+  readonly lead: number;
+  readonly epoch: number;
+}
+
+export interface TransportHandlers {
+  onRaft(from: number, message: Message): void;
+  /** A proposal from a peer; the answer is the encoded result. */
+  onPropose(from: number, envelope: Uint8Array): Promise<Uint8Array>;
+  onStatus(from: number): PeerReport;
+  /** A peer wants to replicate to this node. The link is not bound yet. */
+  onSyncLink(from: number, link: ReceiverLink): void;
+  onUnreachable(to: number): void;
+  onSnapshotSent(to: number, isDelivered: boolean): void;
+}
+
+export interface TransportCounters {
+  raftSent: number;
+  raftReceived: number;
+  /** Not connected, or the queue to the peer was full. */
+  raftDropped: number;
+  /** Peers that were turned away: wrong certificate, or a message in another's name. */
+  peersRefused: number;
+  malformed: number;
+  snapshotsSent: number;
+  snapshotsReceived: number;
+  snapshotsFailed: number;
+  connects: number;
+  disconnects: number;
+}
+
+export interface Transport {
+  /** Listens and begins to connect to every peer. Rejects with SW_PORT_TAKEN when the address is in use. */
+  start(handlers: TransportHandlers): Promise<void>;
+  /** Everything but MsgSnap. */
+  sendRaft(message: Exclude<Message, MsgSnap>): void;
+  sendSnapshot(message: MsgSnap): void;
+  /** Rejects with SW_CONTROL_TIMEOUT when no answer came in time. */
+  propose(to: number, envelope: Uint8Array, timeoutMs: number): Promise<Uint8Array>;
+  status(to: number, timeoutMs: number): Promise<PeerReport>;
+  /** A new link to replicate to `to`; opens once the peer is reached, closes when it is not. Never reconnects. */
+  openSyncLink(to: number): SenderLink;
+  isConnected(to: number): boolean;
+  readonly counters: Readonly<TransportCounters>;
+  /** Ends everything; nothing is called back afterwards. */
+  close(): Promise<void>;
+}
+
+export function zeroCounters(): TransportCounters {
+  return {
+    raftSent: 0,
+    raftReceived: 0,
+    raftDropped: 0,
+    peersRefused: 0,
+    malformed: 0,
+    snapshotsSent: 0,
+    snapshotsReceived: 0,
+    snapshotsFailed: 0,
+    connects: 0,
+    disconnects: 0,
+  };
+}
+
+/** Whether `peer` may send this: only in its own name, but for requests that a follower passes on to the leader. */
+export function maySend(peer: number, message: Message): boolean {
+  switch (message.type) {
+    case "MsgProp":
+    case "MsgReadIndex":
+    case "MsgTransferLeader":
+      return true;
+    default:
+      return message.from === peer;
+  }
+}

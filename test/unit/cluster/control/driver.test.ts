@@ -1,0 +1,279 @@
+import { describe, expect, test } from "vitest";
+import { decodeEnvelope, encodeEnvelope } from "../../../../cluster/control/codec.ts";
+import { downCommand } from "../../../../cluster/control/commands.ts";
+import type { Command } from "../../../../cluster/control/model.ts";
+import { plan } from "../../../../cluster/control/planner.ts";
+import { MemoryLogStore } from "../../../../cluster/storage/memory.ts";
+import { SynwallError } from "../../../../src/base/errors.ts";
+import { confState, DriverCluster, snapshotState } from "./cluster-of-drivers.ts";
+
+function up(id: number, role: "node" | "witness" = "node"): Command {
+  const weight = role === "node" ? 1 : 0;
+  return { type: "up", member: { id, name: `fw${id}`, role, address: `192.0.2.${id}`, weight } };
+}
+
+describe("proposing", () => {
+  test("a proposal of the leader is applied on every node, with the same result", async () => {
+    const cluster = new DriverCluster({ ids: [1, 2, 3] });
+    const leader = await cluster.elect();
+    const answer = leader.driver.propose(up(1));
+    await cluster.clock.until(() => cluster.states().every((state) => state.members.length === 1));
+    expect(await answer).toEqual({ ok: true, changed: true });
+    expect(new Set(cluster.states().map((state) => JSON.stringify(state))).size).toBe(1);
+  });
+
+  test("a proposal of a follower answers on that follower after two round trips", async () => {
+    const cluster = new DriverCluster({ ids: [1, 2, 3], delayMsMin: 1, delayMsMax: 1 });
+    const leader = await cluster.elect();
+    const follower = cluster.node(leader.id === 1 ? 2 : 1);
+    let isDone = false;
+    void follower.driver.propose(up(2)).then(() => {
+      isDone = true;
+    });
+    // To the leader, to a quorum and back, and the news of the commit: four ways of 1 ms, no tick among them.
+    expect(await cluster.clock.until(() => isDone)).toBe(4);
+  });
+
+  test("proposals made before there is a leader are answered once there is one", async () => {
+    const cluster = new DriverCluster({ ids: [1, 2, 3] });
+    const answer = cluster.node(2).driver.propose(up(2));
+    await cluster.clock.until(() => cluster.states().every((state) => state.members.length === 1));
+    expect(await answer).toEqual({ ok: true, changed: true });
+  });
+
+  test("propose() fails with SW_CONTROL_TIMEOUT when there is no majority", async () => {
+    const cluster = new DriverCluster({ ids: [1, 2, 3] });
+    await cluster.elect();
+    cluster.kill(2);
+    cluster.kill(3);
+    const answer = cluster
+      .node(1)
+      .driver.propose(up(1), 500)
+      .catch((error: unknown) => error);
+    await cluster.clock.pass(600);
+    expect(await answer).toBeInstanceOf(SynwallError);
+    expect(((await answer) as SynwallError).code).toBe("SW_CONTROL_TIMEOUT");
+  });
+
+  test("a command that is proposed again after its message got lost is applied once", async () => {
+    const cluster = new DriverCluster({ ids: [1, 2, 3] });
+    const leader = await cluster.elect();
+    const follower = cluster.node(leader.id === 1 ? 2 : 1);
+    cluster.network.setLoss(follower.id, leader.id, 1000);
+    const answer = follower.driver.propose(up(2));
+    await cluster.clock.pass(50);
+    cluster.network.setLoss(follower.id, leader.id, 0);
+    await cluster.clock.pass(300);
+    expect(await answer).toEqual({ ok: true, changed: true });
+    expect(leader.driver.state().members.map((member) => member.incarnation)).toEqual([1]);
+  });
+
+  test("the same envelope in two entries is applied once and answers the same", async () => {
+    const cluster = new DriverCluster({ ids: [1] });
+    const { driver } = await cluster.elect();
+    const data = encodeEnvelope({ id: "x-1", by: 1, cmd: up(7) });
+    const first = await driver.proposeEncoded("x-1", data, "up", 1000);
+    const second = await driver.proposeEncoded("x-1", data, "up", 1000);
+    expect([first, second]).toEqual([
+      { ok: true, changed: true },
+      { ok: true, changed: true },
+    ]);
+    expect(driver.state().members[0]?.incarnation).toBe(1);
+  });
+
+  test("an entry that is no command is refused on every node and the log goes on", async () => {
+    const cluster = new DriverCluster({ ids: [1, 2, 3] });
+    const leader = await cluster.elect();
+    const garbage = new TextEncoder().encode('{"v":1,"id":"g","by":1,"cmd":{"type":"format-disk"}}');
+    expect(decodeEnvelope(garbage).ok).toBe(false);
+    const lost = leader.driver.proposeEncoded("g", garbage, "garbage", 200).catch(() => "timeout");
+    const answer = leader.driver.propose(up(1));
+    await cluster.clock.pass(300);
+    expect(await lost).toBe("timeout");
+    expect(await answer).toEqual({ ok: true, changed: true });
+    for (const node of cluster.nodes.values()) {
+      expect(node.fatal).toEqual([]);
+      expect(node.commits.map((commit) => commit.result.ok)).toEqual([false, true]);
+    }
+  });
+});
+
+describe("succession", () => {
+  test("after leaderDied() the others have a leader and a commit within milliseconds, not an election timeout", async () => {
+    const cluster = new DriverCluster({ ids: [1, 2, 3], witness: 3, delayMsMin: 0.5, delayMsMax: 0.5 });
+    for (const id of [1, 2]) {
+      const answer = cluster.node(id).driver.propose(up(id));
+      await cluster.clock.until(() => cluster.states().some((s) => s.members.some((m) => m.id === id)));
+      await answer;
+    }
+    const leader = await leadBy(cluster, 1);
+    cluster.kill(leader.id);
+    const { driver } = cluster.node(2);
+    driver.leaderDied(1);
+    cluster.node(3).driver.leaderDied(1);
+    let isDone = false;
+    void driver.propose(downCommand(driver.state(), 1)!).then(() => {
+      isDone = true;
+    });
+    // Pre-vote, vote and append: three round trips of 1 ms.
+    expect(await cluster.clock.until(() => isDone)).toBeLessThanOrEqual(4);
+    expect(driver.status().state).toBe("leader");
+    expect(driver.state().members[0]?.state).toBe("down");
+  });
+
+  test("a survivor that learns of the death later does not keep the others waiting", async () => {
+    const cluster = new DriverCluster({ ids: [1, 2, 3], witness: 3 });
+    await leadBy(cluster, 1);
+    cluster.kill(1);
+    cluster.node(2).driver.leaderDied(1);
+    await cluster.clock.pass(25);
+    expect(cluster.leader()).toBeUndefined();
+    cluster.node(3).driver.leaderDied(1);
+    expect(await cluster.clock.until(() => cluster.leader() !== undefined)).toBeLessThanOrEqual(50);
+  });
+
+  test("a witness campaigns only after its patience, never at once", async () => {
+    const cluster = new DriverCluster({ ids: [1, 2, 3], witness: 3 });
+    await leadBy(cluster, 1);
+    cluster.kill(1);
+    cluster.node(3).driver.leaderDied(1);
+    await cluster.clock.pass(20);
+    expect(cluster.node(3).driver.status().state).toBe("follower");
+  });
+
+  test("several survivors agree on a leader by rank", async () => {
+    const cluster = new DriverCluster({ ids: [1, 2, 3, 4, 5] });
+    await leadBy(cluster, 5);
+    cluster.kill(5);
+    for (const id of [1, 2, 3, 4]) cluster.node(id).driver.leaderDied(5);
+    expect(await cluster.clock.until(() => cluster.leader() !== undefined)).toBeLessThanOrEqual(5);
+    expect(cluster.leader()?.id).toBe(1);
+  });
+
+  test("leaderDied() of somebody who does not lead changes nothing", async () => {
+    const cluster = new DriverCluster({ ids: [1, 2, 3] });
+    const leader = await cluster.elect();
+    const [other, third] = [1, 2, 3].filter((id) => id !== leader.id) as [number, number];
+    const before = leader.driver.status();
+    cluster.node(other).driver.leaderDied(third);
+    await cluster.clock.pass(100);
+    expect(leader.driver.status()).toMatchObject({ term: before.term, state: "leader" });
+  });
+});
+
+describe("stalls", () => {
+  test("a follower whose loop stalled for long does not disturb the leader", async () => {
+    const cluster = new DriverCluster({ ids: [1, 2, 3] });
+    const leader = await cluster.elect();
+    const { term } = leader.driver.status();
+    const follower = cluster.node(leader.id === 1 ? 2 : 1);
+    // Heartbeats pile up behind a stalled loop and are delivered after it, before the ticks are made up for.
+    cluster.network.cut(leader.id, follower.id);
+    await cluster.clock.pass(100);
+    cluster.network.heal(leader.id, follower.id);
+    await cluster.clock.pass(500);
+    expect(leader.driver.status()).toMatchObject({ term, state: "leader" });
+  });
+});
+
+describe("planning", () => {
+  test("the leader carries out the plan until there is nothing left, and nobody else plans", async () => {
+    const cluster = new DriverCluster({ ids: [1, 2, 3], witness: 3, plan: (state) => plan(state) });
+    void cluster.node(1).driver.propose(up(1));
+    await cluster.clock.until(() => cluster.node(1).driver.state().members[0]?.state === "active");
+    void cluster.node(2).driver.propose(up(2));
+    await cluster.clock.until(() =>
+      cluster
+        .node(1)
+        .driver.state()
+        .table.backup.every((b) => b !== 0),
+    );
+    const { table, members } = cluster.node(1).driver.state();
+    expect(new Set(table.owner).size).toBe(1);
+    expect(members.map((member) => member.state).sort()).toEqual(["active", "joining"]);
+    const planned = cluster.node(1).commits.filter((c) => c.command?.type === "table");
+    expect(new Set(planned.map((c) => c.by))).toEqual(new Set([cluster.leader()?.id]));
+    expect(planned.every((c) => c.result.ok)).toBe(true);
+  });
+
+  test("a plan that is refused is not proposed for ever", async () => {
+    const cluster = new DriverCluster({
+      ids: [1],
+      plan: () => ({ type: "setState", node: 9, state: "active" }),
+    });
+    await cluster.elect();
+    await cluster.clock.pass(200);
+    expect(cluster.node(1).commits).toHaveLength(1);
+    cluster.node(1).driver.replan();
+    await cluster.clock.pass(10);
+    expect(cluster.node(1).commits).toHaveLength(2);
+  });
+});
+
+describe("snapshots and restarts", () => {
+  const tuning = { snapshotEntries: 20, keepEntries: 5 };
+
+  test("a follower that missed more than the log holds gets the leader's snapshot", async () => {
+    const cluster = new DriverCluster({ ids: [1, 2, 3], tuning });
+    await cluster.elect();
+    cluster.kill(3);
+    const { driver } = cluster.leader() ?? (await cluster.elect());
+    for (let i = 0; i < 60; i++) {
+      void driver.propose(up(10));
+      await cluster.clock.pass(5);
+    }
+    expect(cluster.stores.get(driver.status().lead)?.firstIndex()).toBeGreaterThan(20);
+    cluster.start(3);
+    await cluster.clock.until(() => cluster.node(3).driver.state().members[0]?.incarnation === 60);
+    expect(snapshotState(cluster.stores.get(3)!).members[0]?.incarnation).toBeGreaterThan(20);
+    expect(cluster.node(3).fatal).toEqual([]);
+  });
+
+  test("a node that starts again goes on from its snapshot and applies the rest of its log", async () => {
+    const cluster = new DriverCluster({ ids: [1], tuning });
+    await cluster.elect();
+    for (let i = 0; i < 50; i++) await cluster.node(1).driver.propose(up(10));
+    cluster.kill(1);
+    const node = cluster.start(1);
+    await cluster.clock.until(() => node.driver.state().members[0]?.incarnation === 50);
+    expect(node.commits.length).toBeLessThan(25);
+  });
+
+  test("a snapshot that cannot be read stops the start with SW_STORAGE_CORRUPT", () => {
+    const store = new MemoryLogStore(confState([1]));
+    store.save({
+      entries: [],
+      mustSync: true,
+      snapshot: { index: 5, term: 1, confState: confState([1]), data: new Uint8Array([1, 2, 3]) },
+      hardState: { term: 1, vote: 1, commit: 5 },
+    });
+    const cluster = new DriverCluster({ ids: [] });
+    cluster.stores.set(1, store);
+    expect(() => cluster.start(1)).toThrow(/Cannot restore the cluster's state/);
+  });
+});
+
+describe("failures", () => {
+  test("a disk that fails ends the driver once, and nothing that waited for the disk is sent", async () => {
+    const cluster = new DriverCluster({ ids: [1, 2, 3] });
+    const leader = await cluster.elect();
+    const follower = cluster.node(leader.id === 1 ? 2 : 1);
+    const store = cluster.stores.get(follower.id)!;
+    store.save = () => {
+      throw new SynwallError("SW_STORAGE_FAILED", "no space left");
+    };
+    void leader.driver.propose(up(1)).catch(() => {});
+    await cluster.clock.pass(500);
+    expect(follower.fatal).toHaveLength(1);
+    expect((follower.fatal[0] as SynwallError).code).toBe("SW_STORAGE_FAILED");
+    expect(leader.driver.state().members).toHaveLength(1);
+  });
+});
+
+/** Moves leadership to `id`. */
+async function leadBy(cluster: DriverCluster, id: number) {
+  const leader = await cluster.elect();
+  leader.driver.transferLeader(id);
+  await cluster.clock.until(() => cluster.node(id).driver.status().state === "leader");
+  return cluster.elect();
+}
