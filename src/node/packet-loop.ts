@@ -38,8 +38,14 @@ export class PacketLoop {
     lengthBytes: new Uint32Array(BATCH_FRAMES),
   };
 
+  #isAppliedNews = false;
+
   constructor(options: PacketLoopOptions) {
     this.#options = options;
+  }
+
+  get replicas(): RecordRing {
+    return this.#options.replicas;
   }
 
   /** Takes what waits, within bounds. True when more may wait: call again soon, after other work had its turn. */
@@ -98,8 +104,6 @@ export class PacketLoop {
     this.#isAppliedNews = true;
     return count < waiting;
   }
-
-  #isAppliedNews = false;
 
   #finish(): void {
     const { ports, changes, wakeMain } = this.#options;

@@ -31,6 +31,8 @@ export interface WorkerSetup {
   readonly slots: number;
   readonly profile: LivenessProfile;
   readonly peers: readonly WorkerPeer[];
+  /** Ids of all voters, this node's too. */
+  readonly voters: readonly number[];
   /** Keys derived from the cluster secret; see keys.ts. */
   readonly flowKey: Uint8Array;
   readonly heartbeatKey: Uint8Array;
@@ -39,9 +41,21 @@ export interface WorkerSetup {
 
 export type ToWorker =
   | typeof DOORBELL
-  /** A committed table; `dead` are members that the cluster declared down. */
-  | { readonly type: "table"; readonly table: SlotTable; readonly dead: readonly number[] }
-  | { readonly type: "lifelineClosed"; readonly node: number }
+  /**
+   * A committed table. `barred`: members that are down or removed. `isAdmitted`: this process was let in and not declared
+   * down since.
+   */
+  | {
+      readonly type: "table";
+      readonly table: SlotTable;
+      readonly barred: readonly number[];
+      readonly isAdmitted: boolean;
+    }
+  /** All that was committed at some moment after the start is applied: the worker may vote on leases. */
+  | { readonly type: "caughtUp" }
+  | { readonly type: "lifeline"; readonly node: number; readonly isOpen: boolean }
+  /** The stream of changes to this peer was built anew: barriers under way may be lost. */
+  | { readonly type: "streamReset"; readonly node: number }
   /** Send these slots whole, each ending in a digest. */
   | { readonly type: "export"; readonly slots: readonly number[] }
   | { readonly type: "digest"; readonly slots: readonly number[] }
@@ -53,36 +67,25 @@ export type FromWorker =
       readonly type: "started";
       readonly driver: string;
       readonly reason: string;
-      readonly realtime: boolean;
+      readonly isRealtime: boolean;
       readonly realtimeReason: string;
       readonly ports: readonly WorkerPort[];
     }
   | { readonly type: "failed"; readonly code: string; readonly message: string }
   | { readonly type: "liveness"; readonly event: LivenessEvent }
   | {
-      readonly type: "gained";
+      readonly type: "slots";
+      readonly change: "gained" | "lost" | "steered";
       readonly slots: readonly number[];
       readonly epoch: number;
       readonly atMs: number;
     }
-  | {
-      readonly type: "lost";
-      readonly slots: readonly number[];
-      readonly epoch: number;
-      readonly atMs: number;
-    }
-  | { readonly type: "settled"; readonly slots: readonly number[]; readonly movedEpochs: readonly number[] }
-  | {
-      readonly type: "steered";
-      readonly slots: readonly number[];
-      readonly node: number;
-      readonly atMs: number;
-    }
+  | { readonly type: "settle"; readonly slots: readonly number[]; readonly movedEpochs: readonly number[] }
   | { readonly type: "fenced"; readonly isFenced: boolean; readonly atMs: number }
-  /** A digest in the replication stream was compared. */
+  /** A digest in the replication stream of `slot` was compared. */
   | { readonly type: "digest"; readonly slot: number; readonly isEqual: boolean }
-  /** The worker's state of ports, for status. */
-  | { readonly type: "carrier"; readonly name: string; readonly isUp: boolean };
+  | { readonly type: "carrier"; readonly port: number; readonly isUp: boolean; readonly atMs: number }
+  | { readonly type: "stopped" };
 
 export interface WorkerPort {
   readonly name: string;

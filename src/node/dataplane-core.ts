@@ -1,0 +1,325 @@
+/**
+ * Dataplane core: what one dataplane worker is made of, without the thread. Wires the engine (what to do with packets) to the
+ * authority (who may decide) and both to the ports. The worker thread drives it in real time, the simulator in virtual time.
+ *
+ *        frames                                 messages of the control thread
+ *          v                                       v
+ *   ports -> PacketLoop -> Engine <- view <- Authority -> post() events, effects
+ *              |  heartbeats ------------------>  |
+ *              +--- ports <---- heartbeats -------+
+ */
+
+import type { Mac } from "../../cluster/liveness/envelope.ts";
+import { CLUSTER_LINK, type LivenessEvent } from "../../cluster/liveness/model.ts";
+import { Authority, type AuthorityEffect } from "../../cluster/takeover/authority.ts";
+import type { Env } from "../base/env.ts";
+import { hashKeyFrom } from "../base/hash.ts";
+import { RECORD_EPOCH_AT, RECORD_OPAQUE_AT, RECORD_SLOT_AT } from "../base/record.ts";
+import { RecordRing } from "../base/ring.ts";
+import {
+  type ClusterView,
+  MAX_NODE_ID,
+  MAX_SLOTS,
+  PEER_ALIVE,
+  PEER_ON_CLUSTER_LINK,
+  type PeerAddress,
+} from "../dataplane/cluster-view.ts";
+import { Engine, REPLICA_BARRIER, REPLICA_DIGEST_BAD, REPLICA_DIGEST_OK } from "../dataplane/engine.ts";
+import { FlowTable } from "../dataplane/flow-table.ts";
+import type { FramePool, Port } from "../io/port.ts";
+import { parseIpv4 } from "../policy/address.ts";
+import { findDatagram, writeClusterFrame, writeZoneFrame } from "./heartbeat-frames.ts";
+import { PacketLoop } from "./packet-loop.ts";
+import { DOORBELL, type FromWorker, type ToWorker, type WorkerSetup } from "./worker-protocol.ts";
+
+/** Records that a snapshot may add to the ring in one turn: live changes keep most of it. */
+const EXPORT_RECORDS_PER_TURN = 256;
+const BROADCAST = new Uint8Array(6).fill(0xff);
+
+export class DataplaneCore {
+  readonly engine: Engine;
+  readonly #pool: FramePool;
+  readonly #ports: readonly Port[];
+  readonly #env: Env;
+  readonly #post: (message: FromWorker) => void;
+  readonly #view: ClusterView;
+  readonly #authority: Authority;
+  readonly #loop: PacketLoop;
+  readonly #span = { at: 0, lengthBytes: 0 };
+  readonly #isUp: boolean[];
+  #isExporting = false;
+
+  constructor(
+    setup: WorkerSetup,
+    pool: FramePool,
+    ports: readonly Port[],
+    mac: Mac,
+    env: Env,
+    post: (message: FromWorker) => void,
+  ) {
+    this.#pool = pool;
+    this.#ports = ports;
+    this.#env = env;
+    this.#post = post;
+    this.#isUp = ports.map(() => true);
+    this.#view = makeView(setup, ports.length);
+    const { memory, policy } = setup;
+    const changes = new RecordRing(memory.changes);
+    this.engine = new Engine({
+      policy,
+      view: this.#view,
+      frames: pool,
+      output: { send: (port, at, lengthBytes) => ports[port]!.send(at, lengthBytes) },
+      ports: ports.map((port, index) => ({
+        mac: port.mac,
+        mtuBytes: port.mtuBytes,
+        zone: policy.zones.find((zone) => zone.ports.includes(index))?.id ?? -1,
+      })),
+      table: new FlowTable(setup.flowsMax, setup.slots, hashKeyFrom(setup.flowKey), memory.flows),
+      changes,
+      counters: new Float64Array(memory.counters),
+      ruleHits: new Float64Array(memory.ruleHits),
+      key: hashKeyFrom(setup.flowKey),
+      random: (bound) => env.random(bound),
+    });
+    this.#loop = new PacketLoop({
+      engine: this.engine,
+      pool,
+      ports,
+      changes,
+      replicas: new RecordRing(memory.replicas),
+      applied: new Float64Array(memory.applied),
+      onLocal: (port, at, lengthBytes, nowMs) => this.#onHeartbeat(port, at, lengthBytes, nowMs),
+      onReplica: (at, status, nowMs) => this.#onReplica(at, status, nowMs),
+      wakeMain: () => post(DOORBELL),
+    });
+    this.#authority = new Authority(
+      {
+        selfId: setup.selfId,
+        role: "node",
+        cluster: setup.clusterName,
+        profile: setup.profile,
+        peers: setup.peers,
+        voters: setup.voters,
+        slots: setup.slots,
+        mac,
+        lifelineReleases: true,
+      },
+      env,
+      {
+        send: (link, node, bytes) => this.#sendHeartbeat(link, node, bytes),
+        event: (event) => this.#onLiveness(event),
+        effect: (effect) => this.#onEffect(effect),
+      },
+    );
+  }
+
+  /** One turn over ports and replicas. True: more is waiting, call again soon. */
+  turn(nowMs: number): boolean {
+    const isMore = this.#loop.turn(nowMs);
+    this.#copyLease();
+    return isMore;
+  }
+
+  /** Timers, heartbeats, snapshots; call every 1 to 2 ms, after turn(). */
+  tick(nowMs: number): void {
+    this.#watchCarriers(nowMs);
+    this.#authority.tick(nowMs);
+    this.#copyLease();
+    if (this.#isExporting) this.#isExporting = this.engine.exportStep(EXPORT_RECORDS_PER_TURN);
+    this.#loop.tick(nowMs);
+  }
+
+  receive(message: ToWorker, nowMs: number): void {
+    if (message === DOORBELL) {
+      this.engine.acknowledged(nowMs);
+      this.turn(nowMs);
+      return;
+    }
+    switch (message.type) {
+      case "table":
+        this.#authority.applyTable(message.table, message.barred, message.isAdmitted, nowMs);
+        break;
+      case "caughtUp":
+        this.#authority.setCaughtUp();
+        break;
+      case "lifeline":
+        if (message.isOpen) this.#authority.lifelineOpened(message.node);
+        else this.#authority.lifelineClosed(message.node, nowMs);
+        break;
+      case "streamReset":
+        this.#authority.streamReset(message.node);
+        break;
+      case "export":
+        for (const slot of message.slots) this.engine.exportSlot(slot);
+        this.#isExporting = this.engine.exportStep(EXPORT_RECORDS_PER_TURN);
+        break;
+      case "digest":
+        for (const slot of message.slots) this.engine.publishDigest(slot);
+        break;
+      case "stop":
+        this.#authority.shutdown(nowMs);
+        break;
+      default:
+        message satisfies never;
+    }
+    this.#copyLease();
+    this.#loop.finish();
+  }
+
+  #copyLease(): void {
+    this.#view.leaseUntilMs[0] = this.#authority.leaseUntilMs;
+  }
+
+  #onReplica(at: number, status: number, nowMs: number): void {
+    if (status !== REPLICA_BARRIER && status !== REPLICA_DIGEST_OK && status !== REPLICA_DIGEST_BAD) return;
+    const { view } = this.#replicas();
+    const slot = view.getUint16(at + RECORD_SLOT_AT, true);
+    if (status === REPLICA_BARRIER) {
+      const from = view.getUint32(at + RECORD_OPAQUE_AT, true);
+      this.#authority.barrierApplied(from, slot, view.getUint32(at + RECORD_EPOCH_AT, true), nowMs);
+      return;
+    }
+    this.#post({ type: "digest", slot, isEqual: status === REPLICA_DIGEST_OK });
+  }
+
+  #replicas(): RecordRing {
+    return this.#loop.replicas;
+  }
+
+  #onHeartbeat(portIndex: number, at: number, lengthBytes: number, nowMs: number): void {
+    const { bytes } = this.#pool;
+    const clusterPort = this.#ports.length - 1;
+    const isCluster = portIndex === clusterPort;
+    if (!findDatagram(bytes, at, lengthBytes, isCluster, this.#span)) return;
+    const datagram = bytes.subarray(this.#span.at, this.#span.at + this.#span.lengthBytes);
+    const from = this.#authority.receive(isCluster ? CLUSTER_LINK : portIndex + 1, datagram, nowMs);
+    const peer = this.#view.peers[from];
+    if (from === 0 || peer === undefined) return;
+    const mac = isCluster ? peer.clusterMac : peer.zoneMac[portIndex]!;
+    for (let i = 0; i < 6; i++) mac[i] = bytes[at + 6 + i]!;
+  }
+
+  #sendHeartbeat(link: number, node: number, datagram: Uint8Array): void {
+    const portIndex = link === CLUSTER_LINK ? this.#ports.length - 1 : link - 1;
+    const port = this.#ports[portIndex];
+    const peer = this.#view.peers[node];
+    if (port === undefined || peer === undefined) return;
+    const at = this.#pool.alloc();
+    if (at < 0) return;
+    const { bytes } = this.#pool;
+    const lengthBytes =
+      link === CLUSTER_LINK
+        ? writeClusterFrame(
+            bytes,
+            at,
+            peer.clusterMac,
+            port.mac,
+            this.#view.clusterIp,
+            peer.clusterIp,
+            datagram,
+          )
+        : writeZoneFrame(
+            bytes,
+            at,
+            isZero(peer.zoneMac[portIndex]!) ? BROADCAST : peer.zoneMac[portIndex]!,
+            port.mac,
+            datagram,
+          );
+    port.send(at, lengthBytes);
+  }
+
+  #onLiveness(event: LivenessEvent): void {
+    if (event.type !== "stalled") {
+      const { peerFlags } = this.#view;
+      const { heartbeats } = this.#authority;
+      peerFlags[event.node] =
+        (heartbeats.isLinkUp(event.node, CLUSTER_LINK) ? PEER_ON_CLUSTER_LINK : 0) |
+        (heartbeats.isAlive(event.node) ? PEER_ALIVE : 0);
+    }
+    this.#post({ type: "liveness", event });
+  }
+
+  #onEffect(effect: AuthorityEffect): void {
+    const nowMs = this.#env.nowMs();
+    const epoch = this.#authority.ownership.epoch;
+    switch (effect.type) {
+      case "view":
+        this.#copyView();
+        this.engine.slotsChanged(nowMs);
+        return;
+      case "barrier":
+        this.engine.publishBarrier(effect.slot, effect.epoch);
+        return;
+      case "announce":
+        this.engine.announceSlots(effect.slots);
+        return;
+      case "settle":
+        this.#post(effect);
+        return;
+      case "gained":
+      case "lost":
+      case "steered":
+        this.#post({ type: "slots", change: effect.type, slots: effect.slots, epoch, atMs: nowMs });
+        return;
+      case "fenced":
+      case "unfenced":
+        this.#copyLease();
+        if (effect.type === "unfenced") this.engine.slotsChanged(nowMs);
+        this.#post({ type: "fenced", isFenced: effect.type === "fenced", atMs: effect.atMs });
+        return;
+      default:
+        effect satisfies never;
+    }
+  }
+
+  #copyView(): void {
+    const { ownership } = this.#authority;
+    const view = this.#view;
+    view.epoch = ownership.epoch;
+    view.owner.set(ownership.owner);
+    view.backup.set(ownership.backup);
+    view.state.set(ownership.state);
+    view.gainedEpoch.set(ownership.gainedEpoch);
+  }
+
+  #watchCarriers(nowMs: number): void {
+    for (let index = 0; index < this.#ports.length; index++) {
+      const isUp = this.#ports[index]!.carrier();
+      if (isUp === this.#isUp[index]) continue;
+      this.#isUp[index] = isUp;
+      this.#post({ type: "carrier", port: index, isUp, atMs: nowMs });
+    }
+  }
+}
+
+function makeView(setup: WorkerSetup, ports: number): ClusterView {
+  const peers: (PeerAddress | undefined)[] = [];
+  for (const peer of setup.peers) {
+    peers[peer.nodeId] = {
+      nodeId: peer.nodeId,
+      clusterIp: parseIpv4(peer.address) ?? 0,
+      clusterMac: new Uint8Array(6).fill(0xff),
+      zoneMac: Array.from({ length: ports }, () => new Uint8Array(6)),
+    };
+  }
+  return {
+    slots: setup.slots,
+    selfId: setup.selfId,
+    clusterIp: parseIpv4(setup.selfAddress) ?? 0,
+    epoch: 0,
+    owner: new Uint8Array(MAX_SLOTS),
+    backup: new Uint8Array(MAX_SLOTS),
+    state: new Uint8Array(MAX_SLOTS),
+    gainedEpoch: new Uint32Array(MAX_SLOTS),
+    peerFlags: new Uint8Array(MAX_NODE_ID + 1),
+    peers,
+    leaseUntilMs: new Float64Array(setup.memory.lease),
+    ackedSequence: new Float64Array(setup.memory.acked),
+  };
+}
+
+function isZero(mac: Uint8Array): boolean {
+  for (let i = 0; i < 6; i++) if (mac[i] !== 0) return false;
+  return true;
+}

@@ -1,0 +1,124 @@
+/**
+ * Membership: this process's own place in the cluster, and what it proposes about others. Comes up in a new life, notices when
+ * the others declared it down, and declares silent peers down. Owns when to propose; what a command does is control/machine.ts.
+ *
+ *   start --> still an owner from an earlier life? propose down(self) --> propose up --> admitted
+ *                ^                                                                        |
+ *                +------------- others declared us down, and a leader answers ------------+
+ */
+
+import { downCommand } from "../../cluster/control/commands.ts";
+import type { ClusterState, Command, CommandResult } from "../../cluster/control/model.ts";
+import type { MemberConfig } from "../../config/node-config.ts";
+import { SynwallError } from "../base/errors.ts";
+
+export interface MembershipOptions {
+  readonly self: MemberConfig;
+  readonly propose: (command: Command) => Promise<CommandResult>;
+  readonly state: () => ClusterState;
+  /** Members that this one hears, itself included. */
+  readonly alive: () => ReadonlySet<number>;
+  /** A new life of this process was applied: it may be given slots, and it is caught up. */
+  readonly onAdmitted: (incarnation: number) => void;
+  readonly onLog: (level: "info" | "warn", text: string) => void;
+}
+
+export class Membership {
+  readonly #options: MembershipOptions;
+  /** The incarnation that "up" of this process got; 0: not admitted. */
+  #incarnation = 0;
+  #isJoining = false;
+  #isStopped = false;
+  readonly #declaring = new Set<number>();
+
+  constructor(options: MembershipOptions) {
+    this.#options = options;
+  }
+
+  /** True while the committed state knows this life of the process. */
+  get isAdmitted(): boolean {
+    const member = this.#member();
+    return (
+      this.#incarnation !== 0 &&
+      member?.incarnation === this.#incarnation &&
+      member.state !== "down" &&
+      member.state !== "removed"
+    );
+  }
+
+  /** Asks to be let in, again and again until it is done or stop() was called. */
+  async join(): Promise<void> {
+    if (this.#isJoining || this.#isStopped) return;
+    this.#isJoining = true;
+    try {
+      while (!this.#isStopped && !this.isAdmitted) await this.#tryJoin();
+    } finally {
+      this.#isJoining = false;
+    }
+  }
+
+  stop(): void {
+    this.#isStopped = true;
+  }
+
+  /** After each applied entry: were we declared down while alive, is a dead peer still a carrier? */
+  onCommitted(): void {
+    if (this.#incarnation !== 0 && !this.isAdmitted && this.#member()?.state !== "removed") void this.join();
+  }
+
+  /** A peer is silent on all links, or its process is gone. */
+  peerDied(node: number): void {
+    if (!this.#declaring.has(node)) void this.#declareDown(node);
+  }
+
+  async #tryJoin(): Promise<void> {
+    const { self, propose, state } = this.#options;
+    const { id, name, role, address, weight } = self;
+    const result = await this.#settled(propose({ type: "up", member: { id, name, role, address, weight } }));
+    if (result === undefined) return;
+    if (result.ok) {
+      this.#incarnation = this.#member()?.incarnation ?? 0;
+      this.#options.onAdmitted(this.#incarnation);
+      return;
+    }
+    // The state is caught up now: an entry of ours was just applied in it.
+    if (state().table.owner.includes(id) && this.#member()?.state !== "down") {
+      const down = downCommand(state(), id);
+      if (down !== undefined) await this.#settled(propose(down));
+      return;
+    }
+    this.#options.onLog("warn", `the cluster does not let this node in: ${result.reason}`);
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+  }
+
+  async #declareDown(node: number): Promise<void> {
+    const { propose, state, alive } = this.#options;
+    this.#declaring.add(node);
+    try {
+      while (!this.#isStopped && !alive().has(node)) {
+        const command = downCommand(state(), node, alive());
+        if (command === undefined) return;
+        const result = await this.#settled(propose(command));
+        if (result?.ok) return;
+      }
+    } finally {
+      this.#declaring.delete(node);
+    }
+  }
+
+  /** Undefined when nobody decided in time: then it is tried again. */
+  async #settled(answer: Promise<CommandResult>): Promise<CommandResult | undefined> {
+    try {
+      return await answer;
+    } catch (error) {
+      if (!(error instanceof SynwallError)) throw error;
+      // Too many waiting, or stopped: do not spin.
+      if (error.code !== "SW_CONTROL_TIMEOUT") await new Promise((resolve) => setTimeout(resolve, 100));
+      return undefined;
+    }
+  }
+
+  #member(): ClusterState["members"][number] | undefined {
+    return this.#options.state().members.find((member) => member.id === this.#options.self.id);
+  }
+}

@@ -1,0 +1,83 @@
+/**
+ * Dataplane worker: the thread. Opens the ports, runs the dataplane core on the event loop, and nothing else: no logging, no
+ * files, no sockets, so that nothing but packets and heartbeats can keep it from packets and heartbeats.
+ *
+ *   readable port --> turn()          every millisecond --> turn(), tick()          message --> receive()
+ */
+import { parentPort, workerData } from "node:worker_threads";
+import { AssertionError } from "../base/assert.ts";
+import { SynwallError } from "../base/errors.ts";
+import { openPorts } from "../io/open.ts";
+import type { OpenedPorts } from "../io/port.ts";
+import { requestRealtime } from "../io/sched.ts";
+import { nowMs, realEnv } from "./clock.ts";
+import { DataplaneCore } from "./dataplane-core.ts";
+import { heartbeatMac } from "./keys.ts";
+import type { FromWorker, ToWorker, WorkerSetup } from "./worker-protocol.ts";
+
+const TICK_MS = 1;
+/** Above every ordinary process, below the kernel's own threads. */
+const REALTIME_PRIORITY = 20;
+
+function run(): void {
+  if (parentPort === null) throw new AssertionError("the dataplane worker is a thread, not a program");
+  const port = parentPort;
+  const setup = workerData as WorkerSetup;
+  const post = (message: FromWorker): void => port.postMessage(message);
+  let opened: OpenedPorts;
+  try {
+    opened = openPorts(setup.driver, setup.ports);
+  } catch (error) {
+    const code = error instanceof SynwallError ? error.code : "SW_IO_INTERFACE";
+    post({ type: "failed", code, message: error instanceof Error ? error.message : String(error) });
+    port.close();
+    return;
+  }
+  const realtime =
+    setup.realtime === "never"
+      ? { granted: false, reason: "not asked for" }
+      : requestRealtime(REALTIME_PRIORITY);
+  const core = new DataplaneCore(
+    setup,
+    opened.pool,
+    opened.ports,
+    heartbeatMac(setup.heartbeatKey),
+    realEnv,
+    post,
+  );
+
+  let isTurnDue = false;
+  const turn = (): void => {
+    isTurnDue = false;
+    if (core.turn(nowMs())) turnSoon();
+  };
+  const turnSoon = (): void => {
+    if (isTurnDue) return;
+    isTurnDue = true;
+    setImmediate(turn);
+  };
+  for (const opening of opened.ports) opening.onReadable(turn);
+  const ticker = setInterval(() => {
+    if (core.turn(nowMs())) turnSoon();
+    core.tick(nowMs());
+  }, TICK_MS);
+  port.on("message", (message: ToWorker) => {
+    core.receive(message, nowMs());
+    if (typeof message === "object" && message.type === "stop") {
+      clearInterval(ticker);
+      for (const closing of opened.ports) closing.close();
+      post({ type: "stopped" });
+      port.close();
+    }
+  });
+  post({
+    type: "started",
+    driver: opened.ports[0]?.driver ?? "",
+    reason: opened.reason,
+    isRealtime: realtime.granted,
+    realtimeReason: realtime.reason,
+    ports: opened.ports.map(({ name, driver, mode, mtuBytes }) => ({ name, driver, mode, mtuBytes })),
+  });
+}
+
+run();
