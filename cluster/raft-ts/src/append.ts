@@ -3,6 +3,7 @@
  * leader learns from the answers. Flow control is in tracker/progress.ts.
  */
 import { handOver, sendTimeoutNow } from "./election.ts";
+import { invariant } from "./errors.ts";
 import type { Raft } from "./raft.ts";
 import { confirmReads, releasePendingReads } from "./reads.ts";
 import { sendSnapshot } from "./snapshot.ts";
@@ -103,10 +104,17 @@ export function handleAppendResponse(r: Raft, m: MsgAppResp): void {
     handleRejection(r, m, progress);
     return;
   }
+  invariant(
+    m.index <= r.log.lastIndex(),
+    () =>
+      `${m.from} acknowledged entry ${m.index}, but the log of leader ${r.id} ends at ${r.log.lastIndex()}`,
+  );
   const isNews = progress.maybeUpdate(m.index);
   // An ack of what was known still shows that a probed follower answers.
   if (!isNews && !(progress.match === m.index && progress.state === "probe")) return;
   if (progress.state === "probe") {
+    // Where the log cannot go on from `match`, a snapshot was of no use there: not again before the next heartbeat.
+    if (!isNews && progress.match + 1 < r.log.firstIndex()) return;
     progress.becomeReplicate();
   } else if (progress.state === "snapshot") {
     // Whichever snapshot was applied: what counts is that the log can go on from it.

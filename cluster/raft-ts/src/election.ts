@@ -132,17 +132,22 @@ export function handleTimeoutNow(r: Raft): void {
 }
 
 /**
- * A witness that leads hands leadership to an active voter as soon as one holds all entries. A core cannot know
- * which others are witnesses, so a cluster has one at most. When the chosen one does not take over, the witness
- * leads on for one election timeout and then prefers another.
+ * A witness that leads hands leadership at once to the voter that holds most of the log, as soon as one answers. A
+ * core cannot know which others are witnesses, so a cluster has one at most. When the chosen one does not take over,
+ * the witness leads on for one election timeout and then prefers another.
  */
 export function handOver(r: Raft): void {
   if (!r.isWitness || r.state !== "leader" || r.transferee !== NONE || r.handOverPause > 0) return;
   let successor = NONE;
+  let match = 0;
   for (const [id, progress] of r.tracker.members) {
     if (id === r.id || !r.tracker.membership.incoming.has(id)) continue;
-    if (!progress.recentActive || progress.match !== r.log.lastIndex()) continue;
-    if (successor === NONE || successor === r.declinedBy) successor = id;
+    if (!progress.recentActive || progress.state !== "replicate") continue;
+    const isBetter = progress.match > match && id !== r.declinedBy;
+    if (successor === NONE || successor === r.declinedBy || isBetter) {
+      successor = id;
+      match = progress.match;
+    }
   }
   if (successor !== NONE) handleTransfer(r, successor);
 }

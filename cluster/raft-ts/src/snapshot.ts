@@ -43,9 +43,9 @@ export function handleSnapshot(r: Raft, m: MsgSnap): void {
 /** Replaces log and membership. Answers false when the snapshot is of no use here. */
 function restore(r: Raft, snapshot: Snapshot): boolean {
   if (snapshot.index <= r.log.committed) return false;
-  const { voters, votersOutgoing, learners } = snapshot.confState;
-  // Who is not in the membership does not need its state; learnersNext are outgoing voters.
-  if (![voters, votersOutgoing, learners].some((ids) => ids.includes(r.id))) {
+  if (!isMember(snapshot, r.id) && r.tracker.progressOf(r.id) !== undefined) {
+    // A member does not give its membership up for a state that does not know of it. Who joins has none to lose:
+    // a snapshot from before its addition is followed by the entries that add it.
     r.logger?.warn(`${r.id} is no member in the snapshot at ${snapshot.index}`);
     return false;
   }
@@ -58,4 +58,10 @@ function restore(r: Raft, snapshot: Snapshot): boolean {
   r.log.restore({ ...snapshot, confState: toConfState(membership) });
   switchTo(r, membership);
   return true;
+}
+
+/** learnersNext need no look: they are outgoing voters. */
+function isMember(snapshot: Snapshot, id: NodeId): boolean {
+  const { voters, votersOutgoing, learners } = snapshot.confState;
+  return voters.includes(id) || votersOutgoing.includes(id) || learners.includes(id);
 }

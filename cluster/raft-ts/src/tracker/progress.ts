@@ -11,7 +11,7 @@
  *   +--- [ snapshot ] <----------------------------------+
  *        (an ack that reconnects to the log leads back to replicate)
  *
- * probe: one append with entries per heartbeat interval. replicate: `next` runs ahead optimistically,
+ * probe: one append per heartbeat interval. replicate: `next` runs ahead optimistically,
  * bounded by the inflights. snapshot: nothing is sent until an ack reconnects.
  */
 import { InvariantError, invariant } from "../errors.ts";
@@ -97,7 +97,8 @@ export class Progress {
         this.#paused = this.#inflights.isFull;
         return;
       case "probe":
-        if (count > 0) this.#paused = true;
+        // Any append is a probe, also an empty one: the next goes out after a heartbeat response or an answer.
+        this.#paused = true;
         return;
       case "snapshot":
         throw new InvariantError("Cannot send entries to a follower that is being sent a snapshot");
