@@ -4,6 +4,7 @@
 import type { MemberState } from "../../cluster/control/model.ts";
 import type { MetricArea, MetricEntry } from "./entry.ts";
 import { labelled, single } from "./entry.ts";
+import { type Buckets, buckets, FAILOVER_BOUNDS, FSYNC_BOUNDS, SYNC_ACK_BOUNDS } from "./histogram.ts";
 import type { MetricsSnapshot, PeerSnapshot } from "./snapshot.ts";
 
 const MEMBER_STATES: readonly MemberState[] = ["joining", "active", "draining", "drained", "down", "removed"];
@@ -121,7 +122,7 @@ const SYNC: readonly MetricEntry[] = [
     "histogram",
     "synwall_sync_ack_seconds",
     "Time from a change to its acknowledgement by the peer's dataplane",
-    (s) => s.ack,
+    (s) => buckets(s.ack, SYNC_ACK_BOUNDS),
   ),
 ];
 
@@ -150,7 +151,7 @@ const RAFT: readonly MetricEntry[] = [
     "histogram",
     "synwall_raft_fsync_seconds",
     "Time that the disk took to confirm a write to the log",
-    (s) => s.raft.fsync,
+    (s) => buckets(s.raft.fsync, FSYNC_BOUNDS),
   ),
 ];
 
@@ -165,19 +166,16 @@ const FAILOVER: readonly MetricEntry[] = [
     "histogram",
     "synwall_failover_detect_seconds",
     "Last sign of life of a node to the judgement that it is dead",
-    (s) => s.failover.detect,
+    (s) => buckets(s.failover.detect, FAILOVER_BOUNDS),
   ),
-  single(
-    "histogram",
-    "synwall_failover_decide_seconds",
-    "Judgement to the committed epoch",
-    (s) => s.failover.decide,
+  single("histogram", "synwall_failover_decide_seconds", "Judgement to the committed epoch", (s) =>
+    buckets(s.failover.decide, FAILOVER_BOUNDS),
   ),
   single(
     "histogram",
     "synwall_failover_activate_seconds",
     "Committed epoch to deciding the gained slots",
-    (s) => s.failover.activate,
+    (s) => buckets(s.failover.activate, FAILOVER_BOUNDS),
   ),
 ];
 
@@ -186,7 +184,7 @@ function sync(
   type: MetricEntry["type"],
   name: string,
   help: string,
-  read: (sync: Sync) => number | boolean | Sync["ack"],
+  read: (sync: Sync) => number | boolean | Buckets,
 ): MetricEntry {
   return labelled(type, name, help, ["peer"], ({ peers }: MetricsSnapshot) =>
     peers.flatMap((peer) => (peer.sync === undefined ? [] : [[[peer.name], read(peer.sync)] as const])),

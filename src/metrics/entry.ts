@@ -2,7 +2,7 @@
  * Entry: what a metric is in the catalogue, and short ways to declare one. Owns no metric.
  */
 import { counterIndex, type ExtraCounter } from "../dataplane/counters.ts";
-import type { HistogramSnapshot } from "./bucket-histogram.ts";
+import type { Buckets } from "./histogram.ts";
 import type { DataplaneSnapshot, MetricsSnapshot } from "./snapshot.ts";
 
 export type Labels = Readonly<Record<string, string>>;
@@ -10,7 +10,7 @@ export type Labels = Readonly<Record<string, string>>;
 /** One value of a metric at the time of a scrape. */
 export interface Sample {
   readonly labels: Labels;
-  readonly value: number | HistogramSnapshot;
+  readonly value: number | Buckets;
 }
 
 export interface MetricEntry {
@@ -30,7 +30,7 @@ export interface MetricArea {
   readonly entries: readonly MetricEntry[];
 }
 
-type Reading = number | boolean | HistogramSnapshot | undefined;
+type Reading = number | boolean | Buckets | undefined;
 type Type = MetricEntry["type"];
 
 /** A metric without labels; undefined means that this member has no such thing. */

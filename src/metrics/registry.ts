@@ -3,9 +3,9 @@
  * between scrapes. Owns no metric.
  */
 import { type Metric, Registry } from "prom-client";
-import type { HistogramSnapshot } from "./bucket-histogram.ts";
 import { CATALOGUE } from "./catalogue.ts";
 import type { MetricEntry, Sample } from "./entry.ts";
+import type { Buckets } from "./histogram.ts";
 import type { MetricsSnapshot } from "./snapshot.ts";
 
 /** Where the numbers come from; called once per scrape. */
@@ -57,7 +57,7 @@ function promValues(name: string, { labels, value }: Sample): PromValue[] {
   return typeof value === "number" ? [{ labels, value }] : histogramValues(name, labels, value);
 }
 
-function histogramValues(name: string, labels: Sample["labels"], histogram: HistogramSnapshot): PromValue[] {
+function histogramValues(name: string, labels: Sample["labels"], histogram: Buckets): PromValue[] {
   const bucket = (le: string, value: number): PromValue => ({
     metricName: `${name}_bucket`,
     labels: { ...labels, le },

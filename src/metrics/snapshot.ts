@@ -1,9 +1,10 @@
 /**
  * Metrics snapshot: what a node knows at the moment of a scrape, as plain values. The shell fills it in when it is asked;
  * nothing is done per packet or per flow. Owns the shape only; times are milliseconds here and seconds in the exposition.
+ * `Latencies` are base/histogram.ts LatencyHistograms, handed over as they are.
  */
 import type { MemberState } from "../../cluster/control/model.ts";
-import type { HistogramSnapshot } from "./bucket-histogram.ts";
+import type { Latencies } from "./histogram.ts";
 
 export interface MetricsSnapshot {
   readonly info: {
@@ -32,17 +33,17 @@ export interface MetricsSnapshot {
     readonly isLeader: boolean;
     readonly proposals: number;
     readonly proposalsRefused: number;
-    /** Seconds that the disk took to confirm a write to the log. */
-    readonly fsync: HistogramSnapshot;
+    /** How long the disk took to confirm a write to the log. */
+    readonly fsync: Latencies;
   };
   readonly peers: readonly PeerSnapshot[];
   readonly failover: {
     /** Takeovers in which this node gained slots of a dead one. */
     readonly takeovers: number;
-    /** Last sign of life to judgement; judgement to committed epoch; commit to deciding. Seconds. */
-    readonly detect: HistogramSnapshot;
-    readonly decide: HistogramSnapshot;
-    readonly activate: HistogramSnapshot;
+    /** Last sign of life to judgement; judgement to committed epoch; commit to deciding. */
+    readonly detect: Latencies;
+    readonly decide: Latencies;
+    readonly activate: Latencies;
   };
   readonly transport: {
     /** Connections refused, by a short reason word of the transport ("certificate", "name", "version", ...). */
@@ -64,8 +65,8 @@ export interface PeerSnapshot {
     readonly lagRecords: number;
     readonly lagBytes: number;
     readonly resyncs: number;
-    /** Seconds from change to acknowledgement. */
-    readonly ack: HistogramSnapshot;
+    /** From change to acknowledgement. */
+    readonly ack: Latencies;
   };
 }
 

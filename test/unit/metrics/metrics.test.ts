@@ -4,7 +4,6 @@ import { describe, expect, test } from "vitest";
 import { ROOT_DIRECTORY } from "../../../config/version.ts";
 import { counterIndex, EXTRA_COUNTERS } from "../../../src/dataplane/counters.ts";
 import { DROP_REASONS, VERDICT_DROP_BASE } from "../../../src/dataplane/verdict.ts";
-import { BucketHistogram } from "../../../src/metrics/bucket-histogram.ts";
 import { CATALOGUE } from "../../../src/metrics/catalogue.ts";
 import { metricsDocument } from "../../../src/metrics/document.ts";
 import { Metrics } from "../../../src/metrics/registry.ts";
@@ -108,17 +107,5 @@ describe("the exposition", () => {
   ] as const)("promtool finds nothing to say about a %s's", async (_role, snapshot) => {
     const text = await new Metrics(() => snapshot).text();
     expect(promtool(["check", "metrics"], text)).toEqual({ status: 0, text: "" });
-  });
-});
-
-describe("BucketHistogram", () => {
-  test("counts a value on a bound as below it", () => {
-    const histogram = new BucketHistogram([1, 2]);
-    for (const value of [0.5, 1, 1.5, 2, 3]) histogram.observe(value);
-    expect(histogram.snapshot()).toEqual({ bounds: [1, 2], counts: [2, 4], count: 5, sum: 8 });
-  });
-
-  test("refuses bounds that do not ascend", () => {
-    expect(() => new BucketHistogram([1, 1])).toThrow(/ascend/);
   });
 });

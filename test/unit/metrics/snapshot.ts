@@ -1,20 +1,15 @@
 /**
  * A node's snapshot for tests of metrics: every counter cell holds its own index, so a mix-up shows.
  */
+
+import { LatencyHistogram } from "../../../src/base/histogram.ts";
 import { COUNTER_CELLS } from "../../../src/dataplane/counters.ts";
-import {
-  BucketHistogram,
-  FAILOVER_BOUNDS_SECONDS,
-  FSYNC_BOUNDS_SECONDS,
-  type HistogramSnapshot,
-  SYNC_ACK_BOUNDS_SECONDS,
-} from "../../../src/metrics/bucket-histogram.ts";
 import type { MetricsSnapshot } from "../../../src/metrics/snapshot.ts";
 
-function observed(bounds: readonly number[], ...values: readonly number[]): HistogramSnapshot {
-  const histogram = new BucketHistogram(bounds);
-  for (const value of values) histogram.observe(value);
-  return histogram.snapshot();
+function observedMs(...valuesMs: readonly number[]): LatencyHistogram {
+  const histogram = new LatencyHistogram();
+  for (const value of valuesMs) histogram.record(value);
+  return histogram;
 }
 
 export const NODE_SNAPSHOT: MetricsSnapshot = {
@@ -34,7 +29,7 @@ export const NODE_SNAPSHOT: MetricsSnapshot = {
     isLeader: false,
     proposals: 17,
     proposalsRefused: 1,
-    fsync: observed(FSYNC_BOUNDS_SECONDS, 0.0008, 0.003),
+    fsync: observedMs(0.8, 3),
   },
   peers: [
     {
@@ -47,16 +42,16 @@ export const NODE_SNAPSHOT: MetricsSnapshot = {
         lagRecords: 3,
         lagBytes: 480,
         resyncs: 2,
-        ack: observed(SYNC_ACK_BOUNDS_SECONDS, 0.0004, 0.0004, 9),
+        ack: observedMs(0.4, 0.4, 9000),
       },
     },
     { name: "witness", isAlive: false, links: { cluster: false } },
   ],
   failover: {
     takeovers: 1,
-    detect: observed(FAILOVER_BOUNDS_SECONDS, 0.048),
-    decide: observed(FAILOVER_BOUNDS_SECONDS, 0.004),
-    activate: observed(FAILOVER_BOUNDS_SECONDS, 0.02),
+    detect: observedMs(48),
+    decide: observedMs(4),
+    activate: observedMs(20),
   },
   transport: { refusals: { certificate: 4 } },
   dataplane: {

@@ -1,0 +1,184 @@
+#!/usr/bin/env bash
+# Sets this checkout up: Debian packages, npm packages, build. Does only what is missing, says what it does, and is quick when
+# nothing is. Without root it leaves Debian packages alone and names what is missing.
+#
+#   scripts/setup.sh [--for-tests]      --for-tests: also promtool, which checks metrics and alert rules
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+FOR_TESTS=no
+for argument in "$@"; do
+  case "$argument" in
+    --for-tests) FOR_TESTS=yes ;;
+    *) echo "setup: unknown argument $argument: the only one is --for-tests" >&2; exit 2 ;;
+  esac
+done
+
+# Debian package -> a command or file that shows that it is there, so that machines without dpkg are judged as well.
+PACKAGES=(
+  "libpcap-dev /usr/include/pcap/pcap.h"
+  "g++ g++"
+  "make make"
+  "python3 python3"
+  "iproute2 ip"
+  "ethtool ethtool"
+  "openssl openssl"
+  "curl curl"
+  "iputils-ping ping"
+  "traceroute traceroute"
+  "nftables nft"
+  "procps ps"
+)
+NODE_MAJOR_MIN=20
+CACHE=node_modules/.cache/synwall
+
+say() { echo "setup: $*" >&2; }
+fail() { say "$*"; exit 2; }
+
+# Runs a long step with its output in a file; prints one line when it begins, one when it ends, and the output's end on failure.
+step() {
+  local title=$1 log
+  shift
+  log=$(mktemp -t synwall-setup.XXXXXX)
+  local began=$SECONDS
+  say "$title ..."
+  if "$@" >"$log" 2>&1; then
+    say "$title: done in $((SECONDS - began)) s"
+    rm -f "$log"
+  else
+    local status=$?
+    tail -n 25 "$log" >&2
+    say "$title: failed (exit status $status); the whole output is in $log"
+    return "$status"
+  fi
+}
+
+has() {
+  case "$1" in
+    /*) [ -e "$1" ] ;;
+    *) command -v "$1" >/dev/null 2>&1 || [ -x "/usr/sbin/$1" ] || [ -x "/sbin/$1" ] ;;
+  esac
+}
+
+missing_packages() {
+  local entry
+  for entry in "${PACKAGES[@]}"; do
+    has "${entry#* }" || echo "${entry%% *}"
+  done
+}
+
+is_root_on_debian() { [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null 2>&1; }
+
+apt_get() { DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 "$@"; }
+
+install_packages() {
+  local missing
+  mapfile -t missing < <(missing_packages)
+  [ "${#missing[@]}" -eq 0 ] && return 0
+  if ! is_root_on_debian; then
+    say "these Debian packages are missing, and installing them needs root: ${missing[*]}"
+    say "without them the lab or the cap driver may not work; npm start then runs over memory ports"
+    return 0
+  fi
+  step "Debian: reading package lists" apt_get update
+  step "Debian: installing ${missing[*]}" apt_get install -y --no-install-recommends "${missing[@]}"
+}
+
+# promtool comes out of Debian's prometheus package without installing it: that would start a server on this machine.
+fetch_promtool() {
+  local directory
+  directory=$(mktemp -d -t synwall-promtool.XXXXXX)
+  (
+    cd "$directory"
+    chmod 755 . # apt's own user fetches the file.
+    apt_get download prometheus 2>/dev/null || { apt_get update && apt_get download prometheus; }
+    dpkg-deb --fsys-tarfile prometheus_*.deb | tar -x --no-same-owner ./usr/bin/promtool
+  )
+  mkdir -p "$CACHE/bin"
+  mv "$directory/usr/bin/promtool" "$CACHE/bin/promtool"
+  rm -rf "$directory"
+}
+
+install_promtool() {
+  has promtool && return 0
+  [ -x "$CACHE/bin/promtool" ] && return 0
+  if ! command -v apt-get >/dev/null 2>&1; then
+    say "promtool (Debian package prometheus) is missing: its checks will be skipped"
+    return 0
+  fi
+  step "fetching promtool for the tests" fetch_promtool || say "without promtool its checks will be skipped"
+}
+
+check_node() {
+  command -v node >/dev/null 2>&1 || fail "Node.js is missing: install Node.js $NODE_MAJOR_MIN or later with npm"
+  command -v npm >/dev/null 2>&1 || fail "npm is missing: install it beside Node.js"
+  local major
+  major=$(node -p 'process.versions.node.split(".")[0]')
+  [ "$major" -ge "$NODE_MAJOR_MIN" ] || fail "Node.js $(node -v) is too old: install $NODE_MAJOR_MIN or later"
+}
+
+# node-gyp wants Node.js' headers. Most installations carry them; then nothing needs to be downloaded.
+use_local_headers() {
+  local prefix
+  prefix=$(node -p 'require("node:path").resolve(process.execPath, "../..")')
+  if [ -z "${npm_config_nodedir:-}" ] && [ -e "$prefix/include/node/node.h" ]; then
+    export npm_config_nodedir=$prefix
+  fi
+}
+
+# npm leaves node_modules/.package-lock.json behind when it has installed everything.
+are_modules_current() {
+  [ -e node_modules/.package-lock.json ] && [ ! package-lock.json -nt node_modules/.package-lock.json ]
+}
+
+npm_ci() { npm ci --no-audit --no-fund --loglevel=error; }
+
+install_modules() {
+  use_local_headers
+  if ! are_modules_current; then
+    if ! step "npm: installing packages" npm_ci; then
+      # cap is the one package that needs a compiler and libpcap; all else works without install scripts.
+      step "npm: installing packages without building cap" npm_ci_without_scripts
+    fi
+    touch node_modules/.package-lock.json
+  fi
+  if ! node -e 'require("cap")' >/dev/null 2>&1; then
+    step "npm: building cap" npm rebuild cap --loglevel=error ||
+      say "the cap driver will not work here; xdp and memory do"
+  fi
+}
+
+npm_ci_without_scripts() { npm_ci --ignore-scripts; }
+
+# dist is current when no source, and no folder of sources (files may have gone), is newer than the last build.
+is_build_current() {
+  [ -e dist/.built ] || return 1
+  local newer
+  newer=$(find src config cluster chaos bench proto/gen package.json tsconfig.base.json tsconfig.build.json \
+    \( -path cluster/raft-ts/dist -o -name node_modules -o -name examples -o -name alerts \) -prune -o \
+    \( -name '*.ts' -o -name '*.json' -o -type d \) -newer dist/.built -print -quit 2>/dev/null || true)
+  [ -z "$newer" ]
+}
+
+# The old output stays until the new one is whole: a compiler error must not take a working command away.
+run_build() {
+  npm run --silent build
+  touch dist/.built
+}
+
+build() {
+  is_build_current || step "building" run_build
+}
+
+# One at a time: two commands started together must not install over each other.
+exec 9>>.setup-done
+if command -v flock >/dev/null 2>&1 && ! flock -n 9; then
+  say "waiting for another setup of this checkout"
+  flock 9
+fi
+
+check_node
+install_packages
+install_modules
+[ "$FOR_TESTS" = yes ] && install_promtool
+build
