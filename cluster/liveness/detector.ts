@@ -12,7 +12,7 @@
  */
 import type { Env } from "../../src/base/env.ts";
 import { BfdSession } from "./bfd.ts";
-import { BFD_ADMIN_DOWN, BFD_UP, type BfdPacket } from "./bfd-packet.ts";
+import { BFD_ADMIN_DOWN, BFD_DOWN, BFD_UP, type BfdPacket } from "./bfd-packet.ts";
 import type { DeathCause, LivenessEvent, LivenessProfile, PeerConfig } from "./model.ts";
 
 export interface DetectorLink {
@@ -155,7 +155,8 @@ export class PeerDetector {
   }
 
   #replaceSessions(nowMs: number): void {
-    for (const l of this.links) l.bfd = this.#newSession(nowMs);
+    // A session that is down holds nothing of the old life, and the new one may already have answered it.
+    for (const l of this.links) if (l.bfd.state !== BFD_DOWN) l.bfd = this.#newSession(nowMs);
   }
 
   #newSession(nowMs: number): BfdSession {

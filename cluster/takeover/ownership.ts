@@ -64,7 +64,7 @@ export class Ownership {
   #open: number[] = [];
   /** Slots of dead owners that we back up. */
   #steered: number[] = [];
-  #settleAtMs = Number.NEGATIVE_INFINITY;
+  #settleAgainMs = Number.POSITIVE_INFINITY;
 
   constructor(config: OwnershipConfig, fences: FenceAsker) {
     this.#config = config;
@@ -176,7 +176,7 @@ export class Ownership {
     if (lost.length > 0) effects.push({ type: "lost", slots: lost });
     if (steered.length > 0) effects.push({ type: "steered", slots: steered });
     if (gained.length > 0) effects.push({ type: "gained", slots: gained });
-    this.#settle(gained.length > 0, nowMs, effects);
+    this.#settle(nowMs, effects);
     return effects;
   }
 
@@ -249,11 +249,17 @@ export class Ownership {
     }
   }
 
-  #settle(isNow: boolean, nowMs: number, effects: OwnershipEffect[]): void {
-    if (this.#open.length === 0 || (!isNow && nowMs < this.#settleAtMs)) return;
-    const slots = this.#open.filter((s) => this.#awaited(s).every((n) => this.#slot(s).isProven(n)));
+  /** Each slot once when its proofs are complete; all of them again when the table does not show it after a while. */
+  #settle(nowMs: number, effects: OwnershipEffect[]): void {
+    const isRepeat = nowMs >= this.#settleAgainMs;
+    const slots = this.#open.filter((s) => {
+      const proofs = this.#slot(s);
+      if (!isRepeat && proofs.settleSent === proofs.movedEpoch) return false;
+      return this.#awaited(s).every((node) => proofs.isProven(node));
+    });
     if (slots.length === 0) return;
-    this.#settleAtMs = nowMs + 4 * this.#config.leaseMs;
+    this.#settleAgainMs = nowMs + 4 * this.#config.leaseMs;
+    for (const s of slots) this.#slot(s).settleSent = this.#slot(s).movedEpoch;
     effects.push({ type: "settle", slots, movedEpochs: slots.map((s) => this.#slot(s).movedEpoch) });
   }
 
@@ -283,8 +289,9 @@ export class Ownership {
 class SlotProofs {
   movedEpoch = 0;
   enteredMs = 0;
-  /** The movedEpoch that our own barrier was sent for. */
+  /** The movedEpoch that our own barrier was sent for, and that we asked to settle. */
   barrierSent = 0;
+  settleSent = 0;
   #proven: number[] = [];
   readonly #barriers = new Map<number, number>();
 

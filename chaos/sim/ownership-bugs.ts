@@ -1,0 +1,80 @@
+/**
+ * Planted bugs: each breaks one rule of takeover in a running simulation, so that the checker proves that it would notice.
+ * Owns the list; none of it is reachable outside the simulator.
+ */
+import type { FenceState } from "../../cluster/takeover/promise.ts";
+import { DRIFT } from "../../cluster/takeover/timing.ts";
+import type { World } from "./ownership.ts";
+import type { SimMember } from "./ownership-member.ts";
+
+export const BUGS = [
+  /** The lease counts from the receipt of the acknowledgements. */
+  "lease-from-ack",
+  /** A restarted voter does not assume that leases are out. */
+  "forgotten-promise",
+  /** A restarted voter acknowledges at once, though it has forgotten its fences. */
+  "forgotten-fence",
+  /** The new owner acts when a majority refuses the old one, without waiting for the promises. */
+  "gain-at-once",
+  /** The old owner sends its barrier before its engine has stopped. */
+  "late-stop",
+  /** A fenced node is acknowledged all the same. */
+  "toothless-fence",
+] as const;
+
+export type Bug = (typeof BUGS)[number];
+
+export function plantBug(bug: Bug, member: SimMember, world: World): void {
+  const { authority } = member;
+  const { voter, lease, fences } = authority;
+  const { leaseMs } = world.options.profile;
+  const startedMs = member.localMs();
+  switch (bug) {
+    case "lease-from-ack": {
+      let untilMs = Number.NEGATIVE_INFINITY;
+      const ack = lease.ack.bind(lease);
+      lease.ack = (...args) => {
+        const before = lease.validUntilMs;
+        ack(...args);
+        if (lease.validUntilMs > before) untilMs = member.localMs() + leaseMs;
+      };
+      member.leaseUntilMs = () => untilMs;
+      return;
+    }
+    case "forgotten-promise": {
+      const promised = new Map<number, number>();
+      const request = voter.request.bind(voter);
+      voter.request = (node, epoch, nowMs) => {
+        const isGiven = request(node, epoch, nowMs);
+        if (isGiven) promised.set(node, nowMs + leaseMs * DRIFT + 2);
+        return isGiven;
+      };
+      const fence = voter.fence.bind(voter);
+      voter.fence = (node, epoch, nowMs): FenceState => ({
+        ...fence(node, epoch, nowMs),
+        remainingMs: Math.max(0, (promised.get(node) ?? 0) - nowMs),
+      });
+      return;
+    }
+    case "forgotten-fence": {
+      const request = voter.request.bind(voter);
+      // The quiet time after the start is skipped; everything else is kept.
+      voter.request = (node, epoch, nowMs) => request(node, epoch, Math.max(nowMs, startedMs + leaseMs * 4));
+      return;
+    }
+    case "gain-at-once":
+      fences.isFenced = (node, epoch, nowMs) =>
+        fences.fencedAtMs(node, epoch, nowMs) < Number.POSITIVE_INFINITY;
+      return;
+    case "late-stop":
+      // ownership-member.ts looks at the option itself.
+      return;
+    case "toothless-fence": {
+      const request = voter.request.bind(voter);
+      voter.request = (node, epoch, nowMs) => request(node, epoch, nowMs) || voter.isFenced(node, nowMs);
+      return;
+    }
+    default:
+      bug satisfies never;
+  }
+}

@@ -1,0 +1,108 @@
+/**
+ * Faults of the ownership simulator: a random schedule from the seed. Owns what goes wrong and when; after `untilMs` all is
+ * healed, so that liveness can be judged.
+ */
+import type { World } from "./ownership.ts";
+import type { SimMember } from "./ownership-member.ts";
+
+/** Plans all faults of a run. */
+export function scheduleFaults(world: World, fromMs: number, untilMs: number): void {
+  const { network, scheduler } = world;
+  const { weather } = network;
+  if (network.chance(0.6)) weather.lossP = network.between(0, 0.2);
+  if (network.chance(0.4)) weather.duplicateP = network.between(0, 0.2);
+  if (network.chance(0.3)) weather.delayMaxMs = network.between(1, 15);
+  const gapMs = network.between(20, 200);
+  for (let t = fromMs + network.between(0, gapMs); t < untilMs; t += network.between(0, 2 * gapMs)) {
+    scheduler.at(t, () => oneFault(world));
+  }
+  scheduler.at(untilMs, () => healAll(world));
+}
+
+function oneFault(world: World): void {
+  const { network, scheduler } = world;
+  const member = pick(world, world.members);
+  const kind = world.random(100);
+  if (kind < 25) {
+    killAndRestart(world, member, network.chance(0.5) ? network.between(1, 40) : network.between(40, 500));
+  } else if (kind < 45) {
+    pauseFor(world, member, network.chance(0.5) ? network.between(5, 60) : network.between(60, 400));
+  } else if (kind < 60) {
+    // One way, on some links or all.
+    const other = pick(world, world.members);
+    cutSome(world, member, other, network.chance(0.5));
+  } else if (kind < 75) {
+    // Cut off from everybody, one way or both.
+    const isTwoWay = network.chance(0.6);
+    for (const other of world.members) {
+      for (const link of member.links) {
+        network.cut(member.id, other.id, link);
+        if (isTwoWay) network.cut(other.id, member.id, link);
+      }
+    }
+  } else if (kind < 88) {
+    world.healNetwork();
+  } else if (kind < 94) {
+    // Two members at once: a voter and an owner.
+    killAndRestart(world, member, network.between(1, 20));
+    const other = pick(world, world.members);
+    scheduler.after(network.between(0, 20), () => killAndRestart(world, other, network.between(1, 200)));
+  } else {
+    drainOrRejoin(world, member);
+  }
+}
+
+function killAndRestart(world: World, member: SimMember, downMs: number): void {
+  if (!member.isRunning) return;
+  world.note(`kill ${member.id} for ${downMs.toFixed(1)} ms`);
+  member.kill();
+  world.scheduler.after(downMs, () => {
+    if (!member.isRunning) startNoted(world, member);
+  });
+}
+
+function startNoted(world: World, member: SimMember): void {
+  world.note(`start ${member.id}`);
+  member.start();
+}
+
+function pauseFor(world: World, member: SimMember, ms: number): void {
+  if (!member.isRunning || member.isPaused) return;
+  const { life } = member;
+  world.note(`pause ${member.id} for ${ms.toFixed(1)} ms`);
+  member.pause();
+  world.scheduler.after(ms, () => {
+    if (member.life === life) member.resume();
+  });
+}
+
+function cutSome(world: World, from: SimMember, to: SimMember, isEveryLink: boolean): void {
+  const links = isEveryLink ? from.links : [from.links[world.random(from.links.length)] as number];
+  world.note(`cut ${from.id} -> ${to.id} on ${links.join(", ")}`);
+  for (const link of links) world.network.cut(from.id, to.id, link);
+}
+
+function drainOrRejoin(world: World, member: SimMember): void {
+  const present = world.log.latest.members.find((m) => m.id === member.id);
+  if (present === undefined || present.role === "witness") return;
+  const state = present.state === "drained" ? "joining" : "draining";
+  world.note(`${state} ${member.id}`);
+  world.leader()?.propose({ type: "setState", node: member.id, state });
+}
+
+function healAll(world: World): void {
+  const { weather } = world.network;
+  world.note("all is healed");
+  weather.lossP = 0;
+  weather.duplicateP = 0;
+  weather.delayMaxMs = 0.5;
+  world.healNetwork();
+  for (const m of world.members) {
+    if (m.isRunning) m.resume();
+    else startNoted(world, m);
+  }
+}
+
+function pick(world: World, members: readonly SimMember[]): SimMember {
+  return members[world.random(members.length)] as SimMember;
+}

@@ -1,0 +1,16 @@
+/**
+ * Replays one seed of the ownership simulator with a trace: `npx tsx chaos/sim/ownership-replay.ts SEED [BUG]`.
+ */
+import { DEFAULT_SIM, simulateOwnership } from "./ownership.ts";
+import { BUGS, type Bug } from "./ownership-bugs.ts";
+
+const [seedText = "1", bugText] = process.argv.slice(2);
+const bug = BUGS.find((b): b is Bug => b === bugText);
+const result = simulateOwnership({
+  ...DEFAULT_SIM,
+  seed: Number(seedText),
+  ...(bug === undefined ? {} : { bug }),
+  trace: (line) => process.stdout.write(`${line}\n`),
+});
+process.stdout.write(`${JSON.stringify(result)}\n`);
+process.exitCode = result.violation === undefined ? 0 : 1;
