@@ -7,11 +7,14 @@ import { once } from "node:events";
 import { readdirSync } from "node:fs";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
+import { Worker } from "node:worker_threads";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { SynwallError } from "../../src/base/errors.ts";
 import { openPorts } from "../../src/io/open.ts";
+import { patternFrame, putFrame } from "./port-frames.ts";
 import { Namespace } from "./port-worlds.ts";
 
+const THREAD = new URL("./port-thread.ts", import.meta.url).href;
 const CHILD = fileURLToPath(new URL("./port-child.ts", import.meta.url));
 
 export function describeInterfaces(driver: "xdp" | "cap"): void {
@@ -95,6 +98,34 @@ export function describeInterfaces(driver: "xdp" | "cap"): void {
       // The kernel, and a helper that learns of it, finish after the process is gone.
       while (namespace.ip("-d", "link", "show", "ours").includes("xdp")) await nextTurn();
       while (namespace.others().length > 0) await nextTurn();
+    });
+
+    test("runs in a worker thread", async () => {
+      // Node.js 20 loads TypeScript in a thread only when the thread itself asks tsx to.
+      const start = `import("tsx/esm/api").then((tsx) => (tsx.register(), import(${JSON.stringify(THREAD)})))`;
+      const worker = new Worker(start, { eval: true, workerData: { driver, interfaceName: "ours" } });
+      await once(worker, "message");
+      const opened = openPorts(driver, [{ interfaceName: "peer", filter: { kind: "all" } }]);
+      const peer = opened.ports[0]!;
+      const batch = { at: new Uint32Array(64), lengthBytes: new Uint32Array(64) };
+      const broadcast = Uint8Array.of(255, 255, 255, 255, 255, 255);
+      for (let sequence = 0; sequence < 200; sequence++) {
+        const frame = patternFrame(broadcast, peer.mac, sequence, 100);
+        peer.send(putFrame(opened.pool, frame), frame.length);
+      }
+      peer.flush();
+      for (let sequence = 0; sequence < 200; ) {
+        const count = peer.receive(batch, 64);
+        for (let i = 0; i < count; i++, sequence++) {
+          expect(opened.pool.view.getUint32(batch.at[i]! + 14)).toBe(sequence);
+          opened.pool.free(batch.at[i]!);
+        }
+        peer.flush();
+        await nextTurn();
+      }
+      peer.close();
+      worker.postMessage("stop");
+      expect(await once(worker, "exit")).toEqual([0]);
     });
 
     test("goes on when its interface was switched off and on", async () => {
