@@ -1,0 +1,358 @@
+/**
+ * Inbound: the reading end of replication from one peer. Checks what arrives, passes it on in order, acknowledges what the
+ * dataplane applied. One per peer, for the life of the process; links come and go.
+ * Does not own the ring (replica-writer.ts) nor proofs of completeness (readiness.ts).
+ *
+ * When the ring is full a batch waits here (staged, bounded) and the link is paused. Records that a node sends which is
+ * neither the slot's owner nor awaited any more are left out: they would overwrite what the new owner did since.
+ */
+import type { Env } from "../../src/base/env.ts";
+import {
+  OP_DIGEST,
+  RECORD_BYTES,
+  RECORD_EPOCH_AT,
+  RECORD_OP_AT,
+  RECORD_SLOT_AT,
+  RECORD_WIRE_AT,
+  RECORD_WIRE_VERSION,
+} from "../../src/base/record.ts";
+import type { SlotTable } from "../control/model.ts";
+import type { SyncLimits } from "./limits.ts";
+import type { ReceiverLink } from "./link.ts";
+import {
+  BATCH_RECORDS_MAX,
+  type Batch,
+  type Hello,
+  RESYNC_SLOTS_MAX,
+  type RefuseReason,
+  type ResyncReason,
+  SYNC_PROTOCOL_VERSION,
+} from "./messages.ts";
+import { isOp } from "./record-words.ts";
+import type { ReplicaWriter } from "./replica-writer.ts";
+
+export interface InboundOptions {
+  readonly selfId: number;
+  readonly peerId: number;
+  /** This node's own life, told to senders. */
+  readonly life: number;
+  readonly slots: number;
+  readonly limits: SyncLimits;
+  readonly env: Env;
+  readonly writer: ReplicaWriter;
+  /** A digest was handed to the worker: a result will come. */
+  readonly onDigest: (peerId: number, slot: number, epoch: number) => void;
+}
+
+/** Numbers that only grow. */
+export interface InboundCounts {
+  records: number;
+  batches: number;
+  acks: number;
+  /** Records of slots that the sender has no say in any more. */
+  stale: number;
+  /** Times that the ring was full and the peer had to wait. */
+  stalls: number;
+  /** Links closed because even the staging was full. */
+  overflows: number;
+  sessions: number;
+  readonly refusals: Record<RefuseReason, number>;
+}
+
+interface Staged {
+  readonly slab: Uint8Array;
+  /** Records of the slab, and how many of them are written. */
+  readonly count: number;
+  done: number;
+  readonly firstSequence: number;
+  /** Of the session that it came in. */
+  readonly tag: number;
+}
+
+export class Inbound {
+  readonly peerId: number;
+  readonly counts: InboundCounts = {
+    records: 0,
+    batches: 0,
+    acks: 0,
+    stale: 0,
+    stalls: 0,
+    overflows: 0,
+    sessions: 0,
+    refusals: { version: 0, identity: 0, order: 0, sequence: 0, bounds: 0 },
+  };
+  readonly #options: InboundOptions;
+  readonly #isWriter: Uint8Array;
+  #tableEpoch = 0;
+
+  #link: ReceiverLink | undefined;
+  #session = 0;
+  /** Counts sessions, so that marks of an older one are known. */
+  #generation = 0;
+  #received = 0;
+  #applied = 0;
+  #beat = 0;
+  #ackedSequence = 0;
+  #ackedBeat = 0;
+  #isPaused = false;
+  readonly #staged: Staged[] = [];
+  #stagedRecords = 0;
+  readonly #wanted = new Map<number, ResyncReason>();
+
+  constructor(options: InboundOptions) {
+    this.#options = options;
+    this.peerId = options.peerId;
+    this.#isWriter = new Uint8Array(options.slots);
+  }
+
+  get isConnected(): boolean {
+    return this.#link !== undefined;
+  }
+
+  get appliedSequence(): number {
+    return this.#applied;
+  }
+
+  get receivedSequence(): number {
+    return this.#received;
+  }
+
+  get stagedRecords(): number {
+    return this.#stagedRecords;
+  }
+
+  /** Who may write which slot. */
+  setTable(table: SlotTable): void {
+    this.#tableEpoch = table.epoch;
+    for (let slot = 0; slot < this.#isWriter.length; slot++) {
+      const isWriter = table.owner[slot] === this.peerId || table.awaiting[slot]!.includes(this.peerId);
+      this.#isWriter[slot] = isWriter ? 1 : 0;
+    }
+  }
+
+  /** A link whose hello was read: what is known goes back, unless the two do not fit. */
+  welcome(link: ReceiverLink, hello: Hello): void {
+    this.#replaceLink(link);
+    if (hello.protocolVersion !== SYNC_PROTOCOL_VERSION || hello.recordVersion !== RECORD_WIRE_VERSION) {
+      this.refuse(
+        "version",
+        `Cannot read records of version ${hello.recordVersion} (protocol ${hello.protocolVersion}): needs ${RECORD_WIRE_VERSION} (protocol ${SYNC_PROTOCOL_VERSION})`,
+      );
+      return;
+    }
+    if (hello.recordBytes !== RECORD_BYTES) {
+      this.refuse("version", `Cannot read records of ${hello.recordBytes} bytes: needs ${RECORD_BYTES}`);
+      return;
+    }
+    if (hello.session !== this.#session) {
+      this.#session = hello.session;
+      this.#generation++;
+      this.#received = 0;
+      this.#applied = 0;
+      this.counts.sessions++;
+    }
+    this.#beat = 0;
+    this.#ackedBeat = 0;
+    this.#ackedSequence = this.#applied;
+    const { selfId, life } = this.#options;
+    const isTaken = link.send({
+      type: "welcome",
+      protocolVersion: SYNC_PROTOCOL_VERSION,
+      recordVersion: RECORD_WIRE_VERSION,
+      nodeId: selfId,
+      life,
+      session: this.#session,
+      receivedSequence: this.#received,
+      appliedSequence: this.#applied,
+    });
+    // A link takes at least one message when it is idle.
+    if (!isTaken) this.#closeLink();
+    else this.#sendWanted();
+  }
+
+  batch(message: Batch): void {
+    const { count, firstSequence, slab } = message;
+    if (firstSequence !== this.#received + 1) {
+      this.refuse("sequence", `Cannot take records from ${firstSequence} on: ${this.#received + 1} is next`);
+      return;
+    }
+    if (!(count >= 1 && count <= BATCH_RECORDS_MAX) || slab.length !== count * RECORD_BYTES) {
+      this.refuse("bounds", `Cannot take ${count} records in ${slab.length} bytes`);
+      return;
+    }
+    for (let at = 0; at < slab.length; at += RECORD_BYTES) {
+      if (slab[at + RECORD_WIRE_AT] !== RECORD_WIRE_VERSION) {
+        this.refuse("version", `Cannot read a record of version ${slab[at + RECORD_WIRE_AT]}`);
+        return;
+      }
+      if (!isOp(slab[at + RECORD_OP_AT]!) || slotOf(slab, at) >= this.#options.slots) {
+        this.refuse("bounds", `Cannot apply op ${slab[at + RECORD_OP_AT]} of slot ${slotOf(slab, at)}`);
+        return;
+      }
+    }
+    if (this.#stagedRecords + count > this.#options.limits.stagedRecords) {
+      // Not received: it comes again on the next link.
+      this.counts.overflows++;
+      this.#closeLink();
+      return;
+    }
+    this.counts.batches++;
+    this.counts.records += count;
+    this.#received += count;
+    this.#staged.push({ slab, count, done: 0, firstSequence, tag: this.#tag });
+    this.#stagedRecords += count;
+    if (this.#staged.length === 1) this.flush();
+    if (this.#staged.length > 0 && !this.#isPaused && this.#link !== undefined) {
+      this.#isPaused = true;
+      this.counts.stalls++;
+      this.#link.pause();
+    }
+  }
+
+  /** `applied` is up to date: the hub settles before it passes a heartbeat on. */
+  heartbeat(beat: number, lastSequence: number): void {
+    if (lastSequence !== this.#received) {
+      this.refuse("sequence", `Cannot go on after ${lastSequence}: ${this.#received} was received last`);
+      return;
+    }
+    this.#beat = beat;
+    this.acknowledge();
+  }
+
+  /** Writes what waits, as far as there is room. True when nothing waits any more. */
+  flush(): boolean {
+    const { writer } = this.#options;
+    while (this.#staged.length > 0) {
+      const staged = this.#staged[0]!;
+      if (!writer.canMark || !this.#writeOut(staged)) return false;
+      this.#staged.shift();
+      this.#stagedRecords -= staged.count;
+    }
+    if (this.#isPaused) {
+      this.#isPaused = false;
+      this.#link?.resume();
+    }
+    return true;
+  }
+
+  /** A mark of this peer was applied; those of an older session do not count. */
+  settle(tag: number, sequence: number): void {
+    if (tag === this.#tag) this.#applied = sequence;
+  }
+
+  /** Tells the sender what is applied, when that is news. */
+  acknowledge(): void {
+    if (this.#link === undefined || this.#session === 0) return;
+    if (this.#applied === this.#ackedSequence && this.#beat === this.#ackedBeat) return;
+    if (!this.#link.send({ type: "ack", appliedSequence: this.#applied, beat: this.#beat })) return;
+    this.#ackedSequence = this.#applied;
+    this.#ackedBeat = this.#beat;
+    this.counts.acks++;
+  }
+
+  /** Asks the owner to send these slots whole again; kept until a link takes it. */
+  request(slots: readonly number[], reason: ResyncReason): void {
+    for (const slot of slots) this.#wanted.set(slot, reason);
+    this.#sendWanted();
+  }
+
+  refuse(reason: RefuseReason, detail: string): void {
+    this.counts.refusals[reason]++;
+    this.#link?.send({ type: "refuse", reason, detail });
+    this.#closeLink();
+  }
+
+  /** The link can take messages again. */
+  writable(): void {
+    this.acknowledge();
+    this.#sendWanted();
+  }
+
+  /** The link is gone; what was received stays and will be applied. */
+  lost(link: ReceiverLink): void {
+    if (this.#link !== link) return;
+    this.#link = undefined;
+    this.#isPaused = false;
+  }
+
+  isLink(link: ReceiverLink): boolean {
+    return this.#link === link;
+  }
+
+  /** The peer in the low byte, as tagPeer() reads it, and the session. */
+  get #tag(): number {
+    return this.peerId + this.#generation * 256;
+  }
+
+  #replaceLink(link: ReceiverLink): void {
+    if (this.#link !== link) this.#closeLink();
+    this.#link = link;
+    this.#isPaused = false;
+  }
+
+  #closeLink(): void {
+    const link = this.#link;
+    this.#link = undefined;
+    this.#isPaused = false;
+    link?.close();
+  }
+
+  /** Writes runs of records that this peer may send; false when the ring was full before the end. */
+  #writeOut(staged: Staged): boolean {
+    const { slab, count } = staged;
+    const { writer } = this.#options;
+    const before = staged.done;
+    while (staged.done < count) {
+      let run = 0;
+      while (staged.done + run < count && this.#isAllowed(slab, (staged.done + run) * RECORD_BYTES)) run++;
+      if (run === 0) {
+        this.counts.stale++;
+        staged.done++;
+        continue;
+      }
+      const written = writer.write(slab, staged.done * RECORD_BYTES, run);
+      this.#noteDigests(slab, staged.done, written);
+      staged.done += written;
+      if (written < run) break;
+    }
+    if (staged.done > before) writer.mark(staged.tag, staged.firstSequence + staged.done - 1);
+    return staged.done === count;
+  }
+
+  #isAllowed(slab: Uint8Array, at: number): boolean {
+    if (this.#isWriter[slotOf(slab, at)] === 1) return true;
+    // The sender may know a later table than this node does.
+    return u32(slab, at + RECORD_EPOCH_AT) > this.#tableEpoch;
+  }
+
+  #noteDigests(slab: Uint8Array, first: number, count: number): void {
+    for (let i = first; i < first + count; i++) {
+      const at = i * RECORD_BYTES;
+      if (slab[at + RECORD_OP_AT] !== OP_DIGEST) continue;
+      this.#options.onDigest(this.peerId, slotOf(slab, at), u32(slab, at + RECORD_EPOCH_AT));
+    }
+  }
+
+  #sendWanted(): void {
+    if (this.#wanted.size === 0 || this.#link === undefined || this.#session === 0) return;
+    for (const reason of ["digest", "refused", "operator"] as const) {
+      const slots = [...this.#wanted.keys()].filter((slot) => this.#wanted.get(slot) === reason);
+      if (slots.length === 0) continue;
+      if (!this.#link.send({ type: "resync", slots: slots.slice(0, RESYNC_SLOTS_MAX), reason })) return;
+      for (const slot of slots) this.#wanted.delete(slot);
+    }
+  }
+}
+
+/** The peer that a mark belongs to. */
+export function tagPeer(tag: number): number {
+  return tag % 256;
+}
+
+function slotOf(slab: Uint8Array, at: number): number {
+  return slab[at + RECORD_SLOT_AT]! | (slab[at + RECORD_SLOT_AT + 1]! << 8);
+}
+
+function u32(slab: Uint8Array, at: number): number {
+  return (slab[at]! | (slab[at + 1]! << 8) | (slab[at + 2]! << 16) | (slab[at + 3]! << 24)) >>> 0;
+}

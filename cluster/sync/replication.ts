@@ -1,0 +1,162 @@
+/**
+ * Replication: all of it for one node, as the shell uses it: what this node owns goes out (router.ts, sender.ts), what others
+ * own comes in (receiver.ts), and both are compared now and then (anti-entropy.ts). Owns how these parts fit together, no rule
+ * of its own. No clock, no socket: the shell calls tick() about every 10 ms and hands links in.
+ *
+ *   changes ring --> drain() --> sender of each peer ==link==> receiver --> replicas ring --> worker
+ *                                     ^------------- ack -------------------- applied count <---'
+ */
+import type { Env } from "../../src/base/env.ts";
+import type { RecordRing } from "../../src/base/ring.ts";
+import type { SlotTable } from "../control/model.ts";
+import { AntiEntropy } from "./anti-entropy.ts";
+import { type SyncLimits, syncLimits } from "./limits.ts";
+import type { ReceiverLink, SenderLink } from "./link.ts";
+import type { ResyncReason } from "./messages.ts";
+import { Receiver } from "./receiver.ts";
+import { Router } from "./router.ts";
+import { SLOT_HELD } from "./slot-book.ts";
+
+export interface ReplicationOptions {
+  readonly selfId: number;
+  readonly slots: number;
+  /** Filled by the worker. */
+  readonly changes: RecordRing;
+  /** Emptied by the worker. */
+  readonly replicas: RecordRing;
+  /** Cell 0: records of the replicas ring that the worker applied since the start. */
+  readonly applied: Float64Array;
+  /** By node id: changes that this peer has applied; the worker reads it. */
+  readonly acked: Float64Array;
+  readonly env: Env;
+  readonly limits?: Partial<SyncLimits>;
+  /** The worker must publish these slots: BEGIN, all flows, END, DIGEST. */
+  readonly requestExport: (slots: readonly number[]) => void;
+  /** The worker must publish a DIGEST of each of these slots. */
+  readonly requestDigest: (slots: readonly number[]) => void;
+  /** To be proposed as `ready`. */
+  readonly reportReady: (slots: readonly number[], backupEpochs: readonly number[]) => void;
+}
+
+/** How replication to one peer stands. */
+export interface PeerSyncStatus {
+  readonly isConnected: boolean;
+  readonly lagMs: number;
+  readonly lagRecords: number;
+  readonly lagBytes: number;
+  /** Slots that are lost on their way there and not sent again yet. */
+  readonly lostSlots: number;
+  /** Times that slots had to be sent again: sessions that ended and slots that were asked for. */
+  readonly resyncs: number;
+  /** Why the peer refused, while it does. */
+  readonly refusal: string | undefined;
+}
+
+export class Replication {
+  readonly limits: SyncLimits;
+  readonly router: Router;
+  readonly receiver: Receiver;
+  readonly #options: ReplicationOptions;
+  readonly #antiEntropy: AntiEntropy;
+  readonly #resyncsBy = new Float64Array(256);
+
+  constructor(options: ReplicationOptions) {
+    const { selfId, slots, env } = options;
+    const limits = syncLimits(options.limits);
+    this.limits = limits;
+    this.#options = options;
+    this.router = new Router({
+      selfId,
+      slots,
+      changes: options.changes,
+      acked: options.acked,
+      limits,
+      env,
+      requestExport: options.requestExport,
+      onResyncAsked: (peerId, count) => {
+        this.#resyncsBy[peerId] = this.#resyncsBy[peerId]! + count;
+      },
+    });
+    this.receiver = new Receiver({
+      selfId,
+      slots,
+      replicas: options.replicas,
+      applied: options.applied,
+      limits,
+      env,
+      reportReady: options.reportReady,
+    });
+    this.#antiEntropy = new AntiEntropy(slots, limits.digestIntervalMs);
+  }
+
+  /** Makes the sender of a peer, so that its records are kept from now on. Call for every node before the first table. */
+  addPeer(peerId: number): void {
+    this.router.sender(peerId);
+  }
+
+  /** A link on which this node sends. */
+  attachSender(peerId: number, link: SenderLink): void {
+    this.router.sender(peerId).attach(link);
+  }
+
+  /** A link on which this node receives; `authenticatedId` is the peer's id by its certificate, 0 when unknown. */
+  attachReceiver(link: ReceiverLink, authenticatedId = 0): void {
+    this.receiver.attach(link, authenticatedId);
+  }
+
+  /** A committed table; call it before the worker is told. */
+  setTable(table: SlotTable): void {
+    this.receiver.setTable(table);
+    this.router.setTable(table);
+  }
+
+  /** The worker rang: changes wait, or replicas were applied. True when more waits: call again soon. */
+  onDoorbell(nowMs: number): boolean {
+    this.receiver.onApplied();
+    return this.router.drain(nowMs);
+  }
+
+  tick(nowMs: number): void {
+    this.receiver.tick(nowMs);
+    this.router.tick(nowMs);
+    const { book } = this.router;
+    const due = this.#antiEntropy.due(
+      nowMs,
+      (slot) => book.isOwned[slot] === 1 && book.isSettled[slot] === 1 && book.state[slot] === SLOT_HELD,
+    );
+    if (due.length > 0) this.#options.requestDigest(due);
+  }
+
+  /** The worker compared a digest that a peer sent. */
+  digestResult(slot: number, isEqual: boolean): void {
+    this.receiver.digestResult(slot, isEqual);
+  }
+
+  expectBarrier(slot: number, epoch: number, target: number): void {
+    this.router.expectBarrier(slot, epoch, target);
+  }
+
+  /** Sends all that this node owns to its backups again; only to one peer when given. Answers how many slots. */
+  forceFullSync(peerId = 0): number {
+    return this.router.forceFullSync(peerId);
+  }
+
+  /** Asks owners to send these slots again. */
+  requestResync(slots: readonly number[], reason: ResyncReason): void {
+    this.receiver.requestResync(slots, reason);
+  }
+
+  status(peerId: number, nowMs: number): PeerSyncStatus {
+    const sender = this.router.sender(peerId);
+    const { overflow, restart, forgot } = sender.counts.sessionEnds;
+    return {
+      isConnected: sender.isOpen,
+      lagMs: this.router.lagMs(peerId, nowMs),
+      lagRecords: sender.lagRecords,
+      lagBytes: sender.lagBytes,
+      lostSlots: this.router.book.lostSlots[peerId]!,
+      resyncs: overflow + restart + forgot + this.#resyncsBy[peerId]!,
+      refusal: sender.refusal?.detail,
+    };
+  }
+}

@@ -1,0 +1,470 @@
+/**
+ * Router: takes the owner's records from the changes ring, in order, and gives each to the sender of the node that must have
+ * it; knows which changes each peer has applied, and gets slots to new backups by snapshots, a few at a time.
+ * Does not own batching and resending (sender.ts) nor the state of slots (slot-book.ts).
+ *
+ * Where a record goes is decided when it is drained, by the table known then:
+ *   owner of the slot     its backup; nobody when there is none (such a change counts as acknowledged everywhere)
+ *   leaving the slot      the new owner, up to and including the barrier
+ *   otherwise             nowhere, counted as stray
+ *
+ * Claims: ackedSequence[peer] is the highest count n of drained changes such that every change <= n that was destined to the
+ * peer is applied there. It stands still while records lost on the way to that peer are not made up for by a snapshot.
+ */
+import type { Env } from "../../src/base/env.ts";
+import {
+  OP_BARRIER,
+  OP_DELETE,
+  OP_DIGEST,
+  OP_SNAPSHOT_BEGIN,
+  OP_SNAPSHOT_END,
+  OP_UPSERT,
+} from "../../src/base/record.ts";
+import type { RecordRing } from "../../src/base/ring.ts";
+import type { SlotTable } from "../control/model.ts";
+import type { SyncLimits } from "./limits.ts";
+import type { ResyncReason, ResyncRequest } from "./messages.ts";
+import { opAt, RECORD_WORDS, slotAt, wordsOf } from "./record-words.ts";
+import { Sender, type SessionEnd } from "./sender.ts";
+import {
+  SLOT_ENDED,
+  SLOT_HELD,
+  SLOT_NONE,
+  SLOT_REQUESTED,
+  SLOT_SENT,
+  SLOT_STREAMING,
+  SLOT_WANTED,
+  SlotBook,
+} from "./slot-book.ts";
+
+export interface RouterOptions {
+  readonly selfId: number;
+  readonly slots: number;
+  readonly changes: RecordRing;
+  /** By node id; written here, read by the worker. */
+  readonly acked: Float64Array;
+  readonly limits: SyncLimits;
+  readonly env: Env;
+  /** Asks the worker to publish these slots whole: BEGIN, records, END, DIGEST. */
+  readonly requestExport: (slots: readonly number[]) => void;
+  /** Slots are sent to this peer again because somebody asked. */
+  readonly onResyncAsked?: (peerId: number, slots: number) => void;
+}
+
+/** Numbers that only grow. */
+export interface RouterCounts {
+  drained: number;
+  /** Changes of slots that have no backup. */
+  unbacked: number;
+  /** Changes that wait for a snapshot instead, since their peer fell behind or away. */
+  lost: number;
+  /** Records of slots that this node neither owns nor leaves, or markers of snapshots that were given up. */
+  stray: number;
+  exportsAsked: number;
+  exportsDone: number;
+  exportsExpired: number;
+  /** Barriers that had to wait for a snapshot of lost records, and those that went without it in the end. */
+  barriersOwed: number;
+  barriersBare: number;
+  /** Times that draining waited for a snapshot to get through. */
+  pauses: number;
+  readonly resyncs: Record<ResyncReason, number>;
+}
+
+/** Records between two looks at the window of a snapshot. */
+const CHUNK_RECORDS = 256;
+
+/** A barrier that may leave only after what was lost before it was sent again. */
+interface OwedBarrier {
+  readonly words: Uint32Array;
+  readonly sinceMs: number;
+}
+
+export class Router {
+  readonly book: SlotBook;
+  readonly counts: RouterCounts = {
+    drained: 0,
+    unbacked: 0,
+    lost: 0,
+    stray: 0,
+    exportsAsked: 0,
+    exportsDone: 0,
+    exportsExpired: 0,
+    barriersOwed: 0,
+    barriersBare: 0,
+    pauses: 0,
+    resyncs: { digest: 0, refused: 0, operator: 0 },
+  };
+  readonly #options: RouterOptions;
+  readonly #words: Uint32Array;
+  readonly #senders: (Sender | undefined)[] = new Array(256).fill(undefined);
+  readonly #peers: Sender[] = [];
+  readonly #owed = new Map<number, OwedBarrier>();
+  /** Explicit targets of barriers: slot -> node and the epoch from which on. */
+  readonly #expected = new Map<number, { readonly epoch: number; readonly target: number }>();
+  #isPaused = false;
+
+  constructor(options: RouterOptions) {
+    this.#options = options;
+    this.#words = wordsOf(options.changes.bytes);
+    this.book = new SlotBook(options.selfId, options.slots);
+  }
+
+  /** The sender to a peer, made on first use; all peers that may back up a slot must be known before a table names them. */
+  sender(peerId: number): Sender {
+    const known = this.#senders[peerId];
+    if (known !== undefined) return known;
+    const { selfId, limits, env } = this.#options;
+    const sender = new Sender({
+      selfId,
+      peerId,
+      limits,
+      env,
+      events: {
+        onProgress: (peer) => this.#onProgress(peer),
+        onSessionEnd: (peer, end, nowMs) => this.#onSessionEnd(peer, end, nowMs),
+        onResync: (peer, request) => this.#onResync(peer, request),
+      },
+    });
+    this.#senders[peerId] = sender;
+    this.#peers.push(sender);
+    return sender;
+  }
+
+  get peers(): readonly Sender[] {
+    return this.#peers;
+  }
+
+  /** A committed table. Call it before the worker hears of it, so that no record of its epoch is drained under the old one. */
+  setTable(table: SlotTable): void {
+    const nowMs = this.#options.env.nowMs();
+    this.book.setTable(table, nowMs);
+    for (const slot of [...this.#owed.keys()]) {
+      if (this.book.isOwned[slot] === 1 || this.book.target[slot] === 0) this.#owed.delete(slot);
+    }
+    for (const sender of this.#peers) this.#publishAcked(sender);
+    this.#requestExports(nowMs);
+  }
+
+  /** The next barrier of `slot` for `epoch` or later goes to `target`, whatever the table says. */
+  expectBarrier(slot: number, epoch: number, target: number): void {
+    this.#expected.set(slot, { epoch, target });
+  }
+
+  /** Takes what waits in the ring, within bounds. True when more is to be taken: call again soon. */
+  drain(nowMs: number): boolean {
+    const { changes, limits } = this.#options;
+    let left = Math.min(changes.length(), limits.drainRecords);
+    this.#isPaused = false;
+    while (left > 0) {
+      if (this.#mustPause(nowMs)) {
+        this.#isPaused = true;
+        this.counts.pauses++;
+        break;
+      }
+      const count = Math.min(left, CHUNK_RECORDS);
+      for (let i = 0; i < count; i++) this.#route(changes.at(i) >>> 2, nowMs);
+      changes.release(count);
+      left -= count;
+    }
+    for (const sender of this.#peers) {
+      sender.pump();
+      this.#publishAcked(sender);
+    }
+    return !this.#isPaused && changes.length() > 0;
+  }
+
+  tick(nowMs: number): void {
+    for (const sender of this.#peers) sender.tick(nowMs);
+    this.#expireExports(nowMs);
+    this.#expireBarriers(nowMs);
+    this.#requestExports(nowMs);
+    if (this.#isPaused) this.drain(nowMs);
+  }
+
+  /** Age of the oldest change that this peer lacks, counting what was lost on the way; see Sender.lagMs(). */
+  lagMs(peerId: number, nowMs: number): number {
+    const lag = this.#senders[peerId]?.lagMs(nowMs) ?? 0;
+    if (this.book.lostSlots[peerId] === 0) return lag;
+    return Math.max(lag, nowMs - this.book.lostSinceMs[peerId]!);
+  }
+
+  /** Sends every slot that this node owns to its backup again; only those of one peer when given. Answers how many. */
+  forceFullSync(peerId = 0): number {
+    const nowMs = this.#options.env.nowMs();
+    let count = 0;
+    for (let slot = 0; slot < this.book.slots; slot++) {
+      const target = this.book.target[slot]!;
+      if (target === 0 || (peerId !== 0 && target !== peerId)) continue;
+      if (!this.#want(slot, nowMs)) continue;
+      count++;
+      this.#options.onResyncAsked?.(target, 1);
+    }
+    this.counts.resyncs.operator += count;
+    this.#requestExports(nowMs);
+    return count;
+  }
+
+  /** The worker could not publish some changes (the ring was full): nobody knows which, so all copies are in doubt. */
+  changesLost(): void {
+    const nowMs = this.#options.env.nowMs();
+    for (let slot = 0; slot < this.book.slots; slot++) this.book.lose(slot, nowMs, nowMs);
+    this.#requestExports(nowMs);
+  }
+
+  #route(at: number, nowMs: number): void {
+    const words = this.#words;
+    const { book, counts } = this;
+    const op = opAt(words, at);
+    const slot = slotAt(words, at);
+    counts.drained++;
+    if (slot >= book.slots) {
+      counts.stray++;
+      return;
+    }
+    if (op !== OP_UPSERT && op !== OP_DELETE) {
+      this.#routeMarker(op, slot, at, nowMs);
+      return;
+    }
+    const target = book.target[slot]!;
+    if (target === 0) {
+      if (book.isOwned[slot] === 1) counts.unbacked++;
+      else counts.stray++;
+      return;
+    }
+    if (book.isLost[slot] === 1 && book.state[slot]! < SLOT_STREAMING) {
+      counts.lost++;
+      return;
+    }
+    this.#append(target, slot, at, nowMs);
+  }
+
+  #routeMarker(op: number, slot: number, at: number, nowMs: number): void {
+    const { book } = this;
+    const target = book.target[slot]!;
+    const state = book.state[slot]!;
+    switch (op) {
+      case OP_SNAPSHOT_BEGIN:
+        book.isExporting[slot] = 1;
+        if (target === 0) break;
+        book.set(slot, SLOT_STREAMING, nowMs);
+        this.#append(target, slot, at, nowMs);
+        return;
+      case OP_SNAPSHOT_END:
+        // An END whose BEGIN went elsewhere, or got lost, would make the peer drop what it was not sent again.
+        if (state !== SLOT_STREAMING) break;
+        book.set(slot, SLOT_ENDED, nowMs);
+        this.#append(target, slot, at, nowMs);
+        return;
+      case OP_DIGEST:
+        book.isExporting[slot] = 0;
+        if (state === SLOT_ENDED) {
+          book.set(slot, SLOT_SENT, nowMs);
+          this.#append(target, slot, at, nowMs);
+          book.digestSequence[slot] = this.#senders[target]?.lastSequence ?? 0;
+          this.#payBarrier(slot, nowMs);
+          return;
+        }
+        if (state !== SLOT_HELD || book.isOwned[slot] === 0) break;
+        this.#append(target, slot, at, nowMs);
+        return;
+      case OP_BARRIER:
+        this.#routeBarrier(slot, at, nowMs);
+        return;
+    }
+    this.counts.stray++;
+  }
+
+  #routeBarrier(slot: number, at: number, nowMs: number): void {
+    const { book } = this;
+    const target = this.#barrierTarget(slot, this.#words[at + 3]!);
+    if (target === 0) {
+      this.counts.stray++;
+      return;
+    }
+    const state = book.state[slot]!;
+    if (target !== book.target[slot] || state === SLOT_HELD || state === SLOT_SENT) {
+      this.#append(target, slot, at, nowMs);
+      return;
+    }
+    this.#owe(slot, this.#words, at, nowMs);
+  }
+
+  #barrierTarget(slot: number, epoch: number): number {
+    const expected = this.#expected.get(slot);
+    if (expected !== undefined && epoch >= expected.epoch) {
+      this.#expected.delete(slot);
+      return expected.target;
+    }
+    return this.book.isOwned[slot] === 1 ? 0 : this.book.target[slot]!;
+  }
+
+  /** What could not be taken is lost, and said so; nothing is lost silently. */
+  #append(target: number, slot: number, at: number, nowMs: number): void {
+    const { book } = this;
+    const sender = this.#senders[target];
+    if (sender?.append(this.#words, at, this.counts.drained, nowMs)) return;
+    this.counts.lost++;
+    if (opAt(this.#words, at) === OP_BARRIER) this.#owe(slot, this.#words, at, nowMs);
+    if (book.target[slot] === target) book.lose(slot, nowMs, nowMs);
+  }
+
+  #owe(slot: number, words: Uint32Array, at: number, nowMs: number): void {
+    this.counts.barriersOwed++;
+    this.#owed.set(slot, { words: words.slice(at, at + RECORD_WORDS), sinceMs: nowMs });
+  }
+
+  #payBarrier(slot: number, nowMs: number): void {
+    const owed = this.#owed.get(slot);
+    const target = this.book.target[slot]!;
+    if (owed === undefined || this.book.isOwned[slot] === 1 || target === 0) return;
+    // When the backlog overflows at this very moment the barrier stays owed.
+    if (this.#senders[target]?.append(owed.words, 0, this.counts.drained, nowMs)) this.#owed.delete(slot);
+    else this.book.lose(slot, nowMs, nowMs);
+  }
+
+  /** Rather a barrier without the last changes than a slot that nobody decides. */
+  #expireBarriers(nowMs: number): void {
+    for (const [slot, owed] of this.#owed) {
+      if (nowMs - owed.sinceMs <= this.#options.limits.exportDeadlineMs) continue;
+      const sender = this.#senders[this.book.target[slot]!];
+      if (sender === undefined || !sender.isOpen) continue;
+      if (!sender.append(owed.words, 0, this.counts.drained, nowMs)) continue;
+      this.counts.barriersBare++;
+      this.#owed.delete(slot);
+      sender.pump();
+    }
+  }
+
+  /** A snapshot fills the peer's window, so that what the worker publishes waits in the ring, where the worker sees it. */
+  #mustPause(nowMs: number): boolean {
+    const { changes, limits } = this.#options;
+    for (const sender of this.#peers) {
+      if (this.book.streaming[sender.peerId] === 0 || !sender.isOpen) continue;
+      if (sender.lagRecords < limits.exportWindowRecords) continue;
+      if (nowMs - sender.progressMs > limits.exportPauseMsMax) continue;
+      if (changes.length() > changes.capacity / 2) continue;
+      return true;
+    }
+    return false;
+  }
+
+  #onProgress(peerId: number): void {
+    const { env } = this.#options;
+    const nowMs = env.nowMs();
+    const sender = this.#senders[peerId]!;
+    const { book } = this;
+    if (book.sentSlots > 0) {
+      for (let slot = 0; slot < book.slots; slot++) {
+        if (book.state[slot] !== SLOT_SENT || book.target[slot] !== peerId) continue;
+        if (book.digestSequence[slot]! > sender.ackedSequence) continue;
+        book.hold(slot, nowMs);
+        this.counts.exportsDone++;
+      }
+    }
+    this.#publishAcked(sender);
+    if (book.wantedSlots > 0) this.#requestExports(nowMs);
+    if (this.#isPaused) this.drain(nowMs);
+  }
+
+  #publishAcked(sender: Sender): void {
+    const { acked } = this.#options;
+    const { peerId, backlog } = sender;
+    if (this.book.lostSlots[peerId]! > 0) return;
+    const claim = backlog.length === 0 ? this.counts.drained : backlog.change(0) - 1;
+    if (claim > acked[peerId]!) acked[peerId] = claim;
+  }
+
+  /** Marks what was in the backlog, and snapshots that were under way; slots of which nothing was in it are still whole. */
+  #onSessionEnd(peerId: number, end: SessionEnd, nowMs: number): void {
+    const { book } = this;
+    const { backlog } = this.#senders[peerId]!;
+    const { words } = backlog;
+    for (let i = 0; i < backlog.length; i++) {
+      const at = backlog.wordAt(i);
+      const slot = slotAt(words, at);
+      const op = opAt(words, at);
+      if (book.target[slot] !== peerId) continue;
+      if (op === OP_BARRIER && book.isOwned[slot] === 0) this.#owe(slot, words, at, nowMs);
+      if (op !== OP_DIGEST || book.state[slot] === SLOT_SENT) book.lose(slot, backlog.publishedMs(i), nowMs);
+    }
+    this.counts.lost += backlog.length;
+    for (let slot = 0; slot < book.slots; slot++) {
+      if (book.target[slot] !== peerId) continue;
+      if (end === "restart" || end === "forgot") book.lose(slot, nowMs, nowMs);
+      else if (book.state[slot]! > SLOT_REQUESTED) book.set(slot, SLOT_WANTED, nowMs);
+    }
+  }
+
+  #onResync(peerId: number, request: ResyncRequest): void {
+    const nowMs = this.#options.env.nowMs();
+    for (const slot of request.slots) {
+      if (this.book.target[slot] !== peerId || this.book.isOwned[slot] === 0) continue;
+      if (!this.#want(slot, nowMs)) continue;
+      this.counts.resyncs[request.reason]++;
+      this.#options.onResyncAsked?.(peerId, 1);
+    }
+    this.#requestExports(nowMs);
+  }
+
+  /** Marks a slot to be sent again, at once the first time, then ever less eagerly. False when it is under way already. */
+  #want(slot: number, nowMs: number): boolean {
+    const { book } = this;
+    const { resyncBackoffMs, resyncBackoffMsMax } = this.#options.limits;
+    const state = book.state[slot]!;
+    if (state !== SLOT_HELD && state !== SLOT_SENT) return false;
+    const backoff = book.backoffMs[slot]!;
+    const isCalm = nowMs - book.notBeforeMs[slot]! > 2 * resyncBackoffMsMax;
+    book.backoffMs[slot] =
+      backoff === 0 || isCalm ? resyncBackoffMs : Math.min(backoff * 2, resyncBackoffMsMax);
+    book.notBeforeMs[slot] = isCalm ? nowMs : nowMs + backoff;
+    book.set(slot, SLOT_WANTED, nowMs);
+    return true;
+  }
+
+  #requestExports(nowMs: number): void {
+    const { limits, requestExport } = this.#options;
+    const { book } = this;
+    if (book.wantedSlots === 0 || book.underWay >= limits.exportSlots) return;
+    const asked: number[] = [];
+    for (let slot = 0; slot < book.slots && book.underWay < limits.exportSlots; slot++) {
+      if (book.state[slot] !== SLOT_WANTED || !this.#mayExport(slot, nowMs)) continue;
+      book.set(slot, SLOT_REQUESTED, nowMs);
+      asked.push(slot);
+    }
+    if (asked.length === 0) return;
+    this.counts.exportsAsked += asked.length;
+    requestExport(asked);
+  }
+
+  #mayExport(slot: number, nowMs: number): boolean {
+    const { book } = this;
+    // A slot that is being left is sent again only to make up for what was lost before its barrier.
+    const isDue = book.isOwned[slot] === 1 ? book.isSettled[slot] === 1 : this.#owed.has(slot);
+    return (
+      isDue &&
+      book.isExporting[slot] === 0 &&
+      book.notBeforeMs[slot]! <= nowMs &&
+      (this.#senders[book.target[slot]!]?.isOpen ?? false)
+    );
+  }
+
+  #expireExports(nowMs: number): void {
+    const { book } = this;
+    const { exportDeadlineMs, exportMsMax } = this.#options.limits;
+    for (let slot = 0; slot < book.slots; slot++) {
+      const state = book.state[slot]!;
+      if (state === SLOT_NONE || state === SLOT_HELD || state === SLOT_SENT) continue;
+      const ageMs = nowMs - book.sinceMs[slot]!;
+      if (state === SLOT_WANTED) {
+        // The worker gave up an export that was not wanted any more; do not wait for its end for ever.
+        if (ageMs > exportMsMax) book.isExporting[slot] = 0;
+        continue;
+      }
+      if (ageMs <= (state === SLOT_STREAMING ? exportMsMax : exportDeadlineMs)) continue;
+      if (state !== SLOT_REQUESTED) book.isExporting[slot] = 0;
+      this.counts.exportsExpired++;
+      book.set(slot, SLOT_WANTED, nowMs);
+    }
+  }
+}

@@ -1,0 +1,177 @@
+/**
+ * Slot book: for each slot that this node owns (or is leaving), who must hold its copy and how far that is.
+ * Owns these columns and their transitions; records are routed by router.ts.
+ *
+ *   NONE    nobody to send to
+ *   HELD <------------------ acknowledged -----------------+     every earlier change is there; live changes keep it so
+ *    |                                                     |
+ *    | new backup, lost records, resync asked for          |
+ *    v                                                     |
+ *   WANTED --request--> REQUESTED --BEGIN--> STREAMING --END--> ENDED --DIGEST--> SENT
+ *      ^__________________ session ended, deadline passed _________________________|
+ *
+ * A slot is `lost` while records of it were dropped on their way: until a snapshot made up for them, no change may be
+ * claimed as applied by that peer.
+ */
+import type { SlotTable } from "../control/model.ts";
+
+export const SLOT_NONE = 0;
+export const SLOT_HELD = 1;
+export const SLOT_WANTED = 2;
+export const SLOT_REQUESTED = 3;
+export const SLOT_STREAMING = 4;
+export const SLOT_ENDED = 5;
+export const SLOT_SENT = 6;
+
+const NODES = 256;
+
+export class SlotBook {
+  readonly slots: number;
+  /** By slot: node id, 0 = nobody. Read per record; changed by setTable() only. */
+  readonly target: Uint8Array;
+  /** By slot: SLOT_*. Change it with set(). */
+  readonly state: Uint8Array;
+  /** By slot: 1 when records were dropped on their way to the target. */
+  readonly isLost: Uint8Array;
+  /** By slot: 1 when this node owns it by the table; else it is leaving, or nothing of it is sent. */
+  readonly isOwned: Uint8Array;
+  /** By slot: 1 when no earlier owner is awaited: the contents are complete, a snapshot makes sense. */
+  readonly isSettled: Uint8Array;
+  /** By slot: 1 between BEGIN and DIGEST of an export by the worker, wanted or not. */
+  readonly isExporting: Uint8Array;
+  /** By slot: since when it is in its state. */
+  readonly sinceMs: Float64Array;
+  /** By slot: not to be asked for before. */
+  readonly notBeforeMs: Float64Array;
+  /** By slot: the wait after the next resync that is asked for. */
+  readonly backoffMs: Float64Array;
+  /** By slot in SENT: the sequence of its digest. */
+  readonly digestSequence: Float64Array;
+  /** By node: slots whose records were lost on their way there. */
+  readonly lostSlots = new Uint16Array(NODES);
+  /** By node: since when, for as long as there are such slots. */
+  readonly lostSinceMs = new Float64Array(NODES);
+  /** By node: slots in STREAMING or ENDED. */
+  readonly streaming = new Uint16Array(NODES);
+  /** Slots from REQUESTED to SENT. */
+  underWay = 0;
+  sentSlots = 0;
+  wantedSlots = 0;
+  readonly #selfId: number;
+  readonly #backupEpoch: Float64Array;
+  readonly #isProven: Uint8Array;
+
+  constructor(selfId: number, slots: number) {
+    this.#selfId = selfId;
+    this.slots = slots;
+    this.target = new Uint8Array(slots);
+    this.state = new Uint8Array(slots);
+    this.isLost = new Uint8Array(slots);
+    this.isOwned = new Uint8Array(slots);
+    this.isSettled = new Uint8Array(slots);
+    this.isExporting = new Uint8Array(slots);
+    this.sinceMs = new Float64Array(slots);
+    this.notBeforeMs = new Float64Array(slots);
+    this.backoffMs = new Float64Array(slots);
+    this.digestSequence = new Float64Array(slots);
+    this.#backupEpoch = new Float64Array(slots);
+    this.#isProven = new Uint8Array(slots);
+  }
+
+  /** Follows a committed table; one with the same epoch may still differ in what is proven and who is awaited. */
+  setTable(table: SlotTable, nowMs: number): void {
+    for (let slot = 0; slot < this.slots; slot++) {
+      const owner = table.owner[slot]!;
+      const awaiting = table.awaiting[slot]!;
+      const isOwned = owner === this.#selfId;
+      const isLeaving = !isOwned && awaiting.includes(this.#selfId);
+      const backup = table.backup[slot]!;
+      const target = isOwned ? (backup === this.#selfId ? 0 : backup) : isLeaving ? owner : 0;
+      this.isSettled[slot] = awaiting.length === 0 ? 1 : 0;
+      if (isOwned) this.#own(slot, target, table, nowMs);
+      else this.#leave(slot, target, nowMs);
+      this.isOwned[slot] = isOwned ? 1 : 0;
+    }
+  }
+
+  /** Moves a slot to another state. */
+  set(slot: number, state: number, nowMs: number): void {
+    this.#count(slot, -1);
+    this.state[slot] = state;
+    this.sinceMs[slot] = nowMs;
+    this.#count(slot, 1);
+  }
+
+  /** Records of the slot were dropped on their way; it has to be sent whole. */
+  lose(slot: number, sinceMs: number, nowMs: number): void {
+    const target = this.target[slot]!;
+    if (target === 0) return;
+    if (this.isLost[slot] === 0) {
+      this.isLost[slot] = 1;
+      if (this.lostSlots[target]!++ === 0) this.lostSinceMs[target] = sinceMs;
+    }
+    if (sinceMs < this.lostSinceMs[target]!) this.lostSinceMs[target] = sinceMs;
+    if (this.state[slot] !== SLOT_REQUESTED) this.set(slot, SLOT_WANTED, nowMs);
+  }
+
+  /** The copy is complete: a snapshot and all that came with it are applied. */
+  hold(slot: number, nowMs: number): void {
+    this.#find(slot);
+    this.set(slot, SLOT_HELD, nowMs);
+  }
+
+  #own(slot: number, target: number, table: SlotTable, nowMs: number): void {
+    const isProven = table.synced[slot]!;
+    const isSameCopy =
+      this.isOwned[slot] === 1 &&
+      this.target[slot] === target &&
+      this.#backupEpoch[slot] === table.backupEpoch[slot]!;
+    const wasProven = this.#isProven[slot] === 1;
+    this.#backupEpoch[slot] = table.backupEpoch[slot]!;
+    this.#isProven[slot] = isProven ? 1 : 0;
+    if (isSameCopy) {
+      if (isProven && !wasProven && this.state[slot] === SLOT_WANTED && this.isLost[slot] === 0) {
+        this.set(slot, SLOT_HELD, nowMs);
+      }
+      return;
+    }
+    this.#aim(slot, target, target === 0 ? SLOT_NONE : isProven ? SLOT_HELD : SLOT_WANTED, nowMs);
+  }
+
+  /** The new owner was the proven backup as a rule: what is under way to it goes on. */
+  #leave(slot: number, target: number, nowMs: number): void {
+    if (this.target[slot] === target) return;
+    this.#aim(slot, target, target === 0 ? SLOT_NONE : SLOT_WANTED, nowMs);
+  }
+
+  #aim(slot: number, target: number, state: number, nowMs: number): void {
+    // The same node in another role, with records lost: they are still lost.
+    const isStillLost = this.isLost[slot] === 1 && this.target[slot] === target;
+    if (!isStillLost) this.#find(slot);
+    this.#count(slot, -1);
+    this.target[slot] = target;
+    this.state[slot] = isStillLost ? SLOT_WANTED : state;
+    this.sinceMs[slot] = nowMs;
+    this.notBeforeMs[slot] = 0;
+    this.backoffMs[slot] = 0;
+    this.#count(slot, 1);
+  }
+
+  #find(slot: number): void {
+    if (this.isLost[slot] === 0) return;
+    this.isLost[slot] = 0;
+    const target = this.target[slot]!;
+    this.lostSlots[target] = this.lostSlots[target]! - 1;
+  }
+
+  #count(slot: number, by: number): void {
+    const state = this.state[slot]!;
+    if (state === SLOT_WANTED) this.wantedSlots += by;
+    if (state >= SLOT_REQUESTED) this.underWay += by;
+    if (state === SLOT_SENT) this.sentSlots += by;
+    if (state === SLOT_STREAMING || state === SLOT_ENDED) {
+      const target = this.target[slot]!;
+      this.streaming[target] = this.streaming[target]! + by;
+    }
+  }
+}
