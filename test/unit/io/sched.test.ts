@@ -1,0 +1,34 @@
+import { readFileSync } from "node:fs";
+import { Worker } from "node:worker_threads";
+import { expect, test } from "vitest";
+import { requestRealtime } from "../../../src/io/sched.ts";
+
+test("a priority that is none is refused with a reason", () => {
+  const answer = requestRealtime(1000);
+  expect(answer.granted).toBe(false);
+  expect(answer.reason).toMatch(/EINVAL|EPERM/);
+});
+
+test("what is granted holds for the calling thread only", async () => {
+  const script = `
+    import("tsx/esm/api").then(async (tsx) => {
+      tsx.register();
+      const { requestRealtime } = await import(${JSON.stringify(new URL("../../../src/io/sched.ts", import.meta.url).href)});
+      const answer = requestRealtime(1);
+      // Field 41 of stat, counted behind the name: the policy.
+      const stat = require("node:fs").readFileSync("/proc/thread-self/stat", "utf8");
+      require("node:worker_threads").parentPort.postMessage({ answer, policy: policyOf(stat) });
+    });
+    function policyOf(stat) { return Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[38]); }`;
+  const worker = new Worker(script, { eval: true });
+  const { answer, policy } = await new Promise<{ answer: { granted: boolean }; policy: number }>(
+    (resolve, reject) => {
+      worker.once("message", resolve);
+      worker.once("error", reject);
+    },
+  );
+  await worker.terminate();
+  expect(answer.granted).toBe((policy & 0xff) === 2);
+  const own = readFileSync("/proc/thread-self/stat", "utf8");
+  expect(Number(own.slice(own.lastIndexOf(")") + 2).split(" ")[38])).toBe(0);
+});
