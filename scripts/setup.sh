@@ -85,18 +85,23 @@ install_packages() {
 }
 
 # promtool comes out of Debian's prometheus package without installing it: that would start a server on this machine.
+# Joined with && throughout: bash ignores `set -e` in what is called from a condition, as step() does.
 fetch_promtool() {
   local directory
-  directory=$(mktemp -d -t synwall-promtool.XXXXXX)
-  (
-    cd "$directory"
-    chmod 755 . # apt's own user fetches the file.
-    apt_get download prometheus 2>/dev/null || { apt_get update && apt_get download prometheus; }
-    dpkg-deb --fsys-tarfile prometheus_*.deb | tar -x --no-same-owner ./usr/bin/promtool
-  )
-  mkdir -p "$CACHE/bin"
-  mv "$directory/usr/bin/promtool" "$CACHE/bin/promtool"
+  directory=$(mktemp -d -t synwall-promtool.XXXXXX) &&
+    chmod 755 "$directory" && # apt's own user writes there.
+    (cd "$directory" && download_prometheus) &&
+    dpkg-deb --fsys-tarfile "$directory"/prometheus_*.deb |
+    tar -x --no-same-owner -C "$directory" ./usr/bin/promtool &&
+    mkdir -p "$CACHE/bin" &&
+    mv "$directory/usr/bin/promtool" "$CACHE/bin/promtool"
+  local status=$?
   rm -rf "$directory"
+  return "$status"
+}
+
+download_prometheus() {
+  apt_get download prometheus || { apt_get update && apt_get download prometheus; }
 }
 
 install_promtool() {
@@ -140,7 +145,6 @@ install_modules() {
       # cap is the one package that needs a compiler and libpcap; all else works without install scripts.
       step "npm: installing packages without building cap" npm_ci_without_scripts
     fi
-    touch node_modules/.package-lock.json
   fi
   if ! node -e 'require("cap")' >/dev/null 2>&1; then
     step "npm: building cap" npm rebuild cap --loglevel=error ||
@@ -162,8 +166,7 @@ is_build_current() {
 
 # The old output stays until the new one is whole: a compiler error must not take a working command away.
 run_build() {
-  npm run --silent build
-  touch dist/.built
+  npm run --silent build && touch dist/.built
 }
 
 build() {
