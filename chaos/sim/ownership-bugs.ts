@@ -12,8 +12,6 @@ export const BUGS = [
   "lease-from-ack",
   /** A restarted voter does not assume that leases are out. */
   "forgotten-promise",
-  /** A restarted voter acknowledges at once, though it has forgotten its fences. */
-  "forgotten-fence",
   /** The new owner acts when a majority refuses the old one, without waiting for the promises. */
   "gain-at-once",
   /** The old owner sends its barrier before its engine has stopped. */
@@ -28,7 +26,6 @@ export function plantBug(bug: Bug, member: SimMember, world: World): void {
   const { authority } = member;
   const { voter, lease, fences } = authority;
   const { leaseMs } = world.options.profile;
-  const startedMs = member.localMs();
   switch (bug) {
     case "lease-from-ack": {
       let untilMs = Number.NEGATIVE_INFINITY;
@@ -54,12 +51,6 @@ export function plantBug(bug: Bug, member: SimMember, world: World): void {
         ...fence(node, epoch, nowMs),
         remainingMs: Math.max(0, (promised.get(node) ?? 0) - nowMs),
       });
-      return;
-    }
-    case "forgotten-fence": {
-      const request = voter.request.bind(voter);
-      // The quiet time after the start is skipped; everything else is kept.
-      voter.request = (node, epoch, nowMs) => request(node, epoch, Math.max(nowMs, startedMs + leaseMs * 4));
       return;
     }
     case "gain-at-once":

@@ -23,15 +23,15 @@ function oneFault(world: World): void {
   const { network, scheduler } = world;
   const member = pick(world, world.members);
   const kind = world.random(100);
-  if (kind < 25) {
+  if (kind < 24) {
     killAndRestart(world, member, network.chance(0.5) ? network.between(1, 40) : network.between(40, 500));
-  } else if (kind < 45) {
+  } else if (kind < 42) {
     pauseFor(world, member, network.chance(0.5) ? network.between(5, 60) : network.between(60, 400));
-  } else if (kind < 60) {
+  } else if (kind < 55) {
     // One way, on some links or all.
     const other = pick(world, world.members);
     cutSome(world, member, other, network.chance(0.5));
-  } else if (kind < 75) {
+  } else if (kind < 67) {
     // Cut off from everybody, one way or both.
     const isTwoWay = network.chance(0.6);
     for (const other of world.members) {
@@ -40,9 +40,11 @@ function oneFault(world: World): void {
         if (isTwoWay) network.cut(other.id, member.id, link);
       }
     }
-  } else if (kind < 88) {
+  } else if (kind < 80) {
     world.healNetwork();
-  } else if (kind < 94) {
+  } else if (kind < 91) {
+    isolateAndBlink(world, member);
+  } else if (kind < 96) {
     // Two members at once: a voter and an owner.
     killAndRestart(world, member, network.between(1, 20));
     const other = pick(world, world.members);
@@ -50,6 +52,26 @@ function oneFault(world: World): void {
   } else {
     drainOrRejoin(world, member);
   }
+}
+
+/**
+ * Some lose a node altogether, the others still hear it on the zones; one of those others restarts just when the first
+ * ones take over. Voters that forget would now help both sides.
+ */
+function isolateAndBlink(world: World, victim: SimMember): void {
+  const { network, scheduler } = world;
+  const others = world.members.filter((m) => m !== victim);
+  const voter = pick(world, others);
+  for (const other of others) {
+    const isLost = other !== voter && network.chance(0.6);
+    for (const link of victim.links) {
+      if (!isLost && link !== 0) continue;
+      network.cut(victim.id, other.id, link);
+      network.cut(other.id, victim.id, link);
+    }
+  }
+  world.note(`isolate ${victim.id}, blink ${voter.id}`);
+  scheduler.after(network.between(30, 80), () => killAndRestart(world, voter, network.between(0.5, 10)));
 }
 
 function killAndRestart(world: World, member: SimMember, downMs: number): void {

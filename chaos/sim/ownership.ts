@@ -34,9 +34,13 @@ export interface SimResult {
   readonly nodes: number;
   readonly commits: number;
   readonly epoch: number;
+  /** From the end of the faults until every slot had one settled, exclusive owner; the bound when it never happened. */
+  readonly recoveredMs: number;
   /** Undefined: all rules held. */
   readonly violation?: string;
 }
+
+const RECOVERY_CHECK_MS = 20;
 
 export const DEFAULT_SIM = {
   slots: 8,
@@ -61,6 +65,7 @@ export class World {
   readonly members: SimMember[] = [];
   readonly voters: number[];
   #violation: string | undefined;
+  #recoveredMs: number | undefined;
   #leader: SimMember | undefined;
   /** Streams that lost something while cut: from * 256 + to. */
   readonly #broken = new Set<number>();
@@ -87,13 +92,15 @@ export class World {
     this.#spreadNews();
     scheduleFaults(this, faultsFromMs, faultsUntilMs);
     const endMs = faultsUntilMs + healMs;
-    while (this.#violation === undefined && this.scheduler.step(endMs));
-    if (this.#violation === undefined) this.#checkRecovered();
+    this.#watchRecovery(faultsUntilMs + RECOVERY_CHECK_MS);
+    while (this.#violation === undefined && this.#recoveredMs === undefined && this.scheduler.step(endMs));
+    this.#violation ??= this.#recoveredMs === undefined ? this.#undecided() : undefined;
     return {
       seed,
       nodes: this.members.length,
       commits: this.log.length,
       epoch: this.log.latest.table.epoch,
+      recoveredMs: (this.#recoveredMs ?? endMs) - faultsUntilMs,
       ...(this.#violation === undefined ? {} : { violation: this.#violation }),
     };
   }
@@ -120,7 +127,9 @@ export class World {
   propose(by: SimMember, command: Command): void {
     if (!this.hasQuorum(by)) return;
     const { life } = by;
-    this.scheduler.after(this.network.between(0.5, 4), () => {
+    const isSlow = this.scheduler.nowMs < this.options.faultsUntilMs && this.network.chance(0.05);
+    const delayMs = isSlow ? this.network.between(4, 80) : this.network.between(0.5, 4);
+    this.scheduler.after(delayMs, () => {
       // The proposer may have died meanwhile: somebody else's majority may still commit it.
       const committer = by.isRunning && by.life === life ? by : this.leader();
       if (committer === undefined || !this.hasQuorum(committer)) return;
@@ -199,14 +208,22 @@ export class World {
     return a === b || (this.network.passes(a.id, b.id, 0) && this.network.passes(b.id, a.id, 0));
   }
 
-  #checkRecovered(): void {
+  #watchRecovery(atMs: number): void {
+    this.scheduler.at(atMs, () => {
+      if (this.#undecided() === undefined) this.#recoveredMs = this.scheduler.nowMs;
+      else this.#watchRecovery(atMs + RECOVERY_CHECK_MS);
+    });
+  }
+
+  /** A slot without exactly one exclusive, settled owner, in words. */
+  #undecided(): string | undefined {
     const { table } = this.log.latest;
     for (let s = 0; s < this.options.slots; s++) {
       const deciders = this.members.filter((m) => m.isExclusive(s)).map((m) => m.id);
       if (deciders.length === 1 && deciders[0] === table.owner[s] && table.awaiting[s]?.length === 0)
         continue;
-      this.#violation = `after healing slot ${s} belongs to ${table.owner[s]} (awaiting ${table.awaiting[s]}), decided by [${deciders}]`;
-      return;
+      return `after healing slot ${s} belongs to ${table.owner[s]} (awaiting ${table.awaiting[s]}), decided by [${deciders}]`;
     }
+    return undefined;
   }
 }

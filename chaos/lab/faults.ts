@@ -1,0 +1,92 @@
+/**
+ * Faults: what can be done to a lab's members and wires. Each is undone by `start` or `heal`.
+ *
+ * A cut disables the member's port of the bridge. Frames no longer pass, but both ends keep their carrier, as when a switch
+ * or a cable in the middle fails: nobody is told, it must be noticed.
+ */
+import { SynwallError } from "../../src/base/errors.ts";
+import { nowMs } from "../../src/node/clock.ts";
+import { type Lab, memberOf, runningProcess, startMember } from "./lab.ts";
+import { signal } from "./processes.ts";
+import { run } from "./run.ts";
+import { BRIDGE_HOST, type Link, namespaceOf, type Wire } from "./topology.ts";
+import { pause, poll } from "./wait.ts";
+
+const PORT_DISABLED = 0;
+const PORT_FORWARDING = 3;
+const END_TIMEOUT_MS = 5_000;
+const PAUSE_MAX_MS = 600_000;
+
+/** Kills a member at once, as a crash does. Answers when (CLOCK_MONOTONIC). */
+export async function killMember(lab: Lab, name: string): Promise<number> {
+  const target = runningProcess(lab, memberOf(lab, name).name);
+  if (target === undefined) throw new SynwallError("SW_LAB_FAILED", `${name} does not run: nothing to kill`);
+  const atMs = nowMs();
+  signal(target, "SIGKILL");
+  await poll(() => runningProcess(lab, name) === undefined, END_TIMEOUT_MS);
+  return atMs;
+}
+
+/** Starts a member that does not run. Answers when. */
+export async function startAgain(lab: Lab, name: string): Promise<number> {
+  const member = memberOf(lab, name);
+  if (runningProcess(lab, name) !== undefined) {
+    throw new SynwallError("SW_LAB_FAILED", `${name} runs already: kill it first`);
+  }
+  const atMs = nowMs();
+  await startMember(lab, member);
+  return atMs;
+}
+
+/** Stops a member for `ms`, then lets it go on. Answers when it was stopped. */
+export async function pauseMember(lab: Lab, name: string, ms: number): Promise<number> {
+  if (!Number.isFinite(ms) || ms < 1 || ms > PAUSE_MAX_MS) {
+    throw new SynwallError("SW_LAB_FAILED", `pause of ${ms} ms: use 1 to ${PAUSE_MAX_MS}`);
+  }
+  const target = runningProcess(lab, memberOf(lab, name).name);
+  if (target === undefined) throw new SynwallError("SW_LAB_FAILED", `${name} does not run: nothing to pause`);
+  const atMs = nowMs();
+  signal(target, "SIGSTOP");
+  try {
+    await pause(ms, lab.context.abort);
+  } finally {
+    signal(target, "SIGCONT");
+  }
+  return atMs;
+}
+
+/** Cuts a member off `link`, or off everything. Answers when the last wire was cut. */
+export async function cutMember(lab: Lab, name: string, link: Link | "all"): Promise<number> {
+  const wires = wiresOf(lab, name).filter((wire) => link === "all" || wire.link === link);
+  if (wires.length === 0) throw new SynwallError("SW_LAB_FAILED", `${name} has no link "${link}"`);
+  await setPorts(lab, wires, PORT_DISABLED);
+  return nowMs();
+}
+
+/** Mends every wire of the lab. */
+export async function healAll(lab: Lab): Promise<void> {
+  await setPorts(lab, lab.state.topology.wires, PORT_FORWARDING);
+}
+
+/** Wires that are cut now, as "fw2-cluster". */
+export async function cutWires(lab: Lab): Promise<string[]> {
+  const text = await run("bridge", ["-n", bridgeNamespace(lab), "-j", "link", "show"]);
+  const ports = JSON.parse(text || "[]") as { ifname: string; state?: string }[];
+  const states = new Map(ports.map(({ ifname, state }) => [ifname, state]));
+  return lab.state.topology.wires.map(({ port }) => port).filter((port) => states.get(port) !== "forwarding");
+}
+
+function wiresOf(lab: Lab, name: string): readonly Wire[] {
+  const member = memberOf(lab, name);
+  return lab.state.topology.wires.filter((wire) => wire.host === member.name);
+}
+
+/** One batch: all wires change within one process, microseconds apart. */
+async function setPorts(lab: Lab, wires: readonly Wire[], state: number): Promise<void> {
+  const lines = wires.map((wire) => `link set dev ${wire.port} state ${state}`);
+  await run("bridge", ["-n", bridgeNamespace(lab), "-batch", "-"], { input: `${lines.join("\n")}\n` });
+}
+
+function bridgeNamespace(lab: Lab): string {
+  return namespaceOf(lab.state.options.name, BRIDGE_HOST);
+}

@@ -1,0 +1,116 @@
+/**
+ * Files that a lab's members run on: certificates of a CA of its own, the cluster secret, and one YAML file a member.
+ * The YAML is computed (pure); the node's own schema checks it when the member starts.
+ */
+import { randomBytes } from "node:crypto";
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { stringify } from "yaml";
+import { run } from "./run.ts";
+import type { LabPaths } from "./state.ts";
+import {
+  INSIDE_GATEWAY,
+  type LabMember,
+  type LabOptions,
+  LINKS,
+  NAT_POOL,
+  OUTSIDE_GATEWAY,
+  type Topology,
+  WEB_ADDRESS,
+} from "./topology.ts";
+
+const SECRET_BYTES = 32;
+const HTTP_PORT = 9470;
+const CERTIFICATE_DAYS = 30;
+const NEW_KEY = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
+
+/** Writes everything that the members need before they start. */
+export async function writeFiles(options: LabOptions, topology: Topology, paths: LabPaths): Promise<void> {
+  writeFileSync(paths.secret, `${randomBytes(SECRET_BYTES).toString("hex")}\n`, { mode: 0o600 });
+  await makeAuthority(options.name, paths);
+  for (const member of topology.members) {
+    mkdirSync(paths.data(member.name), { recursive: true, mode: 0o700 });
+    await makeCertificate(member, paths);
+    writeFileSync(paths.config(member.name), memberYaml(options, topology, member, paths), { mode: 0o600 });
+  }
+  rmSync(paths.caKey); // Nobody else can ever join.
+}
+
+/** The member's configuration file. */
+export function memberYaml(
+  options: LabOptions,
+  topology: Topology,
+  member: LabMember,
+  paths: LabPaths,
+): string {
+  const base = baseConfig(options, topology, member, paths);
+  return stringify(member.role === "node" ? { ...base, ...nodeConfig(options) } : base, { lineWidth: 0 });
+}
+
+function baseConfig(options: LabOptions, topology: Topology, member: LabMember, paths: LabPaths) {
+  return {
+    cluster: {
+      name: options.name,
+      node: member.name,
+      secretFile: paths.secret,
+      profile: options.profile,
+      members: topology.members.map(({ id, name, role, address }) => ({ id, name, role, address })),
+      tls: { ca: paths.ca, cert: paths.certificate(member.name), key: paths.key(member.name) },
+    },
+    control: {
+      dataDir: paths.data(member.name),
+      socket: paths.socket(member.name),
+      http: { address: "127.0.0.1", port: HTTP_PORT },
+    },
+    log: { level: "info" },
+  };
+}
+
+function nodeConfig(options: LabOptions) {
+  return {
+    dataplane: {
+      driver: options.port,
+      interfaces: LINKS.map((link) =>
+        link === "cluster" ? { name: link, cluster: true } : { name: link, zone: link },
+      ),
+    },
+    zones: {
+      inside: { trust: 100, gateway: `${INSIDE_GATEWAY}/24` },
+      outside: { trust: 0, gateway: `${OUTSIDE_GATEWAY}/24` },
+    },
+    nat: {
+      snat: [{ from: "inside", to: "outside", pool: [...NAT_POOL] }],
+      dnat: [
+        { zone: "outside", address: NAT_POOL[0], protocol: "tcp", ports: 8080, to: WEB_ADDRESS, toPort: 80 },
+      ],
+    },
+    rules: [
+      { name: "out", from: "inside", to: "outside", action: "accept" },
+      {
+        name: "web",
+        from: "outside",
+        to: "inside",
+        destinations: [WEB_ADDRESS],
+        protocol: "tcp",
+        destinationPorts: [80],
+        action: "accept",
+      },
+    ],
+  };
+}
+
+async function makeAuthority(lab: string, paths: LabPaths): Promise<void> {
+  await run("openssl", [
+    ...["req", "-x509", ...NEW_KEY, "-keyout", paths.caKey, "-out", paths.ca],
+    ...["-subj", `/CN=synwall lab ${lab}`, "-days", String(CERTIFICATE_DAYS)],
+  ]);
+}
+
+async function makeCertificate(member: LabMember, paths: LabPaths): Promise<void> {
+  await run("openssl", [
+    ...["req", "-x509", "-CA", paths.ca, "-CAkey", paths.caKey, ...NEW_KEY],
+    ...["-keyout", paths.key(member.name), "-out", paths.certificate(member.name)],
+    ...["-subj", `/CN=${member.name}`, "-days", String(CERTIFICATE_DAYS)],
+    ...["-addext", `subjectAltName=DNS:${member.name},IP:${member.address}`],
+    ...["-addext", "basicConstraints=critical,CA:FALSE", "-addext", "extendedKeyUsage=serverAuth,clientAuth"],
+  ]);
+}

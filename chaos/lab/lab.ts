@@ -1,0 +1,240 @@
+/**
+ * Lab: a whole cluster and its hosts on one machine, from `up` to `down`. Owns the order of the steps and that nothing
+ * half made stays. Faults are in faults.ts.
+ */
+import { existsSync, readFileSync } from "node:fs";
+import { SynwallError } from "../../src/base/errors.ts";
+import type { StatusReport } from "../../src/node/admin-model.ts";
+import { type Ask, statusOf } from "./ask.ts";
+import { writeFiles } from "./files.ts";
+import { buildNetwork, deleteHost, pidsIn, standingHosts } from "./network.ts";
+import {
+  endAll,
+  isRunning,
+  moduleCommand,
+  namespaceCommand,
+  processOf,
+  startDetached,
+  synwallCommand,
+} from "./processes.ts";
+import {
+  claimDirectory,
+  type LabOwner,
+  type LabPaths,
+  type LabProcess,
+  type LabState,
+  labPaths,
+  readState,
+  removeFiles,
+  writeState,
+} from "./state.ts";
+import { type LabMember, type LabOptions, planTopology, type Topology } from "./topology.ts";
+import { ANCHOR } from "./user-namespace.ts";
+import { poll } from "./wait.ts";
+
+/** Hosts that serve HTTP on port 80 as long as the lab stands. */
+const SERVICES = ["web", "server"] as const;
+const SETTLE_TIMEOUT_MS = 60_000;
+const LOG_LINES_SHOWN = 3;
+
+export interface LabContext {
+  readonly owner: LabOwner;
+  readonly ask: Ask;
+  /** One line for the operator about what goes on. */
+  readonly progress: (line: string) => void;
+  readonly abort?: AbortSignal;
+}
+
+/** A lab that stands. */
+export interface Lab {
+  readonly context: LabContext;
+  readonly paths: LabPaths;
+  state: LabState;
+}
+
+/** Builds a lab and waits until its cluster is settled. On any failure everything is taken down again. */
+export async function labUp(options: LabOptions, context: LabContext): Promise<Lab> {
+  const topology = planTopology(options);
+  const paths = labPaths(options.name, context.owner);
+  await refuseWhenStanding(options.name);
+  claimDirectory(paths, context.owner);
+  try {
+    return await build(options, topology, paths, context);
+  } catch (error) {
+    await labDown(options.name, { ...context, progress: () => undefined }).catch(() => undefined);
+    throw error;
+  }
+}
+
+/** Opens a lab that stands. Throws SW_LAB_MISSING. */
+export function openLab(name: string, context: LabContext): Lab {
+  const paths = labPaths(name, context.owner);
+  return { context, paths, state: readState(name, paths) };
+}
+
+/** Removes a lab and whatever is left of one, from its name alone. Answers false when there was nothing. */
+export async function labDown(name: string, context: LabContext): Promise<boolean> {
+  const paths = labPaths(name, context.owner);
+  const hosts = await standingHosts(name);
+  const wasThere = hosts.length > 0 || existsSync(paths.directory);
+  const pids = (await Promise.all(hosts.map((host) => pidsIn(name, host)))).flat();
+  // A process that runs `lab exec` or `lab down` itself may be in there too: never end ourselves.
+  const targets = pids.filter((pid) => pid !== process.pid).flatMap((pid) => processOf(pid) ?? []);
+  const anchor = stateIfAny(name, paths)?.processes[ANCHOR];
+  await endAll(targets);
+  for (const host of hosts) await deleteHost(name, host);
+  removeFiles(paths);
+  if (anchor !== undefined) await endAll([anchor]);
+  return wasThere;
+}
+
+/** Starts a member's process and notes it in the lab's state. */
+export async function startMember(lab: Lab, member: LabMember): Promise<void> {
+  const command = synwallCommand([member.role, "--config", lab.paths.config(member.name)]);
+  await startInHost(lab, member.name, member.name, command);
+}
+
+/**
+ * Waits until every member (but those `without`) says that the cluster is settled.
+ * Throws SW_LAB_FAILED when one of them dies or time is up.
+ */
+export async function waitSettled(
+  lab: Lab,
+  { without = [], timeoutMs = SETTLE_TIMEOUT_MS }: { without?: readonly string[]; timeoutMs?: number } = {},
+): Promise<void> {
+  const members = lab.state.topology.members.filter(({ name }) => !without.includes(name));
+  let waitingFor = "";
+  const isSettled = await poll(
+    async () => {
+      failWhenDead(lab, without);
+      const reports = await Promise.all(
+        members.map(async (member) => statusOf(lab.context.ask, lab.paths.socket(member.name))),
+      );
+      const waits = members.flatMap((member, i) => describeWait(member, members, reports[i]));
+      const line = waits[0] ?? "";
+      if (line !== waitingFor && line !== "") lab.context.progress(line);
+      waitingFor = line;
+      return waits.length === 0;
+    },
+    timeoutMs,
+    lab.context.abort,
+  );
+  if (!isSettled) {
+    throw new SynwallError("SW_LAB_FAILED", `not settled after ${timeoutMs / 1000} s: ${waitingFor}`);
+  }
+}
+
+export function memberOf(lab: Lab, name: string): LabMember {
+  const member = lab.state.topology.members.find((each) => each.name === name);
+  if (member === undefined) {
+    const names = lab.state.topology.members.map((each) => each.name).join(", ");
+    throw new SynwallError(
+      "SW_LAB_FAILED",
+      `no member "${name}" in lab "${lab.state.options.name}": use one of ${names}`,
+    );
+  }
+  return member;
+}
+
+/** The process of a member or service; undefined when it does not run. */
+export function runningProcess(lab: Lab, name: string): LabProcess | undefined {
+  const found = lab.state.processes[name];
+  return found !== undefined && isRunning(found) ? found : undefined;
+}
+
+async function build(
+  options: LabOptions,
+  topology: Topology,
+  paths: LabPaths,
+  context: LabContext,
+): Promise<Lab> {
+  const state: LabState = {
+    version: 1,
+    options,
+    topology,
+    startedAt: new Date().toISOString(),
+    processes: {},
+  };
+  const lab: Lab = { context, paths, state };
+  writeState(paths, state);
+  const step = (line: string): void => {
+    context.abort?.throwIfAborted();
+    context.progress(line);
+  };
+  if (context.owner.isUserNamespace)
+    note(lab, ANCHOR, await startDetached(["sleep", "infinity"], paths.log(ANCHOR)));
+  step(`network: ${topology.hosts.length} namespaces, ${topology.wires.length} wires`);
+  await buildNetwork(options.name, topology);
+  step(`files: certificates and configuration of ${topology.members.map(({ name }) => name).join(", ")}`);
+  await writeFiles(options, topology, paths);
+  step("processes: members of the cluster, web servers");
+  for (const member of topology.members) await startMember(lab, member);
+  for (const host of SERVICES) {
+    await startInHost(lab, host, host, moduleCommand("chaos/traffic/web-main", [host]));
+  }
+  await waitSettled(lab);
+  return lab;
+}
+
+async function startInHost(lab: Lab, host: string, name: string, command: readonly string[]): Promise<void> {
+  const inside = namespaceCommand(lab.state.options.name, host, command);
+  note(lab, name, await startDetached(inside, lab.paths.log(name)));
+}
+
+function note(lab: Lab, name: string, started: LabProcess): void {
+  lab.state = { ...lab.state, processes: { ...lab.state.processes, [name]: started } };
+  writeState(lab.paths, lab.state);
+}
+
+async function refuseWhenStanding(name: string): Promise<void> {
+  const hosts = await standingHosts(name);
+  if (hosts.length === 0) return;
+  throw new SynwallError(
+    "SW_LAB_EXISTS",
+    `lab "${name}" stands already: take it down with synwall lab down --name ${name}, or choose another --name`,
+  );
+}
+
+function stateIfAny(name: string, paths: LabPaths): LabState | undefined {
+  try {
+    return readState(name, paths);
+  } catch {
+    return undefined; // Nothing, or half made: the namespaces tell the rest.
+  }
+}
+
+/** What a member still waits for; empty when it is settled. */
+function describeWait(
+  member: LabMember,
+  members: readonly LabMember[],
+  report: StatusReport | undefined,
+): string[] {
+  if (report === undefined) return [`${member.name}: waiting for its admin socket`];
+  const missing = members.filter(
+    (other) =>
+      !report.members.some(
+        (seen) => seen.id === other.id && (other.role === "witness" || seen.state === "active"),
+      ),
+  );
+  if (report.leader === "") return [`${member.name}: waiting for a leader`];
+  if (missing.length > 0)
+    return [`${member.name}: waiting for ${missing.map(({ name }) => name).join(", ")} to be active`];
+  if (!report.isSettled) return [`${member.name}: epoch ${report.epoch}, waiting for slots to settle`];
+  if (member.role === "node" && !report.isReady)
+    return [`${member.name}: epoch ${report.epoch}, receiving flows`];
+  return [];
+}
+
+function failWhenDead(lab: Lab, without: readonly string[]): void {
+  for (const [name, started] of Object.entries(lab.state.processes)) {
+    if (isRunning(started) || without.includes(name)) continue;
+    throw new SynwallError("SW_LAB_FAILED", `${name} ended: ${lastLines(lab.paths.log(name))}`);
+  }
+}
+
+function lastLines(file: string): string {
+  const lines = existsSync(file) ? readFileSync(file, "utf8").trim().split("\n") : [];
+  // What it said itself is worth more than the end of a stack trace.
+  const telling = lines.filter((line) => /^synwall: |Error: /.test(line));
+  return (telling.length > 0 ? telling : lines).slice(-LOG_LINES_SHOWN).join(" | ") || "it said nothing";
+}

@@ -1,0 +1,124 @@
+/**
+ * Network of a lab: namespaces, bridges and wires made with iproute2, and their removal. The commands are computed (pure)
+ * and run in few batches. Owns no process inside.
+ */
+import { SynwallError } from "../../src/base/errors.ts";
+import { run } from "./run.ts";
+import {
+  allHosts,
+  BRIDGE_HOST,
+  CLUSTER_MTU,
+  LINKS,
+  namespaceOf,
+  type Topology,
+  type Wire,
+} from "./topology.ts";
+
+/** XDP programs and the cap driver see frames before a NIC would finish their checksums: so veths must finish them. */
+const OFFLOADS = "tx off rx off sg off tso off gso off gro off";
+
+/** Makes all namespaces and wires. A failure leaves parts: the caller takes the lab down by name. */
+export async function buildNetwork(lab: string, topology: Topology): Promise<void> {
+  for (const host of topology.hosts) await run("ip", ["netns", "add", namespaceOf(lab, host)]);
+  // Before any interface exists, so that none ever speaks IPv6.
+  await Promise.all(topology.hosts.map((host) => inHost(lab, host, kernelSettings(host))));
+  await run("ip", ["-n", namespaceOf(lab, BRIDGE_HOST), "-batch", "-"], {
+    input: bridgeBatch(lab, topology),
+  });
+  for (const host of topology.hosts) {
+    const wires = topology.wires.filter((wire) => wire.host === host);
+    const ends =
+      host === BRIDGE_HOST ? topology.wires.map((wire) => wire.port) : wires.map((wire) => wire.name);
+    await inHost(
+      lab,
+      host,
+      ends.map((end) => `ethtool -K ${end} ${OFFLOADS} >/dev/null 2>&1 || exit 3`).join("\n"),
+    );
+    await run("ip", ["-n", namespaceOf(lab, host), "-batch", "-"], { input: hostBatch(wires) });
+  }
+}
+
+/** Namespaces of `lab` that exist now, by host. */
+export async function standingHosts(lab: string): Promise<string[]> {
+  const listed = new Set((await run("ip", ["netns", "list"])).split("\n").map((line) => line.split(" ")[0]));
+  return allHosts().filter((host) => listed.has(namespaceOf(lab, host)));
+}
+
+/** Process ids inside a host's namespace, whoever started them. */
+export async function pidsIn(lab: string, host: string): Promise<number[]> {
+  const text = await run("ip", ["netns", "pids", namespaceOf(lab, host)], { mayFail: true });
+  return text
+    .split("\n")
+    .filter((line) => /^\d+$/.test(line))
+    .map(Number);
+}
+
+export async function deleteHost(lab: string, host: string): Promise<void> {
+  await run("ip", ["netns", "delete", namespaceOf(lab, host)]);
+}
+
+/** Runs a shell script inside a host's namespace. */
+export async function inHost(lab: string, host: string, script: string): Promise<string> {
+  try {
+    return await run("ip", ["netns", "exec", namespaceOf(lab, host), "sh", "-c", script]);
+  } catch (cause) {
+    if (!(cause instanceof SynwallError)) throw cause;
+    throw new SynwallError("SW_LAB_FAILED", `${host}: ${cause.message}`, {}, cause);
+  }
+}
+
+/** One batch for the bridges' namespace: bridges, wires, and the far ends moved into their hosts. */
+export function bridgeBatch(lab: string, topology: Topology): string {
+  const lines: string[] = ["link set lo up"];
+  for (const link of LINKS) {
+    // No spanning tree: a port forwards as soon as it is up. Multicast is flooded, nobody queries.
+    lines.push(`link add name ${link} type bridge stp_state 0 mcast_snooping 0`);
+    if (link === "cluster") lines.push(`link set ${link} mtu ${CLUSTER_MTU}`);
+  }
+  for (const wire of topology.wires) {
+    const mtu = wire.link === "cluster" ? ` mtu ${CLUSTER_MTU}` : "";
+    const queues = "numtxqueues 1 numrxqueues 1";
+    lines.push(
+      `link add name ${wire.port}${mtu} ${queues} type veth peer name ${wire.name}${mtu} ${queues} netns ${namespaceOf(lab, wire.host)}`,
+      `link set dev ${wire.port} master ${wire.link}`,
+      `link set dev ${wire.port} up`,
+    );
+  }
+  for (const link of LINKS) lines.push(`link set dev ${link} up`);
+  return `${lines.join("\n")}\n`;
+}
+
+/** One batch for a host's namespace: addresses before the interface is up, routes after. */
+export function hostBatch(wires: readonly Wire[]): string {
+  const lines: string[] = ["link set lo up"];
+  for (const wire of wires) {
+    for (const address of wire.addresses) lines.push(`address add ${address} dev ${wire.name}`);
+    // Without addresses the interface is the dataplane's: the kernel must not answer ARP there.
+    if (wire.addresses.length === 0) lines.push(`link set dev ${wire.name} arp off`);
+    lines.push(`link set dev ${wire.name} up`);
+    for (const route of wire.routes) lines.push(`route add ${route.to} via ${route.via} dev ${wire.name}`);
+  }
+  return `${lines.join("\n")}\n`;
+}
+
+function kernelSettings(host: string): string {
+  const set = (key: string, value: string): string =>
+    `[ ! -w /proc/sys/${key} ] || echo '${value}' >/proc/sys/${key}`;
+  const lines = [
+    set("net/ipv6/conf/default/disable_ipv6", "1"),
+    set("net/ipv6/conf/all/disable_ipv6", "1"),
+    // Traffic opens hundreds of connections a second: ports enough, and a listen queue that outlives a stall.
+    set("net/ipv4/ip_local_port_range", "10240 65535"),
+    set("net/core/somaxconn", "8192"),
+    set("net/ipv4/tcp_max_syn_backlog", "8192"),
+    set("net/ipv4/ping_group_range", "0 2147483647"),
+  ];
+  if (host === BRIDGE_HOST) {
+    lines.push(
+      ...["iptables", "ip6tables", "arptables"].map((table) =>
+        set(`net/bridge/bridge-nf-call-${table}`, "0"),
+      ),
+    );
+  }
+  return `{ ${lines.join("; ")}; } 2>/dev/null; true`;
+}

@@ -1,0 +1,163 @@
+/**
+ * Gaps: how long a stream of probes was interrupted, computed from both ends' records. Pure.
+ *
+ * The raw gap is the longest time between two consecutive arrivals. It can be longer than the outage of the network for two
+ * reasons that are not the network's, and these are subtracted, and no more:
+ *
+ *   - the sender stalled right after the last probe that got through, or right before the first one that did again: while it
+ *     sent nothing, nothing could arrive. A stall between two lost probes is within the outage and counts.
+ *   - the receiver stalled when the first probe arrived: it cannot have arrived before it was sent plus the shortest way.
+ *
+ *   sent      | | | x x x x | |
+ *   arrived   | | |----------|-|     gap = outage
+ */
+export interface Stream {
+  /** Sequence number -> when it was sent. */
+  readonly sentAtMs: readonly number[];
+  /** In order of arrival. */
+  readonly heard: readonly number[];
+  readonly heardAtMs: readonly number[];
+  /** Times at which the receiver's own loop ran, ascending: long pauses are its stalls. */
+  readonly receiverTicksMs: readonly number[];
+}
+
+export interface Gap {
+  /** What the network was silent for. */
+  readonly outageMs: number;
+  /** As heard, with the ends' own stalls. */
+  readonly rawMs: number;
+  readonly startsAtMs: number;
+}
+
+export interface StreamCounts {
+  readonly sent: number;
+  readonly lost: number;
+  readonly duplicated: number;
+  readonly reordered: number;
+}
+
+/** Longest gap that overlaps [fromMs, toMs]. */
+export function longestGap(stream: Stream, fromMs: number, toMs: number): Gap {
+  const shortestMs = shortestWay(stream);
+  let longest: Gap = { outageMs: 0, rawMs: 0, startsAtMs: fromMs };
+  for (const gap of eachGap(stream, toMs)) {
+    if (gap.endMs < fromMs || gap.startMs > toMs) continue;
+    const rawMs = gap.endMs - gap.startMs;
+    if (rawMs <= longest.outageMs) continue;
+    const outageMs = Math.max(
+      0,
+      rawMs - senderShareMs(stream, gap) - receiverShareMs(stream, gap, shortestMs),
+    );
+    if (outageMs > longest.outageMs) longest = { outageMs, rawMs, startsAtMs: gap.startMs };
+  }
+  return longest;
+}
+
+/** Counts over the probes that were sent within [fromMs, toMs]. */
+export function countStream(stream: Stream, fromMs: number, toMs: number): StreamCounts {
+  const copies = new Uint8Array(stream.sentAtMs.length);
+  let reordered = 0;
+  let highest = -1;
+  for (const sequence of stream.heard) {
+    if (sequence < copies.length && copies[sequence]! < 255) copies[sequence]!++;
+    if (sequence < highest && isWithin(stream.sentAtMs[sequence], fromMs, toMs)) reordered++;
+    highest = Math.max(highest, sequence);
+  }
+  let sent = 0;
+  let lost = 0;
+  let duplicated = 0;
+  stream.sentAtMs.forEach((atMs, sequence) => {
+    if (!isWithin(atMs, fromMs, toMs)) return;
+    sent++;
+    if (copies[sequence] === 0) lost++;
+    duplicated += Math.max(0, copies[sequence]! - 1);
+  });
+  return { sent, lost, duplicated, reordered };
+}
+
+/** Time between arrivals, for a plot: the largest in each bucket of `bucketMs`, [start of bucket, gap]. */
+export function gapsOverTime(
+  stream: Stream,
+  fromMs: number,
+  toMs: number,
+  bucketMs: number,
+): [number, number][] {
+  const buckets = new Map<number, number>();
+  for (const gap of eachGap(stream, toMs)) {
+    if (gap.startMs < fromMs || gap.startMs > toMs) continue;
+    const bucket = Math.floor((gap.startMs - fromMs) / bucketMs);
+    buckets.set(bucket, Math.max(buckets.get(bucket) ?? 0, gap.endMs - gap.startMs));
+  }
+  return [...buckets].sort((a, b) => a[0] - b[0]).map(([bucket, ms]) => [bucket * bucketMs, ms]);
+}
+
+interface Silence {
+  readonly startMs: number;
+  readonly endMs: number;
+  /** Highest sequence number heard before, and the one that ended it (-1: nothing ended it). */
+  readonly before: number;
+  readonly after: number;
+}
+
+function* eachGap(stream: Stream, toMs: number): Generator<Silence> {
+  let before = -1;
+  let startMs = Number.NaN;
+  for (let i = 0; i < stream.heard.length; i++) {
+    const atMs = stream.heardAtMs[i]!;
+    const sequence = stream.heard[i]!;
+    if (before >= 0) yield { startMs, endMs: atMs, before, after: sequence };
+    startMs = atMs;
+    before = Math.max(before, sequence);
+  }
+  // Silence to the end is an outage, too, if something was still sent.
+  const lastSentMs = Math.min(toMs, stream.sentAtMs.at(-1) ?? toMs);
+  if (before < 0)
+    yield { startMs: stream.sentAtMs[0] ?? lastSentMs, endMs: lastSentMs, before: -1, after: -1 };
+  else if (lastSentMs > startMs) yield { startMs, endMs: lastSentMs, before, after: -1 };
+}
+
+/** What the sender's own stalls at the two edges explain. */
+function senderShareMs({ sentAtMs }: Stream, { before, after }: Silence): number {
+  const nominalMs = 1;
+  const stall = (later: number): number => {
+    const from = sentAtMs[later - 1];
+    const to = sentAtMs[later];
+    return from === undefined || to === undefined ? 0 : Math.max(0, to - from - nominalMs);
+  };
+  if (before < 0 || after <= before) return 0; // Late arrivals and open ends have no such edges.
+  return after === before + 1 ? stall(after) : stall(before + 1) + stall(after);
+}
+
+/** What the receiver's stall at the end explains. */
+function receiverShareMs(stream: Stream, gap: Silence, shortestMs: number): number {
+  const sentMs = stream.sentAtMs[gap.after];
+  if (sentMs === undefined) return 0;
+  const awakeMs = lastBefore(stream.receiverTicksMs, gap.endMs);
+  const earliestMs = Math.max(awakeMs, sentMs + shortestMs);
+  return Math.max(0, gap.endMs - Math.max(earliestMs, gap.startMs) - 1);
+}
+
+function shortestWay(stream: Stream): number {
+  let shortest = Number.POSITIVE_INFINITY;
+  stream.heard.forEach((sequence, i) => {
+    const sentMs = stream.sentAtMs[sequence];
+    if (sentMs !== undefined) shortest = Math.min(shortest, stream.heardAtMs[i]! - sentMs);
+  });
+  return Number.isFinite(shortest) ? Math.max(0, shortest) : 0;
+}
+
+/** The last of the ascending `times` that is before `atMs`; `atMs` itself when there is none. */
+function lastBefore(times: readonly number[], atMs: number): number {
+  let low = 0;
+  let high = times.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (times[middle]! < atMs) low = middle + 1;
+    else high = middle;
+  }
+  return times[low - 1] ?? atMs;
+}
+
+function isWithin(atMs: number | undefined, fromMs: number, toMs: number): boolean {
+  return atMs !== undefined && atMs >= fromMs && atMs <= toMs;
+}
