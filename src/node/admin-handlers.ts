@@ -1,0 +1,80 @@
+/**
+ * Admin handlers: what each method of the admin socket does on a node. Owns no fact: node-report.ts has them.
+ */
+import { SynwallError } from "../base/errors.ts";
+import { slotOfInsideHost } from "../dataplane/slot.ts";
+import { parseIpv4 } from "../policy/address.ts";
+import type { AdminHandlers } from "./admin-server.ts";
+import { nowMs } from "./clock.ts";
+import type { NodeReport } from "./node-report.ts";
+import type { Witness } from "./witness.ts";
+
+const DRAIN_MS_MAX = 60_000;
+const EVENTS_MAX = 4096;
+
+export function adminHandlers(report: NodeReport): AdminHandlers {
+  const { node } = report;
+  return {
+    status: () => report.status(),
+    "flows.list": (filter) => report.flows(filter),
+    "flows.count": (filter) => report.countFlows(filter),
+    locate: ({ address }) => {
+      const parsed = typeof address === "string" ? parseIpv4(address) : undefined;
+      if (parsed === undefined) {
+        throw new SynwallError(
+          "SW_ADMIN_BAD_REQUEST",
+          `address "${String(address)}" is not IPv4: write it like 10.10.0.2`,
+        );
+      }
+      const slot = slotOfInsideHost(report.flowKey, node.config.cluster.slots, parsed);
+      const { table } = node.parts.controller.driver.state();
+      const { controller } = node.parts;
+      return {
+        slot,
+        owner: table.owner[slot] ? controller.name(table.owner[slot]) : "",
+        backup: table.backup[slot] ? controller.name(table.backup[slot]) : "",
+      };
+    },
+    drain: async ({ node: name, timeoutMs }) => ({
+      epoch: await node.parts.controller.drain(name, timeoutMs ?? DRAIN_MS_MAX),
+    }),
+    rejoin: async ({ node: name, timeoutMs }) => ({
+      epoch: await node.parts.controller.rejoin(name, timeoutMs ?? DRAIN_MS_MAX),
+    }),
+    journal: ({ sinceMs, limit }) => ({
+      nowMs: nowMs(),
+      events: node.journal.since(sinceMs ?? 0, Math.min(limit ?? EVENTS_MAX, EVENTS_MAX)),
+    }),
+    lag: ({ sinceMs, reset }) => {
+      const answer = { samples: node.lag.since(sinceMs ?? 0), ack: report.ackSummary() };
+      if (reset === true) report.resetAck();
+      return answer;
+    },
+    counters: () => report.counters(),
+  };
+}
+
+/** What a witness answers: it has no flows, but it can be asked about the cluster. */
+export function witnessHandlers(witness: Witness): AdminHandlers {
+  const noDataplane = (): never => {
+    throw new SynwallError("SW_ADMIN_BAD_REQUEST", "a witness has no dataplane: ask a node");
+  };
+  return {
+    status: () => witness.status(),
+    "flows.list": noDataplane,
+    "flows.count": noDataplane,
+    locate: noDataplane,
+    drain: async ({ node, timeoutMs }) => ({
+      epoch: await witness.controller.drain(node, timeoutMs ?? DRAIN_MS_MAX),
+    }),
+    rejoin: async ({ node, timeoutMs }) => ({
+      epoch: await witness.controller.rejoin(node, timeoutMs ?? DRAIN_MS_MAX),
+    }),
+    journal: ({ sinceMs, limit }) => ({
+      nowMs: nowMs(),
+      events: witness.journal.since(sinceMs ?? 0, Math.min(limit ?? EVENTS_MAX, EVENTS_MAX)),
+    }),
+    lag: noDataplane,
+    counters: noDataplane,
+  };
+}

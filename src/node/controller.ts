@@ -1,0 +1,272 @@
+/**
+ * Controller: a member's part in the control plane, the same for nodes and witnesses: Raft, membership, and what the operator
+ * may ask of the cluster. Owns no packet and no socket; storage, transport and liveness are handed in.
+ */
+import { randomInt } from "node:crypto";
+import { downCommand } from "../../cluster/control/commands.ts";
+import { type Committed, RaftDriver } from "../../cluster/control/driver.ts";
+import type { ClusterState, Command, CommandResult } from "../../cluster/control/model.ts";
+import { plan } from "../../cluster/control/planner.ts";
+import type { Timers } from "../../cluster/control/timers.ts";
+import type { LogStore } from "../../cluster/storage/log-store.ts";
+import type { Transport, TransportHandlers } from "../../cluster/transport/transport.ts";
+import type { NodeConfig } from "../../config/node-config.ts";
+import { SynwallError } from "../base/errors.ts";
+import type { Journal } from "./journal.ts";
+import { Membership } from "./membership.ts";
+import { isSettled } from "./status.ts";
+
+/** How long a silent member may stay a carrier when nobody saw it die: both were down, and only one came back. */
+const ABSENT_MS = 3000;
+const WATCH_INTERVAL_MS = 500;
+
+export interface ControllerOptions {
+  readonly config: NodeConfig;
+  readonly storage: LogStore;
+  readonly transport: Transport;
+  readonly timers: Timers;
+  readonly journal: Journal;
+  /** Members that this one hears on any link, itself included. */
+  readonly alive: () => ReadonlySet<number>;
+  /** After every applied entry. */
+  readonly onState: (state: ClusterState, isAdmitted: boolean) => void;
+  /** This process was let in, and has applied all that was committed before. */
+  readonly onAdmitted: () => void;
+  readonly onFatal: (error: unknown) => void;
+  readonly log: (level: "debug" | "info" | "warn", text: string) => void;
+}
+
+export class Controller {
+  readonly driver: RaftDriver;
+  readonly membership: Membership;
+  readonly #options: ControllerOptions;
+  readonly #watchers = new Set<(state: ClusterState) => void>();
+  readonly #absentSinceMs = new Map<number, number>();
+  #stopWatch: (() => void) | undefined;
+  #epoch = -1;
+  #proposals = 0;
+  #proposalsRefused = 0;
+
+  constructor(options: ControllerOptions) {
+    this.#options = options;
+    const { config, storage, transport, timers, log, onFatal } = options;
+    const { self, members, slots } = config.cluster;
+    this.driver = new RaftDriver({
+      self: self.id,
+      isWitness: self.role === "witness",
+      candidates: members.filter((member) => member.role === "node").map((member) => member.id),
+      slots,
+      storage,
+      transport,
+      timers,
+      random: (bound) => randomInt(bound),
+      plan: (state) => plan(state),
+      onCommitted: (state, committed) => this.#onCommitted(state, committed),
+      onLeader: (lead, term) => this.#onLeader(lead, term),
+      onFatal,
+      onLog: log,
+    });
+    this.membership = new Membership({
+      self,
+      propose: (command) => this.propose(command),
+      state: () => this.driver.state(),
+      alive: options.alive,
+      onAdmitted: () => options.onAdmitted(),
+      onLog: log,
+    });
+  }
+
+  /** What the transport must call; `onSyncLink` is the dataplane's business. */
+  handlers(rest: Pick<TransportHandlers, "onSyncLink"> & { readonly version: string }): TransportHandlers {
+    const { driver } = this;
+    return {
+      onRaft: (_from, message) => driver.receive(message),
+      onPropose: () =>
+        Promise.reject(
+          new SynwallError("SW_CONTROL_REFUSED", "members propose through Raft, not through this call"),
+        ),
+      onStatus: () => {
+        const { term, commit, applied, state, lead } = driver.status();
+        const { self } = this.#options.config.cluster;
+        return {
+          node: self.id,
+          version: rest.version,
+          term,
+          commit,
+          applied,
+          state,
+          lead,
+          epoch: driver.state().table.epoch,
+        };
+      },
+      onSyncLink: rest.onSyncLink,
+      onUnreachable: (to) => driver.unreachable(to),
+      onSnapshotSent: (to, isDelivered) => driver.snapshotSent(to, isDelivered),
+    };
+  }
+
+  start(): void {
+    this.driver.start();
+    this.#stopWatch = this.#options.timers.every(WATCH_INTERVAL_MS, () => this.#watchAbsent());
+    void this.membership.join();
+  }
+
+  stop(): void {
+    this.#stopWatch?.();
+    this.membership.stop();
+    this.driver.stop();
+  }
+
+  get proposals(): number {
+    return this.#proposals;
+  }
+
+  get proposalsRefused(): number {
+    return this.#proposalsRefused;
+  }
+
+  async propose(command: Command): Promise<CommandResult> {
+    this.#proposals++;
+    const result = await this.driver.propose(command);
+    if (!result.ok) {
+      this.#proposalsRefused++;
+      this.#options.log("debug", `${command.type} refused: ${result.reason}`);
+    }
+    return result;
+  }
+
+  /** Liveness says that `node` is dead on all links. Only nodes declare it down: a witness sees one link only. */
+  peerDown(node: number): void {
+    this.driver.leaderDied(node);
+    if (this.#options.config.cluster.self.role !== "node") return;
+    if (downCommand(this.driver.state(), node) === undefined) return;
+    this.#options.journal.add("takeover-proposed", `${this.name(node)} is to be declared down`, {
+      node,
+      epoch: this.driver.state().table.epoch,
+    });
+    this.membership.peerDied(node);
+  }
+
+  /** Empties a node of its slots, losing nothing. Resolves when it owns none; answers the epoch. */
+  async drain(name: string, timeoutMs: number): Promise<number> {
+    const member = this.#memberByName(name);
+    this.#options.journal.add("drain", `${name} is being drained`, { node: member.id });
+    await this.#command({ type: "setState", node: member.id, state: "draining" });
+    return this.#until(
+      `${name} to be drained`,
+      timeoutMs,
+      (state) => stateOf(state, member.id) === "drained",
+    );
+  }
+
+  /** Lets a drained node take part again. Resolves when slots are balanced and proven; answers the epoch. */
+  async rejoin(name: string, timeoutMs: number): Promise<number> {
+    const member = this.#memberByName(name);
+    this.#options.journal.add("rejoin", `${name} rejoins`, { node: member.id });
+    const present = stateOf(this.driver.state(), member.id);
+    if (present === "draining") await this.#command({ type: "setState", node: member.id, state: "active" });
+    if (present === "drained") await this.#command({ type: "setState", node: member.id, state: "joining" });
+    if (present === "down") {
+      throw new SynwallError(
+        "SW_CONTROL_REFUSED",
+        `Cannot rejoin ${name}: it is down; start it, it then rejoins by itself`,
+      );
+    }
+    return this.#until(
+      `${name} to be back`,
+      timeoutMs,
+      (state) => stateOf(state, member.id) === "active" && isSettled(state),
+    );
+  }
+
+  name(id: number): string {
+    return this.#options.config.cluster.members.find((member) => member.id === id)?.name ?? `member ${id}`;
+  }
+
+  #memberByName(name: string): { readonly id: number } {
+    const { members } = this.#options.config.cluster;
+    const member = members.find((candidate) => candidate.name === name && candidate.role === "node");
+    if (member !== undefined) return member;
+    const nodes = members.filter((candidate) => candidate.role === "node").map((candidate) => candidate.name);
+    throw new SynwallError(
+      "SW_ADMIN_BAD_REQUEST",
+      `no node "${name}" in this cluster: use one of ${nodes.join(", ")}`,
+    );
+  }
+
+  async #command(command: Command): Promise<void> {
+    const result = await this.propose(command);
+    if (!result.ok) throw new SynwallError("SW_CONTROL_REFUSED", result.reason);
+  }
+
+  #until(what: string, timeoutMs: number, isDone: (state: ClusterState) => boolean): Promise<number> {
+    const now = this.driver.state();
+    if (isDone(now)) return Promise.resolve(now.table.epoch);
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => {
+        this.#watchers.delete(watch);
+        reject(
+          new SynwallError(
+            "SW_CONTROL_TIMEOUT",
+            `Waited ${timeoutMs} ms for ${what}: it goes on by itself; 'synwall status' shows how far it is`,
+          ),
+        );
+      }, timeoutMs);
+      const watch = (state: ClusterState): void => {
+        if (!isDone(state)) return;
+        clearTimeout(timer);
+        this.#watchers.delete(watch);
+        resolve(state.table.epoch);
+      };
+      this.#watchers.add(watch);
+    });
+  }
+
+  #onCommitted(state: ClusterState, committed: Committed): void {
+    const { table } = state;
+    // The worker first: its slots wait for this table, nothing else does.
+    this.#options.onState(state, this.membership.isAdmitted);
+    if (table.epoch !== this.#epoch) {
+      this.#epoch = table.epoch;
+      const node = committed.command?.type === "down" ? committed.command.node : 0;
+      const text =
+        node === 0
+          ? `epoch ${table.epoch}: ${table.cause}`
+          : `epoch ${table.epoch}: ${this.name(node)} is down`;
+      this.#options.journal.add("epoch-committed", text, { epoch: table.epoch, node });
+    }
+    this.membership.onCommitted();
+    for (const watch of this.#watchers) watch(state);
+  }
+
+  #onLeader(lead: number, term: number): void {
+    const text = lead === 0 ? `no leader in term ${term}` : `${this.name(lead)} leads in term ${term}`;
+    this.#options.journal.add("leader", text, { node: lead });
+  }
+
+  /** A member that nobody hears and nobody saw die keeps slots that nobody serves. */
+  #watchAbsent(): void {
+    const { self } = this.#options.config.cluster;
+    if (self.role !== "node" || !this.membership.isAdmitted) return;
+    const alive = this.#options.alive();
+    const nowMs = this.#options.timers.nowMs();
+    for (const member of this.driver.state().members) {
+      if (
+        member.id === self.id ||
+        alive.has(member.id) ||
+        member.state === "down" ||
+        member.state === "removed"
+      ) {
+        this.#absentSinceMs.delete(member.id);
+        continue;
+      }
+      const sinceMs = this.#absentSinceMs.get(member.id) ?? nowMs;
+      this.#absentSinceMs.set(member.id, sinceMs);
+      if (nowMs - sinceMs >= ABSENT_MS) this.membership.peerDied(member.id);
+    }
+  }
+}
+
+function stateOf(state: ClusterState, id: number): string | undefined {
+  return state.members.find((member) => member.id === id)?.state;
+}

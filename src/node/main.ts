@@ -1,0 +1,63 @@
+/**
+ * Main: runs a member until it is told to stop. Owns signals, the process's priority and its exit; failure to start leaves
+ * nothing behind and throws the one error that the command line prints.
+ */
+import { constants, setPriority } from "node:os";
+import type { NodeConfig } from "../../config/node-config.ts";
+import { createLog, type Log } from "./log.ts";
+import { Node } from "./node.ts";
+import { Witness } from "./witness.ts";
+
+/** A member that cannot go on ends with this status: its peers take over, a supervisor starts it again. */
+const EXIT_FAILED = 70;
+/** Stopping in order takes milliseconds; a stop that hangs must not keep the machine. */
+const STOP_MS_MAX = 5000;
+
+interface Member {
+  start(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+/** Runs a forwarding node; resolves when it was stopped by SIGTERM or SIGINT. Throws SynwallError when it cannot start. */
+export function runNode(config: NodeConfig): Promise<void> {
+  return run(config, (log, onFatal) => new Node(config, log, onFatal));
+}
+
+/** Runs a witness; as runNode(). */
+export function runWitness(config: NodeConfig): Promise<void> {
+  return run(config, (log, onFatal) => new Witness(config, log, onFatal));
+}
+
+async function run(
+  config: NodeConfig,
+  make: (log: Log, onFatal: (error: unknown) => void) => Member,
+): Promise<void> {
+  const log = createLog(config.logLevel, config.cluster.self.name);
+  raisePriority(log);
+  const fail = (error: unknown): void => {
+    log.line("fatal", error instanceof Error ? (error.stack ?? error.message) : String(error));
+    // Not in order: what is broken must not decide anything any more. The kernel closes lifeline and ports.
+    setImmediate(() => process.exit(EXIT_FAILED));
+  };
+  const member = make(log, fail);
+  await member.start();
+  process.on("uncaughtException", fail);
+  process.on("unhandledRejection", fail);
+  await new Promise<void>((resolve) => {
+    const stop = (): void => {
+      setTimeout(() => process.exit(EXIT_FAILED), STOP_MS_MAX).unref();
+      void member.stop().then(resolve, fail);
+    };
+    process.once("SIGTERM", stop);
+    process.once("SIGINT", stop);
+  });
+}
+
+/** Consensus and replication should not wait for batch jobs. Not being allowed to is no failure. */
+function raisePriority(log: Log): void {
+  try {
+    setPriority(constants.priority.PRIORITY_HIGH);
+  } catch {
+    log.line("info", "process priority stays as it is: not allowed to raise it");
+  }
+}

@@ -1,0 +1,266 @@
+/**
+ * Node report: what a node says about itself, to operators (status, flows), to Prometheus (metrics) and to load balancers
+ * (health). Reads the parts when asked; keeps nothing.
+ */
+import { isCarrier } from "../../cluster/control/commands.ts";
+import { VERSION } from "../../config/version.ts";
+import { type HashKey, hashKeyFrom } from "../base/hash.ts";
+import type { LatencyHistogram } from "../base/histogram.ts";
+import { COUNT_VERDICTS, COUNTER_CELLS, counterIndex, EXTRA_COUNTERS } from "../dataplane/counters.ts";
+import { FlowReader } from "../dataplane/flow-reader.ts";
+import { DROP_REASONS, VERDICT_DROP_BASE } from "../dataplane/verdict.ts";
+import type { DataplaneSnapshot, MetricsSnapshot } from "../metrics/snapshot.ts";
+import type { FlowFilter, LatencySummary, PeerStatus, StatusReport } from "./admin-model.ts";
+import { nowMs } from "./clock.ts";
+import { countFlows, listFlows } from "./flows-view.ts";
+import { deriveKeys } from "./keys.ts";
+import type { Node } from "./node.ts";
+import { buildStatus } from "./status.ts";
+
+const VERDICT_NAMES = ["forwarded", "redirected", "forwarded_shared", "answered", "held", "local"] as const;
+/** Usable ports of one address towards one destination: 1024..65535. */
+const PORTS_PER_ADDRESS = 64_512;
+
+export class NodeReport {
+  readonly node: Node;
+  readonly flowKey: HashKey;
+  readonly #counters: Float64Array;
+  readonly #ruleHits: Float64Array;
+  readonly #lease: Float64Array;
+  readonly #reader: FlowReader;
+  readonly #startedMs = nowMs();
+
+  constructor(node: Node) {
+    this.node = node;
+    const { memory, config } = node;
+    this.flowKey = hashKeyFrom(deriveKeys(config.cluster.secret, config.cluster.name).flowKey);
+    this.#counters = new Float64Array(memory.counters);
+    this.#ruleHits = new Float64Array(memory.ruleHits);
+    this.#lease = new Float64Array(memory.lease);
+    this.#reader = new FlowReader(memory.flows);
+  }
+
+  status(): StatusReport {
+    const { config, parts } = this.node;
+    const { driver } = parts.controller;
+    const { self } = config.cluster;
+    const raft = driver.status();
+    const state = driver.state();
+    return buildStatus({
+      cluster: config.cluster.name,
+      self,
+      version: VERSION,
+      uptimeMs: nowMs() - this.#startedMs,
+      state,
+      raft,
+      voters: raft.voters.length,
+      peers: this.#peers(),
+      unsettledOwn: state.table.owner.filter(
+        (owner, slot) => owner === self.id && state.table.awaiting[slot]!.length > 0,
+      ).length,
+      lease: { validForMs: Math.max(0, this.#lease[0]! - nowMs()), isFenced: this.node.isFenced },
+      dataplane: {
+        driver: parts.started.driver,
+        realtime: parts.started.isRealtime,
+        flows: this.#extra("flowsNow"),
+        flowsMax: config.dataplane!.flowsMax,
+        ports: this.#ports().map((port, index) => ({
+          ...port,
+          driver: parts.started.ports[index]?.driver ?? "",
+        })),
+        drops: Object.fromEntries(
+          DROP_REASONS.map(
+            (reason, index) => [reason, this.#counters[VERDICT_DROP_BASE + index]!] as const,
+          ).filter(([, count]) => count > 0),
+        ),
+      },
+      unprotectedFlows: this.#extra("unprotectedNoPeer") + this.#extra("unprotectedDeadline"),
+    });
+  }
+
+  health(): { readonly isHealthy: boolean; readonly body: object } {
+    const { isReady, isSettled, alerts, epoch, leader } = this.status();
+    const isHealthy = isReady && !this.node.isFenced;
+    return {
+      isHealthy,
+      body: { isHealthy, isReady, isSettled, isFenced: this.node.isFenced, epoch, leader, alerts },
+    };
+  }
+
+  flows(filter: FlowFilter): ReturnType<typeof listFlows> {
+    return listFlows(this.#reader, filter, this.#flowContext());
+  }
+
+  countFlows(filter: FlowFilter): ReturnType<typeof countFlows> {
+    return countFlows(this.#reader, filter, this.#flowContext());
+  }
+
+  ackSummary(): LatencySummary {
+    const senders = this.node.parts.replication.router.peers;
+    const all = senders.map((sender) => summary(sender.ackLatency)).sort((a, b) => b.count - a.count);
+    return all[0] ?? { count: 0, p50Ms: 0, p99Ms: 0, maxMs: 0 };
+  }
+
+  resetAck(): void {
+    for (const sender of this.node.parts.replication.router.peers) sender.ackLatency.reset();
+  }
+
+  counters(): Record<string, number> {
+    const named: Record<string, number> = {};
+    for (const [index, name] of VERDICT_NAMES.entries()) named[name] = this.#counters[index]!;
+    for (const [index, reason] of DROP_REASONS.entries())
+      named[`drop_${reason}`] = this.#counters[VERDICT_DROP_BASE + index]!;
+    for (const [index, name] of EXTRA_COUNTERS.entries())
+      named[name] = this.#counters[COUNT_VERDICTS + index]!;
+    return named;
+  }
+
+  metrics(): MetricsSnapshot {
+    const { config, parts, failover } = this.node;
+    const { driver, proposals, proposalsRefused } = parts.controller;
+    const { self, name, profile } = config.cluster;
+    const status = this.status();
+    const raft = driver.status();
+    const { table, members } = driver.state();
+    return {
+      info: {
+        cluster: name,
+        node: self.name,
+        role: "node",
+        version: VERSION,
+        profile,
+        driver: parts.started.driver,
+      },
+      cluster: {
+        epoch: table.epoch,
+        hasLeader: raft.lead !== 0,
+        isSettled: status.isSettled,
+        isReady: status.isReady,
+        isUnwitnessed: status.isUnwitnessed,
+        memberStates: members.map((member) => member.state),
+        slotsUnsynced:
+          members.filter(isCarrier).length > 1 ? table.synced.filter((isSynced) => !isSynced).length : 0,
+      },
+      raft: {
+        term: raft.term,
+        commitIndex: raft.commit,
+        isLeader: raft.lead === self.id,
+        proposals,
+        proposalsRefused,
+        fsync: parts.storage.syncLatency,
+      },
+      peers: status.peers.map((peer) => ({
+        name: peer.name,
+        isAlive: peer.alive,
+        links: peer.links,
+        ...(peer.sync === undefined
+          ? {}
+          : {
+              sync: {
+                isConnected: peer.sync.connected,
+                lagMs: peer.sync.lagMs,
+                lagRecords: peer.sync.lagRecords,
+                lagBytes: peer.sync.lagBytes,
+                resyncs: peer.sync.resyncs,
+                ack: parts.replication.router.sender(peer.id).ackLatency,
+              },
+            }),
+      })),
+      failover: {
+        takeovers: failover.takeovers,
+        detect: failover.detect,
+        decide: failover.decide,
+        activate: failover.activate,
+      },
+      transport: {
+        refusals: {
+          certificate: parts.transport.counters.peersRefused,
+          malformed: parts.transport.counters.malformed,
+        },
+      },
+      dataplane: this.#dataplaneMetrics(status),
+    };
+  }
+
+  #dataplaneMetrics(status: StatusReport): DataplaneSnapshot {
+    const { config, parts } = this.node;
+    const { policy, flowsMax } = config.dataplane!;
+    const pools = new Set(policy.snat.flatMap((rule) => rule.pool));
+    const self = status.members.find((member) => member.id === config.cluster.self.id);
+    return {
+      counters: this.#counters.slice(0, COUNTER_CELLS),
+      flowsMax,
+      natPortsMax: pools.size * PORTS_PER_ADDRESS,
+      isRealtime: parts.started.isRealtime,
+      ports: this.#ports(),
+      slotsOwned: self?.slotsOwned ?? 0,
+      slotsBackedUp: self?.slotsBackedUp ?? 0,
+      lease: { validForMs: Math.max(0, this.#lease[0]! - nowMs()), isFenced: this.node.isFenced },
+      ruleHits: [...policy.rules.map((rule) => rule.name), "default"].map((rule, index) => ({
+        rule,
+        hits: this.#ruleHits[index]!,
+      })),
+    };
+  }
+
+  #ports(): { readonly name: string; readonly zone: string; readonly carrier: boolean }[] {
+    const { config, parts } = this.node;
+    return config.dataplane!.interfaces.map((port, index) => ({
+      name: port.name,
+      zone: port.zone ?? "cluster",
+      carrier: parts.host.carrier(index),
+    }));
+  }
+
+  #peers(): PeerStatus[] {
+    const { config, parts } = this.node;
+    const { driver } = parts.controller;
+    const alive = parts.host.alive();
+    return config.cluster.members
+      .filter((member) => member.id !== config.cluster.self.id)
+      .map((member) => {
+        const known = driver.state().members.find((candidate) => candidate.id === member.id);
+        const base = {
+          id: member.id,
+          name: member.name,
+          role: member.role,
+          state: known?.state ?? "unknown",
+          alive: alive.has(member.id),
+          links: parts.host.links(member.id),
+        };
+        if (member.role === "witness") return base;
+        const { isConnected, lagMs, lagRecords, lagBytes, resyncs } = parts.replication.status(
+          member.id,
+          nowMs(),
+        );
+        const ack = summary(parts.replication.router.sender(member.id).ackLatency);
+        return { ...base, sync: { connected: isConnected, lagMs, lagRecords, lagBytes, ack, resyncs } };
+      });
+  }
+
+  #flowContext(): Parameters<typeof listFlows>[2] {
+    const { config, parts } = this.node;
+    return {
+      owner: (slot) => {
+        const id = parts.controller.driver.state().table.owner[slot] ?? 0;
+        return id === 0 ? "" : parts.controller.name(id);
+      },
+      self: config.cluster.self.name,
+      rule: (id) => config.dataplane!.policy.rules.find((rule) => rule.id === id)?.name ?? "default",
+      nowMs: nowMs(),
+    };
+  }
+
+  #extra(name: (typeof EXTRA_COUNTERS)[number]): number {
+    return this.#counters[counterIndex(name)]!;
+  }
+}
+
+function summary(latency: LatencyHistogram): LatencySummary {
+  return {
+    count: latency.count,
+    p50Ms: latency.quantileMs(0.5),
+    p99Ms: latency.quantileMs(0.99),
+    maxMs: latency.maxMs,
+  };
+}

@@ -1,0 +1,411 @@
+/**
+ * Node: one forwarding member as a running process. Starts its parts in the order in which they can refuse, connects them, and
+ * takes them down again in reverse. Owns the wiring between threads, disk and network; every rule lives in the parts.
+ *
+ *   disk -> certificates, listeners -> dataplane worker -> admin socket, HTTP -> Raft -> "up"
+ */
+import { mkdirSync } from "node:fs";
+import type { ClusterState, SlotTable } from "../../cluster/control/model.ts";
+import { systemTimers } from "../../cluster/control/timers.ts";
+import { PROFILES } from "../../cluster/liveness/model.ts";
+import { DurableStorage } from "../../cluster/storage/durable-storage.ts";
+import { Replication } from "../../cluster/sync/replication.ts";
+import { GrpcTransport } from "../../cluster/transport/grpc.ts";
+import { Lifelines } from "../../cluster/transport/lifeline.ts";
+import { loadTls } from "../../cluster/transport/tls.ts";
+import type { NodeConfig } from "../../config/node-config.ts";
+import { VERSION } from "../../config/version.ts";
+import { SynwallError } from "../base/errors.ts";
+import { clusterMtuNeeded } from "../base/mtu.ts";
+import { RecordRing } from "../base/ring.ts";
+import { flowTableBytes } from "../dataplane/flow-table.ts";
+import { Metrics } from "../metrics/registry.ts";
+import { adminHandlers } from "./admin-handlers.ts";
+import { AdminServer } from "./admin-server.ts";
+import { nowMs, realEnv } from "./clock.ts";
+import { Controller } from "./controller.ts";
+import { DataplaneHost, type Started } from "./dataplane-host.ts";
+import { FailoverTimes } from "./failover-times.ts";
+import { HEARTBEAT_UDP_PORT } from "./heartbeat-frames.ts";
+import { HttpServer } from "./http-server.ts";
+import { Journal } from "./journal.ts";
+import { deriveKeys } from "./keys.ts";
+import { LAG_SAMPLE_INTERVAL_MS, LagRecorder } from "./lag-recorder.ts";
+import type { Log } from "./log.ts";
+import { NodeReport } from "./node-report.ts";
+import { createSharedMemory, type SharedMemory } from "./shared-memory.ts";
+import type { FromWorker, WorkerPeer, WorkerSetup } from "./worker-protocol.ts";
+
+/** GENEVE (RFC 8926). */
+const REDIRECT_UDP_PORT = 6081;
+
+export class Node {
+  readonly config: NodeConfig;
+  readonly journal: Journal;
+  readonly failover = new FailoverTimes();
+  readonly lag = new LagRecorder();
+  readonly memory: SharedMemory;
+  readonly #log: Log;
+  readonly #onFatal: (error: unknown) => void;
+  readonly #undo: (() => void | Promise<void>)[] = [];
+  #isFenced = true;
+  #table: SlotTable | undefined;
+  #wasAdmitted = false;
+  #isStopping = false;
+  #isDrainDue = false;
+  // Set by start(), in this order.
+  #transport!: GrpcTransport;
+  #lifelines!: Lifelines;
+  #host!: DataplaneHost;
+  #replication!: Replication;
+  #controller!: Controller;
+  #started!: Started;
+  #storage!: DurableStorage;
+
+  constructor(config: NodeConfig, log: Log, onFatal: (error: unknown) => void) {
+    this.config = config;
+    this.#log = log;
+    this.#onFatal = onFatal;
+    this.journal = new Journal((event) => log.event(event));
+    const dataplane = config.dataplane!;
+    this.memory = createSharedMemory(flowTableBytes(dataplane.flowsMax), dataplane.policy.rules.length);
+  }
+
+  get isFenced(): boolean {
+    return this.#isFenced;
+  }
+
+  get parts(): {
+    readonly transport: GrpcTransport;
+    readonly host: DataplaneHost;
+    readonly replication: Replication;
+    readonly controller: Controller;
+    readonly started: Started;
+    readonly storage: DurableStorage;
+  } {
+    return {
+      transport: this.#transport,
+      host: this.#host,
+      replication: this.#replication,
+      controller: this.#controller,
+      started: this.#started,
+      storage: this.#storage,
+    };
+  }
+
+  /** Starts everything or nothing: on failure what was started is stopped again, and the error is thrown on. */
+  async start(): Promise<void> {
+    try {
+      await this.#start();
+    } catch (error) {
+      await this.stop();
+      throw error;
+    }
+  }
+
+  /** Stops in order: gives up the lease and says good-bye, so that peers need not detect anything. */
+  async stop(): Promise<void> {
+    if (this.#isStopping) return;
+    this.#isStopping = true;
+    this.journal.add("stopping", "this node is stopping");
+    for (const undo of this.#undo.reverse()) await undo();
+  }
+
+  async #start(): Promise<void> {
+    const { cluster, control } = this.config;
+    const others = cluster.members.filter((member) => member.id !== cluster.self.id);
+    const tls = loadTls(cluster.tls, cluster.self.name);
+    mkdirSync(control.dataDir, { recursive: true, mode: 0o700 });
+    this.#storage = DurableStorage.open({
+      directory: control.dataDir,
+      clusterName: cluster.name,
+      nodeId: cluster.self.id,
+      voters: cluster.members.map((member) => member.id),
+    });
+    this.#undo.push(() => this.#storage.close());
+
+    this.#transport = new GrpcTransport({
+      self: cluster.self,
+      peers: others,
+      port: cluster.ports.grpc,
+      tls,
+      onRefused: (why) => this.#log.line("warn", why),
+    });
+    this.#undo.push(() => this.#transport.close());
+    this.#lifelines = new Lifelines({
+      self: cluster.self,
+      peers: others.filter((member) => member.role === "node"),
+      port: cluster.ports.lifeline,
+      tls,
+      onUp: (node) => this.#host.post({ type: "lifeline", node, isOpen: true }),
+      onClosed: (node) => this.#onLifelineClosed(node),
+      onRefused: (why) => this.#log.line("warn", why),
+    });
+    this.#undo.push(() => this.#lifelines.close());
+
+    await this.#startDataplane();
+    this.#makeReplication();
+    this.#controller = new Controller({
+      config: this.config,
+      storage: this.#storage,
+      transport: this.#transport,
+      timers: systemTimers,
+      journal: this.journal,
+      alive: () => this.#host.alive(),
+      onState: (state, isAdmitted) => this.#onState(state, isAdmitted),
+      onAdmitted: () => this.#onAdmitted(),
+      onFatal: (error) => this.#onFatal(error),
+      log: (level, text) => this.#log.line(level, text),
+    });
+    await this.#transport.start(
+      this.#controller.handlers({
+        version: VERSION,
+        onSyncLink: (from, link) => this.#replication.attachReceiver(link, from),
+      }),
+    );
+    await this.#lifelines.start();
+
+    const report = new NodeReport(this);
+    const admin = new AdminServer(control.socket, adminHandlers(report));
+    await admin.start();
+    this.#undo.push(() => admin.stop());
+    const metrics = new Metrics(() => report.metrics());
+    const http = new HttpServer(control.http.address, control.http.port, {
+      metrics: async () => ({ contentType: metrics.contentType, body: await metrics.text() }),
+      health: () => report.health(),
+    });
+    await http.start();
+    this.#undo.push(() => http.stop());
+
+    this.#undo.push(() => this.#controller.stop());
+    this.#controller.start();
+    this.journal.add("started", `${cluster.self.name} started, ports by ${this.#started.reason}`);
+  }
+
+  async #startDataplane(): Promise<void> {
+    this.#host = new DataplaneHost(this.#workerSetup(), {
+      onDoorbell: () => this.#onDoorbell(),
+      onMessage: (message) => this.#onWorker(message),
+      onDeath: (error) => this.#onFatal(error),
+    });
+    this.#undo.push(() => this.#host.stop());
+    this.#started = await this.#host.start();
+    this.#log.line("info", `dataplane: ${this.#started.reason}; ${this.#started.realtimeReason}`);
+    const ports = this.#started.ports;
+    const needed = clusterMtuNeeded(Math.max(...ports.slice(0, -1).map((port) => port.mtuBytes)));
+    const cluster = ports.at(-1);
+    if (cluster !== undefined && cluster.mtuBytes < needed) {
+      throw new SynwallError(
+        "SW_IO_INTERFACE",
+        `dataplane.interfaces: the cluster link ${cluster.name} has MTU ${cluster.mtuBytes}, redirected frames need ${needed}: ip link set ${cluster.name} mtu ${needed}`,
+      );
+    }
+  }
+
+  #workerSetup(): WorkerSetup {
+    const { cluster, dataplane } = this.config;
+    const { interfaces, policy, driver, realtime, flowsMax } = dataplane!;
+    const zoneLinks = interfaces.slice(0, -1).map((_, index) => index + 1);
+    const peers: WorkerPeer[] = cluster.members
+      .filter((member) => member.id !== cluster.self.id)
+      .map((member) => ({
+        nodeId: member.id,
+        name: member.name,
+        role: member.role,
+        address: member.address,
+        links: member.role === "node" ? [0, ...zoneLinks] : [0],
+      }));
+    return {
+      memory: this.memory,
+      flowsMax,
+      policy,
+      driver,
+      realtime,
+      ports: interfaces.map((port) => ({
+        interfaceName: port.name,
+        filter: port.cluster
+          ? { kind: "cluster", udpPorts: [HEARTBEAT_UDP_PORT, REDIRECT_UDP_PORT] }
+          : { kind: "all" },
+      })),
+      selfId: cluster.self.id,
+      selfAddress: cluster.self.address,
+      slots: cluster.slots,
+      profile: PROFILES[cluster.profile],
+      peers,
+      voters: cluster.members.map((member) => member.id),
+      ...deriveKeys(cluster.secret, cluster.name),
+      clusterName: cluster.name,
+    };
+  }
+
+  #makeReplication(): void {
+    const { cluster } = this.config;
+    const { memory } = this;
+    this.#replication = new Replication({
+      selfId: cluster.self.id,
+      slots: cluster.slots,
+      changes: new RecordRing(memory.changes),
+      replicas: new RecordRing(memory.replicas),
+      applied: new Float64Array(memory.applied),
+      acked: new Float64Array(memory.acked),
+      env: realEnv,
+      openLink: (peer) => this.#transport.openSyncLink(peer),
+      requestExport: (slots) => this.#host.post({ type: "export", slots }),
+      requestDigest: (slots) => this.#host.post({ type: "digest", slots }),
+      reportReady: (slots, backupEpochs) =>
+        void this.#propose({ type: "ready", node: cluster.self.id, slots, backupEpochs }),
+    });
+    const peers = cluster.members.filter((member) => member.role === "node" && member.id !== cluster.self.id);
+    for (const peer of peers) this.#replication.addPeer(peer.id);
+    const stop = systemTimers.every(LAG_SAMPLE_INTERVAL_MS, () => {
+      const now = nowMs();
+      for (const peer of peers) {
+        this.lag.add(now, peer.id, this.#replication.status(peer.id, now).lagMs);
+      }
+      this.#replication.tick(now);
+      this.#onDoorbell();
+    });
+    this.#undo.push(stop);
+  }
+
+  /** The rings have news: send changes, acknowledge replicas, wake the worker when peers acknowledged ours. */
+  #onDoorbell(): void {
+    if (this.#isStopping) return;
+    if (this.#replication.onDoorbell(nowMs()) && !this.#isDrainDue) {
+      this.#isDrainDue = true;
+      setImmediate(() => {
+        this.#isDrainDue = false;
+        this.#onDoorbell();
+      });
+    }
+  }
+
+  #onWorker(message: Exclude<FromWorker, 0>): void {
+    switch (message.type) {
+      case "liveness":
+        this.#onLiveness(message.event);
+        return;
+      case "slots": {
+        const kind = ({ gained: "slots-gained", lost: "slots-lost", steered: "steered" } as const)[
+          message.change
+        ];
+        const { slots, epoch, atMs } = message;
+        this.journal.add(kind, `${slots.length} slots ${message.change}`, { slots, epoch, atMs });
+        if (message.change === "gained") this.failover.gained(atMs);
+        return;
+      }
+      case "settle":
+        void this.#propose({
+          type: "settled",
+          node: this.config.cluster.self.id,
+          slots: message.slots,
+          movedEpochs: message.movedEpochs,
+        });
+        return;
+      case "fenced":
+        this.#isFenced = message.isFenced;
+        this.journal.add(
+          message.isFenced ? "fenced" : "unfenced",
+          message.isFenced ? "the lease ran out" : "the lease is valid",
+          {
+            atMs: message.atMs,
+          },
+        );
+        return;
+      case "digest":
+        this.#replication.digestResult(message.slot, message.isEqual);
+        return;
+      case "carrier": {
+        const name = this.config.dataplane!.interfaces[message.port]?.name ?? "";
+        this.journal.add(
+          message.isUp ? "link-up" : "link-down",
+          `carrier of ${name} is ${message.isUp ? "back" : "lost"}`,
+          {
+            atMs: message.atMs,
+          },
+        );
+        return;
+      }
+      case "started":
+      case "failed":
+      case "stopped":
+        return;
+      default:
+        message satisfies never;
+    }
+  }
+
+  #onLiveness(event: Extract<FromWorker, { type: "liveness" }>["event"]): void {
+    if (event.type === "stalled") {
+      this.journal.add("stall", `the packet worker was late by ${event.lateMs.toFixed(1)} ms`, {
+        atMs: event.atMs,
+      });
+      return;
+    }
+    const { node, atMs } = event;
+    const name = this.#controller?.name(node) ?? `member ${node}`;
+    switch (event.type) {
+      case "linkUp":
+      case "linkDown": {
+        const kind = event.type === "linkUp" ? "link-up" : "link-down";
+        this.journal.add(
+          kind,
+          `${name} is ${event.type === "linkUp" ? "heard" : "silent"} on link ${event.link}`,
+          { node, atMs },
+        );
+        return;
+      }
+      case "peerUp":
+        this.journal.add("peer-up", `${name} is heard`, { node, atMs });
+        return;
+      case "peerDown":
+        // The takeover first: everything else can wait.
+        this.#controller.peerDown(node);
+        this.failover.judged(node, event.lastHeardMs, atMs);
+        this.journal.add("peer-down", `${name} is dead: ${event.cause}`, { node, atMs });
+        return;
+      case "peerGone":
+        this.journal.add("peer-down", `the process of ${name} is gone for good`, { node, atMs });
+        return;
+      default:
+        event satisfies never;
+    }
+  }
+
+  #onLifelineClosed(node: number): void {
+    this.#host.post({ type: "lifeline", node, isOpen: false });
+    this.journal.add("lifeline-closed", `the process of ${this.#controller.name(node)} closed its lifeline`, {
+      node,
+    });
+  }
+
+  #onState(state: ClusterState, isAdmitted: boolean): void {
+    const { table } = state;
+    if (table !== this.#table || isAdmitted !== this.#wasAdmitted) {
+      const isNewEpoch = table.epoch !== this.#table?.epoch;
+      this.#replication.setTable(table);
+      this.#table = table;
+      this.#wasAdmitted = isAdmitted;
+      const barred = state.members.filter((member) => member.state === "down" || member.state === "removed");
+      this.#host.post({ type: "table", table, barred: barred.map((member) => member.id), isAdmitted });
+      if (isNewEpoch && table.cause === "takeover") {
+        for (const member of barred) this.failover.committed(member.id, nowMs());
+      }
+    }
+  }
+
+  #onAdmitted(): void {
+    this.#host.post({ type: "caughtUp" });
+    this.#onState(this.#controller.driver.state(), this.#controller.membership.isAdmitted);
+    this.journal.add("ready", `${this.config.cluster.self.name} was let in`);
+  }
+
+  async #propose(command: Parameters<Controller["propose"]>[0]): Promise<void> {
+    try {
+      await this.#controller.propose(command);
+    } catch (error) {
+      // The parts repeat what stays undone.
+      this.#log.line("debug", `${command.type}: ${error instanceof Error ? error.message : String(error)}`);
+    }
+  }
+}
