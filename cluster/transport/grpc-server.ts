@@ -1,0 +1,254 @@
+/**
+ * gRPC server: what a member hears from its peers. Every call begins with the question who is there: the common name of the
+ * peer's certificate must be a member's, and a Raft message must come in that member's name.
+ * Owns accepting and refusing; does not own what happens with a message (the handlers).
+ */
+import {
+  Metadata,
+  Server,
+  ServerCredentials,
+  type ServerDuplexStream,
+  type ServerReadableStream,
+  type ServerUnaryCall,
+  type ServiceError,
+  status as StatusCode,
+  type sendUnaryData,
+} from "@grpc/grpc-js";
+import { MalformedError, type Message } from "raft-ts";
+import type {
+  ProposeRequest,
+  ProposeResponse,
+  StatusRequest,
+  StatusResponse,
+} from "../../proto/gen/synwall/v1/control.ts";
+import type {
+  ExchangeRequest,
+  ExchangeResponse,
+  SendSnapshotRequest,
+  SendSnapshotResponse,
+} from "../../proto/gen/synwall/v1/raft.ts";
+import { SynwallError } from "../../src/base/errors.ts";
+import type { ReceiverMessage, SenderMessage } from "../sync/messages.ts";
+import { GrpcLink } from "./grpc-link.ts";
+import { CHANNEL_OPTIONS, controlService, encodeSync, raftService, syncService } from "./grpc-services.ts";
+import { SnapshotCollector } from "./grpc-snapshot.ts";
+import { fromWire } from "./raft-codec.ts";
+import { commonName, type TlsMaterial } from "./tls.ts";
+import { maySend, type TransportCounters, type TransportHandlers, type TransportPeer } from "./transport.ts";
+
+export interface GrpcServerOptions {
+  readonly address: string;
+  readonly port: number;
+  readonly tls: TlsMaterial;
+  readonly peers: readonly TransportPeer[];
+  readonly counters: TransportCounters;
+  readonly handlers: TransportHandlers;
+  /** A peer was turned away, or sent what nobody may send. */
+  readonly onRefused: (why: string) => void;
+}
+
+type AnyCall = Pick<ServerUnaryCall<unknown, unknown>, "getAuthContext" | "getPeer">;
+
+export class GrpcServer {
+  readonly #options: GrpcServerOptions;
+  readonly #server = new Server({ ...CHANNEL_OPTIONS });
+  readonly #idByName: ReadonlyMap<string, number>;
+
+  constructor(options: GrpcServerOptions) {
+    this.#options = options;
+    this.#idByName = new Map(options.peers.map((peer) => [peer.name, peer.id]));
+    this.#server.addService(raftService, {
+      exchange: (
+        call: ServerReadableStream<ExchangeRequest, ExchangeResponse>,
+        answer: sendUnaryData<ExchangeResponse>,
+      ) => this.#exchange(call, answer),
+      sendSnapshot: (
+        call: ServerReadableStream<SendSnapshotRequest, SendSnapshotResponse>,
+        answer: sendUnaryData<SendSnapshotResponse>,
+      ) => this.#takeSnapshot(call, answer),
+    });
+    this.#server.addService(controlService, {
+      propose: (
+        call: ServerUnaryCall<ProposeRequest, ProposeResponse>,
+        answer: sendUnaryData<ProposeResponse>,
+      ) => this.#propose(call, answer),
+      status: (call: ServerUnaryCall<StatusRequest, StatusResponse>, answer: sendUnaryData<StatusResponse>) =>
+        this.#status(call, answer),
+    });
+    this.#server.addService(syncService, {
+      replicate: (call: ServerDuplexStream<SenderMessage, Buffer>) => this.#replicate(call),
+    });
+  }
+
+  /** Rejects with SW_PORT_TAKEN, or SW_CONFIG_INVALID when the address is not this machine's. */
+  listen(): Promise<void> {
+    const { address, port, tls } = this.#options;
+    const credentials = ServerCredentials.createSsl(
+      tls.ca,
+      [{ cert_chain: tls.cert, private_key: tls.key }],
+      true,
+    );
+    return new Promise((resolve, reject) => {
+      this.#server.bindAsync(`${address}:${port}`, credentials, (error) => {
+        if (error === null) resolve();
+        else reject(listenError("cluster.ports.grpc", `${address}:${port}`, error));
+      });
+    });
+  }
+
+  close(): void {
+    this.#server.forceShutdown();
+  }
+
+  #exchange(
+    call: ServerReadableStream<ExchangeRequest, ExchangeResponse>,
+    answer: sendUnaryData<ExchangeResponse>,
+  ): void {
+    const from = this.#identify(call);
+    if (from === undefined) {
+      answer(denied());
+      return;
+    }
+    call.sendMetadata(new Metadata());
+    call.on("data", (request: ExchangeRequest) => {
+      for (const wire of request.messages) this.#take(from, () => fromWire(wire));
+    });
+    call.on("error", () => {});
+    call.on("end", () => answer(null, {}));
+  }
+
+  #takeSnapshot(
+    call: ServerReadableStream<SendSnapshotRequest, SendSnapshotResponse>,
+    answer: sendUnaryData<SendSnapshotResponse>,
+  ): void {
+    const from = this.#identify(call);
+    if (from === undefined) {
+      answer(denied());
+      return;
+    }
+    const collector = new SnapshotCollector();
+    let failure: string | undefined;
+    call.on("data", (request: SendSnapshotRequest) => {
+      if (failure !== undefined) return;
+      failure = this.#malformed(from, () => collector.add(request));
+    });
+    call.on("error", () => {});
+    call.on("end", () => {
+      const isTaken = failure === undefined && this.#take(from, () => collector.finish());
+      if (isTaken) {
+        this.#options.counters.snapshotsReceived++;
+        answer(null, {});
+      } else {
+        answer({ code: StatusCode.INVALID_ARGUMENT, details: failure ?? "the snapshot is not whole" });
+      }
+    });
+  }
+
+  /** Hands a message on when it is well-formed and in the sender's own name. */
+  #take(from: number, decode: () => Message): boolean {
+    const { counters, handlers, onRefused } = this.#options;
+    let message: Message | undefined;
+    const why = this.#malformed(from, () => {
+      message = decode();
+    });
+    if (why !== undefined || message === undefined) return false;
+    if (!maySend(from, message)) {
+      counters.peersRefused++;
+      onRefused(`member ${from} sent ${message.type} in the name of ${message.from}`);
+      return false;
+    }
+    counters.raftReceived++;
+    handlers.onRaft(from, message);
+    return true;
+  }
+
+  #malformed(from: number, work: () => void): string | undefined {
+    try {
+      work();
+      return undefined;
+    } catch (error) {
+      if (!(error instanceof MalformedError)) throw error;
+      this.#options.counters.malformed++;
+      this.#options.onRefused(`member ${from}: ${error.message}`);
+      return error.message;
+    }
+  }
+
+  #propose(
+    call: ServerUnaryCall<ProposeRequest, ProposeResponse>,
+    answer: sendUnaryData<ProposeResponse>,
+  ): void {
+    const from = this.#identify(call);
+    if (from === undefined) {
+      answer(denied());
+      return;
+    }
+    this.#options.handlers.onPropose(from, call.request.envelope).then(
+      (result) => answer(null, { result }),
+      (error: unknown) => {
+        const details = error instanceof Error ? error.message : String(error);
+        answer({ code: StatusCode.UNAVAILABLE, details });
+      },
+    );
+  }
+
+  #status(call: ServerUnaryCall<StatusRequest, StatusResponse>, answer: sendUnaryData<StatusResponse>): void {
+    const from = this.#identify(call);
+    if (from === undefined) answer(denied());
+    else answer(null, { ...this.#options.handlers.onStatus(from) });
+  }
+
+  #replicate(call: ServerDuplexStream<SenderMessage, Buffer>): void {
+    const from = this.#identify(call);
+    if (from === undefined) {
+      call.emit("error", denied());
+      return;
+    }
+    call.sendMetadata(new Metadata());
+    const link = new GrpcLink<ReceiverMessage, SenderMessage>(encodeSync.fromReceiver);
+    this.#options.handlers.onSyncLink(from, link);
+    link.open({
+      duplex: call,
+      abort: () => {
+        if (!call.writableEnded) call.end();
+      },
+      onGone: (gone) => {
+        call.once("end", () => gone("the peer closed the link"));
+        call.once("cancelled", () => gone("the connection to the peer is gone"));
+        call.on("error", (error: Error) => gone(error.message));
+      },
+    });
+  }
+
+  /** The member that the certificate proves; undefined, counted and told when there is none. */
+  #identify(call: AnyCall): number | undefined {
+    const name = commonName(call.getAuthContext()?.sslPeerCertificate);
+    const id = this.#idByName.get(name);
+    if (id !== undefined) return id;
+    this.#options.counters.peersRefused++;
+    this.#options.onRefused(`${call.getPeer()} has a certificate for "${name}", which is no other member`);
+    return undefined;
+  }
+}
+
+/** One line that names the setting, for what a listener can meet. */
+export function listenError(setting: string, where: string, error: Error): SynwallError {
+  const text = `${(error as NodeJS.ErrnoException).code ?? ""} ${error.message}`;
+  if (text.includes("EADDRINUSE")) {
+    return new SynwallError(
+      "SW_PORT_TAKEN",
+      `${setting}: cannot listen on ${where}: another process listens there`,
+      {},
+      error,
+    );
+  }
+  const why = text.includes("EADDRNOTAVAIL")
+    ? "this machine has no such address: set it on the cluster interface or correct cluster.members"
+    : error.message;
+  return new SynwallError("SW_CONFIG_INVALID", `${setting}: cannot listen on ${where}: ${why}`, {}, error);
+}
+
+function denied(): Partial<ServiceError> & Error {
+  const details = "the certificate is of no other member of this cluster";
+  return Object.assign(new Error(details), { code: StatusCode.PERMISSION_DENIED, details });
+}

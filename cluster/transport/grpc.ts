@@ -1,0 +1,195 @@
+/**
+ * gRPC transport: the cluster link of real nodes, with mTLS in both directions.
+ * Owns putting server, peers and replication links together; see grpc-server.ts, grpc-peer.ts and grpc-link.ts.
+ *
+ *   A                                            B        two connections for each direction of a pair:
+ *   GrpcPeer   --- Exchange, snapshots, asks -->  GrpcServer     Raft and control
+ *   GrpcLink   --- Replicate ----------------->  GrpcServer     replication, so that neither waits for the other
+ */
+import {
+  type ChannelCredentials,
+  credentials as Credentials,
+  logVerbosity,
+  Metadata,
+  setLogVerbosity,
+} from "@grpc/grpc-js";
+import type { Message, MsgSnap } from "raft-ts";
+import { SynwallError } from "../../src/base/errors.ts";
+import type { SenderLink } from "../sync/link.ts";
+import type { ReceiverMessage, SenderMessage } from "../sync/messages.ts";
+import { GrpcLink } from "./grpc-link.ts";
+import { GrpcPeer } from "./grpc-peer.ts";
+import { GrpcServer } from "./grpc-server.ts";
+import { controlService, encodeSync, syncService } from "./grpc-services.ts";
+import { checkIs, type TlsMaterial } from "./tls.ts";
+import {
+  type PeerReport,
+  type Transport,
+  type TransportCounters,
+  type TransportHandlers,
+  type TransportPeer,
+  zeroCounters,
+} from "./transport.ts";
+
+/** A link that is not open by then closes; whoever wanted it tries again. */
+const LINK_OPEN_MS_MAX = 1_000;
+
+export interface GrpcTransportOptions {
+  readonly self: TransportPeer;
+  /** All other members. */
+  readonly peers: readonly TransportPeer[];
+  readonly port: number;
+  readonly tls: TlsMaterial;
+  /** A peer was turned away or turned us away: one line for the log. */
+  readonly onRefused?: (why: string) => void;
+}
+
+export class GrpcTransport implements Transport {
+  readonly counters: TransportCounters = zeroCounters();
+  readonly #options: GrpcTransportOptions;
+  readonly #peers = new Map<number, GrpcPeer>();
+  readonly #links = new Set<GrpcLink<SenderMessage, ReceiverMessage>>();
+  #server: GrpcServer | undefined;
+  #isClosed = false;
+
+  constructor(options: GrpcTransportOptions) {
+    this.#options = options;
+    // What goes wrong is told through callbacks; grpc-js would write it to stderr as well.
+    setLogVerbosity(logVerbosity.NONE);
+  }
+
+  async start(handlers: TransportHandlers): Promise<void> {
+    const { self, peers, port, tls } = this.#options;
+    const onRefused = (why: string): void => this.#options.onRefused?.(why);
+    const { counters } = this;
+    const guarded = this.#untilClosed(handlers);
+    this.#server = new GrpcServer({
+      address: self.address,
+      port,
+      tls,
+      peers,
+      counters,
+      handlers: guarded,
+      onRefused,
+    });
+    await this.#server.listen();
+    for (const peer of peers) {
+      const connection = new GrpcPeer({
+        peer,
+        port,
+        credentials: credentialsFor(peer, tls),
+        counters,
+        events: {
+          onUnreachable: () => guarded.onUnreachable(peer.id),
+          onSnapshotSent: (isDelivered) => guarded.onSnapshotSent(peer.id, isDelivered),
+          onLog: onRefused,
+        },
+      });
+      this.#peers.set(peer.id, connection);
+      connection.connect();
+    }
+  }
+
+  sendRaft(message: Exclude<Message, MsgSnap>): void {
+    const peer = this.#peers.get(message.to);
+    if (peer === undefined) this.counters.raftDropped++;
+    else peer.send(message);
+  }
+
+  sendSnapshot(message: MsgSnap): void {
+    this.#peers.get(message.to)?.sendSnapshot(message);
+  }
+
+  async propose(to: number, envelope: Uint8Array, timeoutMs: number): Promise<Uint8Array> {
+    const options = { timeoutMs, what: "propose" };
+    return (await this.#peer(to, options.what).ask(controlService.propose, { envelope }, options)).result;
+  }
+
+  async status(to: number, timeoutMs: number): Promise<PeerReport> {
+    const options = { timeoutMs, what: "ask for the status" };
+    return this.#peer(to, options.what).ask(controlService.status, {}, options);
+  }
+
+  openSyncLink(to: number): SenderLink {
+    const link = new GrpcLink<SenderMessage, ReceiverMessage>(encodeSync.fromSender);
+    const peer = this.#peers.get(to);
+    if (peer === undefined || this.#isClosed) {
+      setImmediate(() => link.lose("there is no such peer"));
+      return link;
+    }
+    this.#links.add(link);
+    const client = peer.newClient();
+    const { path, requestSerialize, responseDeserialize } = syncService.replicate;
+    const call = client.makeBidiStreamRequest(
+      path,
+      requestSerialize,
+      responseDeserialize,
+      // Wait for the connection, and not only for the first attempt.
+      new Metadata({ waitForReady: true }),
+      {},
+    );
+    const end = (why: string): void => {
+      clearTimeout(timer);
+      this.#links.delete(link);
+      link.lose(why);
+      client.close();
+    };
+    const timer = setTimeout(() => {
+      call.cancel();
+      end("the peer did not answer in time");
+    }, LINK_OPEN_MS_MAX);
+    call.once("metadata", () => {
+      clearTimeout(timer);
+      link.open({
+        duplex: call,
+        abort: () => call.cancel(),
+        onGone: (gone) => {
+          call.once("status", (status) => gone(status.details || "the peer closed the link"));
+        },
+      });
+    });
+    call.on("error", () => {});
+    call.once("status", (status) => end(status.details || "the peer closed the link"));
+    call.once("end", () => call.end());
+    return link;
+  }
+
+  isConnected(to: number): boolean {
+    return this.#peers.get(to)?.isConnected === true;
+  }
+
+  async close(): Promise<void> {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    for (const link of this.#links) link.lose("this node is stopping");
+    for (const peer of this.#peers.values()) peer.close();
+    this.#server?.close();
+  }
+
+  #peer(to: number, what: string): GrpcPeer {
+    const peer = this.#peers.get(to);
+    if (peer !== undefined) return peer;
+    throw new SynwallError("SW_CONTROL_TIMEOUT", `Cannot ${what} at node ${to}: it is no other member`);
+  }
+
+  /** What still comes in while the transport closes is not told. */
+  #untilClosed(handlers: TransportHandlers): TransportHandlers {
+    const unless = <A extends unknown[]>(call: (...args: A) => void) => {
+      return (...args: A): void => {
+        if (!this.#isClosed) call(...args);
+      };
+    };
+    return {
+      onRaft: unless((from, message) => handlers.onRaft(from, message)),
+      onPropose: (from, envelope) => handlers.onPropose(from, envelope),
+      onStatus: (from) => handlers.onStatus(from),
+      onSyncLink: unless((from, link) => handlers.onSyncLink(from, link)),
+      onUnreachable: unless((to) => handlers.onUnreachable(to)),
+      onSnapshotSent: unless((to, isDelivered) => handlers.onSnapshotSent(to, isDelivered)),
+    };
+  }
+}
+
+function credentialsFor(peer: TransportPeer, tls: TlsMaterial): ChannelCredentials {
+  return Credentials.createSsl(tls.ca, tls.key, tls.cert, { checkServerIdentity: checkIs(peer.name) });
+}

@@ -1,0 +1,185 @@
+/**
+ * Lifelines: one TLS connection between each two nodes, held only to learn at once that the other's process ended: the kernel
+ * closes it, whatever killed the process. A hint, not a verdict: liveness waits for one missed heartbeat besides.
+ *
+ *   the lower id dials                     FIN or RST of the peer  -> closed(peer), at once
+ *   both write a byte a second             silence for 3 s         -> the connection is replaced; nobody is told
+ *
+ * Owns the connections; does not own what follows from a closed one (cluster/liveness).
+ */
+import type { AddressInfo } from "node:net";
+import { connect, createServer, type Server, type TLSSocket } from "node:tls";
+import { listenError } from "./grpc-server.ts";
+import { BACKOFF_MS_MAX, BACKOFF_MS_MIN } from "./grpc-services.ts";
+import { checkIs, commonName, type TlsMaterial } from "./tls.ts";
+import type { TransportPeer } from "./transport.ts";
+
+const PING_MS = 1_000;
+const SILENT_MS_MAX = 3_000;
+const CONNECT_MS_MAX = 1_000;
+const PING = Uint8Array.of(1);
+
+/** What a peer's kernel sends when its process ended; other errors are the network's. */
+const PROCESS_ENDED = new Set(["ECONNRESET", "EPIPE"]);
+
+export interface LifelineOptions {
+  readonly self: TransportPeer;
+  /** The other nodes; a witness has no lifelines. */
+  readonly peers: readonly TransportPeer[];
+  readonly port: number;
+  readonly tls: TlsMaterial;
+  /** The peer's process ended, or so it seems. Called once for each connection that was up. */
+  readonly onClosed: (peer: number) => void;
+  readonly onUp?: (peer: number) => void;
+  readonly onRefused?: (why: string) => void;
+}
+
+interface Line {
+  readonly socket: TLSSocket;
+  readonly end: () => void;
+}
+
+export class Lifelines {
+  readonly #options: LifelineOptions;
+  readonly #lines = new Map<number, Line>();
+  readonly #timers = new Map<number, NodeJS.Timeout>();
+  readonly #dialing = new Map<number, TLSSocket>();
+  readonly #sockets = new Set<TLSSocket>();
+  #server: Server | undefined;
+  #isClosed = false;
+
+  constructor(options: LifelineOptions) {
+    this.#options = options;
+  }
+
+  /** Listens, and dials the peers with higher ids. Rejects with SW_PORT_TAKEN. */
+  async start(): Promise<void> {
+    await this.#listen();
+    const { self, peers } = this.#options;
+    for (const peer of peers) if (self.id < peer.id) this.#dial(peer, BACKOFF_MS_MIN);
+  }
+
+  isUp(peer: number): boolean {
+    return this.#lines.has(peer);
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    for (const timer of this.#timers.values()) clearTimeout(timer);
+    for (const socket of this.#dialing.values()) socket.destroy();
+    for (const line of this.#lines.values()) line.end();
+    for (const socket of this.#sockets) socket.destroy();
+    this.#lines.clear();
+    this.#server?.close();
+  }
+
+  get port(): number {
+    return (this.#server?.address() as AddressInfo | null)?.port ?? 0;
+  }
+
+  #listen(): Promise<void> {
+    const { self, port, tls } = this.#options;
+    const server = createServer({
+      ...tls,
+      requestCert: true,
+      rejectUnauthorized: true,
+      minVersion: "TLSv1.3",
+    });
+    this.#server = server;
+    server.on("secureConnection", (socket) => this.#accept(socket));
+    server.on("tlsClientError", (error, socket) => {
+      this.#options.onRefused?.(`lifeline of ${socket.remoteAddress ?? "?"}: ${error.message}`);
+    });
+    return new Promise((resolve, reject) => {
+      server.once("error", (error) =>
+        reject(listenError("cluster.ports.lifeline", `${self.address}:${port}`, error)),
+      );
+      server.listen({ host: self.address, port }, () => resolve());
+    });
+  }
+
+  #accept(socket: TLSSocket): void {
+    this.#sockets.add(socket);
+    socket.once("close", () => this.#sockets.delete(socket));
+    const name = commonName(socket.getPeerCertificate());
+    const peer = this.#options.peers.find((other) => other.name === name);
+    if (peer === undefined || this.#isClosed) {
+      this.#options.onRefused?.(`lifeline of ${socket.remoteAddress ?? "?"}: "${name}" is no other node`);
+      socket.on("error", () => {});
+      socket.destroy();
+      return;
+    }
+    this.#hold(peer, socket, () => {});
+  }
+
+  #dial(peer: TransportPeer, backoffMs: number): void {
+    if (this.#isClosed) return;
+    const { port, tls } = this.#options;
+    const again = (wasUp: boolean): void => {
+      if (this.#isClosed) return;
+      const waitMs = wasUp ? BACKOFF_MS_MIN : backoffMs;
+      const next = wasUp ? BACKOFF_MS_MIN : Math.min(backoffMs * 2, BACKOFF_MS_MAX);
+      const timer = setTimeout(() => this.#dial(peer, next), waitMs);
+      timer.unref();
+      this.#timers.set(peer.id, timer);
+    };
+    const socket = connect({
+      ...tls,
+      host: peer.address,
+      port,
+      minVersion: "TLSv1.3",
+      checkServerIdentity: checkIs(peer.name),
+    });
+    this.#dialing.set(peer.id, socket);
+    const deadline = setTimeout(() => socket.destroy(), CONNECT_MS_MAX);
+    let isUp = false;
+    socket.once("close", () => {
+      clearTimeout(deadline);
+      if (!isUp) again(false);
+    });
+    socket.on("error", () => {});
+    // With TLS 1.3 a client is done before the server judged its certificate: the first byte shows that it was accepted.
+    socket.once("data", () => {
+      clearTimeout(deadline);
+      isUp = true;
+      this.#dialing.delete(peer.id);
+      this.#hold(peer, socket, () => again(true));
+    });
+  }
+
+  /** Watches an identified connection until it ends. */
+  #hold(peer: TransportPeer, socket: TLSSocket, onEnd: () => void): void {
+    socket.setNoDelay(true);
+    let isOver = false;
+    let quietMs = 0;
+    const ping = setInterval(() => {
+      quietMs += PING_MS;
+      if (quietMs > SILENT_MS_MAX) finish(false);
+      else socket.write(PING);
+    }, PING_MS);
+    ping.unref();
+    const finish = (isProcessEnd: boolean): void => {
+      if (isOver) return;
+      isOver = true;
+      clearInterval(ping);
+      socket.destroy();
+      if (this.#lines.get(peer.id) === line) this.#lines.delete(peer.id);
+      if (isProcessEnd && !this.#isClosed) this.#options.onClosed(peer.id);
+      onEnd();
+    };
+    const line: Line = { socket, end: () => finish(false) };
+    socket.on("data", () => {
+      quietMs = 0;
+    });
+    // Whichever comes first: "close" alone would be later than the FIN.
+    socket.once("end", () => finish(true));
+    socket.once("error", (error: NodeJS.ErrnoException) => finish(PROCESS_ENDED.has(error.code ?? "")));
+    socket.once("close", () => finish(true));
+    // A second one means that the first broke unseen.
+    const former = this.#lines.get(peer.id);
+    this.#lines.set(peer.id, line);
+    former?.end();
+    socket.write(PING);
+    this.#options.onUp?.(peer.id);
+  }
+}

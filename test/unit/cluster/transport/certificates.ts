@@ -1,0 +1,59 @@
+/**
+ * Certificates for tests: a CA and members' certificates made by openssl in a temporary folder, elliptic curves, one day.
+ */
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { TlsFiles } from "../../../../cluster/transport/tls.ts";
+
+export class CertificateFolder {
+  readonly path = mkdtempSync(join(tmpdir(), "synwall-tls-"));
+  readonly #made = new Map<string, TlsFiles>();
+
+  constructor() {
+    this.#makeCa("ca");
+  }
+
+  /** A certificate for `name`, signed by the CA of that name ("ca" unless told). */
+  member(name: string, ca = "ca"): TlsFiles {
+    const known = this.#made.get(`${ca}/${name}`);
+    if (known !== undefined) return known;
+    if (ca !== "ca") this.#makeCa(ca);
+    const base = `${ca}-${name}`;
+    openssl(this.path, [
+      ...["req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"],
+      ...["-keyout", `${base}.key`, "-out", `${base}.csr`, "-subj", `/CN=${name}`],
+    ]);
+    openssl(this.path, [
+      ...["x509", "-req", "-in", `${base}.csr`, "-CA", `${ca}.crt`, "-CAkey", `${ca}.key`],
+      ...["-CAcreateserial", "-out", `${base}.crt`, "-days", "1"],
+    ]);
+    const files = {
+      ca: this.file(`${ca}.crt`),
+      cert: this.file(`${base}.crt`),
+      key: this.file(`${base}.key`),
+    };
+    this.#made.set(`${ca}/${name}`, files);
+    return files;
+  }
+
+  file(name: string): string {
+    return join(this.path, name);
+  }
+
+  remove(): void {
+    rmSync(this.path, { recursive: true, force: true });
+  }
+
+  #makeCa(name: string): void {
+    openssl(this.path, [
+      ...["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"],
+      ...["-keyout", `${name}.key`, "-out", `${name}.crt`, "-subj", `/CN=${name}`, "-days", "1"],
+    ]);
+  }
+}
+
+function openssl(cwd: string, args: readonly string[]): void {
+  execFileSync("openssl", args, { cwd, stdio: "pipe" });
+}
