@@ -40,6 +40,7 @@ function summary(config: NodeConfig): object {
     member: config.cluster.self.name,
     role: config.cluster.self.role,
     members: config.cluster.members.length,
+    interfaces: config.dataplane?.interfaces ?? [],
     zones: config.dataplane?.policy.zones.map((zone) => zone.name) ?? [],
     rules: config.dataplane?.policy.rules.length ?? 0,
   };
