@@ -12,6 +12,8 @@ export const INSTRUCTION_BYTES = 8;
 export type Register = 0 | 1 | 2 | 3 | 4 | 5 | 6 | 7 | 8 | 9;
 
 const LOAD_OPCODES = { 1: 0x71, 2: 0x69, 4: 0x61 } as const;
+const STORE_HALF = 0x6b;
+const STORE_IMMEDIATE_OPCODES = { 2: 0x6a, 4: 0x62 } as const;
 const LOAD_MAP = 0x18;
 const PSEUDO_MAP_FD = 1;
 const MOVE_IMMEDIATE = 0xb7;
@@ -48,6 +50,16 @@ export class Assembler {
   /** destination = the 1, 2 or 4 bytes at [source + offset], in the machine's order. */
   load(sizeBytes: 1 | 2 | 4, destination: Register, source: Register, offset: number): this {
     return this.#add(LOAD_OPCODES[sizeBytes], destination, source, offset, 0);
+  }
+
+  /** The 2 bytes at [destination + offset] = source, in the machine's order. */
+  storeHalf(destination: Register, offset: number, source: Register): this {
+    return this.#add(STORE_HALF, destination, source, offset, 0);
+  }
+
+  /** The 2 or 4 bytes at [destination + offset] = immediate, in the machine's order. */
+  storeImmediate(sizeBytes: 2 | 4, destination: Register, offset: number, immediate: number): this {
+    return this.#add(STORE_IMMEDIATE_OPCODES[sizeBytes], destination, 0, offset, immediate);
   }
 
   /** destination = the map behind a file descriptor (two words). */

@@ -1,0 +1,101 @@
+/**
+ * forwarding: 64-byte frames. Stateful forwarding with SNAT of 1,024 UDP flows: the engine on xdp ports against the
+ * kernel's nftables (conntrack, SNAT) on the same wires, interleaved. Prints frames a second: median, least and most.
+ *
+ *   node --import tsx bench/forward.bench.ts [--runs 7] [--frames 1000000] [--smoke]
+ *
+ * CPU 0 generates; forwarding is on CPU 1: our process, or the kernel's softirq (receive packet steering). Without
+ * steering the kernel forwards on the generator's CPU, and the generator waits for it: shown too, since on a machine
+ * with one receive queue that is the default.
+ */
+import { cpus, release } from "node:os";
+import { parseArgs } from "node:util";
+import { type Helper, Wires } from "./forward/wires.ts";
+
+interface Variant {
+  readonly name: string;
+  run(): Promise<number>;
+}
+
+const { values } = parseArgs({
+  options: {
+    runs: { type: "string", default: "7" },
+    frames: { type: "string", default: "1000000" },
+    smoke: { type: "boolean", default: false },
+    cap: { type: "boolean", default: false },
+  },
+});
+const runs = values.smoke ? 1 : Number(values.runs);
+const frames = values.smoke ? 20_000 : Number(values.frames);
+const GENERATE_CPU = 0;
+const FORWARD_CPU = 1;
+
+const wires = new Wires();
+process.once("SIGINT", () => void wires.close().finally(() => process.exit(130)));
+try {
+  await wires.start("sink", FORWARD_CPU, "sink.ts", "s0");
+  const generator = await wires.start("gen", GENERATE_CPU, "generator.ts", "g0", wires.mac("dut", "d0"));
+  const measure = (): Promise<number> => blast(generator);
+  const ours = (name: string, script: string, ...words: string[]): Variant => ({
+    name,
+    run: async () => {
+      const forwarder = await wires.start("dut", FORWARD_CPU, script, ...words);
+      await warmUp(generator);
+      const rate = await measure();
+      await forwarder.stop();
+      return rate;
+    },
+  });
+  const kernel = (name: string, isSteered: boolean): Variant => ({
+    name,
+    run: async () => {
+      wires.steerKernel(isSteered);
+      await warmUp(generator);
+      return await measure();
+    },
+  });
+  const server = wires.mac("sink", "s0");
+  const variants: Variant[] = [
+    ours("synwall: engine, stateful + SNAT, xdp", "engine-forwarder.ts", "xdp", "d0", "d1"),
+    kernel("nftables: conntrack + SNAT, on CPU 1", true),
+    kernel("nftables: conntrack + SNAT, not steered", false),
+    ours("ports alone, xdp", "raw-forwarder.ts", "xdp", "d0", "d1", server),
+  ];
+  if (values.cap) variants.push(ours("ports alone, cap", "raw-forwarder.ts", "cap", "d0", "d1", server));
+  const rates = new Map<string, number[]>(variants.map(({ name }) => [name, []]));
+  for (let run = 0; run < runs; run++) {
+    for (const variant of variants) rates.get(variant.name)!.push(await variant.run());
+  }
+  print(variants, rates);
+} finally {
+  await wires.close();
+}
+
+/** Every flow exists, and the code is compiled. */
+async function warmUp(generator: Helper): Promise<void> {
+  await generator.ask(`${Math.max(2048, Math.floor(frames / 5))}`);
+}
+
+/** Frames a second that reached the sink while the generator sent as fast as it could. */
+async function blast(generator: Helper): Promise<number> {
+  const before = wires.received();
+  const { ms } = JSON.parse(await generator.ask(`${frames}`)) as { ms: number };
+  const received = wires.received() - before;
+  return (received / ms) * 1000;
+}
+
+function print(variants: readonly Variant[], rates: ReadonlyMap<string, readonly number[]>): void {
+  const { model } = cpus()[0] ?? { model: "unknown CPU" };
+  console.log(`forwarding: 64-byte frames, ${runs} runs of ${frames} frames, interleaved`);
+  console.log(`machine: ${cpus().length} x ${model}; Linux ${release()}; Node.js ${process.version}`);
+  const median = (name: string): number => [...rates.get(name)!].sort((a, b) => a - b)[runs >> 1]!;
+  const kpps = (rate: number): string => `${(rate / 1000).toFixed(0)} kpps`;
+  for (const { name } of variants) {
+    const all = rates.get(name)!;
+    console.log(
+      `${name.padEnd(42)} ${kpps(median(name)).padStart(9)}  (${kpps(Math.min(...all))} to ${kpps(Math.max(...all))})`,
+    );
+  }
+  const best = Math.max(median(variants[1]!.name), median(variants[2]!.name));
+  console.log(`synwall / best nftables: ${(median(variants[0]!.name) / best).toFixed(2)}`);
+}
