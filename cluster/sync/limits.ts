@@ -28,6 +28,9 @@ export interface SyncLimits {
   readonly heartbeatMs: number;
   /** A peer that answers nothing for this long is connected anew. */
   readonly answerMsMax: number;
+  /** Between two links that did not come to a welcome: at first, and at most. */
+  readonly reconnectMs: number;
+  readonly reconnectMsMax: number;
   /** Records of one peer that wait while the replicas ring is full. */
   readonly stagedRecords: number;
   /** Written batches of which the worker has not applied everything yet. */
@@ -51,6 +54,8 @@ export const DEFAULT_SYNC_LIMITS: SyncLimits = {
   resyncBackoffMsMax: 60_000,
   heartbeatMs: 100,
   answerMsMax: 3000,
+  reconnectMs: 50,
+  reconnectMsMax: 1000,
   stagedRecords: 16_384,
   unappliedBatches: 8192,
   digestIntervalMs: 5000,
@@ -83,6 +88,7 @@ export function syncLimits(wanted: Partial<SyncLimits> = {}): SyncLimits {
     limits.answerMsMax >= 3 * limits.heartbeatMs,
     "answerMsMax must be at least 3 x heartbeatMs, or one late answer would cost the link",
   );
+  assert(limits.reconnectMsMax >= limits.reconnectMs, "reconnectMsMax is below reconnectMs");
   assert(limits.resyncBackoffMsMax >= limits.resyncBackoffMs, "resyncBackoffMsMax is below resyncBackoffMs");
   return limits;
 }

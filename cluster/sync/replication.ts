@@ -10,6 +10,7 @@ import type { Env } from "../../src/base/env.ts";
 import type { RecordRing } from "../../src/base/ring.ts";
 import type { SlotTable } from "../control/model.ts";
 import { AntiEntropy } from "./anti-entropy.ts";
+import { Connector } from "./connector.ts";
 import { type SyncLimits, syncLimits } from "./limits.ts";
 import type { ReceiverLink, SenderLink } from "./link.ts";
 import type { ResyncReason } from "./messages.ts";
@@ -30,6 +31,8 @@ export interface ReplicationOptions {
   readonly acked: Float64Array;
   readonly env: Env;
   readonly limits?: Partial<SyncLimits>;
+  /** A new link to a peer; it closes when the peer cannot be reached. Called by tick() whenever there is none. */
+  readonly openLink: (peerId: number) => SenderLink;
   /** The worker must publish these slots: BEGIN, all flows, END, DIGEST. */
   readonly requestExport: (slots: readonly number[]) => void;
   /** The worker must publish a DIGEST of each of these slots. */
@@ -58,6 +61,7 @@ export class Replication {
   readonly receiver: Receiver;
   readonly #options: ReplicationOptions;
   readonly #antiEntropy: AntiEntropy;
+  readonly #connector: Connector;
   readonly #resyncsBy = new Float64Array(256);
 
   constructor(options: ReplicationOptions) {
@@ -86,17 +90,13 @@ export class Replication {
       env,
       reportReady: options.reportReady,
     });
+    this.#connector = new Connector(limits, options.openLink);
     this.#antiEntropy = new AntiEntropy(slots, limits.digestIntervalMs);
   }
 
-  /** Makes the sender of a peer, so that its records are kept from now on. Call for every node before the first table. */
+  /** Makes the sender of a peer: its records are kept and links opened from now on. For every node, before the first table. */
   addPeer(peerId: number): void {
     this.router.sender(peerId);
-  }
-
-  /** A link on which this node sends. */
-  attachSender(peerId: number, link: SenderLink): void {
-    this.router.sender(peerId).attach(link);
   }
 
   /** A link on which this node receives; `authenticatedId` is the peer's id by its certificate, 0 when unknown. */
@@ -118,6 +118,7 @@ export class Replication {
 
   tick(nowMs: number): void {
     this.receiver.tick(nowMs);
+    for (const sender of this.router.peers) this.#connector.tick(sender, nowMs);
     this.router.tick(nowMs);
     const { book } = this.router;
     const due = this.#antiEntropy.due(

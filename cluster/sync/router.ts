@@ -74,12 +74,6 @@ export interface RouterCounts {
 /** Records between two looks at the window of a snapshot. */
 const CHUNK_RECORDS = 256;
 
-/** A barrier that may leave only after what was lost before it was sent again. */
-interface OwedBarrier {
-  readonly words: Uint32Array;
-  readonly sinceMs: number;
-}
-
 export class Router {
   readonly book: SlotBook;
   readonly counts: RouterCounts = {
@@ -99,7 +93,8 @@ export class Router {
   readonly #words: Uint32Array;
   readonly #senders: (Sender | undefined)[] = new Array(256).fill(undefined);
   readonly #peers: Sender[] = [];
-  readonly #owed = new Map<number, OwedBarrier>();
+  /** By slot: a barrier that may leave only after what was lost before it was sent again. */
+  readonly #owed = new Map<number, Uint32Array>();
   /** Explicit targets of barriers: slot -> node and the epoch from which on. */
   readonly #expected = new Map<number, { readonly epoch: number; readonly target: number }>();
   #isPaused = false;
@@ -177,7 +172,6 @@ export class Router {
   tick(nowMs: number): void {
     for (const sender of this.#peers) sender.tick(nowMs);
     this.#expireExports(nowMs);
-    this.#expireBarriers(nowMs);
     this.#requestExports(nowMs);
     if (this.#isPaused) this.drain(nowMs);
   }
@@ -287,7 +281,7 @@ export class Router {
       this.#append(target, slot, at, nowMs);
       return;
     }
-    this.#owe(slot, this.#words, at, nowMs);
+    this.#owe(slot, this.#words, at);
   }
 
   #barrierTarget(slot: number, epoch: number): number {
@@ -305,35 +299,22 @@ export class Router {
     const sender = this.#senders[target];
     if (sender?.append(this.#words, at, this.counts.drained, nowMs)) return;
     this.counts.lost++;
-    if (opAt(this.#words, at) === OP_BARRIER) this.#owe(slot, this.#words, at, nowMs);
+    if (opAt(this.#words, at) === OP_BARRIER) this.#owe(slot, this.#words, at);
     if (book.target[slot] === target) book.lose(slot, nowMs, nowMs);
   }
 
-  #owe(slot: number, words: Uint32Array, at: number, nowMs: number): void {
+  #owe(slot: number, words: Uint32Array, at: number): void {
     this.counts.barriersOwed++;
-    this.#owed.set(slot, { words: words.slice(at, at + RECORD_WORDS), sinceMs: nowMs });
+    this.#owed.set(slot, words.slice(at, at + RECORD_WORDS));
   }
 
   #payBarrier(slot: number, nowMs: number): void {
-    const owed = this.#owed.get(slot);
+    const words = this.#owed.get(slot);
     const target = this.book.target[slot]!;
-    if (owed === undefined || this.book.isOwned[slot] === 1 || target === 0) return;
+    if (words === undefined || this.book.isOwned[slot] === 1 || target === 0) return;
     // When the backlog overflows at this very moment the barrier stays owed.
-    if (this.#senders[target]?.append(owed.words, 0, this.counts.drained, nowMs)) this.#owed.delete(slot);
+    if (this.#senders[target]?.append(words, 0, this.counts.drained, nowMs)) this.#owed.delete(slot);
     else this.book.lose(slot, nowMs, nowMs);
-  }
-
-  /** Rather a barrier without the last changes than a slot that nobody decides. */
-  #expireBarriers(nowMs: number): void {
-    for (const [slot, owed] of this.#owed) {
-      if (nowMs - owed.sinceMs <= this.#options.limits.exportDeadlineMs) continue;
-      const sender = this.#senders[this.book.target[slot]!];
-      if (sender === undefined || !sender.isOpen) continue;
-      if (!sender.append(owed.words, 0, this.counts.drained, nowMs)) continue;
-      this.counts.barriersBare++;
-      this.#owed.delete(slot);
-      sender.pump();
-    }
   }
 
   /** A snapshot fills the peer's window, so that what the worker publishes waits in the ring, where the worker sees it. */
@@ -385,7 +366,7 @@ export class Router {
       const slot = slotAt(words, at);
       const op = opAt(words, at);
       if (book.target[slot] !== peerId) continue;
-      if (op === OP_BARRIER && book.isOwned[slot] === 0) this.#owe(slot, words, at, nowMs);
+      if (op === OP_BARRIER && book.isOwned[slot] === 0) this.#owe(slot, words, at);
       if (op !== OP_DIGEST || book.state[slot] === SLOT_SENT) book.lose(slot, backlog.publishedMs(i), nowMs);
     }
     this.counts.lost += backlog.length;
@@ -427,11 +408,15 @@ export class Router {
     const { book } = this;
     if (book.wantedSlots === 0 || book.underWay >= limits.exportSlots) return;
     const asked: number[] = [];
-    for (let slot = 0; slot < book.slots && book.underWay < limits.exportSlots; slot++) {
-      if (book.state[slot] !== SLOT_WANTED || !this.#mayExport(slot, nowMs)) continue;
+    const ask = (slot: number): void => {
+      if (book.underWay >= limits.exportSlots) return;
+      if (book.state[slot] !== SLOT_WANTED || !this.#mayExport(slot, nowMs)) return;
       book.set(slot, SLOT_REQUESTED, nowMs);
       asked.push(slot);
-    }
+    };
+    // The packets of slots that are handed over wait for it.
+    for (const slot of this.#owed.keys()) ask(slot);
+    for (let slot = 0; slot < book.slots; slot++) ask(slot);
     if (asked.length === 0) return;
     this.counts.exportsAsked += asked.length;
     requestExport(asked);
@@ -465,6 +450,10 @@ export class Router {
       if (state !== SLOT_REQUESTED) book.isExporting[slot] = 0;
       this.counts.exportsExpired++;
       book.set(slot, SLOT_WANTED, nowMs);
+      if (!this.#owed.has(slot)) continue;
+      // Rather a barrier without the last changes than a slot that nobody decides.
+      this.counts.barriersBare++;
+      this.#payBarrier(slot, nowMs);
     }
   }
 }

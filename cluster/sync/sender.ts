@@ -123,6 +123,10 @@ export class Sender {
     return this.#session;
   }
 
+  get hasLink(): boolean {
+    return this.#link !== undefined;
+  }
+
   get isOpen(): boolean {
     return this.#phase === "open";
   }
