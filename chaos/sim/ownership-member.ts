@@ -35,6 +35,8 @@ export class SimMember {
   /** Lives of peers that this member would declare down: node -> incarnation. */
   readonly #suspects = new Map<number, number>();
   #alive = new Set<number>();
+  /** Peers to whom a connection stands, held by both kernels. */
+  readonly #lifelines = new Set<number>();
   #incarnation = 0;
   #isCaughtUp = false;
   #catchUpTo = Number.POSITIVE_INFINITY;
@@ -70,6 +72,7 @@ export class SimMember {
     this.isPaused = false;
     this.#waiting.length = 0;
     this.#suspects.clear();
+    this.#lifelines.clear();
     this.#alive = new Set();
     this.#incarnation = 0;
     this.#isCaughtUp = false;
@@ -112,15 +115,31 @@ export class SimMember {
   /** The process ends; its kernel closes the lifelines. */
   kill(): void {
     this.isRunning = false;
-    const { life } = this;
     for (const m of this.#world.members) {
-      if (m === this || !m.isRunning) continue;
+      if (m === this || !m.isRunning || !this.#lifelines.has(m.id)) continue;
+      const isTheirs = m.#lifelines.delete(this.id);
       this.#world.scheduler.after(this.#world.network.delayMs(), () => {
-        if (this.#world.network.passes(this.id, m.id, 0)) {
-          m.whenAwake(m.life, () => {
-            if (this.life === life) m.authority.lifelineClosed(this.id, m.localMs());
-          });
+        if (isTheirs && this.#world.network.passes(this.id, m.id, 0)) {
+          m.whenAwake(m.life, () => m.authority.lifelineClosed(this.id, m.localMs()));
         }
+      });
+    }
+    this.#lifelines.clear();
+  }
+
+  /** Opens lifelines to all who can be reached and have none. */
+  #openLifelines(): void {
+    const { members, network, scheduler } = this.#world;
+    for (const m of members) {
+      if (m.id <= this.id || !m.isRunning || m.isPaused || this.#lifelines.has(m.id)) continue;
+      if (!network.passes(this.id, m.id, 0) || !network.passes(m.id, this.id, 0)) continue;
+      this.#lifelines.add(m.id);
+      m.#lifelines.add(this.id);
+      const { life: hisLife } = m;
+      const { life } = this;
+      scheduler.after(network.delayMs(), () => {
+        this.whenAwake(life, () => this.authority.lifelineOpened(m.id));
+        m.whenAwake(hisLife, () => m.authority.lifelineOpened(this.id));
       });
     }
   }
@@ -170,8 +189,7 @@ export class SimMember {
     }
     this.applied = count;
     const state = log.stateAt(count);
-    const barred = state.members.filter((m) => m.state === "down" || m.state === "removed").map((m) => m.id);
-    this.authority.applyTable(state.table, barred, this.#isAdmitted(state), this.localMs());
+    this.authority.applyState(state, this.#incarnation, this.localMs());
     if (!this.#isCaughtUp && count >= this.#catchUpTo) {
       this.#isCaughtUp = true;
       this.authority.setCaughtUp();
@@ -194,10 +212,15 @@ export class SimMember {
         break;
       case "peerDown":
         this.#alive.delete(event.node);
-        this.#suspects.set(event.node, memberOf(state, event.node)?.incarnation ?? 0);
+        this.#suspects.set(
+          event.node,
+          event.incarnation > 0 || event.cause !== "silent"
+            ? event.incarnation
+            : (memberOf(state, event.node)?.incarnation ?? 0),
+        );
         break;
       case "peerGone":
-        this.#suspects.set(event.node, -(memberOf(state, event.node)?.incarnation ?? 0));
+        if (event.incarnation > 0) this.#suspects.set(event.node, -event.incarnation);
         break;
       default:
         return;
@@ -253,6 +276,7 @@ export class SimMember {
   /** What control does of its own accord; real members do it on events, here every few milliseconds. */
   #proposeDue(): void {
     const { log, options } = this.#world;
+    this.#openLifelines();
     if (!this.#isCaughtUp) {
       if (this.#world.hasQuorum(this)) this.#catchUpTo = Math.min(this.#catchUpTo, log.length);
       if (this.applied >= this.#catchUpTo) this.#applyUpTo(this.applied);

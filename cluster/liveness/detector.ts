@@ -26,6 +26,8 @@ export class PeerDetector {
   readonly peer: PeerConfig;
   readonly links: DetectorLink[];
   isAlive = false;
+  /** The highest incarnation that this life of the peer has shown; 0: none yet. */
+  incarnation = 0;
   readonly #profile: LivenessProfile;
   readonly #env: Env;
   readonly #emit: (event: LivenessEvent) => void;
@@ -34,6 +36,8 @@ export class PeerDetector {
   #closedMs = Number.NaN;
   /** This life of the peer was alive once and is not known to be gone. */
   #mayLive = false;
+  /** This life is known to be gone, and no other has proven itself. */
+  #isOver = false;
   #forgivenMs = 0;
 
   constructor(
@@ -92,19 +96,21 @@ export class PeerDetector {
     for (const l of this.links) if (l.isUp) l.bfd.poll(nowMs);
   }
 
-  /** A lifeline to the peer stands (again). */
-  lifelineOpened(): void {
-    this.#closedMs = Number.NaN;
+  /** Nothing speaks against this life of the peer: it is alive, or was not alive yet. */
+  get isTrusted(): boolean {
+    return Number.isNaN(this.#closedMs) && !this.#isOver && (this.isAlive || !this.#mayLive);
   }
 
   /** A new life of the peer proved itself: the old one is over, its sessions with it. */
   restarted(nowMs: number): void {
     if (this.isAlive) {
       this.#die("restart", nowMs);
-      return;
+    } else {
+      if (this.#mayLive) this.#gone(nowMs);
+      this.incarnation = 0;
+      this.#replaceSessions(nowMs);
     }
-    if (this.#mayLive) this.#gone(nowMs);
-    this.#replaceSessions(nowMs);
+    this.#isOver = false;
   }
 
   /** Our own loop stood still for `ms`: nothing can be said about that time. */
@@ -141,7 +147,8 @@ export class PeerDetector {
       l.isUp = false;
       this.#emit({ type: "linkDown", node: this.peer.nodeId, link: l.link, atMs: nowMs });
     }
-    this.#emit({ type: "peerDown", node: this.peer.nodeId, atMs: nowMs, cause, lastHeardMs });
+    const { incarnation } = this;
+    this.#emit({ type: "peerDown", node: this.peer.nodeId, atMs: nowMs, cause, lastHeardMs, incarnation });
     if (cause === "lifeline" || cause === "restart") {
       this.#gone(nowMs);
       this.#replaceSessions(nowMs);
@@ -151,7 +158,10 @@ export class PeerDetector {
   #gone(nowMs: number): void {
     this.#mayLive = false;
     this.#closedMs = Number.NaN;
-    this.#emit({ type: "peerGone", node: this.peer.nodeId, atMs: nowMs });
+    const { incarnation } = this;
+    this.incarnation = 0;
+    this.#isOver = true;
+    this.#emit({ type: "peerGone", node: this.peer.nodeId, atMs: nowMs, incarnation });
   }
 
   #replaceSessions(nowMs: number): void {

@@ -83,6 +83,10 @@ interface Peer {
   /** A life that still has to echo our nonce; 0: none. */
   candidate: number;
   readonly retired: number[];
+  /** The life that the lifeline belongs to; 0: unknown or none. */
+  lifeline: number;
+  /** The lifeline may be a later life's: it goes to the next one that proves itself. */
+  isLifelineWaiting: boolean;
   readonly standing: Map<number, Uint8Array>;
 }
 
@@ -147,6 +151,8 @@ export class Heartbeats {
       nonce: 0,
       candidate: 0,
       retired: [],
+      lifeline: 0,
+      isLifelineWaiting: false,
       standing: new Map(),
     });
   }
@@ -178,6 +184,7 @@ export class Heartbeats {
     if (!wire.window.accept(h.seq)) return this.#refuse("replayed");
     const from = h.from;
     peer.detector.heard(wire.detector, nowMs);
+    if (peer.isLifelineWaiting && peer.detector.isTrusted) peer.isLifelineWaiting = false;
     this.#deliver(peer, wire, bytes, nowMs);
     if (wire.detector.bfd.isTransmitDue(nowMs)) this.#transmit(peer, wire, nowMs);
     return from;
@@ -197,17 +204,33 @@ export class Heartbeats {
     }
   }
 
-  /** The peer's kernel closed its lifeline: FIN or RST received. A local time-out or error is not a close. */
+  /**
+   * The peer's kernel closed its lifeline: FIN or RST received, without a good-bye. A local time-out or error is not a close,
+   * nor is a connection that a living process replaces.
+   */
   lifelineClosed(node: number, nowMs: number): void {
     const peer = this.#peers.get(node);
     if (peer === undefined) return;
+    const isOfThisLife = peer.lifeline !== 0 && peer.lifeline === peer.nonce;
+    peer.lifeline = 0;
+    peer.isLifelineWaiting = false;
+    // Of another life, or of one that we cannot tell: it proves nothing about the present one. BFD finds out.
+    if (!isOfThisLife) return;
     peer.detector.lifelineClosed(nowMs);
     peer.detector.tick(nowMs);
     this.#transmitDue(peer, nowMs);
   }
 
+  /**
+   * A lifeline to the peer stands. It belongs to the proven life or a later one, so its end proves the end of the proven one.
+   * If something speaks against the proven life, it may well be the next one's: a new process can open its lifeline before
+   * its first datagram is believed.
+   */
   lifelineOpened(node: number): void {
-    this.#peers.get(node)?.detector.lifelineOpened();
+    const peer = this.#peers.get(node);
+    if (peer === undefined) return;
+    peer.lifeline = peer.nonce;
+    peer.isLifelineWaiting = peer.nonce === 0 || !peer.detector.isTrusted;
   }
 
   /** Lets `body` ride along in every datagram to `node` until it is replaced; undefined ends it. One per type. */
@@ -234,6 +257,12 @@ export class Heartbeats {
       for (const w of p.wires) w.detector.bfd.adminDown(nowMs);
       this.#transmitDue(p, nowMs);
     }
+  }
+
+  /** The proven life of the peer has shown that it is this incarnation of the member. */
+  setIncarnation(node: number, incarnation: number): void {
+    const detector = this.#peers.get(node)?.detector;
+    if (detector !== undefined) detector.incarnation = Math.max(detector.incarnation, incarnation);
   }
 
   isAlive(node: number): boolean {
@@ -272,6 +301,10 @@ export class Heartbeats {
       const wasKnown = peer.nonce !== 0;
       peer.nonce = h.nonce;
       peer.candidate = 0;
+      if (peer.isLifelineWaiting) {
+        peer.lifeline = h.nonce;
+        peer.isLifelineWaiting = false;
+      }
       for (const w of peer.wires) {
         w.window.reset();
         w.detector.bfd.hurry(nowMs);

@@ -59,12 +59,15 @@ export type LivenessEvent =
       readonly atMs: number;
       readonly cause: DeathCause;
       readonly lastHeardMs: number;
+      /** The highest incarnation that the life in question has shown; 0: none. A later life may be up already. */
+      readonly incarnation: number;
     }
   /**
    * The process that was this peer is provably gone: its lifeline closed while it is silent, or a new life of it answered.
-   * It follows the peerDown of the same life, at once or later.
+   * It follows the peerDown of the same life, at once or later. Says nothing about incarnations above `incarnation`: they may
+   * belong to a life that we have not met.
    */
-  | { readonly type: "peerGone"; readonly node: number; readonly atMs: number }
+  | { readonly type: "peerGone"; readonly node: number; readonly atMs: number; readonly incarnation: number }
   /** Our own loop stalled: judgements were put off. */
   | { readonly type: "stalled"; readonly lateMs: number; readonly atMs: number };
 

@@ -13,7 +13,7 @@ import { assert } from "../../src/base/assert.ts";
 import { emptyState, type SlotTable } from "../control/model.ts";
 import { fillBackups, spreadBackups } from "./backups.ts";
 import { Draft } from "./draft.ts";
-import { countById, homes, quotas, type RingNode, receivers } from "./quota.ts";
+import { byId, countById, homes, quotas, type RingNode, receivers } from "./quota.ts";
 
 /** The first table of a cluster: every slot at home. Epoch 1. */
 export function initialTable(nodes: readonly RingNode[], slots: number): SlotTable {
@@ -31,7 +31,7 @@ export function initialTable(nodes: readonly RingNode[], slots: number): SlotTab
  */
 export function takeover(table: SlotTable, dead: number, alive: readonly RingNode[]): SlotTable {
   assert(dead > 0, "takeover needs the id of the dead node");
-  const living = alive.filter((n) => n.id !== dead).sort((a, b) => a.id - b.id);
+  const living = byId(alive).filter((n) => n.id !== dead && n.isAway !== true);
   const able = receivers(living);
   // A leaving node that is alive is still better than nobody.
   const heirs = able.length > 0 ? able : living;
@@ -141,7 +141,8 @@ export function wantedOwners(table: SlotTable, nodes: readonly RingNode[]): numb
   const slots = wanted.length;
   const held = countById(table.owner);
   const quota = quotas(able, slots, held);
-  const home = homes(able, slots);
+  // Homes of nodes that leave or are away count too: what lies there for now is the first to move again.
+  const home = homes(byId(nodes), slots);
   const missing = new Map<number, number>();
   const surplus = new Map<number, number>();
   for (const [id, n] of held) if (id !== 0) surplus.set(id, Math.max(0, n - (quota.get(id) ?? 0)));

@@ -12,6 +12,7 @@ import { type RingNode, receivers } from "./quota.ts";
  */
 export function fillBackups(draft: Draft, nodes: readonly RingNode[]): void {
   const able = receivers(nodes);
+  const isPresent = (id: number): boolean => nodes.some((n) => n.id === id && n.isAway !== true);
   const pairs = new Pairs();
   const lacking: number[] = [];
   for (let s = 0; s < draft.slots; s++) {
@@ -25,14 +26,10 @@ export function fillBackups(draft: Draft, nodes: readonly RingNode[]): void {
     const owner = draft.owner[s] as number;
     const backup = draft.backup[s] as number;
     const to = pairs.leastUsed(owner, able);
-    const isKept = to === 0 && backup !== owner && nodes.some((n) => n.id === backup);
+    const isKept = to === 0 && backup !== owner && isPresent(backup);
     if (isKept || to === backup) continue;
     // In the middle of a move the old owner's copy is the only other one: let the move end first.
-    if (
-      to !== 0 &&
-      (draft.awaiting[s] as readonly number[]).includes(backup) &&
-      nodes.some((n) => n.id === backup)
-    ) {
+    if (to !== 0 && (draft.awaiting[s] as readonly number[]).includes(backup) && isPresent(backup)) {
       continue;
     }
     draft.setBackup(s, to, false);

@@ -4,18 +4,24 @@
  */
 import { assert } from "../../src/base/assert.ts";
 
-/** A node that is alive and may be given slots. */
+/** A node that may be given slots, or that has a home to come back to. */
 export interface RingNode {
   readonly id: number;
   /** Share of slots relative to others, 1..100. */
   readonly weight: number;
   /** Draining or leaving: it is to own nothing, and backs up only what nobody else can. */
   readonly isLeaving?: boolean;
+  /** A member that is down: it gets nothing, but keeps its homes, so that others do not rearrange what stays with them. */
+  readonly isAway?: boolean;
+}
+
+export function byId(nodes: readonly RingNode[]): RingNode[] {
+  return [...nodes].sort((a, b) => a.id - b.id);
 }
 
 /** Nodes that may be given slots, by id, so that every caller computes the same table. */
 export function receivers(nodes: readonly RingNode[]): RingNode[] {
-  const able = nodes.filter((n) => n.isLeaving !== true).sort((a, b) => a.id - b.id);
+  const able = byId(nodes).filter((n) => n.isLeaving !== true && n.isAway !== true);
   for (const n of able) {
     assert(
       n.id > 0 && n.weight > 0,

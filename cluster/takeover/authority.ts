@@ -6,7 +6,7 @@
  * Effects and events come out synchronously, in the order in which they must be carried out.
  */
 import type { Env } from "../../src/base/env.ts";
-import type { SlotTable } from "../control/model.ts";
+import type { ClusterState } from "../control/model.ts";
 import type { Mac } from "../liveness/envelope.ts";
 import { Heartbeats } from "../liveness/heartbeats.ts";
 import type { LivenessEvent, LivenessProfile, PeerConfig } from "../liveness/model.ts";
@@ -71,7 +71,8 @@ export class Authority {
   readonly #output: AuthorityOutput;
   readonly #requestBody = new Uint8Array(LEASE_REQUEST_BYTES);
   #voters: readonly number[];
-  #isAdmitted = false;
+  /** The incarnation that this process was admitted as; 0: it is not. */
+  #incarnation = 0;
   #isStopping = false;
   #nextRequestMs = Number.NEGATIVE_INFINITY;
   #wasFenced = true;
@@ -116,13 +117,19 @@ export class Authority {
   }
 
   /**
-   * A committed table, applied in order. `barred`: members that are down or removed in it. `isAdmitted`: see
-   * Ownership.applyTable(); false on a witness.
+   * The committed state, as of an applied entry; call it in order, it may skip. `ownIncarnation`: the incarnation that the
+   * "up" of this very process was given when it was applied; 0 before that. As long as the state does not show that
+   * incarnation alive, this process owns nothing, whatever the table says about its id.
    */
-  applyTable(table: SlotTable, barred: readonly number[], isAdmitted: boolean, nowMs: number): void {
-    this.#isAdmitted = isAdmitted;
+  applyState(state: Pick<ClusterState, "table" | "members">, ownIncarnation: number, nowMs: number): void {
+    const { table, members } = state;
+    const barred = members.filter((m) => m.state === "down" || m.state === "removed").map((m) => m.id);
     this.voter.observe(table.epoch, barred);
-    if (this.#config.role === "node") this.#run(this.ownership.applyTable(table, isAdmitted, nowMs));
+    if (this.#config.role !== "node") return;
+    const me = members.find((m) => m.id === this.#config.selfId);
+    const isAdmitted = ownIncarnation !== 0 && me?.incarnation === ownIncarnation && !barred.includes(me.id);
+    this.#incarnation = isAdmitted ? ownIncarnation : 0;
+    this.#run(this.ownership.applyTable(table, members, isAdmitted, nowMs));
   }
 
   /** The committed set of voters changed. */
@@ -146,7 +153,7 @@ export class Authority {
     this.#run(this.ownership.resendBarriers(to));
   }
 
-  /** The peer's kernel closed the lifeline (FIN or RST received; never a local time-out). */
+  /** The peer's kernel closed its lifeline; see Heartbeats.lifelineClosed() for what does not count as that. */
   lifelineClosed(node: number, nowMs: number): void {
     this.heartbeats.lifelineClosed(node, nowMs);
   }
@@ -176,7 +183,7 @@ export class Authority {
       case "peerDown":
         return this.ownership.peerDown(event.node, event.atMs);
       case "peerGone":
-        return this.ownership.peerGone(event.node, event.atMs);
+        return this.ownership.peerGone(event.node, event.incarnation, event.atMs);
       case "linkUp":
         return this.ownership.linkUp(event.node);
       case "linkDown":
@@ -192,7 +199,9 @@ export class Authority {
     switch (type) {
       case MESSAGE_LEASE_REQUEST: {
         const r = decodeLeaseRequest(view, at, length);
-        if (r === undefined || !this.#voters.includes(this.#config.selfId)) return;
+        if (r === undefined) return;
+        this.heartbeats.setIncarnation(from, r.incarnation);
+        if (!this.#voters.includes(this.#config.selfId)) return;
         const isGiven = this.voter.request(from, r.epoch, nowMs);
         this.heartbeats.setStanding(from, MESSAGE_LEASE_ACK, isGiven ? ackBody(r.nonce, r.seq) : undefined);
         return;
@@ -243,12 +252,12 @@ export class Authority {
   /** Requests ride along with the heartbeats; four fresh ones an interval, so that each datagram carries a recent one. */
   #requestLease(nowMs: number): void {
     const { role, selfId, profile } = this.#config;
-    if (role !== "node" || !this.#isAdmitted || this.#isStopping || nowMs < this.#nextRequestMs) return;
+    if (role !== "node" || this.#incarnation === 0 || this.#isStopping || nowMs < this.#nextRequestMs) return;
     this.#nextRequestMs = nowMs + profile.intervalMs / 4;
     const { epoch } = this.ownership;
     const nonce = this.heartbeats.nonce;
     const seq = this.lease.request(nowMs);
-    encodeLeaseRequest({ nonce, seq, epoch }, this.#requestBody);
+    encodeLeaseRequest({ nonce, seq, epoch, incarnation: this.#incarnation }, this.#requestBody);
     for (const v of this.#voters) {
       if (v !== selfId) this.heartbeats.setStanding(v, MESSAGE_LEASE_REQUEST, this.#requestBody);
       else if (this.voter.request(selfId, epoch, nowMs)) this.lease.ack(selfId, nonce, seq);

@@ -1,7 +1,7 @@
 /**
  * Messages of leases and fences, as bodies inside the envelope (liveness/envelope.ts). Owns the formats only.
  *
- *   lease request   | nonce u64 | seq u64 | epoch u32 |                     holder -> voter
+ *   lease request   | nonce u64 | seq u64 | epoch u32 | incarnation u32 |   holder -> voter
  *   lease ack       | nonce u64 | seq u64 |                                 voter -> holder
  *   fence ask       | ask u32 | epoch u32 | node u8 | zero u8 u16 |         asker -> voter
  *   fence reply     | ask u32 | epoch u32 | node u8 | zero u8 u16 | remaining us u32 | known epoch u32 | seen epoch u32 |
@@ -15,7 +15,7 @@ export const MESSAGE_LEASE_ACK = 3;
 export const MESSAGE_FENCE_ASK = 4;
 export const MESSAGE_FENCE_REPLY = 5;
 
-export const LEASE_REQUEST_BYTES = 20;
+export const LEASE_REQUEST_BYTES = 24;
 export const LEASE_ACK_BYTES = 16;
 export const FENCE_ASK_BYTES = 12;
 export const FENCE_REPLY_BYTES = 24;
@@ -23,11 +23,12 @@ export const FENCE_REPLY_BYTES = 24;
 const US_PER_MS = 1000;
 const U32_MAX = 0xffff_ffff;
 
-/** "I know epoch `epoch`; promise me not to help a takeover." `nonce` names the holder's life. */
+/** "I know epoch `epoch`; promise me not to help a takeover." `nonce` names the holder's life, `incarnation` the cluster's. */
 export interface LeaseRequest {
   readonly nonce: number;
   readonly seq: number;
   readonly epoch: number;
+  readonly incarnation: number;
 }
 
 export interface LeaseAck {
@@ -60,11 +61,17 @@ export function encodeLeaseRequest(r: LeaseRequest, body: Uint8Array): void {
   writeU53(v, 0, r.nonce);
   writeU53(v, 8, r.seq);
   v.setUint32(16, r.epoch);
+  v.setUint32(20, r.incarnation);
 }
 
 export function decodeLeaseRequest(v: DataView, at: number, length: number): LeaseRequest | undefined {
   if (length !== LEASE_REQUEST_BYTES) return undefined;
-  return { nonce: readU53(v, at), seq: readU53(v, at + 8), epoch: v.getUint32(at + 16) };
+  return {
+    nonce: readU53(v, at),
+    seq: readU53(v, at + 8),
+    epoch: v.getUint32(at + 16),
+    incarnation: v.getUint32(at + 20),
+  };
 }
 
 export function encodeLeaseAck(a: LeaseAck, body: Uint8Array): void {

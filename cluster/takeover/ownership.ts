@@ -5,7 +5,8 @@
  *   stop    the moment a table is applied in which we are not the owner
  *   gain    when each awaited node is proven to have let go:
  *             barrier   it sent its barrier for an epoch >= movedEpoch              for good
- *             gone      its process is provably gone (rule `lifelineReleases`)      for good
+ *             gone      the process of that incarnation is provably gone
+ *                       (rule `lifelineReleases`)                                   for good
  *             known     a majority has it down in an epoch >= movedEpoch, and the
  *                       promises made before have run out                           for good
  *             shown     it has shown an epoch >= movedEpoch: it stopped (only when
@@ -19,7 +20,7 @@
  * the connection is no close: the shell must not report it as one.
  */
 import { SLOT_HANDOVER, SLOT_OWNED, SLOT_REMOTE, SLOT_TAKEOVER } from "../../src/base/slot-state.ts";
-import type { SlotTable } from "../control/model.ts";
+import type { Member, SlotTable } from "../control/model.ts";
 import type { FenceAsker } from "./fence.ts";
 
 /** What the shell must do, in this order. */
@@ -56,7 +57,8 @@ export class Ownership {
   readonly #config: OwnershipConfig;
   readonly #fences: FenceAsker;
   readonly #alive = new Set<number>();
-  readonly #gone = new Set<number>();
+  /** By node: all incarnations up to this one are gone. */
+  readonly #gone = new Map<number, number>();
   readonly #slots: SlotProofs[];
   #table: SlotTable | undefined;
   #isAdmitted = false;
@@ -77,10 +79,16 @@ export class Ownership {
   }
 
   /**
-   * A committed table. `isAdmitted`: this life of this node was let in ("up" of this process was applied, and it was not
-   * declared down since): otherwise what the table says about our id is about somebody who is gone, and we own nothing.
+   * A committed table with the members of the same state. `isAdmitted`: this life of this node was let in ("up" of this
+   * process was applied, and it was not declared down since): otherwise what the table says about our id is about somebody
+   * who is gone, and we own nothing.
    */
-  applyTable(table: SlotTable, isAdmitted: boolean, nowMs: number): OwnershipEffect[] {
+  applyTable(
+    table: SlotTable,
+    members: readonly Member[],
+    isAdmitted: boolean,
+    nowMs: number,
+  ): OwnershipEffect[] {
     this.#table = table;
     this.#isAdmitted = isAdmitted;
     this.epoch = table.epoch;
@@ -88,7 +96,7 @@ export class Ownership {
     for (let s = 0; s < this.#config.slots; s++) {
       this.owner[s] = table.owner[s] as number;
       this.backup[s] = table.backup[s] as number;
-      this.#slot(s).enter(table.movedEpoch[s] as number, nowMs);
+      this.#slot(s).enter(table.movedEpoch[s] as number, this.#awaited(s), members, nowMs);
       if (isAdmitted && table.owner[s] === this.#config.selfId && this.#awaited(s).length > 0)
         this.#open.push(s);
     }
@@ -104,7 +112,6 @@ export class Ownership {
 
   peerUp(node: number, nowMs: number): OwnershipEffect[] {
     this.#alive.add(node);
-    this.#gone.delete(node);
     return this.#evaluate(nowMs, false);
   }
 
@@ -121,10 +128,10 @@ export class Ownership {
     return this.#evaluate(nowMs, false);
   }
 
-  /** The process that was `node` is provably gone. */
-  peerGone(node: number, nowMs: number): OwnershipEffect[] {
+  /** The process that was `node` in `incarnation` (and in all before it) is provably gone. 0 says nothing. */
+  peerGone(node: number, incarnation: number, nowMs: number): OwnershipEffect[] {
     if (!this.#config.lifelineReleases) return [];
-    this.#gone.add(node);
+    this.#gone.set(node, Math.max(incarnation, this.#gone.get(node) ?? 0));
     return this.#evaluate(nowMs, false);
   }
 
@@ -205,7 +212,7 @@ export class Ownership {
     if (proofs.isProven(node)) return true;
     const isFenced = this.#fences.isFenced(node, proofs.movedEpoch - 1, nowMs);
     const isForGood =
-      this.#gone.has(node) ||
+      (this.#gone.get(node) ?? 0) >= proofs.incarnationOf(node) ||
       (isFenced && this.#fences.knownEpoch(node) >= proofs.movedEpoch) ||
       (this.#isPatienceOver(s, nowMs) && this.#fences.seenEpoch(node) >= proofs.movedEpoch);
     if (isForGood) proofs.prove(node);
@@ -223,8 +230,7 @@ export class Ownership {
       needed.set(node, Math.max(epoch, needed.get(node) ?? 0));
     };
     for (const s of this.#steered) {
-      const owner = this.owner[s] as number;
-      if (!this.#gone.has(owner)) need(owner, this.epoch);
+      need(this.owner[s] as number, this.epoch);
     }
     for (const s of this.#open) {
       const proofs = this.#slot(s);
@@ -294,12 +300,26 @@ class SlotProofs {
   settleSent = 0;
   #proven: number[] = [];
   readonly #barriers = new Map<number, number>();
+  #incarnations = new Map<number, number>();
 
-  enter(movedEpoch: number, nowMs: number): void {
+  /**
+   * Who is awaited held the slot in its present incarnation or in an earlier one: a member comes up anew only when it owns
+   * nothing. Read when the table is first seen, which errs to the later incarnation, the safe side.
+   */
+  enter(movedEpoch: number, awaited: readonly number[], members: readonly Member[], nowMs: number): void {
     if (movedEpoch === this.movedEpoch) return;
     this.movedEpoch = movedEpoch;
     this.enteredMs = nowMs;
     this.#proven = [];
+    this.#incarnations = new Map();
+    for (const node of awaited) {
+      const member = members.find((m) => m.id === node);
+      this.#incarnations.set(node, member?.incarnation ?? Number.POSITIVE_INFINITY);
+    }
+  }
+
+  incarnationOf(node: number): number {
+    return this.#incarnations.get(node) ?? Number.POSITIVE_INFINITY;
   }
 
   /** It may come before the table that it belongs to. */
