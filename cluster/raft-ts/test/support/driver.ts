@@ -193,7 +193,8 @@ export class TestCluster {
 
   /** Delivers until silence. */
   settle(): void {
-    for (let isBusy = true; isBusy; ) {
+    for (let isBusy = true, round = 0; isBusy; round++) {
+      if (round > 10_000) throw new Error("The cluster never falls silent");
       isBusy = false;
       for (const node of [...this.nodes.values()]) {
         const out = node.drain();
