@@ -94,14 +94,29 @@ export async function startMember(lab: Lab, member: LabMember): Promise<void> {
   await startInHost(lab, member.name, member.name, command);
 }
 
+export interface SettleOptions {
+  /** Members that are not waited for: dead, cut off. */
+  readonly without?: readonly string[];
+  /** Only a state of a later epoch counts. */
+  readonly afterEpoch?: number;
+  readonly timeoutMs?: number;
+  /** How often members are asked: more seldom while something is measured. */
+  readonly intervalMs?: number;
+}
+
+const ASK_INTERVAL_MS = 100;
+
 /**
  * Waits until every member (but those `without`) says that the cluster is settled.
  * Throws SW_LAB_FAILED when one of them dies or time is up.
  */
-export async function waitSettled(
-  lab: Lab,
-  { without = [], timeoutMs = SETTLE_TIMEOUT_MS }: { without?: readonly string[]; timeoutMs?: number } = {},
-): Promise<void> {
+export async function waitSettled(lab: Lab, options: SettleOptions = {}): Promise<void> {
+  const {
+    without = [],
+    afterEpoch = 0,
+    timeoutMs = SETTLE_TIMEOUT_MS,
+    intervalMs = ASK_INTERVAL_MS,
+  } = options;
   const members = lab.state.topology.members.filter(({ name }) => !without.includes(name));
   let waitingFor = "";
   const isSettled = await poll(
@@ -110,14 +125,14 @@ export async function waitSettled(
       const reports = await Promise.all(
         members.map(async (member) => statusOf(lab.context.ask, lab.paths.socket(member.name))),
       );
-      const waits = members.flatMap((member, i) => describeWait(member, members, reports[i]));
+      const waits = members.flatMap((member, i) => describeWait(member, members, afterEpoch, reports[i]));
       const line = waits[0] ?? "";
       if (line !== waitingFor && line !== "") lab.context.progress(line);
       waitingFor = line;
       return waits.length === 0;
     },
     timeoutMs,
-    lab.context.abort,
+    { abort: lab.context.abort, intervalMs },
   );
   if (!isSettled) {
     throw new SynwallError("SW_LAB_FAILED", `not settled after ${timeoutMs / 1000} s: ${waitingFor}`);
@@ -207,6 +222,7 @@ function stateIfAny(name: string, paths: LabPaths): LabState | undefined {
 function describeWait(
   member: LabMember,
   members: readonly LabMember[],
+  afterEpoch: number,
   report: StatusReport | undefined,
 ): string[] {
   if (report === undefined) return [`${member.name}: waiting for its admin socket`];
@@ -219,6 +235,7 @@ function describeWait(
   if (report.leader === "") return [`${member.name}: waiting for a leader`];
   if (missing.length > 0)
     return [`${member.name}: waiting for ${missing.map(({ name }) => name).join(", ")} to be active`];
+  if (report.epoch <= afterEpoch) return [`${member.name}: epoch ${report.epoch}, waiting for the next one`];
   if (!report.isSettled) return [`${member.name}: epoch ${report.epoch}, waiting for slots to settle`];
   if (member.role === "node" && !report.isReady)
     return [`${member.name}: epoch ${report.epoch}, receiving flows`];

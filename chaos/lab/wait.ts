@@ -3,17 +3,22 @@
  */
 const POLL_INTERVAL_MS = 20;
 
+export interface PollOptions {
+  readonly abort?: AbortSignal | undefined;
+  readonly intervalMs?: number;
+}
+
 /** True as soon as `condition` holds; false when it does not within `timeoutMs`. */
 export async function poll(
   condition: () => boolean | Promise<boolean>,
   timeoutMs: number,
-  abort?: AbortSignal,
+  { abort, intervalMs = POLL_INTERVAL_MS }: PollOptions = {},
 ): Promise<boolean> {
   const endMs = performance.now() + timeoutMs;
   for (;;) {
     if (await condition()) return true;
     if (performance.now() >= endMs) return false;
-    await pause(POLL_INTERVAL_MS, abort);
+    await pause(intervalMs, abort);
   }
 }
 

@@ -36,12 +36,13 @@ export interface StreamCounts {
   readonly reordered: number;
 }
 
-/** Longest gap that overlaps [fromMs, toMs]. */
+/** Longest gap that overlaps [fromMs, toMs]; what of a gap lies behind `toMs` does not count. */
 export function longestGap(stream: Stream, fromMs: number, toMs: number): Gap {
   const shortestMs = shortestWay(stream);
   let longest: Gap = { outageMs: 0, rawMs: 0, startsAtMs: fromMs };
-  for (const gap of eachGap(stream, toMs)) {
-    if (gap.endMs < fromMs || gap.startMs > toMs) continue;
+  for (const whole of eachGap(stream, toMs)) {
+    if (whole.endMs < fromMs || whole.startMs > toMs) continue;
+    const gap = whole.endMs <= toMs ? whole : { ...whole, endMs: toMs, after: -1 };
     const rawMs = gap.endMs - gap.startMs;
     if (rawMs <= longest.outageMs) continue;
     const outageMs = Math.max(

@@ -1,8 +1,8 @@
 /**
  * `synwall lab`: a whole cluster in network namespaces of this machine, and what can be done to it.
- * Owns options and wording; the work is in chaos/lab, the demo's story in lab-demo.ts.
+ * Owns wording; the work is in chaos/lab, the demo's story in lab-demo.ts.
  */
-import { Command, InvalidArgumentError, Option } from "commander";
+import { Command, Option } from "commander";
 import { statusOf } from "../../../chaos/lab/ask.ts";
 import {
   cutMember,
@@ -12,24 +12,23 @@ import {
   pauseMember,
   startAgain,
 } from "../../../chaos/lab/faults.ts";
-import {
-  type Lab,
-  type LabContext,
-  labDown,
-  labUp,
-  openLab,
-  runningProcess,
-} from "../../../chaos/lab/lab.ts";
-import { namespaceCommand, synwallCommand } from "../../../chaos/lab/processes.ts";
+import { type Lab, labDown, labUp, openLab, runningProcess } from "../../../chaos/lab/lab.ts";
+import { namespaceCommand } from "../../../chaos/lab/processes.ts";
 import { runInForeground } from "../../../chaos/lab/run.ts";
-import { type LabOptions, LINKS, type Link } from "../../../chaos/lab/topology.ts";
-import { labOwner, mayBuild, runPrivately } from "../../../chaos/lab/user-namespace.ts";
+import { LINKS, type Link } from "../../../chaos/lab/topology.ts";
 import { SynwallError } from "../../base/errors.ts";
-import { adminCall } from "../admin-client.ts";
+import {
+  DEFAULT_LAB,
+  type NameOptions,
+  toLabOptions,
+  type UpOptions,
+  withLabContext,
+  withName,
+  withUpOptions,
+} from "../lab-context.ts";
 import { wholeAtLeast } from "../options.ts";
 import { formatMs, printJson, processTerminal, type Terminal, table } from "../terminal.ts";
-
-const DEFAULT_NAME = "lab";
+import { addDemo } from "./lab-demo.ts";
 
 const EXAMPLES = `
 Examples:
@@ -41,100 +40,18 @@ Examples:
   synwall lab down
 `;
 
-interface NameOptions {
-  readonly name: string;
-  readonly json?: boolean;
-}
-
-export interface UpOptions extends NameOptions {
-  readonly nodes: number;
-  readonly witness: boolean;
-  readonly port: "auto" | "xdp" | "cap" | "memory";
-  readonly profile: "lan" | "vm";
-}
-
 /** The command with all its sub-commands. */
 export function labCommand(terminal: Terminal = processTerminal): Command {
   const lab = new Command("lab")
     .description("a whole cluster in network namespaces of this machine")
     .addHelpText("after", EXAMPLES);
+  addDemo(lab, terminal);
   addUp(lab, terminal);
   addDown(lab, terminal);
   addStatus(lab, terminal);
   addExec(lab);
   addFaults(lab, terminal);
   return lab;
-}
-
-/** `--name` and `--json`, of every lab command. */
-export function withName(command: Command): Command {
-  return command
-    .option("--name <name>", "the lab's name: labs of different names stand side by side", DEFAULT_NAME)
-    .option("--json", "print JSON, for scripts");
-}
-
-/** Options that shape a new lab. */
-export function withUpOptions(command: Command): Command {
-  return withName(command)
-    .option("--nodes <n>", "nodes that forward packets, 1 to 8", nodeCount, 2)
-    .option("--no-witness", "leave the witness out")
-    .addOption(
-      new Option("--port <driver>", "how nodes reach their wires")
-        .choices(["auto", "xdp", "cap", "memory"])
-        .default("auto"),
-    )
-    .addOption(
-      new Option("--profile <profile>", "how quickly a silent node is dead")
-        .choices(["lan", "vm"])
-        .default("lan"),
-    );
-}
-
-/** What the options mean here. Throws SW_LAB_FAILED for what this machine or user cannot do. */
-export function toLabOptions(options: UpOptions): LabOptions {
-  if (options.port === "memory") {
-    throw new SynwallError(
-      "SW_LAB_FAILED",
-      "--port memory: memory ports join nodes of one process only, a lab has one process a node: use auto, xdp or cap",
-    );
-  }
-  const { isUserNamespace } = labOwner();
-  if (isUserNamespace && options.port === "xdp") {
-    throw new SynwallError("SW_LAB_FAILED", "--port xdp: XDP needs root: run as root, or use --port cap");
-  }
-  const { name, nodes, witness: hasWitness, profile } = options;
-  return { name, nodes, hasWitness, profile, port: isUserNamespace ? "cap" : options.port };
-}
-
-/**
- * Runs `work` with what it needs to build or use labs. Without root the whole command runs again in a user namespace
- * instead. Ctrl-C aborts the work, which then cleans up.
- */
-export async function withLabContext(
-  name: string,
-  terminal: Terminal,
-  work: (context: LabContext) => Promise<void>,
-): Promise<void> {
-  if (!mayBuild()) {
-    terminal.err("synwall: not root: the lab runs in a user namespace, with cap ports instead of xdp\n");
-    process.exitCode = await runPrivately(name, synwallCommand(process.argv.slice(2)));
-    return;
-  }
-  const controller = new AbortController();
-  const stop = (signal: NodeJS.Signals): void =>
-    controller.abort(new SynwallError("SW_LAB_FAILED", `${signal}: stopped, the lab was taken down again`));
-  const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
-  for (const signal of signals) process.on(signal, stop);
-  try {
-    await work({
-      owner: labOwner(),
-      ask: adminCall,
-      progress: (line) => terminal.err(`  ${line}\n`),
-      abort: controller.signal,
-    });
-  } finally {
-    for (const signal of signals) process.off(signal, stop);
-  }
 }
 
 function addUp(lab: Command, terminal: Terminal): void {
@@ -180,7 +97,7 @@ function addExec(lab: Command): void {
   lab
     .command("exec")
     .description("run a command on a host of the lab")
-    .option("--name <name>", "the lab's name", DEFAULT_NAME)
+    .option("--name <name>", "the lab's name", DEFAULT_LAB)
     .argument("<host>", "client, web, server, witness, net, or a node")
     .argument("<command...>", "after --")
     .action(async (host: string, command: string[], options: NameOptions) => {
@@ -307,10 +224,4 @@ async function formatLab(lab: Lab): Promise<string> {
       rows,
     ),
   ].join("");
-}
-
-function nodeCount(text: string): number {
-  const n = Number(text);
-  if (!/^[1-8]$/.test(text)) throw new InvalidArgumentError("use a whole number, 1 to 8");
-  return n;
 }

@@ -1,0 +1,115 @@
+/**
+ * Drill model: what a rehearsed failure is called and what its measurement says. Plain JSON-safe data; the report and
+ * scripts read it. Owns no judgement (limits.ts).
+ */
+import type { JournalEvent, LatencySummary } from "../../src/node/admin-model.ts";
+import type { Overlap } from "./ownership.ts";
+
+/** In the order in which `all` runs them. */
+export const SCENARIOS = ["kill", "silent", "drain", "rejoin"] as const;
+export type Scenario = (typeof SCENARIOS)[number];
+
+export const SCENARIO_TEXT: Readonly<Record<Scenario, string>> = {
+  kill: "a node's process is killed (SIGKILL)",
+  silent: "a node is cut off all links, its carrier stays",
+  drain: "a node hands all its slots over, for maintenance",
+  rejoin: "a node that was dead comes back and is given its slots",
+};
+
+/** One value for each way of the probes. */
+export interface ByDirection {
+  readonly toServer: number;
+  readonly toClient: number;
+}
+
+export interface PacketCounts {
+  readonly sent: number;
+  readonly lost: number;
+  readonly duplicated: number;
+  readonly reordered: number;
+}
+
+/** A journal event and the member that wrote it. */
+export interface MemberEvent extends JournalEvent {
+  readonly member: string;
+}
+
+export interface DrillSeries {
+  /** Milliseconds after the fault, and the largest gap between probes in that moment, over all flows. */
+  readonly probeGaps: { readonly toServer: [number, number][]; readonly toClient: [number, number][] };
+  /** By "from-to" member names: milliseconds after the fault, lag in milliseconds. */
+  readonly syncLag: Readonly<Record<string, [number, number][]>>;
+  /** By member name: milliseconds after the fault, slots owned. */
+  readonly slots: Readonly<Record<string, [number, number][]>>;
+}
+
+export interface DrillMeasurement {
+  readonly scenario: Scenario;
+  readonly victim: string;
+  /** The victim led the cluster when it was hit. */
+  readonly wasLeader: boolean;
+  readonly startedAt: string;
+  /** CLOCK_MONOTONIC. */
+  readonly faultAtMs: number;
+  /** From the fault until every slot was settled again, with what is left of the cluster. */
+  readonly settledMs: number;
+  /** Longest gap of a 1 ms UDP probe in each direction, over all probe flows, without the ends' own stalls. */
+  readonly outageMs: ByDirection;
+  /** The same gap as heard. */
+  readonly rawGapMs: ByDirection;
+  /** The longest gap before the fault: what the machine itself does to the probes. */
+  readonly noiseMs: ByDirection;
+  /** By probe flow: whose slot it is in. */
+  readonly flows: readonly {
+    readonly address: string;
+    readonly owner: string;
+    readonly outageMs: ByDirection;
+  }[];
+  /** After the fault; null where the scenario has no such step. */
+  readonly detectMs: number | null;
+  readonly steerMs: number | null;
+  readonly decideMs: number | null;
+  readonly activateMs: number | null;
+  /** Probes. */
+  readonly packets: PacketCounts;
+  /** The probes' translated address changed under way: a binding was lost. */
+  readonly translationsLost: number;
+  readonly connections: {
+    readonly established: number;
+    readonly broken: number;
+    readonly reasons: Readonly<Record<string, number>>;
+    readonly stallMsMax: number;
+  };
+  readonly visits: {
+    readonly attempted: number;
+    readonly failed: number;
+    readonly slow: number;
+    readonly reasons: Readonly<Record<string, number>>;
+    readonly p50Ms: number;
+    readonly p99Ms: number;
+  };
+  readonly download: {
+    readonly bytes: number;
+    readonly isHashRight: boolean;
+    readonly error: string;
+    readonly stallMsMax: number;
+  };
+  readonly ping: { readonly sent: number; readonly lost: number; readonly duplicated: number };
+  /** Change to acknowledgement: the worst node's figures. */
+  readonly syncLag: LatencySummary;
+  readonly epochBefore: number;
+  readonly epochAfter: number;
+  /** By node, before the fault: its part of all flows. */
+  readonly flowShare: Readonly<Record<string, number>>;
+  /** Times in which two members decided one slot: must be empty. */
+  readonly overlaps: readonly Overlap[];
+  readonly events: readonly MemberEvent[];
+  readonly series: DrillSeries;
+  readonly isRealtime: boolean;
+}
+
+export interface DrillResult extends DrillMeasurement {
+  readonly verdict: "pass" | "fail";
+  /** What was beyond its limit; empty when the verdict is pass. */
+  readonly reasons: readonly string[];
+}

@@ -1,0 +1,131 @@
+/**
+ * Exclusive ownership, seen from outside: from all members' journals, when each decided which slot, and whether two ever
+ * decided one at the same time. Pure. Journals are stamped on one clock.
+ */
+import type { MemberEvent } from "./model.ts";
+
+/** A member decided a slot from `fromMs` to `toMs`. */
+export interface Reign {
+  readonly slot: number;
+  readonly member: string;
+  readonly fromMs: number;
+  readonly toMs: number;
+}
+
+export interface Overlap {
+  readonly slot: number;
+  readonly members: readonly [string, string];
+  readonly fromMs: number;
+  readonly forMs: number;
+}
+
+export interface ReignInput {
+  /** Events of all members, in any order. */
+  readonly events: readonly MemberEvent[];
+  /** Who decided each slot when the window opened. */
+  readonly ownersAtStart: readonly string[];
+  readonly startMs: number;
+  readonly endMs: number;
+  /** Members whose process ended under way, and when: they write no more events. */
+  readonly deaths: readonly { readonly member: string; readonly atMs: number }[];
+}
+
+interface MemberView {
+  readonly slots: Map<number, number>;
+  readonly owned: Set<number>;
+  isFenced: boolean;
+}
+
+/** All times in which a member decided a slot. A fenced member decides nothing, though it still has its slots. */
+export function reigns(input: ReignInput): Reign[] {
+  const found: Reign[] = [];
+  const views = new Map<string, MemberView>();
+  const view = (member: string): MemberView => {
+    const known = views.get(member) ?? { slots: new Map(), owned: new Set(), isFenced: false };
+    views.set(member, known);
+    return known;
+  };
+  const open = (member: string, slot: number, atMs: number): void => {
+    const { slots, isFenced } = view(member);
+    if (!isFenced && !slots.has(slot)) slots.set(slot, atMs);
+  };
+  const close = (member: string, slot: number, atMs: number): void => {
+    const fromMs = view(member).slots.get(slot);
+    view(member).slots.delete(slot);
+    if (fromMs !== undefined && atMs > fromMs) found.push({ slot, member, fromMs, toMs: atMs });
+  };
+  input.ownersAtStart.forEach((member, slot) => {
+    if (member === "") return;
+    view(member).owned.add(slot);
+    open(member, slot, input.startMs);
+  });
+  for (const step of inOrder(input)) {
+    const { owned } = view(step.member);
+    switch (step.kind) {
+      case "slots-gained":
+        for (const slot of step.slots) {
+          owned.add(slot);
+          open(step.member, slot, step.atMs);
+        }
+        break;
+      case "slots-lost":
+        for (const slot of step.slots) {
+          owned.delete(slot);
+          close(step.member, slot, step.atMs);
+        }
+        break;
+      case "fenced":
+        for (const slot of owned) close(step.member, slot, step.atMs);
+        view(step.member).isFenced = true;
+        break;
+      case "unfenced":
+        view(step.member).isFenced = false;
+        for (const slot of owned) open(step.member, slot, step.atMs);
+        break;
+      case "death":
+        for (const slot of owned) close(step.member, slot, step.atMs);
+        views.delete(step.member);
+        break;
+    }
+  }
+  for (const [member, { slots }] of views) {
+    for (const slot of [...slots.keys()]) close(member, slot, input.endMs);
+  }
+  return found;
+}
+
+/** Times in which two members decided one slot, longer than `toleranceMs` (how exactly events are stamped). */
+export function overlapsOf(all: readonly Reign[], toleranceMs: number): Overlap[] {
+  const bySlot = new Map<number, Reign[]>();
+  for (const reign of all) bySlot.set(reign.slot, [...(bySlot.get(reign.slot) ?? []), reign]);
+  const overlaps: Overlap[] = [];
+  for (const [slot, list] of bySlot) {
+    const sorted = list.toSorted((a, b) => a.fromMs - b.fromMs);
+    sorted.forEach((first, i) => {
+      for (const second of sorted.slice(i + 1)) {
+        const forMs = Math.min(first.toMs, second.toMs) - second.fromMs;
+        if (first.member === second.member || forMs <= toleranceMs) continue;
+        overlaps.push({ slot, members: [first.member, second.member], fromMs: second.fromMs, forMs });
+      }
+    });
+  }
+  return overlaps;
+}
+
+interface Step {
+  readonly member: string;
+  readonly kind: MemberEvent["kind"] | "death";
+  readonly slots: readonly number[];
+  readonly atMs: number;
+}
+
+function inOrder(input: ReignInput): Step[] {
+  const within = input.events.filter(({ atMs }) => atMs >= input.startMs && atMs <= input.endMs);
+  const deaths = input.deaths.map(({ member, atMs }) => ({
+    member,
+    atMs,
+    kind: "death" as const,
+    slots: [],
+  }));
+  return [...within, ...deaths].toSorted((a, b) => a.atMs - b.atMs);
+}

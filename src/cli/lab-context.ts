@@ -1,0 +1,102 @@
+/**
+ * Lab context: what every command that builds or uses labs shares: its options, the rights it runs with, and Ctrl-C.
+ */
+import { type Command, InvalidArgumentError, Option } from "commander";
+import type { LabContext } from "../../chaos/lab/lab.ts";
+import { synwallCommand } from "../../chaos/lab/processes.ts";
+import type { LabOptions } from "../../chaos/lab/topology.ts";
+import { labOwner, mayBuild, runPrivately } from "../../chaos/lab/user-namespace.ts";
+import { SynwallError } from "../base/errors.ts";
+import { adminCall } from "./admin-client.ts";
+import type { Terminal } from "./terminal.ts";
+
+export const DEFAULT_LAB = "lab";
+
+export interface NameOptions {
+  readonly name: string;
+  readonly json?: boolean;
+}
+
+export interface UpOptions extends NameOptions {
+  readonly nodes: number;
+  readonly witness: boolean;
+  readonly port: "auto" | "xdp" | "cap" | "memory";
+  readonly profile: "lan" | "vm";
+}
+
+/** `--name` and `--json`, of every lab command. */
+export function withName(command: Command): Command {
+  return command
+    .option("--name <name>", "the lab's name: labs of different names stand side by side", DEFAULT_LAB)
+    .option("--json", "print JSON, for scripts");
+}
+
+/** Options that shape a new lab. */
+export function withUpOptions(command: Command): Command {
+  return withName(command)
+    .option("--nodes <n>", "nodes that forward packets, 1 to 8", nodeCount, 2)
+    .option("--no-witness", "leave the witness out")
+    .addOption(
+      new Option("--port <driver>", "how nodes reach their wires")
+        .choices(["auto", "xdp", "cap", "memory"])
+        .default("auto"),
+    )
+    .addOption(
+      new Option("--profile <profile>", "how quickly a silent node is dead")
+        .choices(["lan", "vm"])
+        .default("lan"),
+    );
+}
+
+/** What the options mean here. Throws SW_LAB_FAILED for what this machine or user cannot do. */
+export function toLabOptions(options: UpOptions): LabOptions {
+  if (options.port === "memory") {
+    throw new SynwallError(
+      "SW_LAB_FAILED",
+      "--port memory: memory ports join nodes of one process only, a lab has one process a node: use auto, xdp or cap",
+    );
+  }
+  const { isUserNamespace } = labOwner();
+  if (isUserNamespace && options.port === "xdp") {
+    throw new SynwallError("SW_LAB_FAILED", "--port xdp: XDP needs root: run as root, or use --port cap");
+  }
+  const { name, nodes, witness: hasWitness, profile } = options;
+  return { name, nodes, hasWitness, profile, port: isUserNamespace ? "cap" : options.port };
+}
+
+/**
+ * Runs `work` with what it needs to build or use labs. Without root the whole command runs again in a user namespace
+ * instead. Ctrl-C aborts the work, which then cleans up.
+ */
+export async function withLabContext(
+  name: string,
+  terminal: Terminal,
+  work: (context: LabContext) => Promise<void>,
+): Promise<void> {
+  if (!mayBuild()) {
+    terminal.err("synwall: not root: the lab runs in a user namespace, with cap ports instead of xdp\n");
+    process.exitCode = await runPrivately(name, synwallCommand(process.argv.slice(2)));
+    return;
+  }
+  const controller = new AbortController();
+  const stop = (signal: NodeJS.Signals): void =>
+    controller.abort(new SynwallError("SW_LAB_FAILED", `${signal}: stopped, the lab was taken down again`));
+  const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+  for (const signal of signals) process.on(signal, stop);
+  try {
+    await work({
+      owner: labOwner(),
+      ask: adminCall,
+      progress: (line) => terminal.err(`  ${line}\n`),
+      abort: controller.signal,
+    });
+  } finally {
+    for (const signal of signals) process.off(signal, stop);
+  }
+}
+
+function nodeCount(text: string): number {
+  const n = Number(text);
+  if (!/^[1-8]$/.test(text)) throw new InvalidArgumentError("use a whole number, 1 to 8");
+  return n;
+}
