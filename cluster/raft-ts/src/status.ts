@@ -9,9 +9,15 @@ export interface ProgressStatus {
   readonly match: Index;
   readonly next: Index;
   readonly state: ProgressState;
+}
+
+/** What flow control knows of a member beyond its progress. */
+export interface FlowStatus {
+  /** Heard from since the last quorum check. */
   readonly recentActive: boolean;
-  readonly isLearner: boolean;
+  /** Appends that were sent and not acknowledged. */
   readonly inflight: number;
+  /** The index of the snapshot under way; 0 when none. */
   readonly pendingSnapshot: Index;
 }
 
@@ -29,18 +35,18 @@ export interface Status {
   readonly confState: ConfState;
   /** By member, on a leader only. */
   readonly progress: ReadonlyMap<NodeId, ProgressStatus>;
+  /** By member, on a leader only. */
+  readonly flow: ReadonlyMap<NodeId, FlowStatus>;
 }
 
 export function statusOf(r: Raft): Status {
   const progress = new Map<NodeId, ProgressStatus>();
+  const flow = new Map<NodeId, FlowStatus>();
   if (r.state === "leader") {
     for (const [id, pr] of r.tracker.members) {
-      progress.set(id, {
-        match: pr.match,
-        next: pr.next,
-        state: pr.state,
+      progress.set(id, { match: pr.match, next: pr.next, state: pr.state });
+      flow.set(id, {
         recentActive: pr.recentActive,
-        isLearner: pr.isLearner,
         inflight: pr.inflightCount,
         pendingSnapshot: pr.pendingSnapshot,
       });
@@ -58,5 +64,6 @@ export function statusOf(r: Raft): Status {
     transferee: r.transferee,
     confState: r.tracker.confState(),
     progress,
+    flow,
   };
 }

@@ -214,7 +214,9 @@ class Script {
       this.#say(`${s.id} ${s.state} term=${s.term} lead=${s.lead} ${indices} ${describeConf(s.confState)}`);
       for (const [id, p] of s.progress) {
         if (id === s.id) continue;
-        const more = `${p.isLearner ? " learner" : ""}${p.inflight > 0 ? ` inflight=${p.inflight}` : ""}`;
+        const inflight = s.flow.get(id)!.inflight;
+        const isLearner = s.confState.learners.includes(id);
+        const more = `${isLearner ? " learner" : ""}${inflight > 0 ? ` inflight=${inflight}` : ""}`;
         this.#say(`  ${id}: ${p.state} match=${p.match} next=${p.next}${more}`);
       }
     }
