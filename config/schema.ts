@@ -133,7 +133,7 @@ const timeouts = mapping(
 );
 
 const flows = mapping({
-  max: whole(1024, 16_777_216).default(262_144),
+  max: whole(1024, 8_388_608).default(262_144),
   syncDeadlineMs: whole(1, 1000).default(5),
   timeouts: timeouts.default({}),
 });

@@ -77,7 +77,7 @@ install_packages() {
   [ "${#missing[@]}" -eq 0 ] && return 0
   if ! is_root_on_debian; then
     say "these Debian packages are missing, and installing them needs root: ${missing[*]}"
-    say "without them the lab or the cap driver may not work; npm start then runs over memory ports"
+    say "without them the lab or the cap driver may not work"
     return 0
   fi
   step "Debian: reading package lists" apt_get update

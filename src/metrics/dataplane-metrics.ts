@@ -111,6 +111,12 @@ const FLOWS: readonly MetricEntry[] = [
     "heldNow",
   ),
   cell(
+    "gauge",
+    "synwall_flows_held_neighbour_packets",
+    "Packets that wait for a neighbour to answer ARP",
+    "heldForNeighbourNow",
+  ),
+  cell(
     "counter",
     "synwall_flows_held_committed_total",
     "Held packets that went on once the backup had their flow",

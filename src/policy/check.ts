@@ -24,6 +24,7 @@ export function checkPolicy(policy: PolicySource): PolicyMistake[] {
     ...checkRoutes(policy),
     ...checkSnat(policy),
     ...checkDnat(policy),
+    ...checkAnswered(policy),
     ...checkRules(policy),
   ];
 }
@@ -144,6 +145,32 @@ function checkDnat(policy: PolicySource): PolicyMistake[] {
     mistakes.push(...checkTarget(policy, [...path, "to"], entry.to));
   });
   return mistakes;
+}
+
+/** An answered address lives in one zone: a packet to it must not depend on where it came in. */
+function checkAnswered(policy: PolicySource): PolicyMistake[] {
+  const zoneOf = new Map<number, string>();
+  const uses = [
+    ...policy.nat.snat.flatMap((entry, i) =>
+      entry.pool.map((address, k) => ({ address, zone: entry.to, path: ["nat", "snat", i, "pool", k] })),
+    ),
+    ...policy.nat.dnat.map((entry, i) => ({
+      address: entry.address,
+      zone: entry.zone,
+      path: ["nat", "dnat", i, "address"],
+    })),
+  ];
+  return uses.flatMap(({ address, zone, path }) => {
+    const other = zoneOf.get(address) ?? zone;
+    zoneOf.set(address, other);
+    if (other === zone) return [];
+    return [
+      {
+        path,
+        message: `${formatIpv4(address)} is used for zone ${other} already: use another address for zone ${zone}`,
+      },
+    ];
+  });
 }
 
 function dnatClash(a: DnatSource, b: DnatSource): boolean {

@@ -190,6 +190,16 @@ describe("checkPolicy()", () => {
     expect(checkPolicy(policy({ nat: { snat, dnat: [] } }))).toEqual([]);
   });
 
+  test("refuses one routed address for two zones", () => {
+    const snat = [
+      { from: "inside", to: "outside", sources: [], pool: [ip("203.0.113.7")] },
+      { from: "outside", to: "inside", sources: [], pool: [ip("203.0.113.7")] },
+    ];
+    const [mistake] = checkPolicy(policy({ nat: { snat, dnat: [] } }));
+    expect(mistake?.path).toEqual(["nat", "snat", 1, "pool", 0]);
+    expect(mistake?.message).toContain("is used for zone outside already");
+  });
+
   test("refuses a target that is the cluster itself", () => {
     const [mistake] = checkPolicy(policy({ nat: { snat: [], dnat: [dnat({ to: ip("10.10.0.1") })] } }));
     expect(mistake?.message).toContain("the cluster's own gateway");
