@@ -257,6 +257,12 @@ const REPLICATION: readonly MetricEntry[] = [
     "replicasRefused",
   ),
   cell(
+    "gauge",
+    "synwall_sync_exports_pending_slots",
+    "Slots that wait to be sent to their backup whole",
+    "exportsPendingNow",
+  ),
+  cell(
     "counter",
     "synwall_sync_digest_mismatches_total",
     "Slots whose replica turned out to differ from the owner's; they are sent again whole",

@@ -1,6 +1,6 @@
 /**
  * Golden policies: what an operator writes (policy/*.yaml) and what becomes of it (policy/*.out): the model that the engine runs on,
- * or the mistakes. Read the diff of an .out file before `vitest -u` takes it over.
+ * or the mistakes. Read the diff of an .out file before `npx vitest run test/golden/policy.test.ts -u` takes it over.
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
