@@ -3,8 +3,8 @@
  * dataplane applied. One per peer, for the life of the process; links come and go.
  * Does not own the ring (replica-writer.ts) nor proofs of completeness (readiness.ts).
  *
- * When the ring is full a batch waits here (staged, bounded) and the link is paused. Records that a node sends which is
- * neither the slot's owner nor awaited any more are left out: they would overwrite what the new owner did since.
+ * When the ring is full a batch waits here (staged, bounded) and the link is paused. Records of a node that is
+ * neither the slot's owner nor awaited any more, or of an earlier reign, are left out: they would undo what came since.
  */
 import type { Env } from "../../src/base/env.ts";
 import {
@@ -82,7 +82,8 @@ export class Inbound {
     refusals: { version: 0, identity: 0, order: 0, sequence: 0, bounds: 0 },
   };
   readonly #options: InboundOptions;
-  readonly #isWriter: Uint8Array;
+  /** By slot: the lowest epoch of a record that this peer may write; Infinity when it has no say. */
+  readonly #minEpoch: Float64Array;
   #tableEpoch = 0;
 
   #link: ReceiverLink | undefined;
@@ -102,7 +103,7 @@ export class Inbound {
   constructor(options: InboundOptions) {
     this.#options = options;
     this.peerId = options.peerId;
-    this.#isWriter = new Uint8Array(options.slots);
+    this.#minEpoch = new Float64Array(options.slots);
   }
 
   get isConnected(): boolean {
@@ -121,12 +122,16 @@ export class Inbound {
     return this.#stagedRecords;
   }
 
-  /** Who may write which slot. */
+  /**
+   * Who may write which slot. What an owner wrote in an earlier reign, and sent late, is as stale as what a stranger wrote; an
+   * earlier owner that is awaited sends its last changes from before the move.
+   */
   setTable(table: SlotTable): void {
     this.#tableEpoch = table.epoch;
-    for (let slot = 0; slot < this.#isWriter.length; slot++) {
-      const isWriter = table.owner[slot] === this.peerId || table.awaiting[slot]!.includes(this.peerId);
-      this.#isWriter[slot] = isWriter ? 1 : 0;
+    for (let slot = 0; slot < this.#minEpoch.length; slot++) {
+      if (table.awaiting[slot]!.includes(this.peerId)) this.#minEpoch[slot] = 0;
+      else if (table.owner[slot] === this.peerId) this.#minEpoch[slot] = table.movedEpoch[slot]!;
+      else this.#minEpoch[slot] = Number.POSITIVE_INFINITY;
     }
   }
 
@@ -320,9 +325,9 @@ export class Inbound {
   }
 
   #isAllowed(slab: Uint8Array, at: number): boolean {
-    if (this.#isWriter[slotOf(slab, at)] === 1) return true;
+    const epoch = u32(slab, at + RECORD_EPOCH_AT);
     // The sender may know a later table than this node does.
-    return u32(slab, at + RECORD_EPOCH_AT) > this.#tableEpoch;
+    return epoch >= this.#minEpoch[slotOf(slab, at)]! || epoch > this.#tableEpoch;
   }
 
   #noteDigests(slab: Uint8Array, first: number, count: number): void {
