@@ -2,7 +2,7 @@
  * Admin handlers: what each method of the admin socket does on a node. Owns no fact: node-report.ts has them.
  */
 import { SynwallError } from "../base/errors.ts";
-import { slotOfInsideHost } from "../dataplane/slot.ts";
+import { slotOfAddress } from "../dataplane/slot.ts";
 import { parseIpv4 } from "../policy/address.ts";
 import type { AdminHandlers } from "./admin-server.ts";
 import { nowMs } from "./clock.ts";
@@ -26,7 +26,7 @@ export function adminHandlers(report: NodeReport): AdminHandlers {
           `address "${String(address)}" is not IPv4: write it like 10.10.0.2`,
         );
       }
-      const slot = slotOfInsideHost(report.flowKey, node.config.cluster.slots, parsed);
+      const slot = slotOfAddress(report.flowKey, node.config.cluster.slots, parsed);
       const { table } = node.parts.controller.driver.state();
       const { controller } = node.parts;
       return {

@@ -29,7 +29,7 @@ export interface ControllerOptions {
   /** Members that this one hears on any link, itself included. */
   readonly alive: () => ReadonlySet<number>;
   /** After every applied entry. */
-  readonly onState: (state: ClusterState, isAdmitted: boolean) => void;
+  readonly onState: (state: ClusterState, ownIncarnation: number) => void;
   /** This process was let in, and has applied all that was committed before. */
   readonly onAdmitted: () => void;
   readonly onFatal: (error: unknown) => void;
@@ -225,7 +225,7 @@ export class Controller {
   #onCommitted(state: ClusterState, committed: Committed): void {
     const { table } = state;
     // The worker first: its slots wait for this table, nothing else does.
-    this.#options.onState(state, this.membership.isAdmitted);
+    this.#options.onState(state, this.membership.incarnation);
     if (table.epoch !== this.#epoch) {
       this.#epoch = table.epoch;
       const node = committed.command?.type === "down" ? committed.command.node : 0;

@@ -137,8 +137,8 @@ export class DataplaneCore {
       return;
     }
     switch (message.type) {
-      case "table":
-        this.#authority.applyTable(message.table, message.barred, message.isAdmitted, nowMs);
+      case "state":
+        this.#authority.applyState(message, message.ownIncarnation, nowMs);
         break;
       case "caughtUp":
         this.#authority.setCaughtUp();

@@ -35,6 +35,11 @@ export class Membership {
     this.#options = options;
   }
 
+  /** What the "up" of this process was given; 0 before that. */
+  get incarnation(): number {
+    return this.#incarnation;
+  }
+
   /** True while the committed state knows this life of the process. */
   get isAdmitted(): boolean {
     const member = this.#member();

@@ -5,7 +5,7 @@
  *   disk -> certificates, listeners -> dataplane worker -> admin socket, HTTP -> Raft -> "up"
  */
 import { mkdirSync } from "node:fs";
-import type { ClusterState, SlotTable } from "../../cluster/control/model.ts";
+import type { ClusterState } from "../../cluster/control/model.ts";
 import { systemTimers } from "../../cluster/control/timers.ts";
 import { PROFILES } from "../../cluster/liveness/model.ts";
 import { DurableStorage } from "../../cluster/storage/durable-storage.ts";
@@ -49,8 +49,9 @@ export class Node {
   readonly #onFatal: (error: unknown) => void;
   readonly #undo: (() => void | Promise<void>)[] = [];
   #isFenced = true;
-  #table: SlotTable | undefined;
-  #wasAdmitted = false;
+  #revision = -1;
+  #epoch = 0;
+  #incarnation = 0;
   #isStopping = false;
   #isDrainDue = false;
   // Set by start(), in this order.
@@ -152,7 +153,7 @@ export class Node {
       timers: systemTimers,
       journal: this.journal,
       alive: () => this.#host.alive(),
-      onState: (state, isAdmitted) => this.#onState(state, isAdmitted),
+      onState: (state, ownIncarnation) => this.#onState(state, ownIncarnation),
       onAdmitted: () => this.#onAdmitted(),
       onFatal: (error) => this.#onFatal(error),
       log: (level, text) => this.#log.line(level, text),
@@ -379,24 +380,24 @@ export class Node {
     });
   }
 
-  #onState(state: ClusterState, isAdmitted: boolean): void {
-    const { table } = state;
-    if (table !== this.#table || isAdmitted !== this.#wasAdmitted) {
-      const isNewEpoch = table.epoch !== this.#table?.epoch;
-      this.#replication.setTable(table);
-      this.#table = table;
-      this.#wasAdmitted = isAdmitted;
-      const barred = state.members.filter((member) => member.state === "down" || member.state === "removed");
-      this.#host.post({ type: "table", table, barred: barred.map((member) => member.id), isAdmitted });
-      if (isNewEpoch && table.cause === "takeover") {
-        for (const member of barred) this.failover.committed(member.id, nowMs());
-      }
-    }
+  #onState(state: ClusterState, ownIncarnation: number): void {
+    const { table, members, revision } = state;
+    if (revision === this.#revision && ownIncarnation === this.#incarnation) return;
+    this.#revision = revision;
+    this.#incarnation = ownIncarnation;
+    // Replication first, so that no record of the new epoch is routed by the old table.
+    this.#replication.setTable(table);
+    this.#host.post({ type: "state", table, members, ownIncarnation });
+    if (table.epoch === this.#epoch) return;
+    this.#epoch = table.epoch;
+    if (table.cause !== "takeover") return;
+    for (const member of members) if (member.state === "down") this.failover.committed(member.id, nowMs());
   }
 
   #onAdmitted(): void {
     this.#host.post({ type: "caughtUp" });
-    this.#onState(this.#controller.driver.state(), this.#controller.membership.isAdmitted);
+    const { driver, membership } = this.#controller;
+    this.#onState(driver.state(), membership.incarnation);
     this.journal.add("ready", `${this.config.cluster.self.name} was let in`);
   }
 

@@ -125,17 +125,8 @@ export class Witness {
       timers: systemTimers,
       journal: this.journal,
       alive: () => this.#alive(),
-      onState: (state, isAdmitted) => {
-        const barred = state.members.filter(
-          (member) => member.state === "down" || member.state === "removed",
-        );
-        this.#heartbeats.authority.applyTable(
-          state.table,
-          barred.map((member) => member.id),
-          isAdmitted,
-          nowMs(),
-        );
-      },
+      onState: (state, ownIncarnation) =>
+        this.#heartbeats.authority.applyState(state, ownIncarnation, nowMs()),
       onAdmitted: () => {
         this.#heartbeats.authority.setCaughtUp();
         this.journal.add("ready", `${cluster.self.name} was let in`);

@@ -3,7 +3,7 @@
  * tables, judgements, requests. The doorbell (DOORBELL) is the one frequent message: "look into the rings", at most one
  * per sleep of the receiver.
  */
-import type { SlotTable } from "../../cluster/control/model.ts";
+import type { Member, SlotTable } from "../../cluster/control/model.ts";
 import type { LivenessEvent, LivenessProfile, PeerConfig } from "../../cluster/liveness/model.ts";
 import type { PolicyModel } from "../dataplane/policy-model.ts";
 import type { PortOptions } from "../io/port.ts";
@@ -41,15 +41,12 @@ export interface WorkerSetup {
 
 export type ToWorker =
   | typeof DOORBELL
-  /**
-   * A committed table. `barred`: members that are down or removed. `isAdmitted`: this process was let in and not declared
-   * down since.
-   */
+  /** The committed state. `ownIncarnation`: what the "up" of this process was given; 0 before that. */
   | {
-      readonly type: "table";
+      readonly type: "state";
       readonly table: SlotTable;
-      readonly barred: readonly number[];
-      readonly isAdmitted: boolean;
+      readonly members: readonly Member[];
+      readonly ownIncarnation: number;
     }
   /** All that was committed at some moment after the start is applied: the worker may vote on leases. */
   | { readonly type: "caughtUp" }
