@@ -4,13 +4,12 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 export PATH="$PWD/node_modules/.bin:$PATH"
 
-buf lint
+buf lint proto
 fresh=$(mktemp -d -t synwall-proto.XXXXXX)
 trap 'rm -rf "$fresh"' EXIT
-buf generate --output "$fresh" >/dev/null
-# buf writes below the output folder by the path that its template names.
+buf generate proto --template proto/buf.gen.yaml --output "$fresh"
 if ! diff -r "$fresh/proto/gen" proto/gen; then
-  echo "proto: proto/gen is out of date: run npm run proto" >&2
+  echo "proto: proto/gen is out of date: run npx buf generate proto --template proto/buf.gen.yaml" >&2
   exit 1
 fi
 echo "proto: sources are clean, generated code is current"

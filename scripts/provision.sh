@@ -29,7 +29,7 @@ while [ "$#" -gt 0 ]; do
     *) usage ;;
   esac
 done
-[ -n "$config" ] && [ -n "$pki" ] || usage
+if [ -z "$config" ] || [ -z "$pki" ]; then usage; fi
 [ "$(id -u)" -eq 0 ] || fail "needs root: use sudo"
 [ -r "$config" ] || fail "cannot read $config: name the configuration with --config"
 [ -d "$pki" ] || fail "$pki is no folder: make it with scripts/make-pki.sh"
