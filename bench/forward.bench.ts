@@ -33,7 +33,6 @@ const FORWARD_CPU = 1;
 const wires = new Wires();
 process.once("SIGINT", () => void wires.close().finally(() => process.exit(130)));
 try {
-  await wires.start("sink", FORWARD_CPU, "sink.ts", "s0");
   const generator = await wires.start("gen", GENERATE_CPU, "generator.ts", "g0", wires.mac("dut", "d0"));
   const measure = (): Promise<number> => blast(generator);
   const ours = (name: string, script: string, ...words: string[]): Variant => ({

@@ -29,6 +29,15 @@ table ip nat {
   }
 }`;
 
+/** The cheapest receiver: frames are counted by the interface and end before the kernel parses them. */
+const SINK_RULES = `
+table netdev sink {
+  chain ingress {
+    type filter hook ingress device "s0" priority 0; policy drop;
+    ether type arp accept
+  }
+}`;
+
 /** A process in a namespace that said `ready`; ask() sends it a line and waits for one. */
 export class Helper {
   readonly #child: ChildProcess;
@@ -67,13 +76,15 @@ export class Wires {
       for (const host of HOSTS) execFileSync("ip", ["netns", "add", this.#name(host)]);
       this.#wire("gen", "g0", "dut", "d0");
       this.#wire("dut", "d1", "sink", "s0");
+      // veth takes frames from the generator's program only where NAPI runs, which GRO switches on. UDP is not joined.
+      this.exec("dut", "ethtool", "-K", "d0", "gro", "on");
       this.ip("dut", "address", "add", `${INSIDE_GATEWAY}/16`, "dev", "d0");
       this.ip("dut", "address", "add", `${OUTSIDE_GATEWAY}/24`, "dev", "d1");
       this.ip("sink", "address", "add", `${SERVER}/24`, "dev", "s0");
       this.ip("dut", "neighbour", "add", SERVER, "lladdr", this.mac("sink", "s0"), "dev", "d1");
       this.exec("dut", "sysctl", "-qw", "net.ipv4.ip_forward=1");
-      const rules = [...["netns", "exec", this.#name("dut")], "nft", "-f", "-"];
-      execFileSync("ip", rules, { input: RULES, stdio: ["pipe", "pipe", "inherit"] });
+      this.#rules("dut", RULES);
+      this.#rules("sink", SINK_RULES);
     } catch (error) {
       this.#remove();
       throw error;
@@ -126,6 +137,11 @@ export class Wires {
     this.#remove();
   }
 
+  #rules(host: Host, rules: string): void {
+    const nft = ["netns", "exec", this.#name(host), "nft", "-f", "-"];
+    execFileSync("ip", nft, { input: rules, stdio: ["pipe", "pipe", "inherit"] });
+  }
+
   #wire(leftHost: Host, left: string, rightHost: Host, right: string): void {
     const peer = ["peer", "name", right, "netns", this.#name(rightHost)];
     this.ip(leftHost, "link", "add", "name", left, "type", "veth", ...peer);
@@ -136,8 +152,6 @@ export class Wires {
       this.exec(host, "sysctl", "-qw", `net.ipv6.conf.${name}.disable_ipv6=1`);
       this.exec(host, "ethtool", "-K", name, "tx", "off", "gro", "off", "gso", "off", "tso", "off");
       this.ip(host, "link", "set", name, "up");
-      // veth takes frames from the generator's program only where NAPI runs, which GRO switches on. UDP is not joined.
-      this.exec(host, "ethtool", "-K", name, "gro", "on");
     }
   }
 

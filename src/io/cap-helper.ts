@@ -14,7 +14,7 @@ import type { Cap } from "cap";
 import type { RecordRing } from "../base/ring.ts";
 import { FRAME_AT, mapDrops, mapRings, TX_DROPS_AT } from "./cap-memory.ts";
 import { isForUs } from "./filter.ts";
-import { readFd, watchReadable, writeFd } from "./libc.ts";
+import { readFd, setrlimit, watchReadable, writeFd } from "./libc.ts";
 import { FRAME_BYTES_MAX, type PortFilter, type PortOptions } from "./port.ts";
 import { openUdpSink } from "./udp-sink.ts";
 
@@ -31,6 +31,7 @@ const LIFELINE = 3;
 const MEMORY = 4;
 const TX_DOORBELL = 5;
 const RX_DOORBELLS = 6;
+const RLIMIT_CORE = 4;
 /** libpcap cuts it into slots of an MTU, but of 64 KiB when the interface has GRO or TSO on. */
 const KERNEL_BUFFER_BYTES = 16 << 20;
 const SOURCE_AT = 6;
@@ -130,6 +131,9 @@ const ports: CapturedPort[] = [];
 // A signal to the whole process group is the worker's business; we go when it goes.
 process.on("SIGINT", () => {});
 process.on("SIGTERM", () => {});
+
+// Being aborted is part of our life: no core files of it.
+setrlimit(RLIMIT_CORE, Buffer.alloc(128));
 
 await main(JSON.parse(process.argv[2] ?? "{}") as CapHelperTask);
 

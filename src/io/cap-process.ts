@@ -27,6 +27,8 @@ const POLLIN = 1;
 /** Loading TypeScript and libpcap on a busy machine. */
 const START_MS_MAX = 20_000;
 const RESTART_MS = 100;
+/** When the next helper ends as well: each time twice as late, up to this. */
+const RESTART_MS_MAX = 3200;
 const ANSWER_BYTES = 4096;
 
 export class CapProcess {
@@ -41,10 +43,12 @@ export class CapProcess {
   readonly #one = Buffer.alloc(8);
   /** Asked before a restart: libpcap refuses an interface that is down. */
   readonly #mayRestart: () => boolean;
+  readonly #endListeners: (() => void)[] = [];
   #child: ChildProcess | undefined;
   #lifeline = -1;
   #watch: { close(): void } | undefined;
   #restart: ReturnType<typeof setTimeout> | undefined;
+  #restartMs = RESTART_MS;
   #isClosed = false;
 
   /** Starts the helper and waits for its word: blocks. Throws an Error with the helper's own reason. */
@@ -67,6 +71,11 @@ export class CapProcess {
       throw error;
     }
     this.#watch = watchReadable(this.#lifeline, this.#onLifeline, this.#onLifeline);
+  }
+
+  /** Calls `listener` when the helper ended, before the next one starts: nobody else touches the rings then. */
+  onEnd(listener: () => void): void {
+    this.#endListeners.push(listener);
   }
 
   /** Wakes the helper up: something is to be sent. */
@@ -163,11 +172,14 @@ export class CapProcess {
   readonly #onLifeline = (): void => {
     if (this.#readAnswer() === "ok") {
       this.isUp = true;
+      this.#restartMs = RESTART_MS;
       for (const port of this.#closedPorts) writeFd(this.#lifeline, Uint8Array.of(port), 1);
       return;
     }
     this.#endChild();
-    this.#restart = setTimeout(this.#onRestart, RESTART_MS);
+    for (const listener of this.#endListeners) listener();
+    this.#restart = setTimeout(this.#onRestart, this.#restartMs);
+    this.#restartMs = Math.min(RESTART_MS_MAX, this.#restartMs * 2);
   };
 
   readonly #onRestart = (): void => {

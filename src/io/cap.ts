@@ -144,6 +144,7 @@ class CapPort implements Port {
       txDropped: () => helper.refusedTx(index),
     });
     this.counters = this.#counters;
+    helper.onEnd(() => this.#discard());
   }
 
   receive(batch: RxBatch, max: number): number {
@@ -171,7 +172,9 @@ class CapPort implements Port {
   }
 
   send(at: number, lengthBytes: number): boolean {
-    const record = this.#isClosed || lengthBytes > FRAME_BYTES_MAX ? -1 : this.#rings.tx.reserve();
+    // Without a helper nothing leaves, and nothing waits for the next one.
+    const canSend = !this.#isClosed && this.#helper.isUp && lengthBytes <= FRAME_BYTES_MAX;
+    const record = canSend ? this.#rings.tx.reserve() : -1;
     if (record < 0) {
       this.pool.free(at);
       this.#counters.ownTxDropped++;
@@ -209,6 +212,15 @@ class CapPort implements Port {
     this.#rings.unmap();
     this.#interface.close();
     this.#helper.closePort(this.#index);
+  }
+
+  /** The interface went down and took the helper with it: what waits might no longer be true when it is back. */
+  #discard(): void {
+    if (this.#isClosed) return;
+    const waiting = this.#rings.tx.length();
+    this.#rings.tx.release(waiting);
+    this.#counters.ownTxDropped += waiting;
+    this.#counters.txFrames -= waiting;
   }
 
   /** The bell stays on, and rings again, until everything was received. */

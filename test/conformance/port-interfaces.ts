@@ -11,6 +11,7 @@ import { Worker } from "node:worker_threads";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { SynwallError } from "../../src/base/errors.ts";
 import { openPorts } from "../../src/io/open.ts";
+import type { Port } from "../../src/io/port.ts";
 import { patternFrame, putFrame } from "./port-frames.ts";
 import { Namespace } from "./port-worlds.ts";
 
@@ -133,23 +134,29 @@ export function describeInterfaces(driver: "xdp" | "cap"): void {
         { interfaceName: "ours", filter: { kind: "all" } },
         { interfaceName: "peer", filter: { kind: "all" } },
       ]);
-      const [ours, peer] = opened.ports as [(typeof opened.ports)[0], (typeof opened.ports)[0]];
+      const [ours, peer] = opened.ports as [Port, Port];
       const batch = { at: new Uint32Array(8), lengthBytes: new Uint32Array(8) };
       namespace.ip("link", "set", "ours", "down");
       expect(ours.carrier()).toBe(false);
-      const at = opened.pool.alloc();
-      ours.send(at, 60);
-      ours.flush();
+      for (let sequence = 0; sequence < 3; sequence++) {
+        ours.send(putFrame(opened.pool, patternFrame(peer.mac, ours.mac, sequence, 60)), 60);
+        ours.flush();
+      }
+      while (ours.counters.txDropped < 3) await nextTurn();
+      expect(ours.counters.txDropped).toBe(3);
       namespace.ip("link", "set", "ours", "up");
       while (!ours.carrier()) await nextTurn();
-      let count = 0;
-      while (count === 0) {
-        const frame = opened.pool.alloc();
-        if (frame >= 0) peer.send(frame, 60);
-        peer.flush();
-        await nextTurn();
-        count = ours.receive(batch, 8);
-      }
+      // What was sent into nothing must not come late: the first that arrives is one sent after that.
+      const heard = async (from: Port, to: Port): Promise<number> => {
+        while (to.receive(batch, 1) === 0) {
+          from.send(putFrame(opened.pool, patternFrame(to.mac, from.mac, 77, 60)), 60);
+          from.flush();
+          await nextTurn();
+        }
+        return opened.pool.view.getUint32(batch.at[0]! + 14);
+      };
+      expect(await heard(ours, peer)).toBe(77);
+      expect(await heard(peer, ours)).toBe(77);
       for (const port of opened.ports) port.close();
     });
 

@@ -4,7 +4,7 @@
  */
 import { execFileSync, spawnSync } from "node:child_process";
 import { createSocket } from "node:dgram";
-import { closeSync, openSync } from "node:fs";
+import { closeSync, existsSync, openSync } from "node:fs";
 import { SynwallError } from "../../src/base/errors.ts";
 import { AF_INET, bind, SOCK_CLOEXEC, SOCK_DGRAM, setns, socket } from "../../src/io/libc.ts";
 import { createMemoryPool, MemoryPort } from "../../src/io/memory.ts";
@@ -86,7 +86,7 @@ export function vethDriver(name: "xdp" | "cap"): PortDriver {
         listener.on("message", () => heard++);
         listener.bind({ fd: listenHere() });
         const ours = openPorts(name, [{ interfaceName: "ours", filter }]);
-        const far = openPorts(name, [{ interfaceName: "peer", filter: { kind: "all" } }]);
+        const far = openPorts("auto", [{ interfaceName: "peer", filter: { kind: "all" } }]);
         const port = ours.ports[0]!;
         const peer = far.ports[0]!;
         return {
@@ -188,10 +188,19 @@ export function whyNoVeth(): string | undefined {
   if (process.platform !== "linux") return `no veth pairs on ${process.platform}`;
   if (process.getuid?.() !== 0) return "not root: network namespaces cannot be made";
   try {
+    removeForgotten();
     new Namespace().close();
     return undefined;
   } catch (error) {
     return `network namespaces cannot be made: ${String(error)}`;
+  }
+}
+
+/** Deletes the namespaces of test processes that were killed. */
+function removeForgotten(): void {
+  const listed = execFileSync("ip", ["netns", "list"], { encoding: "utf8" });
+  for (const [name, pid] of listed.matchAll(/^pio-(\d+)-\d+/gm)) {
+    if (!existsSync(`/proc/${pid}`)) execFileSync("ip", ["netns", "del", name]);
   }
 }
 

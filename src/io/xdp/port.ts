@@ -9,8 +9,9 @@ import type { FramePool, Port, PortCounters, RxBatch } from "../port.ts";
 import type { XdpQueue } from "./queue.ts";
 import type { Umem } from "./umem.ts";
 
-/** When the kernel did not take all frames, try again then. */
+/** When the kernel did not take all frames, try again then, and later each time that it does not help. */
 const RETRY_MS = 1;
+const RETRY_MS_MAX = 64;
 
 /** All XDP ports of one openPorts(): they share memory, so they help each other out with it. */
 export class XdpGroup {
@@ -42,14 +43,28 @@ export class XdpGroup {
 class XdpCounters implements PortCounters {
   rxFrames = 0;
   rxBytes = 0;
-  txFrames = 0;
-  txBytes = 0;
-  txDropped = 0;
+  queuedFrames = 0;
+  queuedBytes = 0;
+  refusedFrames = 0;
+  readonly #sender: XdpQueue;
   #queues: readonly XdpQueue[];
   #rxDropped = 0;
 
   constructor(queues: readonly XdpQueue[]) {
     this.#queues = queues;
+    this.#sender = queues[0]!;
+  }
+
+  get txFrames(): number {
+    return this.queuedFrames - this.#sender.discardedFrames;
+  }
+
+  get txBytes(): number {
+    return this.queuedBytes - this.#sender.discardedBytes;
+  }
+
+  get txDropped(): number {
+    return this.refusedFrames + this.#sender.discardedFrames;
   }
 
   /** Asks the kernel: a system call for each queue. */
@@ -91,6 +106,7 @@ export class XdpPort implements Port {
   readonly #keepers: readonly number[];
   #watches: { close(): void }[] = [];
   #retry: ReturnType<typeof setTimeout> | undefined;
+  #retryMs = RETRY_MS;
   #nextQueue = 0;
   #isGone = false;
   #isClosed = false;
@@ -131,11 +147,11 @@ export class XdpPort implements Port {
   send(at: number, lengthBytes: number): boolean {
     if (this.#isClosed || !this.#sender.send(at, lengthBytes)) {
       this.pool.free(at);
-      this.#counters.txDropped++;
+      this.#counters.refusedFrames++;
       return false;
     }
-    this.#counters.txFrames++;
-    this.#counters.txBytes += lengthBytes;
+    this.#counters.queuedFrames++;
+    this.#counters.queuedBytes += lengthBytes;
     return true;
   }
 
@@ -143,10 +159,9 @@ export class XdpPort implements Port {
     if (this.#isClosed) return;
     const isDone = this.#sender.flush();
     this.#group.feedStarved();
-    // Nobody may ever flush again, so what is stuck must not rely on it. A gone interface takes nothing any more.
-    if (!isDone && this.#retry === undefined && !this.#isGone) {
-      this.#retry = setTimeout(this.#onRetry, RETRY_MS);
-    }
+    // Nobody may ever flush again, so what is stuck must not rely on it.
+    if (isDone) this.#retryMs = RETRY_MS;
+    else this.#retry ??= setTimeout(this.#onRetry, this.#retryMs);
   }
 
   onReadable(wake: () => void): void {
@@ -195,6 +210,7 @@ export class XdpPort implements Port {
 
   readonly #onRetry = (): void => {
     this.#retry = undefined;
+    this.#retryMs = Math.min(RETRY_MS_MAX, this.#retryMs * 2);
     this.flush();
   };
 }

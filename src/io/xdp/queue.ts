@@ -29,8 +29,6 @@ import type { Umem } from "./umem.ts";
 export const RING_FRAMES = 2048;
 /** Refill in steps, so that the index is not stored for every frame. */
 const REFILL_FRAMES = 64;
-/** One call of the kernel sends at least 32 frames, so a full ring is gone after as many calls. */
-const KICKS_MAX = RING_FRAMES / 32;
 /** The kernel counts sent frames against this until they are consumed; its default is too small for a full ring. */
 const SEND_BUFFER_BYTES = 16 << 20;
 
@@ -53,6 +51,8 @@ const PAGE_COMPLETION = 0x180000000;
 const SO_SNDBUFFORCE = 32;
 const MSG_DONTWAIT = 0x40;
 const EAGAIN = 11;
+const EBUSY = 16;
+const ENOBUFS = 105;
 const UMEM_ENTRY_BYTES = 8;
 const DESCRIPTOR_BYTES = 16;
 
@@ -67,6 +67,9 @@ export class XdpQueue {
   readonly fd: number;
   /** True when the pool had no chunk for the fill ring: somebody must call refill() again. */
   isStarved = false;
+  /** Frames that send() took, but whose interface was switched off before they left. */
+  discardedFrames = 0;
+  discardedBytes = 0;
   readonly #pool: ChunkPool;
   readonly #holder: number;
   readonly #fill: ProducerRing;
@@ -154,17 +157,19 @@ export class XdpQueue {
       this.#queued = 0;
       this.#tx.publish();
     }
-    let left = this.#tx.pending();
-    // One call sends a bounded number of frames and answers EAGAIN when more are left; so go on while it gets on.
-    for (let kicks = 0; left > 0 && kicks < KICKS_MAX; kicks++) {
+    // One call sends a bounded number of frames; so go on while it gets on.
+    for (let left = this.#tx.pending(); left > 0; ) {
       const answer = this.#tx.needsWakeup() ? sendto(this.fd, null, 0, MSG_DONTWAIT, null, 0) : 0;
-      const hasMore = answer < 0 && errno() === EAGAIN;
+      const why = answer < 0 ? errno() : 0;
+      if (why !== 0 && why !== EAGAIN && why !== EBUSY && why !== ENOBUFS) {
+        this.#discard();
+        return true;
+      }
       const leftNow = this.#tx.pending();
-      const isStuck = leftNow === left;
+      if (leftNow === left) return false;
       left = leftNow;
-      if (!hasMore || isStuck) break;
     }
-    return left === 0;
+    return true;
   }
 
   /** Takes the chunks of frames that were sent back into the pool. */
@@ -173,6 +178,18 @@ export class XdpQueue {
     if (count === 0) return;
     for (let i = 0; i < count; i++) this.#pool.giveBack(this.#completion.at(i), this.#holder);
     this.#completion.release(count);
+  }
+
+  /** The interface is down or gone: what waits must not leave when it comes back, since it may no longer be true. */
+  #discard(): void {
+    const count = this.#tx.pending();
+    for (let i = 0; i < count; i++) {
+      if (this.#tx.isInvalid(i)) continue;
+      this.#pool.giveBack(this.#tx.pendingAt(i), this.#holder);
+      this.discardedFrames++;
+      this.discardedBytes += this.#tx.pendingLengthBytes(i);
+      this.#tx.invalidate(i);
+    }
   }
 
   /** Frames lost for want of room or chunks. struct xdp_statistics; an empty fill ring is counted in rx_dropped too. */

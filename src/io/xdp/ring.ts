@@ -14,6 +14,7 @@ import { errno, MAP_POPULATE, MAP_SHARED, map, munmap, type Pointer } from "../l
 import { SystemError } from "./errors.ts";
 
 const NEED_WAKEUP = 1;
+const INVALID = -1;
 
 /** Byte offsets inside a ring's mapping, as XDP_MMAP_OFFSETS tells them. */
 export interface RingOffsets {
@@ -95,6 +96,30 @@ export class ProducerRing extends XskRing {
   pending(): number {
     this.#consumer = Atomics.load(this.words, this.consumerAt);
     return (this.#producer - this.#consumer) | 0;
+  }
+
+  /** Frame offset in the i-th pending entry. */
+  pendingAt(i: number): number {
+    return this.words[this.#pendingWord(i)]! >>> 0;
+  }
+
+  pendingLengthBytes(i: number): number {
+    return this.words[this.#pendingWord(i) + 2]!;
+  }
+
+  /** Makes the i-th pending entry one that the kernel skips: its address is beyond the memory. */
+  invalidate(i: number): void {
+    const word = this.#pendingWord(i);
+    this.words[word] = INVALID;
+    this.words[word + 1] = INVALID;
+  }
+
+  isInvalid(i: number): boolean {
+    return this.words[this.#pendingWord(i) + 1] === INVALID;
+  }
+
+  #pendingWord(i: number): number {
+    return this.entriesAt + ((this.#consumer + i) & this.mask) * this.wordsPerEntry;
   }
 }
 
