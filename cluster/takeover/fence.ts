@@ -125,7 +125,7 @@ export class FenceAsker {
 
   /** A majority of the voters has applied this epoch or a later one, with `node` down in it: they refuse that life for good. */
   knownEpoch(node: number): number {
-    return -this.#majorityth(node, 0, (a) => -a.knownEpoch);
+    return 0 - this.#majorityth(node, 0, (a) => -a.knownEpoch);
   }
 
   /** The highest epoch that `node` has shown to any voter: it decides nothing that it had lost by then. */

@@ -57,6 +57,8 @@ export class Ownership {
   readonly #config: OwnershipConfig;
   readonly #fences: FenceAsker;
   readonly #alive = new Set<number>();
+  /** Peers that were seen dying: a peer that was never heard may only not have been met yet. */
+  readonly #dead = new Set<number>();
   /** By node: all incarnations up to this one are gone. */
   readonly #gone = new Map<number, number>();
   readonly #slots: SlotProofs[];
@@ -112,6 +114,7 @@ export class Ownership {
 
   peerUp(node: number, nowMs: number): OwnershipEffect[] {
     this.#alive.add(node);
+    this.#dead.delete(node);
     return this.#evaluate(nowMs, false);
   }
 
@@ -125,6 +128,7 @@ export class Ownership {
 
   peerDown(node: number, nowMs: number): OwnershipEffect[] {
     this.#alive.delete(node);
+    this.#dead.add(node);
     return this.#evaluate(nowMs, false);
   }
 
@@ -192,7 +196,7 @@ export class Ownership {
     if (!this.#isAdmitted) return SLOT_REMOTE;
     const owner = this.owner[s] as number;
     if (owner !== selfId) {
-      const isSteered = owner !== 0 && this.backup[s] === selfId && !this.#alive.has(owner);
+      const isSteered = owner !== 0 && this.backup[s] === selfId && this.#dead.has(owner);
       return isSteered ? SLOT_TAKEOVER : SLOT_REMOTE;
     }
     let isFree = true;

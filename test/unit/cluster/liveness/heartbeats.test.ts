@@ -1,0 +1,271 @@
+import { expect, test } from "vitest";
+import { Heartbeats } from "../../../../cluster/liveness/heartbeats.ts";
+import { type LivenessEvent, PROFILES } from "../../../../cluster/liveness/model.ts";
+import { seededRandom } from "../../../../src/base/env.ts";
+
+const MAC = new Uint8Array(32);
+const LINKS = [0, 1];
+
+/** Two members on two links in virtual time; each datagram takes 0.1 ms. */
+class Pair {
+  nowMs = 0;
+  readonly events: Record<1 | 2, LivenessEvent[]> = { 1: [], 2: [] };
+  readonly members: Record<1 | 2, Heartbeats>;
+  readonly recorded: { to: 1 | 2; link: number; bytes: Uint8Array }[] = [];
+  /** Members that neither tick nor receive. */
+  readonly stopped = new Set<number>();
+  /** "from-link" */
+  readonly cut = new Set<string>();
+  #flying: { atMs: number; to: 1 | 2; link: number; bytes: Uint8Array }[] = [];
+  #seed = 1;
+
+  constructor() {
+    this.members = { 1: this.make(1), 2: this.make(2) };
+  }
+
+  make(id: 1 | 2): Heartbeats {
+    const other = id === 1 ? 2 : 1;
+    return new Heartbeats(
+      {
+        selfId: id,
+        cluster: "edge",
+        profile: PROFILES.lan,
+        peers: [{ nodeId: other, role: "node", links: LINKS }],
+        mac: () => MAC,
+      },
+      { nowMs: () => this.nowMs, random: seededRandom(this.#seed++) },
+      {
+        send: (link, to, bytes) => {
+          const copy = { to: to as 1 | 2, link, bytes: bytes.slice() };
+          this.recorded.push(copy);
+          if (!this.cut.has(`${id}-${link}`)) this.#flying.push({ atMs: this.nowMs + 0.1, ...copy });
+        },
+        event: (e) => this.events[id].push(e),
+        message: () => {},
+      },
+    );
+  }
+
+  run(ms: number): void {
+    const untilMs = this.nowMs + ms;
+    while (this.nowMs < untilMs) {
+      this.nowMs = Math.round((this.nowMs + 0.5) * 10) / 10;
+      this.#deliver();
+      for (const id of [1, 2] as const) {
+        if (!this.stopped.has(id) && Math.round(this.nowMs * 10) % 10 === 0)
+          this.members[id].tick(this.nowMs);
+      }
+    }
+  }
+
+  #deliver(): void {
+    for (let i = 0; i < 20; i++) {
+      const due = this.#flying.filter((d) => d.atMs <= this.nowMs + 0.4);
+      if (due.length === 0) return;
+      this.#flying = this.#flying.filter((d) => !due.includes(d));
+      for (const d of due)
+        if (!this.stopped.has(d.to)) this.members[d.to].receive(d.link, d.bytes, this.nowMs);
+    }
+  }
+
+  types(id: 1 | 2): string[] {
+    return this.events[id].map((e) => ("link" in e ? `${e.type} ${e.link}` : e.type));
+  }
+
+  last(id: 1 | 2, type: LivenessEvent["type"]): LivenessEvent | undefined {
+    return this.events[id].findLast((e) => e.type === type);
+  }
+
+  up(): this {
+    this.run(20);
+    for (const id of [1, 2] as const) {
+      this.members[id].lifelineOpened(id === 1 ? 2 : 1);
+      this.events[id].length = 0;
+    }
+    return this;
+  }
+}
+
+test("two members find each other on all links within a few round trips", () => {
+  const pair = new Pair();
+  pair.run(5);
+  expect(pair.types(1).sort()).toEqual(["linkUp 0", "linkUp 1", "peerUp"]);
+  expect(pair.types(2).sort()).toEqual(["linkUp 0", "linkUp 1", "peerUp"]);
+});
+
+test("a peer is dead when it is silent on all links for the detection time", () => {
+  const pair = new Pair().up();
+  const stoppedMs = pair.nowMs;
+  pair.stopped.add(2);
+  pair.run(100);
+  const down = pair.last(1, "peerDown");
+  expect(down).toMatchObject({ cause: "silent" });
+  expect((down?.atMs ?? 0) - stoppedMs).toBeGreaterThan(39);
+  expect((down?.atMs ?? 0) - stoppedMs).toBeLessThanOrEqual(51);
+  expect(pair.types(1).filter((t) => t === "peerGone")).toEqual([]);
+});
+
+test("a peer that is silent on one link only is alive", () => {
+  const pair = new Pair().up();
+  pair.cut.add("2-0");
+  pair.run(200);
+  expect(pair.types(1)).toEqual(["linkDown 0"]);
+  expect(pair.members[1].isAlive(2)).toBe(true);
+  expect([pair.members[1].isLinkUp(2, 0), pair.members[1].isLinkUp(2, 1)]).toEqual([false, true]);
+});
+
+test("a peer that cannot hear us is not dead to us: its links are down, but it is not silent", () => {
+  const pair = new Pair().up();
+  pair.cut.add("1-0").add("1-1");
+  pair.run(300);
+  expect(pair.last(2, "peerDown")).toMatchObject({ cause: "silent" });
+  expect(pair.types(1).sort()).toEqual(["linkDown 0", "linkDown 1"]);
+  expect(pair.members[1].isAlive(2)).toBe(true);
+});
+
+test("a closed lifeline and one missed interval are death, and the process is gone", () => {
+  const pair = new Pair().up();
+  pair.members[1].setIncarnation(2, 4);
+  const killedMs = pair.nowMs;
+  pair.stopped.add(2);
+  pair.members[1].lifelineClosed(2, killedMs);
+  pair.run(30);
+  const down = pair.last(1, "peerDown");
+  expect(down).toMatchObject({ cause: "lifeline", incarnation: 4 });
+  expect((down?.atMs ?? 0) - killedMs).toBeLessThanOrEqual(11);
+  expect(pair.last(1, "peerGone")).toMatchObject({ incarnation: 4 });
+});
+
+test("a closed lifeline is no death while packets keep coming, nor later", () => {
+  const pair = new Pair().up();
+  pair.members[1].lifelineClosed(2, pair.nowMs);
+  pair.run(50);
+  expect(pair.types(1)).toEqual([]);
+  // The hint is spent: a later silence takes the whole detection time.
+  const stoppedMs = pair.nowMs;
+  pair.stopped.add(2);
+  pair.run(100);
+  expect(pair.last(1, "peerDown")).toMatchObject({ cause: "silent" });
+  expect((pair.last(1, "peerDown")?.atMs ?? 0) - stoppedMs).toBeGreaterThan(39);
+});
+
+test("a closed lifeline polls the peer at once, on all links", () => {
+  const pair = new Pair().up();
+  pair.run(0.5);
+  const before = pair.recorded.length;
+  pair.members[1].lifelineClosed(2, pair.nowMs);
+  const polls = pair.recorded.slice(before);
+  expect(polls.map((p) => p.link)).toEqual(LINKS);
+  // 40 bytes of header, 4 of the message, then the second byte of BFD: the poll bit.
+  for (const p of polls) expect((p.bytes[45] as number) & 0x20).toBe(0x20);
+});
+
+test("a lifeline that closes after the peer fell silent proves that its process is gone", () => {
+  const pair = new Pair().up();
+  pair.stopped.add(2);
+  pair.run(80);
+  expect(pair.types(1)).not.toContain("peerGone");
+  pair.members[1].lifelineClosed(2, pair.nowMs);
+  expect(pair.types(1).at(-1)).toBe("peerGone");
+});
+
+test("the lifeline of an earlier life proves nothing about the present one", () => {
+  const pair = new Pair().up();
+  pair.members[2] = pair.make(2);
+  pair.run(20);
+  pair.events[1].length = 0;
+  pair.stopped.add(2);
+  pair.members[1].lifelineClosed(2, pair.nowMs);
+  pair.run(30);
+  expect(pair.types(1)).toEqual([]);
+});
+
+test("a lifeline that a new process opened before it was believed counts for the new process", () => {
+  const pair = new Pair().up();
+  pair.stopped.add(2);
+  pair.members[1].lifelineClosed(2, pair.nowMs);
+  pair.run(20);
+  pair.members[1].lifelineOpened(2);
+  pair.members[2] = pair.make(2);
+  pair.stopped.delete(2);
+  pair.run(20);
+  pair.events[1].length = 0;
+  pair.stopped.add(2);
+  pair.members[1].lifelineClosed(2, pair.nowMs);
+  pair.run(20);
+  expect(pair.last(1, "peerDown")).toMatchObject({ cause: "lifeline" });
+});
+
+test("a new life of the peer ends the old one at once and comes up", () => {
+  const pair = new Pair().up();
+  pair.members[1].setIncarnation(2, 7);
+  pair.members[2] = pair.make(2);
+  pair.run(20);
+  expect(pair.types(1).filter((t) => t.startsWith("peer"))).toEqual(["peerDown", "peerGone", "peerUp"]);
+  expect(pair.last(1, "peerDown")).toMatchObject({ cause: "restart", incarnation: 7 });
+});
+
+test("a recorded datagram of an earlier life is no restart", () => {
+  const pair = new Pair().up();
+  const old = pair.recorded.filter((d) => d.to === 1);
+  pair.members[2] = pair.make(2);
+  pair.run(30);
+  pair.events[1].length = 0;
+  for (const d of old) expect(pair.members[1].receive(d.link, d.bytes, pair.nowMs)).toBe(0);
+  pair.run(100);
+  expect(pair.types(1)).toEqual([]);
+  expect(pair.members[1].refused.stale).toBeGreaterThan(0);
+});
+
+test("a datagram counts once, and only on the link that it was sent on", () => {
+  const pair = new Pair().up();
+  const d = pair.recorded.findLast((x) => x.to === 1);
+  expect(pair.members[1].receive(d?.link ?? 0, d?.bytes ?? MAC, pair.nowMs)).toBe(0);
+  expect(pair.members[1].refused.replayed).toBe(1);
+  expect(pair.members[1].receive(1 - (d?.link ?? 0), d?.bytes ?? MAC, pair.nowMs)).toBe(0);
+  expect(pair.members[1].refused.stranger).toBe(1);
+});
+
+test("a stalled loop forgives its peers the time that it stood still, once", () => {
+  const pair = new Pair().up();
+  pair.stopped.add(1);
+  pair.run(80);
+  pair.stopped.delete(1);
+  pair.stopped.add(2);
+  pair.run(1);
+  expect(pair.types(1)).toEqual(["stalled"]);
+  pair.run(100);
+  expect(pair.last(1, "peerDown")).toMatchObject({ cause: "silent" });
+});
+
+test("a stalled loop does not call a living peer dead", () => {
+  const pair = new Pair().up();
+  pair.stopped.add(1);
+  pair.run(35);
+  pair.stopped.delete(1);
+  pair.run(100);
+  expect(pair.types(1)).toEqual(["stalled"]);
+});
+
+test("shutdown() tells the peer at once, without claiming that the process is gone", () => {
+  const pair = new Pair().up();
+  pair.members[2].shutdown(pair.nowMs);
+  pair.stopped.add(2);
+  pair.run(2);
+  expect(pair.last(1, "peerDown")).toMatchObject({ cause: "admin" });
+  expect(pair.types(1)).not.toContain("peerGone");
+});
+
+test("a standing message rides along in every datagram until it is taken back", () => {
+  const pair = new Pair().up();
+  pair.members[1].setStanding(2, 9, Uint8Array.of(1, 2, 3));
+  const from = pair.recorded.length;
+  pair.run(20);
+  const mine = pair.recorded.slice(from).filter((d) => d.to === 2);
+  expect(mine.length).toBeGreaterThan(2);
+  for (const d of mine) expect(d.bytes[9]).toBe(2);
+  pair.members[1].setStanding(2, 9, undefined);
+  const after = pair.recorded.length;
+  pair.run(20);
+  for (const d of pair.recorded.slice(after).filter((x) => x.to === 2)) expect(d.bytes[9]).toBe(1);
+});
