@@ -6,6 +6,7 @@ import { z } from "zod";
 import type { PortRange, Prefix } from "../src/dataplane/policy-model.ts";
 import { parseInterfaceAddress, parseIpv4, parsePortRange, parsePrefix } from "../src/policy/address.ts";
 import { PROTOCOL_NAMES, parseProtocol } from "../src/policy/protocols.ts";
+import { parseDurationMs } from "./duration.ts";
 
 /** A mapping with exactly these keys; the message for anything else lists them. */
 export function mapping<Shape extends z.core.$ZodLooseShape>(shape: Shape) {
@@ -107,17 +108,6 @@ export const protocol = parsedScalar<number>(
   parseProtocol,
   `a protocol: ${PROTOCOL_NAMES.join(", ")} or its number, 0 to 255`,
 );
-
-const UNIT_MS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
-const DURATION_MAX_MS = 30 * 86_400_000;
-
-/** "5ms", "90s", "5m", "2h", "1d" in milliseconds; 1 ms to 30 days. */
-export function parseDurationMs(text: string): number | undefined {
-  const match = /^(\d{1,10})(ms|s|m|h|d)$/.exec(text);
-  if (match === null) return undefined;
-  const ms = Number(match[1]) * UNIT_MS[match[2]!]!;
-  return ms >= 1 && ms <= DURATION_MAX_MS ? ms : undefined;
-}
 
 export const durationMs = parsed<number>(
   parseDurationMs,

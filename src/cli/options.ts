@@ -2,7 +2,7 @@
  * Options: kinds of option values that several commands take, read into what they mean. Owns their wording when wrong.
  */
 import { type Command, InvalidArgumentError } from "commander";
-import { parseDurationMs } from "../../config/fields.ts";
+import { parseDurationMs } from "../../config/duration.ts";
 
 /** `--socket` and `--json`, of every command that asks a node. */
 export interface AskOptions {

@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { parseDurationMs } from "../../../config/fields.ts";
+import { parseDurationMs } from "../../../config/duration.ts";
 import { ROOT_DIRECTORY } from "../../../config/version.ts";
 import { ERROR_CODES } from "../../../src/base/errors.ts";
 import { DEFAULT_TIMEOUTS_MS } from "../../../src/policy/timeouts.ts";
