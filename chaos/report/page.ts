@@ -77,7 +77,7 @@ function summaryTable(results: readonly DrillResult[]): string {
     const { outageMs, noiseMs, packets, connections, visits, download, syncLag, flowShare } = result;
     const cells = [
       result.scenario,
-      `${result.victim}${result.wasLeader ? " (leader)" : ""}`,
+      `${escapeText(result.victim)}${result.wasLeader ? " (leader)" : ""}`,
       `<span class="chip ${result.verdict}">${result.verdict}</span>`,
       both(outageMs),
       ms(Math.max(noiseMs.toServer, noiseMs.toClient)),

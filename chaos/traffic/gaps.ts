@@ -11,6 +11,12 @@
  *   sent      | | | x x x x | |
  *   arrived   | | |----------|-|     gap = outage
  */
+
+/** Probes are sent so often; what is within it is no stall. */
+const NOMINAL_MS = 1;
+/** A loop that was asleep handles its timers and then its sockets within this time. */
+const WAKING_MS = 2;
+
 export interface Stream {
   /** Sequence number -> when it was sent. */
   readonly sentAtMs: readonly number[];
@@ -22,11 +28,11 @@ export interface Stream {
 }
 
 export interface Gap {
-  /** What the network was silent for. */
+  /** What the network was silent for at most. */
   readonly outageMs: number;
-  /** As heard, with the ends' own stalls. */
-  readonly rawMs: number;
   readonly startsAtMs: number;
+  /** Longest time between arrivals as heard, with the ends' own stalls: not necessarily at the same place. */
+  readonly rawMs: number;
 }
 
 export interface StreamCounts {
@@ -44,12 +50,13 @@ export function longestGap(stream: Stream, fromMs: number, toMs: number): Gap {
     if (whole.endMs < fromMs || whole.startMs > toMs) continue;
     const gap = whole.endMs <= toMs ? whole : { ...whole, endMs: toMs, after: -1 };
     const rawMs = gap.endMs - gap.startMs;
+    if (rawMs > longest.rawMs) longest = { ...longest, rawMs };
     if (rawMs <= longest.outageMs) continue;
     const outageMs = Math.max(
       0,
       rawMs - senderShareMs(stream, gap) - receiverShareMs(stream, gap, shortestMs),
     );
-    if (outageMs > longest.outageMs) longest = { outageMs, rawMs, startsAtMs: gap.startMs };
+    if (outageMs > longest.outageMs) longest = { ...longest, outageMs, startsAtMs: gap.startMs };
   }
   return longest;
 }
@@ -119,11 +126,10 @@ function* eachGap(stream: Stream, toMs: number): Generator<Silence> {
 
 /** What the sender's own stalls at the two edges explain. */
 function senderShareMs({ sentAtMs }: Stream, { before, after }: Silence): number {
-  const nominalMs = 1;
   const stall = (later: number): number => {
     const from = sentAtMs[later - 1];
     const to = sentAtMs[later];
-    return from === undefined || to === undefined ? 0 : Math.max(0, to - from - nominalMs);
+    return from === undefined || to === undefined ? 0 : Math.max(0, to - from - NOMINAL_MS);
   };
   if (before < 0 || after <= before) return 0; // Late arrivals and open ends have no such edges.
   return after === before + 1 ? stall(after) : stall(before + 1) + stall(after);
@@ -133,9 +139,25 @@ function senderShareMs({ sentAtMs }: Stream, { before, after }: Silence): number
 function receiverShareMs(stream: Stream, gap: Silence, shortestMs: number): number {
   const sentMs = stream.sentAtMs[gap.after];
   if (sentMs === undefined) return 0;
-  const awakeMs = lastBefore(stream.receiverTicksMs, gap.endMs);
-  const earliestMs = Math.max(awakeMs, sentMs + shortestMs);
-  return Math.max(0, gap.endMs - Math.max(earliestMs, gap.startMs) - 1);
+  const earliestMs = Math.max(
+    asleepSince(stream.receiverTicksMs, gap.endMs),
+    sentMs + shortestMs,
+    gap.startMs,
+  );
+  return Math.max(0, gap.endMs - earliestMs - NOMINAL_MS);
+}
+
+/**
+ * Since when the receiver's loop had not run when it heard something at `atMs`. A loop that wakes up runs its timers first:
+ * a tick right before `atMs` is the end of the stall, and the tick before that is its beginning.
+ */
+function asleepSince(ticks: readonly number[], atMs: number): number {
+  const last = countBefore(ticks, atMs) - 1;
+  const lastMs = ticks[last];
+  const earlierMs = ticks[last - 1];
+  if (lastMs === undefined) return atMs;
+  const hasJustWoken = atMs - lastMs <= WAKING_MS;
+  return hasJustWoken && earlierMs !== undefined ? earlierMs : lastMs;
 }
 
 function shortestWay(stream: Stream): number {
@@ -147,8 +169,8 @@ function shortestWay(stream: Stream): number {
   return Number.isFinite(shortest) ? Math.max(0, shortest) : 0;
 }
 
-/** The last of the ascending `times` that is before `atMs`; `atMs` itself when there is none. */
-function lastBefore(times: readonly number[], atMs: number): number {
+/** How many of the ascending `times` are before `atMs`. */
+function countBefore(times: readonly number[], atMs: number): number {
   let low = 0;
   let high = times.length;
   while (low < high) {
@@ -156,7 +178,7 @@ function lastBefore(times: readonly number[], atMs: number): number {
     if (times[middle]! < atMs) low = middle + 1;
     else high = middle;
   }
-  return times[low - 1] ?? atMs;
+  return low;
 }
 
 function isWithin(atMs: number | undefined, fromMs: number, toMs: number): boolean {

@@ -76,6 +76,12 @@ export class Streams {
     };
   }
 
+  /** Closes every connection. */
+  close(): void {
+    clearInterval(this.#timer);
+    for (const { socket } of this.#streams) socket.destroy();
+  }
+
   /** True when no stream waits for an answer. */
   isIdle(): boolean {
     return this.#streams.every(({ isUp, isBroken, missingBytes }) => !isUp || isBroken || missingBytes === 0);

@@ -1,0 +1,66 @@
+import { expect, test } from "vitest";
+import { judge } from "../../../../chaos/drill/limits.ts";
+import type { DrillMeasurement } from "../../../../chaos/drill/model.ts";
+import { goodMeasurement } from "./results.ts";
+
+test("a measurement within all limits passes without reasons", () => {
+  expect(judge(goodMeasurement(), "lan")).toMatchObject({ verdict: "pass", reasons: [] });
+});
+
+const good = goodMeasurement();
+const breaches: [string, Partial<DrillMeasurement>, RegExp][] = [
+  [
+    "an outage beyond the limit in one direction",
+    { outageMs: { toServer: 2, toClient: 50.1 } },
+    /outage 50\.1 ms, limit 50/,
+  ],
+  [
+    "a broken connection",
+    { connections: { ...good.connections, broken: 1, reasons: { ECONNRESET: 1 } } },
+    /1 connections broken \(ECONNRESET 1\)/,
+  ],
+  [
+    "a connection that never stood",
+    { connections: { ...good.connections, established: 199 } },
+    /only 199 of 200/,
+  ],
+  [
+    "a failed new connection",
+    { visits: { ...good.visits, failed: 2, reasons: { timeout: 2 } } },
+    /2 new connections failed/,
+  ],
+  ["no new connection at all", { visits: { ...good.visits, attempted: 0 } }, /no new connection/],
+  [
+    "a damaged download",
+    { download: { ...good.download, isHashRight: false, error: "ECONNRESET" } },
+    /download damaged/,
+  ],
+  ["a doubled probe", { packets: { ...good.packets, duplicated: 1 } }, /1 probes doubled/],
+  ["no probe at all", { packets: { ...good.packets, sent: 0 } }, /no probe/],
+  ["a lost translation", { translationsLost: 1 }, /translated addresses changed/],
+  [
+    "two owners at a time",
+    { overlaps: [{ slot: 3, members: ["fw1", "fw2"], fromMs: 0, forMs: 9 }] },
+    /two owners/,
+  ],
+  ["no ping at all", { ping: { sent: 0, lost: 0, duplicated: 0 } }, /no ping/],
+];
+
+test.each(breaches)("%s fails a drill", (_, change, reason) => {
+  const result = judge(goodMeasurement(change), "lan");
+  expect(result.verdict).toBe("fail");
+  expect(result.reasons).toHaveLength(1);
+  expect(result.reasons[0]).toMatch(reason);
+});
+
+test.each(["drain", "rejoin"] as const)("%s may not lose a single probe, kill may", (scenario) => {
+  const packets = { ...good.packets, lost: 1 };
+  expect(judge(goodMeasurement({ scenario, packets }), "lan").verdict).toBe("fail");
+  expect(judge(goodMeasurement({ packets }), "lan").verdict).toBe("pass");
+});
+
+test("silent may take 120 ms with profile lan", () => {
+  const both = (ms: number) => ({ toServer: ms, toClient: ms });
+  expect(judge(goodMeasurement({ scenario: "silent", outageMs: both(120) }), "lan").verdict).toBe("pass");
+  expect(judge(goodMeasurement({ scenario: "silent", outageMs: both(121) }), "lan").verdict).toBe("fail");
+});

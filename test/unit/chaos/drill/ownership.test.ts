@@ -1,0 +1,89 @@
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import type { MemberEvent } from "../../../../chaos/drill/model.ts";
+import { overlapsOf, type Reign, reigns } from "../../../../chaos/drill/ownership.ts";
+
+function event(atMs: number, member: string, kind: MemberEvent["kind"], slots: number[] = []): MemberEvent {
+  return { atMs, wallMs: 0, kind, epoch: 1, node: 0, slots, text: "", member };
+}
+
+const window = { startMs: 0, endMs: 100, deaths: [] };
+
+test("a hand-over ends one reign and begins the next", () => {
+  const found = reigns({
+    ...window,
+    ownersAtStart: ["fw1"],
+    events: [event(40, "fw2", "slots-gained", [0]), event(30, "fw1", "slots-lost", [0])],
+  });
+  expect(found).toEqual([
+    { slot: 0, member: "fw1", fromMs: 0, toMs: 30 },
+    { slot: 0, member: "fw2", fromMs: 40, toMs: 100 },
+  ]);
+  expect(overlapsOf(found, 0)).toEqual([]);
+});
+
+test("a killed member decides nothing any more", () => {
+  const found = reigns({
+    ...window,
+    ownersAtStart: ["fw1", "fw2"],
+    events: [event(60, "fw2", "slots-gained", [0])],
+    deaths: [{ member: "fw1", atMs: 50 }],
+  });
+  expect(overlapsOf(found, 0)).toEqual([]);
+  expect(found).toContainEqual({ slot: 0, member: "fw1", fromMs: 0, toMs: 50 });
+});
+
+test("a fenced member decides nothing until it is unfenced, then what it still has", () => {
+  const found = reigns({
+    ...window,
+    ownersAtStart: ["fw1", "fw1"],
+    events: [
+      event(10, "fw1", "fenced"),
+      event(20, "fw2", "slots-gained", [0]),
+      event(30, "fw1", "slots-lost", [0]),
+      event(40, "fw1", "unfenced"),
+    ],
+  });
+  expect(overlapsOf(found, 0)).toEqual([]);
+  expect(found).toContainEqual({ slot: 1, member: "fw1", fromMs: 40, toMs: 100 });
+});
+
+test("a slot that is gained before the other let go is an overlap, and says for how long", () => {
+  const found = reigns({
+    ...window,
+    ownersAtStart: ["fw1"],
+    events: [event(40, "fw2", "slots-gained", [0]), event(55, "fw1", "fenced")],
+  });
+  expect(overlapsOf(found, 2)).toEqual([{ slot: 0, members: ["fw1", "fw2"], fromMs: 40, forMs: 15 }]);
+});
+
+test("an overlap within the stamps' tolerance is none", () => {
+  const found = reigns({
+    ...window,
+    ownersAtStart: ["fw1"],
+    events: [event(40, "fw2", "slots-gained", [0]), event(41, "fw1", "slots-lost", [0])],
+  });
+  expect(overlapsOf(found, 2)).toEqual([]);
+});
+
+test("overlapsOf() finds exactly the pairs that share a moment", () => {
+  const reign = fc.record({
+    slot: fc.nat(1),
+    member: fc.constantFrom("fw1", "fw2", "fw3"),
+    fromMs: fc.nat(9),
+    lengthMs: fc.integer({ min: 1, max: 5 }),
+  });
+  fc.assert(
+    fc.property(fc.array(reign, { maxLength: 8, size: "max" }), (drawn) => {
+      const all: Reign[] = drawn.map(({ lengthMs, ...rest }) => ({ ...rest, toMs: rest.fromMs + lengthMs }));
+      let shared = 0;
+      all.forEach((a, i) => {
+        for (const b of all.slice(i + 1)) {
+          if (a.slot !== b.slot || a.member === b.member) continue;
+          if (Math.min(a.toMs, b.toMs) > Math.max(a.fromMs, b.fromMs)) shared++;
+        }
+      });
+      expect(overlapsOf(all, 0)).toHaveLength(shared);
+    }),
+  );
+});

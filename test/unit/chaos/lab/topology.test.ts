@@ -1,0 +1,67 @@
+import { expect, test } from "vitest";
+import {
+  allHosts,
+  clientAddresses,
+  type LabOptions,
+  namespaceOf,
+  planTopology,
+} from "../../../../chaos/lab/topology.ts";
+
+const pair: LabOptions = { name: "lab", nodes: 2, hasWitness: true, port: "auto", profile: "lan" };
+
+test("planTopology() joins every host by one data interface and every node by three links", () => {
+  const { hosts, wires } = planTopology(pair);
+  expect(hosts).toEqual(["net", "client", "web", "server", "fw1", "fw2", "witness"]);
+  const linksOf = (host: string) => wires.filter((wire) => wire.host === host).map((wire) => wire.link);
+  expect(linksOf("client")).toEqual(["inside"]);
+  expect(linksOf("web")).toEqual(["inside"]);
+  expect(linksOf("server")).toEqual(["outside"]);
+  expect(linksOf("fw2")).toEqual(["inside", "outside", "cluster"]);
+  expect(linksOf("witness")).toEqual(["cluster"]);
+});
+
+test("planTopology() gives a node's zone interfaces no address, and its cluster link the member's", () => {
+  const { wires } = planTopology(pair);
+  const addresses = (name: string) =>
+    wires.find((wire) => wire.host === "fw2" && wire.name === name)?.addresses;
+  expect(addresses("inside")).toEqual([]);
+  expect(addresses("outside")).toEqual([]);
+  expect(addresses("cluster")).toEqual(["192.0.2.2/24"]);
+});
+
+test("the client has 200 addresses, 10.10.0.2 to 10.10.0.201", () => {
+  const addresses = clientAddresses();
+  expect(addresses).toHaveLength(200);
+  expect(addresses[0]).toBe("10.10.0.2");
+  expect(addresses.at(-1)).toBe("10.10.0.201");
+});
+
+test("interface names fit the kernel's 15 characters in the largest lab", () => {
+  const { wires } = planTopology({ ...pair, nodes: 8 });
+  for (const { port, name } of wires) {
+    expect(port.length).toBeLessThanOrEqual(15);
+    expect(name.length).toBeLessThanOrEqual(15);
+  }
+  expect(new Set(wires.map(({ port }) => port)).size).toBe(wires.length);
+});
+
+test("the largest lab has no host that `lab down` does not know by name alone", () => {
+  const { hosts } = planTopology({ ...pair, nodes: 8 });
+  expect(allHosts()).toEqual(expect.arrayContaining([...hosts]));
+});
+
+test("namespaces of labs whose names are prefixes of each other never collide", () => {
+  const short = allHosts().map((host) => namespaceOf("a", host));
+  const long = ["a-net", "a-client", "a-fw1", "a-a"].flatMap((lab) =>
+    allHosts().map((host) => namespaceOf(lab, host)),
+  );
+  expect(short.filter((name) => long.includes(name))).toEqual([]);
+});
+
+test.each([0, 9, 1.5])("planTopology() refuses %s nodes and says what is possible", (nodes) => {
+  expect(() => planTopology({ ...pair, nodes })).toThrow(/--nodes .*1 to 8/);
+});
+
+test.each(["", "Lab", "-x", "a b", "../x", "a".repeat(17)])("planTopology() refuses the name %j", (name) => {
+  expect(() => planTopology({ ...pair, name })).toThrow(/--name .*small letters/);
+});
