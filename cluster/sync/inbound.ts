@@ -9,6 +9,9 @@
 import type { Env } from "../../src/base/env.ts";
 import {
   OP_DIGEST,
+  OP_SNAPSHOT_BEGIN,
+  OP_SNAPSHOT_END,
+  OP_UPSERT,
   RECORD_BYTES,
   RECORD_EPOCH_AT,
   RECORD_OP_AT,
@@ -64,6 +67,8 @@ interface Staged {
   /** Records of the slab, and how many of them are written. */
   readonly count: number;
   done: number;
+  /** Records that were found fit to be written; those from `done` on wait for room. */
+  judged: number;
   readonly firstSequence: number;
   /** Of the session that it came in. */
   readonly tag: number;
@@ -84,6 +89,10 @@ export class Inbound {
   readonly #options: InboundOptions;
   /** By slot: the lowest epoch of a record that this peer may write; Infinity when it has no say. */
   readonly #minEpoch: Float64Array;
+  /** By slot: 1 within a snapshot that may be written; its flows carry the epoch of their last change, however old. */
+  readonly #isInSnapshot: Uint8Array;
+  /** Session of the batch that was written last. */
+  #writtenTag = 0;
   #tableEpoch = 0;
 
   #link: ReceiverLink | undefined;
@@ -104,6 +113,7 @@ export class Inbound {
     this.#options = options;
     this.peerId = options.peerId;
     this.#minEpoch = new Float64Array(options.slots);
+    this.#isInSnapshot = new Uint8Array(options.slots);
   }
 
   get isConnected(): boolean {
@@ -204,7 +214,7 @@ export class Inbound {
     this.counts.batches++;
     this.counts.records += count;
     this.#received += count;
-    this.#staged.push({ slab, count, done: 0, firstSequence, tag: this.#tag });
+    this.#staged.push({ slab, count, done: 0, judged: 0, firstSequence, tag: this.#tag });
     this.#stagedRecords += count;
     if (this.#staged.length === 1) this.flush();
     if (this.#staged.length > 0 && !this.#isPaused && this.#link !== undefined) {
@@ -306,28 +316,47 @@ export class Inbound {
   #writeOut(staged: Staged): boolean {
     const { slab, count } = staged;
     const { writer } = this.#options;
+    if (staged.tag !== this.#writtenTag) {
+      // A new session begins no snapshot in the middle.
+      this.#writtenTag = staged.tag;
+      this.#isInSnapshot.fill(0);
+    }
     const before = staged.done;
     while (staged.done < count) {
-      let run = 0;
-      while (staged.done + run < count && this.#isAllowed(slab, (staged.done + run) * RECORD_BYTES)) run++;
-      if (run === 0) {
-        this.counts.stale++;
-        staged.done++;
-        continue;
-      }
+      while (staged.judged < count && this.#isAllowed(slab, staged.judged * RECORD_BYTES)) staged.judged++;
+      const run = staged.judged - staged.done;
       const written = writer.write(slab, staged.done * RECORD_BYTES, run);
       this.#noteDigests(slab, staged.done, written);
       staged.done += written;
       if (written < run) break;
+      if (staged.judged === count) break;
+      this.counts.stale++;
+      staged.judged++;
+      staged.done++;
     }
     if (staged.done > before) writer.mark(staged.tag, staged.firstSequence + staged.done - 1);
     return staged.done === count;
   }
 
+  /** Called once for each record, in order. */
   #isAllowed(slab: Uint8Array, at: number): boolean {
+    const slot = slotOf(slab, at);
     const epoch = u32(slab, at + RECORD_EPOCH_AT);
     // The sender may know a later table than this node does.
-    return epoch >= this.#minEpoch[slotOf(slab, at)]! || epoch > this.#tableEpoch;
+    const isCurrent = epoch >= this.#minEpoch[slot]! || epoch > this.#tableEpoch;
+    const op = slab[at + RECORD_OP_AT];
+    if (op === OP_SNAPSHOT_BEGIN) {
+      this.#isInSnapshot[slot] = isCurrent ? 1 : 0;
+      return isCurrent;
+    }
+    if (op === OP_SNAPSHOT_END) {
+      // An end whose beginning was left out would drop everything.
+      const isOpen = this.#isInSnapshot[slot] === 1;
+      this.#isInSnapshot[slot] = 0;
+      return isOpen && isCurrent;
+    }
+    if (op !== OP_UPSERT || this.#isInSnapshot[slot] === 0) return isCurrent;
+    return this.#minEpoch[slot] !== Number.POSITIVE_INFINITY || epoch > this.#tableEpoch;
   }
 
   #noteDigests(slab: Uint8Array, first: number, count: number): void {

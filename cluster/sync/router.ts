@@ -199,10 +199,10 @@ export class Router {
     return count;
   }
 
-  /** The worker could not publish some changes (the ring was full): nobody knows which, so all copies are in doubt. */
-  changesLost(): void {
+  /** The worker could not publish some changes of these slots, since the ring was full: their copies are in doubt. */
+  changesLost(slots: readonly number[]): void {
     const nowMs = this.#options.env.nowMs();
-    for (let slot = 0; slot < this.book.slots; slot++) this.book.lose(slot, nowMs, nowMs);
+    for (const slot of slots) this.book.lose(slot, nowMs, nowMs);
     this.#requestExports(nowMs);
   }
 
@@ -324,7 +324,8 @@ export class Router {
       if (this.book.streaming[sender.peerId] === 0 || !sender.isOpen) continue;
       if (sender.lagRecords < limits.exportWindowRecords) continue;
       if (nowMs - sender.progressMs > limits.exportPauseMsMax) continue;
-      if (changes.length() > changes.capacity / 2) continue;
+      // The worker leaves the last quarter to live changes: those must not be refused for the sake of a snapshot.
+      if (changes.length() > changes.capacity - (changes.capacity >> 3)) continue;
       return true;
     }
     return false;

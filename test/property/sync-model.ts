@@ -51,6 +51,8 @@ export class ModelWorker {
   readonly applied = new Float64Array(1);
   /** By slot: hash -> version. */
   readonly flows: Map<number, number>[];
+  /** hash -> epoch of the last change. */
+  readonly #epochs = new Map<number, number>();
   /** Everything that was published, in order: the n-th change is log[n - 1]. */
   readonly log: Change[] = [];
   refused = 0;
@@ -108,6 +110,7 @@ export class ModelWorker {
     const version = (held ?? this.#lastVersion.get(hash) ?? 0) + 1;
     if (!this.#publish(isDelete ? OP_DELETE : OP_UPSERT, slot, hash, version)) return;
     this.#lastVersion.set(hash, version);
+    this.#epochs.set(hash, this.#table!.epoch);
     if (isDelete) this.flows[slot]!.delete(hash);
     else this.flows[slot]!.set(hash, version);
   }
@@ -131,7 +134,7 @@ export class ModelWorker {
       if (this.#publish(OP_BARRIER, slot, 0, 0, 0, 0, epoch)) this.#owedBarriers.delete(slot);
     }
     for (let i = 0; i < slice && this.#exports.length > 0; i++) {
-      if (this.changes.length() > this.changes.capacity / 4) break;
+      if (this.changes.length() >= this.changes.capacity - (this.changes.capacity >> 2)) break;
       if (this.#exportStep(this.#exports[0]!)) this.#exports.shift();
     }
     while (this.#digests.length > 0) {
@@ -161,7 +164,9 @@ export class ModelWorker {
     if (task.at < task.hashes.length) {
       const hash = task.hashes[task.at]!;
       const version = this.flows[task.slot]!.get(hash);
-      if (version === undefined || this.#publish(OP_UPSERT, task.slot, hash, version)) task.at++;
+      // As it was last published, with the epoch of then.
+      const epoch = this.#epochs.get(hash);
+      if (version === undefined || this.#publish(OP_UPSERT, task.slot, hash, version, 0, 0, epoch)) task.at++;
       return false;
     }
     if (task.at === task.hashes.length) {
@@ -226,15 +231,18 @@ export class ModelWorker {
     } else if (op === OP_SNAPSHOT_END) {
       if (refreshed !== undefined) for (const h of [...flows.keys()]) if (!refreshed.has(h)) flows.delete(h);
       this.#refreshed[slot] = undefined;
-    } else if (op === OP_UPSERT) {
-      // What a snapshot has not refreshed yet is stale: the owner's word counts, whatever the version.
-      const isStale = refreshed !== undefined && !refreshed.has(hash);
-      if (isStale || version > (flows.get(hash) ?? 0)) flows.set(hash, version);
+    } else if (op === OP_UPSERT || op === OP_DELETE) {
+      const epoch = view.getUint32(at + RECORD_EPOCH_AT, true);
+      const held = flows.get(hash);
+      this.#lastVersion.set(hash, Math.max(version, this.#lastVersion.get(hash) ?? 0));
       refreshed?.add(hash);
-      this.#lastVersion.set(hash, Math.max(version, this.#lastVersion.get(hash) ?? 0));
-    } else if (op === OP_DELETE) {
-      if (version >= (flows.get(hash) ?? 0)) flows.delete(hash);
-      this.#lastVersion.set(hash, Math.max(version, this.#lastVersion.get(hash) ?? 0));
+      // Within a snapshot order alone counts, else the later epoch, then the later version.
+      const epochs = epoch - (this.#epochs.get(hash) ?? 0);
+      const isNewer = epochs > 0 || (epochs === 0 && version >= (held ?? 0));
+      if (held !== undefined && refreshed === undefined && !isNewer) return;
+      this.#epochs.set(hash, epoch);
+      if (op === OP_UPSERT) flows.set(hash, version);
+      else flows.delete(hash);
     }
   }
 
