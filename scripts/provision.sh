@@ -65,6 +65,7 @@ if [ "$SOURCE" != "$TARGET" ]; then
   mkdir -p "$TARGET"
   tar -C "$SOURCE" --exclude=./node_modules --exclude=./dist --exclude=./.git --exclude=./.lab --exclude=./.vagrant \
     --exclude=./cluster/raft-ts/dist -cf - . | tar -C "$TARGET" --no-same-owner -xf -
+  chmod -R go-w "$TARGET" # What root runs, nobody else may write, however the checkout was made.
 fi
 bash "$TARGET/scripts/setup.sh"
 ln -sfn "$TARGET/bin/synwall" /usr/local/bin/synwall
