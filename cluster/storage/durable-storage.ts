@@ -1,0 +1,213 @@
+/**
+ * Durable storage: raft-ts' log on disk. Writes go to the WAL (and snapshot files) first and to a MemoryStorage second; reads
+ * are answered from memory alone.
+ * Owns what is written together and what may be dropped; bytes and files are wal.ts and snapshot-store.ts.
+ *
+ *   <directory>/lock   wal/00000001-….wal …   snap/<term>-<index>.snap …
+ *
+ * A change of the commit index alone is not written: it goes with the next write. Losing it costs nothing, since a leader
+ * tells it again.
+ */
+import { type ConfState, type Entry, type HardState, MemoryStorage, type Snapshot } from "raft-ts";
+import { LatencyHistogram } from "../../src/base/histogram.ts";
+import { diskFs, type StorageFs } from "./fs.ts";
+import type { LogStore, Saved } from "./log-store.ts";
+import { SnapshotStore } from "./snapshot-store.ts";
+import { failed, Wal, type WalHead } from "./wal.ts";
+import { corrupt, type Replay } from "./wal-reader.ts";
+import type { WalRecord } from "./wal-record.ts";
+
+/** Small, as it is zeroed before use; about 500 commands of a cluster with 64 slots. */
+const SEGMENT_BYTES = 1_048_576;
+
+export interface DurableStorageOptions {
+  readonly directory: string;
+  readonly clusterName: string;
+  readonly nodeId: number;
+  /** The cluster's voters, for a log that is still empty and holds no membership of its own. */
+  readonly voters: readonly number[];
+  readonly fs?: StorageFs;
+  readonly segmentBytes?: number;
+}
+
+export class DurableStorage implements LogStore {
+  /** How long writes took until they were durable. */
+  readonly syncLatency = new LatencyHistogram();
+  readonly #memory: MemoryStorage;
+  readonly #wal: Wal;
+  readonly #snapshots: SnapshotStore;
+  readonly #unlock: () => void;
+  /** As the WAL's replay would find it. */
+  #written: HardState;
+  #marker: { readonly index: number; readonly term: number } | undefined;
+  #bytes = 0;
+
+  /** Throws SW_STORAGE_CORRUPT when the log cannot be trusted, SW_STORAGE_FAILED when the disk or a lock says no. */
+  static open(options: DurableStorageOptions): DurableStorage {
+    const { fs = diskFs, directory } = options;
+    let unlock: (() => void) | undefined;
+    try {
+      fs.makeFolder(directory);
+      fs.makeFolder(`${directory}/wal`);
+      unlock = fs.lock(directory);
+      return new DurableStorage(options, fs, unlock);
+    } catch (error) {
+      unlock?.();
+      throw failed(directory, error);
+    }
+  }
+
+  private constructor(options: DurableStorageOptions, fs: StorageFs, unlock: () => void) {
+    const { directory, clusterName, nodeId, voters, segmentBytes = SEGMENT_BYTES } = options;
+    this.#unlock = unlock;
+    this.#snapshots = new SnapshotStore(fs, `${directory}/snap`, clusterName);
+    // A log begun anew beside old snapshots would have forgotten its votes.
+    if (fs.list(`${directory}/wal`).length === 0 && !this.#snapshots.isEmpty()) {
+      throw corrupt(`${directory}/wal`, "the log is gone, while snapshots are there");
+    }
+    const { wal, found } = Wal.open({
+      fs,
+      folder: `${directory}/wal`,
+      cluster: clusterName,
+      node: nodeId,
+      segmentBytes,
+      onSynced: (ms) => this.syncLatency.record(ms),
+      nowMs,
+    });
+    this.#wal = wal;
+    this.#marker = found?.snapshot;
+    this.#memory = new MemoryStorage({
+      voters: [...voters],
+      votersOutgoing: [],
+      learners: [],
+      learnersNext: [],
+      autoLeave: false,
+    });
+    this.#written =
+      found === undefined ? this.#memory.initialState().hardState : this.#load(found, directory);
+  }
+
+  save(ready: Saved): void {
+    const { hardState, entries, snapshot } = ready;
+    const next = hardState ?? this.#memory.initialState().hardState;
+    if (entries.length > 0 || snapshot !== undefined || isVoteOrTermNew(next, this.#written)) {
+      const records: WalRecord[] = [];
+      if (snapshot !== undefined) {
+        this.#snapshots.save(snapshot);
+        records.push({ type: "snapshot", index: snapshot.index, term: snapshot.term, isInstalled: true });
+      }
+      for (const entry of entries) records.push({ type: "entry", entry });
+      if (isNew(next, this.#written)) records.push({ type: "hardState", hardState: next });
+      this.#wal.append(records, this.#head());
+      this.#written = next;
+    }
+    if (snapshot !== undefined) {
+      this.#memory.applySnapshot(snapshot);
+      this.#marker = { index: snapshot.index, term: snapshot.term };
+      this.#bytes = 0;
+    }
+    this.#memory.append(entries);
+    for (const entry of entries) this.#bytes += entry.data.length;
+    this.#memory.setHardState(next);
+    if (snapshot !== undefined) {
+      this.#wal.dropUpTo(Number.POSITIVE_INFINITY);
+      this.#snapshots.purge(snapshot.index);
+    }
+  }
+
+  saveSnapshot(index: number, confState: ConfState, data: Uint8Array, keepEntries: number): Snapshot {
+    const snapshot = { index, term: this.#memory.term(index), confState, data };
+    this.#snapshots.save(snapshot);
+    // The marker says that `index` is committed: the hard state beside it must say so as well.
+    const { hardState } = this.#memory.initialState();
+    this.#wal.append(
+      [
+        { type: "snapshot", index, term: snapshot.term, isInstalled: false },
+        { type: "hardState", hardState },
+      ],
+      this.#head(),
+    );
+    this.#written = hardState;
+    this.#marker = { index, term: snapshot.term };
+    const stored = this.#memory.createSnapshot(index, confState, data);
+    this.#bytes = 0;
+    const upTo = index - keepEntries;
+    if (upTo >= this.#memory.firstIndex()) {
+      this.#memory.compact(upTo);
+      this.#wal.dropUpTo(upTo);
+    }
+    this.#snapshots.purge(index);
+    return stored;
+  }
+
+  bytesSinceSnapshot(): number {
+    return this.#bytes;
+  }
+
+  /** Files that the log takes at the moment. */
+  get segmentCount(): number {
+    return this.#wal.segmentCount;
+  }
+
+  close(): void {
+    this.#wal.close();
+    this.#unlock();
+  }
+
+  initialState(): { hardState: HardState; confState: ConfState } {
+    return this.#memory.initialState();
+  }
+
+  entries(lo: number, hi: number, maxBytes: number): Entry[] {
+    return this.#memory.entries(lo, hi, maxBytes);
+  }
+
+  term(index: number): number {
+    return this.#memory.term(index);
+  }
+
+  firstIndex(): number {
+    return this.#memory.firstIndex();
+  }
+
+  lastIndex(): number {
+    return this.#memory.lastIndex();
+  }
+
+  snapshot(): Snapshot {
+    return this.#memory.snapshot();
+  }
+
+  /** Fills the memory with what the log holds; answers the hard state as it was written. */
+  #load(found: Replay, directory: string): HardState {
+    if (found.snapshot !== undefined) {
+      this.#memory.applySnapshot(this.#snapshots.load(found.snapshot.index, found.snapshot.term));
+    }
+    this.#snapshots.purge(found.snapshot?.index ?? 0);
+    this.#memory.append(found.entries);
+    for (const entry of found.entries) this.#bytes += entry.data.length;
+    const { hardState } = found;
+    const commit = Math.max(hardState.commit, found.snapshot?.index ?? 0);
+    if (commit > this.#memory.lastIndex()) {
+      throw corrupt(directory, `entry ${commit} is committed, the log ends at ${this.#memory.lastIndex()}`);
+    }
+    this.#memory.setHardState({ ...hardState, commit });
+    return hardState;
+  }
+
+  #head(): WalHead {
+    return { hardState: this.#written, snapshot: this.#marker, nextIndex: this.#memory.lastIndex() + 1 };
+  }
+}
+
+function isVoteOrTermNew(next: HardState, written: HardState): boolean {
+  return next.term !== written.term || next.vote !== written.vote;
+}
+
+function isNew(next: HardState, written: HardState): boolean {
+  return isVoteOrTermNew(next, written) || next.commit !== written.commit;
+}
+
+function nowMs(): number {
+  return Number(process.hrtime.bigint()) / 1e6;
+}

@@ -1,0 +1,172 @@
+/**
+ * File system: the few synchronous calls that the log and the snapshots stand on, so that tests can crash between any two of
+ * them (memory-fs.ts). Owns durability's vocabulary: what is written is durable after sync() of the file, a name after
+ * syncFolder() of its folder, and nothing before.
+ *
+ * Synchronous on purpose: on the development machine (ext4 on virtio, preallocated file, 300 bytes a write) writev + fdatasync
+ * take 0.14 ms (p99 0.3) on the calling thread and 0.26 ms (p99 0.9) through the thread pool, and the pool's queue adds
+ * whatever else waits in it. The price is that a slow disk stalls the control thread; packets and heartbeats have their own.
+ */
+import {
+  closeSync,
+  existsSync,
+  fdatasyncSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  promises,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  unlinkSync,
+  writeFileSync,
+  writevSync,
+} from "node:fs";
+import { SynwallError } from "../../src/base/errors.ts";
+
+export interface StorageFile {
+  /** Writes all chunks one behind the other, from byte `at` on. */
+  write(at: number, chunks: readonly Uint8Array[]): void;
+  /** What was written is durable when this returns (fdatasync). */
+  sync(): void;
+  close(): void;
+}
+
+export interface StorageFs {
+  makeFolder(path: string): void;
+  /** Names, without the folder, in no particular order. */
+  list(folder: string): string[];
+  read(path: string): Uint8Array;
+  /** A new, empty file; an old one of that name is replaced. */
+  create(path: string): StorageFile;
+  open(path: string): StorageFile;
+  rename(from: string, to: string): void;
+  remove(path: string): void;
+  /** Names that were made, renamed or removed in the folder are durable when this returns. */
+  syncFolder(path: string): void;
+  /** Makes a file of zeros in the background; `done` is called with false when that failed. */
+  prepare(path: string, bytes: number, done: (isMade: boolean) => void): void;
+  /** Keeps other processes out of the folder until the function that it gives is called. */
+  lock(folder: string): () => void;
+}
+
+const ZEROS = new Uint8Array(65_536);
+
+/** Chunks of zeros for preallocation. */
+export function zeros(bytes: number): Uint8Array[] {
+  const chunks: Uint8Array[] = [];
+  for (let left = bytes; left > 0; left -= ZEROS.length) {
+    chunks.push(left >= ZEROS.length ? ZEROS : ZEROS.subarray(0, left));
+  }
+  return chunks;
+}
+
+export const diskFs: StorageFs = {
+  makeFolder: (path) => {
+    mkdirSync(path, { recursive: true, mode: 0o700 });
+  },
+  list: (folder) => readdirSync(folder),
+  read: (path) => readFileSync(path),
+  create: (path) => new DiskFile(openSync(path, "w+", 0o600)),
+  open: (path) => new DiskFile(openSync(path, "r+")),
+  rename: renameSync,
+  remove: unlinkSync,
+  syncFolder(path) {
+    const fd = openSync(path, "r");
+    try {
+      fsyncSync(fd);
+    } finally {
+      closeSync(fd);
+    }
+  },
+  prepare(path, bytes, done) {
+    prepareOnDisk(path, bytes).then(
+      () => done(true),
+      () => done(false),
+    );
+  },
+  lock: lockOnDisk,
+};
+
+class DiskFile implements StorageFile {
+  readonly #fd: number;
+
+  constructor(fd: number) {
+    this.#fd = fd;
+  }
+
+  write(at: number, chunks: readonly Uint8Array[]): void {
+    let rest = [...chunks];
+    let position = at;
+    while (rest.length > 0) {
+      const written = writevSync(this.#fd, rest, position);
+      position += written;
+      rest = behind(rest, written);
+    }
+  }
+
+  sync(): void {
+    fdatasyncSync(this.#fd);
+  }
+
+  close(): void {
+    closeSync(this.#fd);
+  }
+}
+
+/** What is left of `chunks` after `bytes` of them were written. */
+function behind(chunks: readonly Uint8Array[], bytes: number): Uint8Array[] {
+  let left = bytes;
+  for (const [i, chunk] of chunks.entries()) {
+    if (left < chunk.length) return [chunk.subarray(left), ...chunks.slice(i + 1)];
+    left -= chunk.length;
+  }
+  return [];
+}
+
+async function prepareOnDisk(path: string, bytes: number): Promise<void> {
+  const file = await promises.open(path, "w", 0o600);
+  try {
+    let at = 0;
+    for (const chunk of zeros(bytes)) {
+      await file.write(chunk, 0, chunk.length, at);
+      at += chunk.length;
+    }
+    await file.datasync();
+  } finally {
+    await file.close();
+  }
+}
+
+/** A file that names its process; one that names a process which is gone is stale. */
+function lockOnDisk(folder: string): () => void {
+  const path = `${folder}/lock`;
+  const mine = `${process.pid} ${startTime(process.pid)}`;
+  for (let attempt = 0; attempt < 3; attempt++) {
+    try {
+      writeFileSync(path, mine, { flag: "wx", mode: 0o600 });
+      return () => {
+        if (existsSync(path) && readFileSync(path, "utf8") === mine) unlinkSync(path);
+      };
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+    }
+    const [pid = "", started = ""] = readFileSync(path, "utf8").split(" ");
+    if (started !== "" && startTime(Number(pid)) === started) {
+      throw new SynwallError("SW_STORAGE_FAILED", `Cannot use ${folder}: process ${pid} uses it already`);
+    }
+    unlinkSync(path);
+  }
+  throw new SynwallError("SW_STORAGE_FAILED", `Cannot use ${folder}: its lock is taken again and again`);
+}
+
+/** When the process started, in the kernel's ticks; tells a process from a later one with its number. "" when there is none. */
+function startTime(pid: number): string {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+    // The name in parentheses may hold blanks; the start time is the 20th field behind it.
+    return stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19] ?? "";
+  } catch {
+    return "";
+  }
+}

@@ -1,0 +1,349 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { DurableStorage } from "../../../../cluster/storage/durable-storage.ts";
+import { MemoryLogStore } from "../../../../cluster/storage/memory.ts";
+import { CrashError, MemoryFs } from "../../../../cluster/storage/memory-fs.ts";
+import { seededRandom } from "../../../../src/base/env.ts";
+import { SynwallError } from "../../../../src/base/errors.ts";
+import { CONF, entries, entry, LIFE, type Picture, pictureOf, run } from "./workload.ts";
+
+const SEGMENT_BYTES = 2048;
+
+function open(fs: MemoryFs, change: object = {}): DurableStorage {
+  return DurableStorage.open({
+    directory: "/data",
+    clusterName: "edge",
+    nodeId: 1,
+    voters: [1, 2, 3],
+    fs,
+    segmentBytes: SEGMENT_BYTES,
+    ...change,
+  });
+}
+
+/** What the log must look like after each step; [0] is before the first. */
+const PICTURES: Picture[] = (() => {
+  const model = new MemoryLogStore(CONF);
+  const pictures = [pictureOf(model)];
+  for (const step of LIFE) {
+    run(model, step);
+    pictures.push(pictureOf(model));
+  }
+  return pictures;
+})();
+
+function lastSegment(fs: MemoryFs): string {
+  return `/data/wal/${fs.list("/data/wal").sort().at(-1)}`;
+}
+
+describe("a life", () => {
+  test("after every step a restart finds what was stored, over segments and snapshots", () => {
+    let fs = new MemoryFs();
+    for (const [i, step] of LIFE.entries()) {
+      const store = open(fs);
+      expect(pictureOf(store)).toEqual(PICTURES[i]);
+      run(store, step);
+      expect(pictureOf(store)).toEqual(PICTURES[i + 1]);
+      store.close();
+      fs = fs.restart();
+    }
+    expect(pictureOf(open(fs))).toEqual(PICTURES.at(-1));
+  });
+
+  test("old segments and snapshots are dropped", () => {
+    const fs = new MemoryFs();
+    const store = open(fs);
+    for (const step of LIFE) run(store, step);
+    expect(fs.list("/data/wal").filter((name) => name.endsWith(".wal")).length).toBeLessThanOrEqual(3);
+    expect(fs.list("/data/snap")).toEqual([
+      "0000000000000002-0000000000000014.snap",
+      "0000000000000003-0000000000000050.snap",
+    ]);
+  });
+
+  test("a change of the commit index alone writes nothing and goes with the next write", () => {
+    const fs = new MemoryFs();
+    const store = open(fs);
+    store.save({ entries: entries(1, 1, 5), mustSync: true, hardState: { term: 1, vote: 1, commit: 0 } });
+    const before = fs.operations;
+    store.save({ entries: [], mustSync: false, hardState: { term: 1, vote: 1, commit: 5 } });
+    expect(fs.operations).toBe(before);
+    expect(store.initialState().hardState.commit).toBe(5);
+    store.save({ entries: [entry(1, 6)], mustSync: true });
+    expect(open(fs.restart()).initialState().hardState).toEqual({ term: 1, vote: 1, commit: 5 });
+  });
+
+  test("one save is one write and one sync", () => {
+    const fs = new MemoryFs();
+    const store = open(fs, { segmentBytes: 65_536 });
+    const seen: string[] = [];
+    fs.onOperation = (_n, what) => seen.push(what);
+    store.save({ entries: entries(1, 1, 50), mustSync: true, hardState: { term: 1, vote: 1, commit: 0 } });
+    expect(seen).toEqual(["write", "sync"]);
+    expect(store.syncLatency.count).toBe(1);
+  });
+
+  test("the membership of the snapshot wins over the configured one", () => {
+    const fs = new MemoryFs();
+    const store = open(fs);
+    store.save({ entries: entries(1, 1, 3), mustSync: true, hardState: { term: 1, vote: 1, commit: 3 } });
+    store.saveSnapshot(3, { ...CONF, voters: [1, 2], learners: [4] }, new Uint8Array(0), 0);
+    const again = open(fs.restart(), { voters: [1, 2, 3, 4, 5] });
+    expect(again.initialState().confState).toMatchObject({ voters: [1, 2], learners: [4] });
+  });
+
+  test("a write larger than a segment gets a segment of its own", () => {
+    const fs = new MemoryFs();
+    const store = open(fs);
+    store.save({
+      entries: [entry(1, 1, 10_000)],
+      mustSync: true,
+      hardState: { term: 1, vote: 1, commit: 0 },
+    });
+    expect(pictureOf(open(fs.restart())).entries).toHaveLength(1);
+  });
+});
+
+describe("a crash", () => {
+  test("at any write, sync or rename loses nothing that was acknowledged and keeps writes whole", () => {
+    const total = countOperations();
+    for (let at = 1; at <= total; at++) {
+      for (const seed of [1, 2, 3, 4, 5]) {
+        const disk = new MemoryFs();
+        const acknowledged = runUntilCrash(disk, at);
+        const store = open(disk.crash(seededRandom(at * 7919 + seed)));
+        const found = pictureOf(store);
+        const allowed = [PICTURES[acknowledged]!, PICTURES[acknowledged + 1] ?? PICTURES[acknowledged]!];
+        expect(allowed, `crash at operation ${at}, seed ${seed}`).toContainEqual(found);
+        // It must be able to go on, and to be opened again.
+        const next = { term: 9, vote: 1, commit: store.snapshot().index };
+        store.save({ entries: [entry(9, store.lastIndex() + 1)], mustSync: true, hardState: next });
+      }
+    }
+    expect(total).toBeGreaterThan(40);
+  });
+
+  test("in the middle of recovering from a crash changes nothing", () => {
+    const total = countOperations();
+    for (let at = 20; at <= total; at += 3) {
+      const disk = new MemoryFs();
+      const acknowledged = runUntilCrash(disk, at);
+      let after = disk.crash(seededRandom(at));
+      for (let again = 1; again <= 4; again++) {
+        after.onOperation = (n) => {
+          if (n === again) throw new CrashError("again");
+        };
+        try {
+          open(after);
+        } catch (error) {
+          if (!(error instanceof CrashError)) throw error;
+        }
+        after = after.crash(seededRandom(at + again * 100));
+      }
+      expect([PICTURES[acknowledged], PICTURES[acknowledged + 1]]).toContainEqual(pictureOf(open(after)));
+    }
+  });
+
+  test("without a sync before the acknowledgement would be noticed (the checker is worth something)", () => {
+    let isLost = false;
+    for (let seed = 0; seed < 20 && !isLost; seed++) {
+      const disk = new UnsyncedFs();
+      const store = open(disk);
+      for (const step of LIFE.slice(0, 4)) run(store, step);
+      try {
+        const found = pictureOf(open(disk.crash(seededRandom(seed))));
+        isLost = JSON.stringify(found) !== JSON.stringify(PICTURES[4]);
+      } catch (error) {
+        expect(error).toMatchObject({ code: "SW_STORAGE_CORRUPT" });
+        isLost = true;
+      }
+    }
+    expect(isLost).toBe(true);
+  });
+});
+
+describe("a failing disk", () => {
+  test("makes save() throw SW_STORAGE_FAILED, for ever, and loses nothing that was acknowledged", () => {
+    const total = countOperations();
+    for (let at = 8; at <= total; at++) {
+      const disk = new MemoryFs();
+      disk.onOperation = (n) => {
+        if (n >= at) throw Object.assign(new Error("EIO: i/o error"), { code: "EIO" });
+      };
+      let acknowledged = 0;
+      let store: DurableStorage | undefined;
+      const attempt = (): void => {
+        store ??= open(disk);
+        for (const step of LIFE.slice(acknowledged)) {
+          run(store, step);
+          acknowledged++;
+        }
+      };
+      expect(attempt).toThrow(SynwallError);
+      if (store !== undefined)
+        expect(attempt).toThrow(expect.objectContaining({ code: "SW_STORAGE_FAILED" }));
+      const found = pictureOf(open(disk.crash(seededRandom(at))));
+      expect([PICTURES[acknowledged], PICTURES[acknowledged + 1]]).toContainEqual(found);
+    }
+  });
+});
+
+describe("damage", () => {
+  function lived(): MemoryFs {
+    const fs = new MemoryFs();
+    const store = open(fs, { segmentBytes: 65_536 });
+    for (const step of LIFE.slice(0, 6)) run(store, step);
+    return fs.restart();
+  }
+
+  test("of any byte before the last write is refused with SW_STORAGE_CORRUPT or changes nothing that is read", () => {
+    const base = lived();
+    const bytes = base.read(lastSegment(base));
+    const endAt = bytes.findLastIndex((byte) => byte !== 0) + 1;
+    let refused = 0;
+    for (let at = 0; at < endAt - 200; at += 3) {
+      const fs = lived();
+      fs.damage(lastSegment(fs), (content) => {
+        content[at] = content[at]! ^ 0x41;
+      });
+      try {
+        // Padding between records is not covered, and means nothing.
+        expect(pictureOf(open(fs))).toEqual(PICTURES[6]);
+      } catch (error) {
+        expect(error).toMatchObject({ code: "SW_STORAGE_CORRUPT" });
+        refused++;
+      }
+    }
+    expect(refused).toBeGreaterThan(100);
+  });
+
+  test("of a whole sector in the middle is refused, not taken for the end of the log", () => {
+    const fs = lived();
+    fs.damage(lastSegment(fs), (content) => content.fill(0, 512, 1024));
+    expect(() => open(fs)).toThrow(/damaged/);
+  });
+
+  test("of the last write drops that write alone: it cannot be told from a torn one", () => {
+    const fs = lived();
+    fs.damage(lastSegment(fs), (content) => {
+      const last = content.findLastIndex((byte) => byte !== 0);
+      content[last] = content[last]! ^ 1;
+    });
+    expect(pictureOf(open(fs))).toEqual(PICTURES[5]);
+  });
+
+  test("of a snapshot is refused, as is its absence", () => {
+    const fs = new MemoryFs();
+    const store = open(fs);
+    for (const step of LIFE) run(store, step);
+    const path = "/data/snap/0000000000000003-0000000000000050.snap";
+    const damaged = fs.restart();
+    damaged.damage(path, (content) => {
+      content[content.length - 1] = 0;
+    });
+    expect(() => open(damaged.restart())).toThrow(/damaged/);
+    const missing = damaged.restart();
+    missing.remove(path);
+    expect(() => open(missing)).toThrow(/missing/);
+  });
+
+  test("a missing segment is refused", () => {
+    const fs = new MemoryFs();
+    const store = open(fs);
+    for (const step of LIFE.slice(0, 9)) run(store, step);
+    const after = fs.restart();
+    const segments = after
+      .list("/data/wal")
+      .filter((name) => name.endsWith(".wal"))
+      .sort();
+    expect(segments.length).toBeGreaterThan(2);
+    after.remove(`/data/wal/${segments[1]}`);
+    expect(() => open(after)).toThrow(expect.objectContaining({ code: "SW_STORAGE_CORRUPT" }));
+  });
+
+  test("a log that is gone while snapshots are there is refused: its votes are forgotten", () => {
+    const fs = new MemoryFs();
+    const store = open(fs);
+    for (const step of LIFE) run(store, step);
+    const after = fs.restart();
+    for (const name of after.list("/data/wal")) after.remove(`/data/wal/${name}`);
+    expect(() => open(after)).toThrow(/the log is gone/);
+  });
+
+  test("the folder of another node or cluster is refused by name", () => {
+    const fs = lived();
+    expect(() => open(fs, { nodeId: 2 })).toThrow(/belongs to node 1 of cluster "edge", not to node 2/);
+    expect(() => open(lived(), { clusterName: "core" })).toThrow(/control\.dataDir/);
+  });
+});
+
+describe("on a real disk", () => {
+  test("a life is found again, segments are preallocated, and a second process is kept out", () => {
+    const directory = mkdtempSync(join(tmpdir(), "synwall-wal-"));
+    try {
+      const options = { directory, clusterName: "edge", nodeId: 1, voters: [1, 2, 3], segmentBytes: 4096 };
+      const store = DurableStorage.open(options);
+      for (const step of LIFE) run(store, step);
+      expect(() => DurableStorage.open(options)).toThrow(/uses it already/);
+      store.close();
+      const again = DurableStorage.open(options);
+      expect(pictureOf(again)).toEqual(PICTURES.at(-1));
+      again.close();
+    } finally {
+      rmSync(directory, { recursive: true, force: true });
+    }
+  });
+
+  test("a folder that cannot be written is SW_STORAGE_FAILED with its path", () => {
+    const options = {
+      directory: `${import.meta.filename}/data`,
+      clusterName: "edge",
+      nodeId: 1,
+      voters: [1],
+    };
+    expect(() => DurableStorage.open(options)).toThrow(
+      expect.objectContaining({ code: "SW_STORAGE_FAILED" }),
+    );
+  });
+});
+
+/** A disk whose sync does nothing: the planted fault. */
+class UnsyncedFs extends MemoryFs {
+  override open(path: string) {
+    return { ...super.open(path), sync: () => {} };
+  }
+
+  override create(path: string) {
+    const file = super.create(path);
+    let syncs = 0;
+    // Segments must be born whole; it is the acknowledged writes that get lost.
+    return { ...file, sync: () => (syncs++ === 0 ? file.sync() : undefined) };
+  }
+}
+
+function countOperations(): number {
+  const fs = new MemoryFs();
+  const store = open(fs);
+  for (const step of LIFE) run(store, step);
+  return fs.operations;
+}
+
+/** Runs the life until the disk dies at operation `at`; answers how many steps were acknowledged. */
+function runUntilCrash(fs: MemoryFs, at: number): number {
+  fs.onOperation = (n) => {
+    if (n === at) throw new CrashError("the machine lost power");
+  };
+  let acknowledged = 0;
+  try {
+    const store = open(fs);
+    for (const step of LIFE) {
+      run(store, step);
+      acknowledged++;
+    }
+  } catch (error) {
+    if (!(error instanceof CrashError)) throw error;
+  }
+  return acknowledged;
+}
