@@ -10,8 +10,8 @@ config=${1:?name the configuration}
 synwall=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)/bin/synwall
 OFFLOADS=(tx rx sg tso gso gro lro rxvlan txvlan)
 
-interfaces=$("$synwall" check --config "$config" --role node --json |
-  node -e 'for (const i of JSON.parse(require("node:fs").readFileSync(0, "utf8")).interfaces) console.log(i.zone ?? "-", i.name)')
+report=$("$synwall" check --config "$config" --role node --json) || exit 2
+interfaces=$(node -e 'for (const i of JSON.parse(process.argv[1]).interfaces) console.log(i.zone ?? "-", i.name)' "$report")
 
 while read -r zone name; do
   [ -d "/sys/class/net/$name" ] || { echo "synwall: there is no interface $name: correct dataplane.interfaces" >&2; exit 2; }
