@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { parse } from "yaml";
 import { ROOT_DIRECTORY } from "../../../config/version.ts";
+import { DROP_REASONS } from "../../../src/dataplane/verdict.ts";
 import { CATALOGUE } from "../../../src/metrics/catalogue.ts";
 import { PROMTOOL, promtool } from "../metrics/promtool.ts";
 
@@ -39,6 +40,12 @@ describe.each(rules.map((rule) => [rule.alert, rule] as const))("alert %s", (nam
     const used = rule.expr.match(/\bsynwall_\w+/g) ?? [];
     expect(used.length > 0 || rule.expr.startsWith("up{")).toBe(true);
     for (const metric of used) expect([metric, series.has(metric)]).toEqual([metric, true]);
+  });
+
+  test("names only drop reasons that exist", () => {
+    for (const [, reasons] of rule.expr.matchAll(/drops_total\{reason=~?"([^"]+)"/g)) {
+      for (const reason of reasons!.split("|")) expect(DROP_REASONS).toContain(reason);
+    }
   });
 
   test("is tested in both directions: it fires, and it is silent on a healthy pair", () => {

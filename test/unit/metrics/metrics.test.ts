@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { ROOT_DIRECTORY } from "../../../config/version.ts";
 import { counterIndex, EXTRA_COUNTERS } from "../../../src/dataplane/counters.ts";
-import { DROP_REASONS, VERDICT_DROP_BASE } from "../../../src/dataplane/verdict.ts";
+import * as verdicts from "../../../src/dataplane/verdict.ts";
 import { CATALOGUE } from "../../../src/metrics/catalogue.ts";
 import { metricsDocument } from "../../../src/metrics/document.ts";
 import { Metrics } from "../../../src/metrics/registry.ts";
@@ -36,6 +36,16 @@ describe("the catalogue", () => {
     expect([...shown].sort()).toEqual([...EXTRA_COUNTERS].sort());
   });
 
+  test("shows every verdict that is no drop", () => {
+    const known = Object.entries(verdicts)
+      .filter(([name, value]) => name.startsWith("VERDICT_") && Number(value) < verdicts.VERDICT_DROP_BASE)
+      .map(([name]) => name.replace("VERDICT_", "").toLowerCase());
+    const shown = entries
+      .find((entry) => entry.name === "synwall_dataplane_verdicts_total")!
+      .read(NODE_SNAPSHOT);
+    expect(shown.map(({ labels }) => labels["verdict"]).sort()).toEqual(known.sort());
+  });
+
   test("never labels by address, and gives exactly the labels that it declares", () => {
     for (const entry of entries) {
       for (const { labels } of entry.read(NODE_SNAPSHOT)) {
@@ -65,9 +75,9 @@ describe("the exposition", () => {
     expect(seriesValue(text, 'synwall_redirect_frames_total{direction="in",way="zone"}')).toBe(
       1000 + counterIndex("redirectsZoneIn"),
     );
-    DROP_REASONS.forEach((reason, i) => {
+    verdicts.DROP_REASONS.forEach((reason, i) => {
       expect(seriesValue(text, `synwall_dataplane_drops_total{reason="${reason}"}`)).toBe(
-        1000 + VERDICT_DROP_BASE + i,
+        1000 + verdicts.VERDICT_DROP_BASE + i,
       );
     });
     expect(seriesValue(text, 'synwall_rule_hits_total{rule="default"}')).toBe(9);
