@@ -46,12 +46,12 @@ const LAZY = [
   {
     name: "lab",
     description: "a whole cluster in network namespaces of this machine",
-    load: async () => (await import("./commands/lab.ts")).labCommand(),
+    load: async (terminal: Terminal) => (await import("./commands/lab.ts")).labCommand(terminal),
   },
   {
     name: "drill",
     description: "rehearse a failure on a standing lab and measure it",
-    load: async () => (await import("./commands/drill.ts")).drillCommand(),
+    load: async (terminal: Terminal) => (await import("./commands/drill.ts")).drillCommand(terminal),
   },
 ] as const;
 
@@ -73,7 +73,7 @@ async function buildProgram(asked: string | undefined, terminal: Terminal): Prom
   addJournalCommand(program, terminal);
   addLagCommand(program, terminal);
   for (const { name, description, load } of LAZY) {
-    if (asked === name) program.addCommand(inheritDeeply(await load(), program));
+    if (asked === name) program.addCommand(inheritDeeply(await load(terminal), program));
     else program.command(name).description(description);
   }
   return program;

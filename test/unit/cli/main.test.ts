@@ -54,6 +54,21 @@ describe("synwall", () => {
   });
 });
 
+describe("lab and drill", () => {
+  test.each(["lab", "drill"])("%s --help comes from its own file, on the same terminal", async (command) => {
+    const { status, out, err } = await run(command, "--help");
+    expect([status, err]).toEqual([0, ""]);
+    expect(out).toContain(`Usage: synwall ${command}`);
+    expect(out).toMatch(command === "lab" ? /^ {2}up /m : /^ {2}run /m);
+  });
+
+  test("a drill without a lab is one line and exit status 2", async () => {
+    const { status, err } = await run("drill", "run", "nonsense");
+    expect(status).toBe(2);
+    expect(err.trim().split("\n")).toHaveLength(1);
+  });
+});
+
 describe("check", () => {
   test("says what a right file holds, and finds the role by itself", async () => {
     const node = site.configure("fw1");
