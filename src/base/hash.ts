@@ -35,8 +35,18 @@ export function indexHash32(key: HashKey, a: number, b = 0, c = 0, d = 0): numbe
   return halfSipHash(key[2]!, key[3]!, a, b, c, d);
 }
 
+/** The same as a signed 32-bit integer, which a packet path can pass around without boxing a number. */
+export function indexHash(key: HashKey, a: number, b: number, c: number, d: number): number {
+  return halfSipHashSigned(key[2]! | 0, key[3]! | 0, a | 0, b | 0, c | 0, d | 0);
+}
+
 /** HalfSipHash-1-3 of a message of four little-endian words (16 bytes) under the key (k0, k1): unsigned 32 bits. */
 export function halfSipHash(k0: number, k1: number, a: number, b: number, c: number, d: number): number {
+  return halfSipHashSigned(k0, k1, a, b, c, d) >>> 0;
+}
+
+/** halfSipHash() as a signed integer. */
+function halfSipHashSigned(k0: number, k1: number, a: number, b: number, c: number, d: number): number {
   let v0 = k0 | 0;
   let v1 = k1 | 0;
   let v2 = 0x6c796765 ^ k0;
@@ -71,7 +81,7 @@ export function halfSipHash(k0: number, k1: number, a: number, b: number, c: num
     v1 = ((v1 << 13) | (v1 >>> 19)) ^ v2;
     v2 = (v2 << 16) | (v2 >>> 16);
   }
-  return (v1 ^ v3) >>> 0;
+  return v1 ^ v3;
 }
 
 /** Mixes a port by a keyed bijection of 16 bits (a Feistel network of four rounds): 0..65535. */

@@ -49,6 +49,8 @@ export const EXTRA_COUNTERS = [
   "windowReseeded",
   "holdNow",
   "digestMismatches",
+  "heldForNeighbourNow",
+  "exportsPendingNow",
 ] as const;
 
 export type ExtraCounter = (typeof EXTRA_COUNTERS)[number];

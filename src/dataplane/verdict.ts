@@ -48,6 +48,8 @@ export const DROP_REASONS = [
   "tx_full", // the port had no room
   "unknown_protocol",
   "stp_or_lldp", // link-local control frames: not carried, not an error
+  "not_for_us", // a frame for another station that the switch flooded, or multicast
+  "arp", // ARP that asks nothing of us; what there was to learn was learned
 ] as const;
 
 export type DropReason = (typeof DROP_REASONS)[number];

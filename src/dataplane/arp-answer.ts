@@ -1,0 +1,75 @@
+/**
+ * ARP answers: who answers for the cluster's addresses, and with which virtual MAC (RFC 826). Owns that rule.
+ *
+ *   gateway of the zone     the owner of the asking host's slot, with that slot's virtual MAC
+ *   pool and DNAT address   the owner of slot (index in the policy's list) mod slots, with that slot's virtual MAC
+ *
+ * So with affinity `source` a host's packets arrive at its slot's owner at once, and replies to a pool address at its owner.
+ */
+import * as arp from "../packet/arp.ts";
+import { ETHERNET_BYTES, MAC_BYTES, padFrame, setMac } from "../packet/ethernet.ts";
+import { SLOT_OWNED } from "./cluster-view.ts";
+import { COUNT, count, type EngineContext } from "./context.ts";
+import type { Egress } from "./egress.ts";
+import { slotOfAddress } from "./slot.ts";
+import { dropVerdict, VERDICT_ANSWERED } from "./verdict.ts";
+import { virtualMac } from "./virtual-mac.ts";
+
+const DROP_TRUNCATED = dropVerdict("truncated");
+const DROP_ARP = dropVerdict("arp");
+const DROP_TX_FULL = dropVerdict("tx_full");
+const NO_SLOT = -1;
+
+/** Serves an ARP frame from a zone: learns from it, answers it in place when it is ours to answer, else frees it. */
+export function serveArp(
+  context: EngineContext,
+  egress: Egress,
+  zone: number,
+  port: number,
+  at: number,
+  lengthBytes: number,
+): number {
+  const { frames, policy } = context;
+  const bytes = frames.bytes;
+  const packet = at + ETHERNET_BYTES;
+  if (lengthBytes < ETHERNET_BYTES + arp.ARP_BYTES) return drop(context, at, DROP_TRUNCATED);
+  if (!arp.isEthernetIpv4(bytes, packet)) return drop(context, at, DROP_ARP);
+  const sender = arp.senderIp(bytes, packet);
+  const target = arp.targetIp(bytes, packet);
+  const isRequest = arp.operation(bytes, packet) === arp.ARP_REQUEST;
+  if (sender !== 0 && (!policy.isOnLink(zone, sender) || policy.isOwn(sender)))
+    return drop(context, at, DROP_ARP);
+  const slot = isRequest && sender !== target ? slotAsked(context, zone, sender, target) : NO_SLOT;
+  // A host that asks for us will send to us, and every node hears it: then the address is known after a takeover too.
+  if (sender !== 0) egress.learn(zone, sender, port, packet + arp.ARP_SENDER_MAC, slot !== NO_SLOT);
+  if (slot === NO_SLOT || !isExclusive(context, slot)) return drop(context, at, DROP_ARP);
+  setMac(bytes, at, bytes, packet + arp.ARP_SENDER_MAC);
+  virtualMac(zone, slot, bytes, at + MAC_BYTES);
+  setMac(bytes, packet + arp.ARP_TARGET_MAC, bytes, packet + arp.ARP_SENDER_MAC);
+  virtualMac(zone, slot, bytes, packet + arp.ARP_SENDER_MAC);
+  arp.writeArp(bytes, packet, arp.ARP_REPLY, target, sender);
+  const length = padFrame(bytes, at, ETHERNET_BYTES + arp.ARP_BYTES);
+  if (!egress.emit(port, at, length)) return DROP_TX_FULL;
+  count(context.counters, COUNT.arpAnswered);
+  return VERDICT_ANSWERED;
+}
+
+/** Whether this node may act exclusively in a slot now: it owns the slot and its lease runs. */
+export function isExclusive(context: EngineContext, slot: number): boolean {
+  const { view, clock } = context;
+  return view.state[slot] === SLOT_OWNED && clock[0]! < view.leaseUntilMs[0]!;
+}
+
+/** The slot whose owner answers, or NO_SLOT when the address is not the cluster's in this zone. */
+function slotAsked(context: EngineContext, zone: number, sender: number, target: number): number {
+  const { policy, view, key } = context;
+  if (target === policy.gateway[zone]) return slotOfAddress(key, view.slots, sender);
+  const index = policy.answered.get(target);
+  if (index < 0 || policy.answeredZone[index] !== zone) return NO_SLOT;
+  return index & (view.slots - 1);
+}
+
+function drop(context: EngineContext, at: number, verdict: number): number {
+  context.frames.free(at);
+  return verdict;
+}

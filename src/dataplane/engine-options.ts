@@ -1,0 +1,54 @@
+/**
+ * Engine options: what the shell hands to an engine. Owns the interface and the limits' defaults.
+ */
+import type { HashKey } from "../base/hash.ts";
+import type { RecordRing } from "../base/ring.ts";
+import type { ClusterView } from "./cluster-view.ts";
+import type { FlowTable } from "./flow-table.ts";
+import type { EnginePort, FrameMemory, FrameOutput } from "./frame-memory.ts";
+import type { PolicyModel } from "./policy-model.ts";
+
+export interface EngineOptions {
+  readonly policy: PolicyModel;
+  readonly view: ClusterView;
+  readonly frames: FrameMemory;
+  readonly output: FrameOutput;
+  /** In the order of port indices; the cluster link has zone -1. */
+  readonly ports: readonly EnginePort[];
+  readonly table: FlowTable;
+  /** Where changes of flows go, or null when nobody replicates. */
+  readonly changes: RecordRing | null;
+  /** COUNTER_CELLS cells. */
+  readonly counters: Float64Array;
+  /** One cell per rule and one for packets that no rule matched. */
+  readonly ruleHits: Float64Array;
+  readonly key: HashKey;
+  /** A whole number, 0 <= n < bound. */
+  readonly random: (bound: number) => number;
+  readonly limits?: Partial<EngineLimits>;
+}
+
+export interface EngineLimits {
+  /** Frames that may wait for anything at the same time. */
+  readonly heldFramesMax: number;
+  /** Frames that the pool must have left, or nothing is held any more: receiving comes first. */
+  readonly freeFramesMin: number;
+  readonly neighboursMax: number;
+  readonly icmpErrorsPerSecond: number;
+  /** Flows ended between two ticks. */
+  readonly expiriesPerTick: number;
+  /** How long a packet waits for a slot in a planned move. */
+  readonly handoverHoldMs: number;
+  /** How long a packet of an unknown flow waits for a takeover. */
+  readonly takeoverHoldMs: number;
+}
+
+export const DEFAULT_LIMITS: EngineLimits = {
+  heldFramesMax: 2048,
+  freeFramesMin: 64,
+  neighboursMax: 4096,
+  icmpErrorsPerSecond: 200,
+  expiriesPerTick: 4096,
+  handoverHoldMs: 50,
+  takeoverHoldMs: 400,
+};

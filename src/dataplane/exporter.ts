@@ -1,0 +1,95 @@
+/**
+ * Exporter: sends whole slots, one after the other, between the live changes: begin, every flow, end, digest. Owns the queue
+ * of slots and where the walk stands; each step is bounded and leaves the ring room for live changes.
+ */
+import { OP_SNAPSHOT_BEGIN, OP_SNAPSHOT_END } from "../base/record.ts";
+import { MAX_SLOTS } from "./cluster-view.ts";
+import { COUNT, type EngineContext } from "./context.ts";
+import type { FlowBook } from "./flow-book.ts";
+import { NONE } from "./flow-layout.ts";
+
+const IDLE = 0;
+const WALKING = 1;
+const ENDING = 2;
+const PROVING = 3;
+
+export class Exporter {
+  readonly #context: EngineContext;
+  readonly #book: FlowBook;
+  readonly #queue = new Uint16Array(MAX_SLOTS);
+  readonly #isQueued = new Uint8Array(MAX_SLOTS);
+  #head = 0;
+  #count = 0;
+  #slot = 0;
+  #phase = IDLE;
+
+  constructor(context: EngineContext, book: FlowBook) {
+    this.#context = context;
+    this.#book = book;
+  }
+
+  /** Queues a slot. One that is being sent now is sent once more afterwards: what asked for it came later. */
+  add(slot: number): void {
+    if (this.#isQueued[slot] === 1) return;
+    this.#isQueued[slot] = 1;
+    this.#queue[(this.#head + this.#count) % MAX_SLOTS] = slot;
+    this.#count++;
+    this.#report();
+  }
+
+  /** Slots not yet sent whole. */
+  get pending(): number {
+    return this.#count + (this.#phase === IDLE ? 0 : 1);
+  }
+
+  /** Writes at most `maxRecords` records. True while something is left: call again after the ring was read. */
+  step(maxRecords: number): boolean {
+    for (let i = 0; i < maxRecords; i++) {
+      if (this.#phase === IDLE && this.#count === 0) return false;
+      if (!this.#book.hasRoom() || !this.#write()) return true;
+    }
+    return this.pending > 0;
+  }
+
+  /** Writes one record. False: no room. */
+  #write(): boolean {
+    const { table, view } = this.#context;
+    switch (this.#phase) {
+      case IDLE: {
+        const slot = this.#queue[this.#head]!;
+        if (!this.#book.mark(OP_SNAPSHOT_BEGIN, slot, view.epoch)) return false;
+        this.#head = (this.#head + 1) % MAX_SLOTS;
+        this.#count--;
+        this.#isQueued[slot] = 0;
+        this.#slot = slot;
+        this.#book.dirty[slot] = 0;
+        table.startWalk(slot);
+        this.#phase = WALKING;
+        return true;
+      }
+      case WALKING: {
+        const row = table.walkAt();
+        if (row === NONE) {
+          this.#phase = ENDING;
+          return true;
+        }
+        if (!this.#book.copy(row)) return false;
+        table.walkOn();
+        return true;
+      }
+      case ENDING:
+        if (!this.#book.mark(OP_SNAPSHOT_END, this.#slot, view.epoch)) return false;
+        this.#phase = PROVING;
+        return true;
+      default:
+        if (!this.#book.digest(this.#slot)) return false;
+        this.#phase = IDLE;
+        this.#report();
+        return true;
+    }
+  }
+
+  #report(): void {
+    this.#context.counters[COUNT.exportsPendingNow] = this.pending;
+  }
+}

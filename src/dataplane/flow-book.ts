@@ -1,0 +1,180 @@
+/**
+ * Flow book: the one door through which flows enter and leave the table, so that gauges, digests and published changes
+ * always agree with it. Owns the sequence of published records and the slots whose backup missed some.
+ *
+ * Every change that matters gets a new version, whether or not somebody reads it now; a record is written only for a slot
+ * that has a backup. A full ring loses the record: the slot is marked, and whoever watches sends it whole again.
+ */
+import { OP_BARRIER, OP_DELETE, OP_DIGEST, OP_UPSERT, RECORD_OPAQUE_AT } from "../base/record.ts";
+import type { RecordRing } from "../base/ring.ts";
+import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from "../packet/ipv4.ts";
+import { MAX_SLOTS } from "./cluster-view.ts";
+import { COUNT, count, type EngineContext } from "./context.ts";
+import {
+  D_PUBLISHED_AT,
+  F_META,
+  F_PUBLISHED_END,
+  F_RECORD_EPOCH,
+  F_VERSION,
+  F_WINDOW,
+  FLAG_SNAT,
+  ROW_DOUBLES,
+  ROW_WORDS,
+  W_END,
+  WINDOW_WORDS,
+} from "./flow-layout.ts";
+import { encodeFlow, flowDigest, writeRecordHeader, writeWord } from "./flow-record.ts";
+import { lifeOf, lifetimes } from "./trackers.ts";
+
+export class FlowBook {
+  /** Cell 0: records published since start; ClusterView.ackedSequence counts in the same way. */
+  readonly sequence = new Float64Array(1);
+  /** By slot: 1 when a change of it found the ring full. Whoever sends the slot again resets it. */
+  readonly dirty = new Uint8Array(MAX_SLOTS);
+  /** By life (trackers.ts): milliseconds. */
+  readonly lifeMs: Float64Array;
+  readonly #context: EngineContext;
+  readonly #ring: RecordRing | null;
+
+  constructor(context: EngineContext, ring: RecordRing | null) {
+    this.#context = context;
+    this.#ring = ring;
+    this.lifeMs = lifetimes(context.policy.model.timeoutsMs);
+  }
+
+  /** Indexes a filled row and counts it. */
+  enter(row: number): void {
+    this.#context.table.insert(row);
+    this.#gauge(row, 1);
+  }
+
+  /** Takes a row out and stops counting it. Publishes nothing. */
+  leave(row: number): void {
+    this.#gauge(row, -1);
+    this.#context.table.remove(row);
+  }
+
+  /** Ends a flow that this node decides: out of the table, and out of the backup's. */
+  end(row: number): void {
+    const { table, view, counters } = this.#context;
+    const version = row * ROW_WORDS + F_VERSION;
+    table.words[version] = (table.words[version]! + 1) | 0;
+    const slot = table.slotOf(row);
+    const at = this.#reserve(slot);
+    if (at >= 0) {
+      this.#encode(row, OP_DELETE, view.epoch, at);
+      this.#publish();
+    }
+    count(counters, COUNT.flowsEnded);
+    this.leave(row);
+  }
+
+  /** Publishes a flow's present state under a new version. False when no backup will hear of it. */
+  change(row: number): boolean {
+    const { table, view, clock, key } = this.#context;
+    const words = table.words;
+    const base = row * ROW_WORDS;
+    words[base + F_VERSION] = (words[base + F_VERSION]! + 1) | 0;
+    words[base + F_RECORD_EPOCH] = view.epoch;
+    table.setDigest(row, flowDigest(key, words, row));
+    table.doubles[row * ROW_DOUBLES + D_PUBLISHED_AT] = clock[0]!;
+    for (let side = 0; side < 2; side++) {
+      words[base + F_PUBLISHED_END + side] = words[base + F_WINDOW + side * WINDOW_WORDS + W_END]!;
+    }
+    const at = this.#reserve(table.slotOf(row));
+    if (at < 0) return false;
+    this.#encode(row, OP_UPSERT, view.epoch, at);
+    this.#publish();
+    return true;
+  }
+
+  /** Writes a flow as it was last published, for a snapshot. False: the ring is full. */
+  copy(row: number): boolean {
+    const at = this.#claim();
+    if (at < 0) return false;
+    const { table } = this.#context;
+    this.#encode(row, OP_UPSERT, table.words[row * ROW_WORDS + F_RECORD_EPOCH]!, at);
+    this.#publish();
+    return true;
+  }
+
+  /** Writes a record without a flow: the ends of a snapshot, a barrier. False: the ring is full. */
+  mark(operation: number, slot: number, epoch: number): boolean {
+    const at = this.#claim();
+    if (at < 0 || this.#ring === null) return false;
+    const bytes = this.#ring.bytes;
+    writeRecordHeader(bytes, at, operation, slot, 0, 0, epoch);
+    bytes.fill(0, at + RECORD_OPAQUE_AT, at + this.#ring.recordBytes);
+    this.#publish();
+    return true;
+  }
+
+  /** Writes the slot's digest as of now. False: the ring is full. */
+  digest(slot: number): boolean {
+    const { table, view } = this.#context;
+    const at = this.#claim();
+    if (at < 0 || this.#ring === null) return false;
+    const bytes = this.#ring.bytes;
+    writeRecordHeader(bytes, at, OP_DIGEST, slot, 0, 0, view.epoch);
+    bytes.fill(0, at + RECORD_OPAQUE_AT, at + this.#ring.recordBytes);
+    writeWord(bytes, at + RECORD_OPAQUE_AT, table.slotCount(slot));
+    writeWord(bytes, at + RECORD_OPAQUE_AT + 4, table.slotSum(slot));
+    this.#publish();
+    return true;
+  }
+
+  barrier(slot: number, epoch: number): boolean {
+    return this.mark(OP_BARRIER, slot, epoch);
+  }
+
+  /** Whether a snapshot may write: live changes keep a quarter of the ring for themselves. */
+  hasRoom(): boolean {
+    const ring = this.#ring;
+    return ring !== null && ring.length() < ring.capacity - (ring.capacity >> 2);
+  }
+
+  /** Whether somebody could read records. */
+  get isReplicating(): boolean {
+    return this.#ring !== null;
+  }
+
+  /** A free record for a live change of a slot with a backup, or -1. */
+  #reserve(slot: number): number {
+    const { view } = this.#context;
+    const backup = view.backup[slot]!;
+    if (this.#ring === null || backup === 0 || backup === view.selfId) return -1;
+    const at = this.#claim();
+    if (at < 0) this.dirty[slot] = 1;
+    return at;
+  }
+
+  #claim(): number {
+    if (this.#ring === null) return -1;
+    const at = this.#ring.reserve();
+    if (at < 0) count(this.#context.counters, COUNT.changesRefused);
+    return at;
+  }
+
+  #publish(): void {
+    this.#ring?.publish();
+    this.sequence[0] = this.sequence[0]! + 1;
+    count(this.#context.counters, COUNT.changesOut);
+  }
+
+  #encode(row: number, operation: number, epoch: number, at: number): void {
+    const { table, clock } = this.#context;
+    const life = lifeOf(table.words, row);
+    encodeFlow(table, row, operation, epoch, this.#ring!.bytes, at, clock, this.lifeMs, life);
+  }
+
+  #gauge(row: number, by: number): void {
+    const { table, counters } = this.#context;
+    const meta = table.words[row * ROW_WORDS + F_META]!;
+    const protocol = meta & 0xff;
+    counters[COUNT.flowsNow] = table.used;
+    if (protocol === PROTOCOL_TCP) counters[COUNT.flowsTcpNow] = counters[COUNT.flowsTcpNow]! + by;
+    else if (protocol === PROTOCOL_UDP) counters[COUNT.flowsUdpNow] = counters[COUNT.flowsUdpNow]! + by;
+    else if (protocol === PROTOCOL_ICMP) counters[COUNT.flowsIcmpNow] = counters[COUNT.flowsIcmpNow]! + by;
+    if ((meta & FLAG_SNAT) !== 0) counters[COUNT.natPortsNow] = counters[COUNT.natPortsNow]! + by;
+  }
+}

@@ -1,0 +1,96 @@
+/**
+ * Flow layout: where each field of a flow lives in the table's shared memory. Owns offsets and flags, no behaviour.
+ *
+ * A flow is a row of 62 words (248 bytes); its two index entries share one bucket array (at most 8 bytes a flow). Fields
+ * that one packet touches together stand together: a packet of an established flow reads the first 64-byte line to find
+ * the row, and one or two more to track it.
+ *
+ *   word 0..15   keys, chains, hashes, slot       (look-up)
+ *   word 16..25  tracker: state and TCP windows   (per packet)
+ *   word 26..37  deadline, counters               (per packet; 64-bit)
+ *   word 38..47  lists, versions, rule            (on change)
+ *   word 48..59  upper words of IPv6 addresses    (zero for IPv4)
+ *   word 60..61  time of creation                 (64-bit)
+ */
+
+/** 32-bit words of a row; even, so that 64-bit fields are aligned. */
+export const ROW_WORDS = 62;
+
+/** Direction 0 = original, 1 = reply: fields of direction 1 stand REPLY_* behind. */
+export const F_SOURCE = 0;
+export const F_DESTINATION = 1;
+/** Source port << 16 | destination port. */
+export const F_PORTS = 2;
+/** The reply tuple's three words follow the original's: add REPLY_TUPLE. */
+export const REPLY_TUPLE = 3;
+/** Protocol | family << 8 | flags << 16. */
+export const F_META = 6;
+/** Next entry of the hash chain, by direction. Entries are row * 2 + direction; NONE ends. */
+export const F_NEXT = 7;
+/** Index hash, by direction. */
+export const F_HASH = 9;
+/** Slot | original zone << 16 | reply zone << 24. */
+export const F_PLACE = 11;
+/** Odd while the row is being written; see flow-reader.ts. */
+export const F_GENERATION = 12;
+/** Epoch in which this node last tracked the flow. */
+export const F_TRACKED_EPOCH = 13;
+/** Tracker's state (tcp-tracker.ts, trackers.ts). */
+export const F_STATE = 14;
+/** While first packets wait for a backup: (last waiting entry + 1) << 8 | its node id; else 0. */
+export const F_COMMIT = 15;
+
+/** TCP windows, WINDOW_WORDS a direction, by who sends: end of what was sent, end of what may be sent, largest window
+ * announced, last acknowledgement sent. Scales are in F_STATE. */
+export const F_WINDOW = 16;
+export const WINDOW_WORDS = 4;
+export const W_END = 0;
+export const W_LIMIT = 1;
+export const W_MAX = 2;
+export const W_ACK = 3;
+/** W_END of both directions when the flow was last published. */
+export const F_PUBLISHED_END = 24;
+
+/** 64-bit fields, as indexes into the Float64Array: word / 2. */
+export const ROW_DOUBLES = ROW_WORDS / 2;
+export const D_DEADLINE = 13;
+export const D_PUBLISHED_AT = 14;
+export const D_PACKETS = 15;
+export const D_BYTES = 17;
+export const D_CREATED_AT = 30;
+
+export const F_WHEEL_NEXT = 38;
+export const F_WHEEL_PREVIOUS = 39;
+export const F_WHEEL_BUCKET = 40;
+export const F_SLOT_NEXT = 41;
+export const F_SLOT_PREVIOUS = 42;
+export const F_VERSION = 43;
+export const F_RECORD_EPOCH = 44;
+/** This row's part of the slot's digest. */
+export const F_DIGEST = 45;
+export const F_RULE = 46;
+/** Snapshot generation in which a replica was last refreshed. */
+export const F_SNAPSHOT = 47;
+/** Twelve words: words 1..3 of original source, original destination, reply source, reply destination. */
+export const F_IPV6 = 48;
+
+export const NONE = -1;
+
+export const FAMILY_IPV4 = 4;
+
+/** Flags in F_META, from bit 16. */
+export const FLAG_SNAT = 1 << 16;
+export const FLAG_DNAT = 1 << 17;
+export const FLAG_NAT = FLAG_SNAT | FLAG_DNAT;
+/** Came from the owner's records; this node has not decided it yet. */
+export const FLAG_REPLICA = 1 << 18;
+/** A reply was seen. */
+export const FLAG_REPLIED = 1 << 19;
+/** The next packet of the direction seeds its TCP window. */
+export const FLAG_RESEED_ORIGINAL = 1 << 20;
+export const FLAG_RESEED_REPLY = 1 << 21;
+export const FLAG_RESEED = FLAG_RESEED_ORIGINAL | FLAG_RESEED_REPLY;
+/** The row is in use. */
+export const FLAG_USED = 1 << 30;
+/** What travels in records. */
+export const FLAGS_REPLICATED = FLAG_NAT | FLAG_REPLIED;

@@ -1,0 +1,73 @@
+/**
+ * GENEVE (RFC 8926) as redirects use it: an inner Ethernet frame and exactly one option. `at` is the GENEVE header.
+ *
+ *   0           1            2               4           8              12       13     14     16      20
+ *   | ver | len | flags      | type 0x6558   | VNI | 0   | option head  | zone   | port | slot | epoch | inner Ethernet
+ *
+ * The option's class 0xff53 is in the range for experiments (section 7); type 1 with the critical bit: who does not know
+ * it must drop the packet.
+ */
+import { i32, setI32, setU16, u16 } from "./bytes.ts";
+
+export const GENEVE_PORT = 6081;
+export const GENEVE_BYTES = 8;
+export const OPTION_BYTES = 12;
+/** Everything before the inner frame. */
+export const GENEVE_HEADER_BYTES = GENEVE_BYTES + OPTION_BYTES;
+
+const OPTION_CLASS = 0xff53;
+/** Type 1, critical. */
+const OPTION_TYPE = 0x81;
+const OPTION_WORDS = OPTION_BYTES / 4;
+const OPTION_DATA_WORDS = 2;
+const CRITICAL_PRESENT = 0x40;
+const PROTOCOL_ETHERNET = 0x6558;
+
+export function write(
+  bytes: Uint8Array,
+  at: number,
+  zone: number,
+  port: number,
+  slot: number,
+  epoch: number,
+): void {
+  bytes[at] = OPTION_WORDS;
+  bytes[at + 1] = CRITICAL_PRESENT;
+  setU16(bytes, at + 2, PROTOCOL_ETHERNET);
+  setI32(bytes, at + 4, 0);
+  setU16(bytes, at + 8, OPTION_CLASS);
+  bytes[at + 10] = OPTION_TYPE;
+  bytes[at + 11] = OPTION_DATA_WORDS;
+  bytes[at + 12] = zone;
+  bytes[at + 13] = port;
+  setU16(bytes, at + 14, slot);
+  setI32(bytes, at + 16, epoch);
+}
+
+/** True when the header is one that write() makes; the caller checked that all of it is there. */
+export function isRedirect(bytes: Uint8Array, at: number): boolean {
+  return (
+    bytes[at] === OPTION_WORDS &&
+    (bytes[at + 1]! & 0xc0) === CRITICAL_PRESENT &&
+    u16(bytes, at + 2) === PROTOCOL_ETHERNET &&
+    u16(bytes, at + 8) === OPTION_CLASS &&
+    bytes[at + 10] === OPTION_TYPE &&
+    (bytes[at + 11]! & 0x1f) === OPTION_DATA_WORDS
+  );
+}
+
+export function zone(bytes: Uint8Array, at: number): number {
+  return bytes[at + 12]!;
+}
+
+export function port(bytes: Uint8Array, at: number): number {
+  return bytes[at + 13]!;
+}
+
+export function slot(bytes: Uint8Array, at: number): number {
+  return u16(bytes, at + 14);
+}
+
+export function epoch(bytes: Uint8Array, at: number): number {
+  return i32(bytes, at + 16);
+}

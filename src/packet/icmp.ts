@@ -1,0 +1,42 @@
+/**
+ * ICMP for IPv4 (RFC 792). `at` is the ICMP header's first byte. Errors carry the start of the datagram that caused them.
+ *
+ *   0      1      2          4                    8
+ *   | type | code | checksum | id | seq / mtu ... | data, or the inner IPv4 header and at least 8 bytes
+ */
+import { u16 } from "./bytes.ts";
+
+export const ICMP_BYTES = 8;
+export const ICMP_CHECKSUM = 2;
+export const ICMP_ID = 4;
+/** Next-hop MTU of "fragmentation needed" (RFC 1191 section 4). */
+export const ICMP_MTU = 6;
+
+export const ICMP_ECHO_REPLY = 0;
+export const ICMP_UNREACHABLE = 3;
+export const ICMP_SOURCE_QUENCH = 4;
+export const ICMP_REDIRECT = 5;
+export const ICMP_ECHO = 8;
+export const ICMP_TIME_EXCEEDED = 11;
+export const ICMP_PARAMETER_PROBLEM = 12;
+
+export const CODE_FRAGMENTATION_NEEDED = 4;
+
+export function type(bytes: Uint8Array, at: number): number {
+  return bytes[at]!;
+}
+
+export function code(bytes: Uint8Array, at: number): number {
+  return bytes[at + 1]!;
+}
+
+export function id(bytes: Uint8Array, at: number): number {
+  return u16(bytes, at + ICMP_ID);
+}
+
+/** Errors that concern a datagram of a flow. Source quench is dead (RFC 6633), redirects are not for routers to carry. */
+export function isError(icmpType: number): boolean {
+  return (
+    icmpType === ICMP_UNREACHABLE || icmpType === ICMP_TIME_EXCEEDED || icmpType === ICMP_PARAMETER_PROBLEM
+  );
+}
