@@ -523,9 +523,11 @@ export class Engine {
     const via = this.#policy.routeVia[route]!;
     const gateway = this.#policy.gateway[packet.zone]!;
     const lengthBytes = buildIcmpError(packet, this.#bytes, gateway, type, code, word);
+    const at = packet.ipAt + ICMP_ERROR_OFFSET;
+    ethernet.setEtherType(this.#bytes, at, ethernet.ETHER_IPV4);
     count(counters, COUNT.icmpErrorsSent);
     this.#egress.transmit(
-      packet.ipAt + ICMP_ERROR_OFFSET,
+      at,
       lengthBytes,
       packet.zone,
       via === 0 ? packet.outerSource : via,

@@ -52,6 +52,7 @@ export class FlowBook {
   leave(row: number): void {
     this.#gauge(row, -1);
     this.#context.table.remove(row);
+    this.#context.counters[COUNT.flowsNow] = this.#context.table.used;
   }
 
   /** Ends a flow that this node decides: out of the table, and out of the backup's. */
