@@ -451,7 +451,7 @@ export class Router {
       if (state !== SLOT_REQUESTED) book.isExporting[slot] = 0;
       this.counts.exportsExpired++;
       book.set(slot, SLOT_WANTED, nowMs);
-      if (!this.#owed.has(slot)) continue;
+      if (!this.#owed.has(slot) || !this.#senders[book.target[slot]!]?.isOpen) continue;
       // Rather a barrier without the last changes than a slot that nobody decides.
       this.counts.barriersBare++;
       this.#payBarrier(slot, nowMs);
