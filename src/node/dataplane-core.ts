@@ -24,8 +24,9 @@ import {
   PEER_ON_CLUSTER_LINK,
   type PeerAddress,
 } from "../dataplane/cluster-view.ts";
-import { Engine, REPLICA_BARRIER, REPLICA_DIGEST_BAD, REPLICA_DIGEST_OK } from "../dataplane/engine.ts";
+import { Engine } from "../dataplane/engine.ts";
 import { FlowTable } from "../dataplane/flow-table.ts";
+import { REPLICA_BARRIER, REPLICA_DIGEST_BAD, REPLICA_DIGEST_OK } from "../dataplane/replica.ts";
 import type { FramePool, Port } from "../io/port.ts";
 import { parseIpv4 } from "../policy/address.ts";
 import { findDatagram, writeClusterFrame, writeZoneFrame } from "./heartbeat-frames.ts";
@@ -48,6 +49,8 @@ export class DataplaneCore {
   readonly #span = { at: 0, lengthBytes: 0 };
   readonly #isUp: boolean[];
   #isExporting = false;
+  /** Barriers that the ring had no room for yet, oldest first. */
+  #barriers: { readonly slot: number; readonly epoch: number }[] = [];
 
   constructor(
     setup: WorkerSetup,
@@ -75,7 +78,7 @@ export class DataplaneCore {
         mtuBytes: port.mtuBytes,
         zone: policy.zones.find((zone) => zone.ports.includes(index))?.id ?? -1,
       })),
-      table: new FlowTable(setup.flowsMax, setup.slots, hashKeyFrom(setup.flowKey), memory.flows),
+      table: new FlowTable(setup.flowsMax, hashKeyFrom(setup.flowKey), memory.flows),
       changes,
       counters: new Float64Array(memory.counters),
       ruleHits: new Float64Array(memory.ruleHits),
@@ -126,7 +129,8 @@ export class DataplaneCore {
     this.#watchCarriers(nowMs);
     this.#authority.tick(nowMs);
     this.#copyLease();
-    if (this.#isExporting) this.#isExporting = this.engine.exportStep(EXPORT_RECORDS_PER_TURN);
+    if (this.#isExporting) this.#isExporting = this.engine.exportStep(EXPORT_RECORDS_PER_TURN, nowMs);
+    this.#publishBarriers();
     this.#loop.tick(nowMs);
   }
 
@@ -152,7 +156,7 @@ export class DataplaneCore {
         break;
       case "export":
         for (const slot of message.slots) this.engine.exportSlot(slot);
-        this.#isExporting = this.engine.exportStep(EXPORT_RECORDS_PER_TURN);
+        this.#isExporting = this.engine.exportStep(EXPORT_RECORDS_PER_TURN, nowMs);
         break;
       case "digest":
         for (const slot of message.slots) this.engine.publishDigest(slot);
@@ -249,7 +253,8 @@ export class DataplaneCore {
         this.engine.slotsChanged(nowMs);
         return;
       case "barrier":
-        this.engine.publishBarrier(effect.slot, effect.epoch);
+        this.#barriers.push(effect);
+        this.#publishBarriers();
         return;
       case "announce":
         this.engine.announceSlots(effect.slots);
@@ -281,6 +286,15 @@ export class DataplaneCore {
     view.backup.set(ownership.backup);
     view.state.set(ownership.state);
     view.gainedEpoch.set(ownership.gainedEpoch);
+  }
+
+  /** A barrier must follow everything before it: when the ring is full it waits, and so does the new owner. */
+  #publishBarriers(): void {
+    while (this.#barriers.length > 0) {
+      const { slot, epoch } = this.#barriers[0]!;
+      if (!this.engine.publishBarrier(slot, epoch)) return;
+      this.#barriers.shift();
+    }
   }
 
   #watchCarriers(nowMs: number): void {

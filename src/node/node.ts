@@ -9,6 +9,7 @@ import type { ClusterState } from "../../cluster/control/model.ts";
 import { systemTimers } from "../../cluster/control/timers.ts";
 import { PROFILES } from "../../cluster/liveness/model.ts";
 import { DurableStorage } from "../../cluster/storage/durable-storage.ts";
+import type { SyncLink } from "../../cluster/sync/link.ts";
 import { Replication } from "../../cluster/sync/replication.ts";
 import { GrpcTransport } from "../../cluster/transport/grpc.ts";
 import { Lifelines } from "../../cluster/transport/lifeline.ts";
@@ -34,7 +35,7 @@ import { LAG_SAMPLE_INTERVAL_MS, LagRecorder } from "./lag-recorder.ts";
 import type { Log } from "./log.ts";
 import { NodeReport } from "./node-report.ts";
 import { createSharedMemory, type SharedMemory } from "./shared-memory.ts";
-import type { FromWorker, WorkerPeer, WorkerSetup } from "./worker-protocol.ts";
+import { DOORBELL, type FromWorker, type WorkerPeer, type WorkerSetup } from "./worker-protocol.ts";
 
 /** GENEVE (RFC 8926). */
 const REDIRECT_UDP_PORT = 6081;
@@ -54,6 +55,11 @@ export class Node {
   #incarnation = 0;
   #isStopping = false;
   #isDrainDue = false;
+  #isWakeDue = false;
+  #ackedSeen = 0;
+  readonly #changes: RecordRing;
+  readonly #replicas: RecordRing;
+  readonly #acked: Float64Array;
   // Set by start(), in this order.
   #transport!: GrpcTransport;
   #lifelines!: Lifelines;
@@ -70,6 +76,9 @@ export class Node {
     this.journal = new Journal((event) => log.event(event));
     const dataplane = config.dataplane!;
     this.memory = createSharedMemory(flowTableBytes(dataplane.flowsMax), dataplane.policy.rules.length);
+    this.#changes = new RecordRing(this.memory.changes);
+    this.#replicas = new RecordRing(this.memory.replicas);
+    this.#acked = new Float64Array(this.memory.acked);
   }
 
   get isFenced(): boolean {
@@ -161,7 +170,7 @@ export class Node {
     await this.#transport.start(
       this.#controller.handlers({
         version: VERSION,
-        onSyncLink: (from, link) => this.#replication.attachReceiver(link, from),
+        onSyncLink: (from, link) => this.#replication.attachReceiver(this.#watched(link), from),
       }),
     );
     await this.#lifelines.start();
@@ -245,12 +254,12 @@ export class Node {
     this.#replication = new Replication({
       selfId: cluster.self.id,
       slots: cluster.slots,
-      changes: new RecordRing(memory.changes),
-      replicas: new RecordRing(memory.replicas),
+      changes: this.#changes,
+      replicas: this.#replicas,
       applied: new Float64Array(memory.applied),
-      acked: new Float64Array(memory.acked),
+      acked: this.#acked,
       env: realEnv,
-      openLink: (peer) => this.#transport.openSyncLink(peer),
+      openLink: (peer) => this.#watched(this.#transport.openSyncLink(peer)),
       requestExport: (slots) => this.#host.post({ type: "export", slots }),
       requestDigest: (slots) => this.#host.post({ type: "digest", slots }),
       reportReady: (slots, backupEpochs) =>
@@ -272,13 +281,53 @@ export class Node {
   /** The rings have news: send changes, acknowledge replicas, wake the worker when peers acknowledged ours. */
   #onDoorbell(): void {
     if (this.#isStopping) return;
-    if (this.#replication.onDoorbell(nowMs()) && !this.#isDrainDue) {
+    const isMore = this.#replication.onDoorbell(nowMs());
+    this.#wakeWorker();
+    // Before sleeping: ask to be woken, and look once more, so that nothing comes between.
+    if ((isMore || !this.#changes.arm()) && !this.#isDrainDue) {
       this.#isDrainDue = true;
       setImmediate(() => {
         this.#isDrainDue = false;
         this.#onDoorbell();
       });
     }
+  }
+
+  /** The same link; after each message, the worker is woken when there is something for it. */
+  #watched<Out, In>(link: SyncLink<Out, In>): SyncLink<Out, In> {
+    return {
+      bind: (handlers) =>
+        link.bind({
+          onOpen: () => handlers.onOpen(),
+          onMessage: (message) => {
+            handlers.onMessage(message);
+            this.#onPeerMessage();
+          },
+          onWritable: () => handlers.onWritable(),
+          onClose: (why) => handlers.onClose(why),
+        }),
+      send: (message) => link.send(message),
+      pause: () => link.pause(),
+      resume: () => link.resume(),
+      close: () => link.close(),
+    };
+  }
+
+  /** A peer said something: replicas may lie in the ring, or its acknowledgement may let packets go. One doorbell for all of it. */
+  #onPeerMessage(): void {
+    if (this.#isWakeDue) return;
+    this.#isWakeDue = true;
+    queueMicrotask(() => {
+      this.#isWakeDue = false;
+      this.#wakeWorker();
+    });
+  }
+
+  #wakeWorker(): void {
+    const acked = this.#acked.reduce((sum, count) => sum + count, 0);
+    const isAckNews = acked !== this.#ackedSeen;
+    this.#ackedSeen = acked;
+    if ((this.#replicas.length() > 0 && this.#replicas.takeArmed()) || isAckNews) this.#host.post(DOORBELL);
   }
 
   #onWorker(message: Exclude<FromWorker, 0>): void {

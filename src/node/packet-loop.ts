@@ -57,7 +57,8 @@ export class PacketLoop {
     }
     if (this.#applyReplicas(nowMs)) isMore = true;
     this.#finish();
-    return isMore;
+    // Before sleeping: ask to be woken, and look once more, so that nothing comes between.
+    return !this.#options.replicas.arm() || isMore;
   }
 
   /** Timers of the engine; about once a millisecond. */
@@ -108,7 +109,7 @@ export class PacketLoop {
   #finish(): void {
     const { ports, changes, wakeMain } = this.#options;
     for (let index = 0; index < ports.length; index++) ports[index]!.flush();
-    if (changes.takeArmed() || this.#isAppliedNews) {
+    if ((changes.length() > 0 && changes.takeArmed()) || this.#isAppliedNews) {
       this.#isAppliedNews = false;
       wakeMain();
     }
