@@ -13,7 +13,7 @@ import type { World } from "./ownership.ts";
 import { plantBug } from "./ownership-bugs.ts";
 
 const TICK_MS = 2;
-const PROPOSE_MS = 5;
+const PROPOSE_MS = 7;
 const NO_MAC = new Uint8Array(32);
 
 export class SimMember {
@@ -265,10 +265,10 @@ export class SimMember {
   }
 
   #send(link: number, to: number, bytes: Uint8Array): void {
-    const copy = bytes.slice();
     const peer = this.#world.member(to);
-    const { life } = peer;
-    this.#world.network.send(this.id, to, link, () =>
+    const { life, isRunning } = peer;
+    if (!isRunning) return;
+    this.#world.network.send(this.id, to, link, bytes, (copy) =>
       peer.whenAwake(life, () => peer.authority.receive(link, copy, peer.localMs())),
     );
   }

@@ -93,13 +93,21 @@ export class SimNetwork {
   }
 
   passes(from: number, to: number, link: number): boolean {
-    return !this.#cuts.has(key(from, to, link));
+    return this.#cuts.size === 0 || !this.#cuts.has(key(from, to, link));
   }
 
-  /** Datagram: lost, delayed, doubled, overtaken. */
-  send(from: number, to: number, link: number, deliver: () => void): void {
+  /** Datagram: lost, delayed, doubled, overtaken. `bytes` are copied only if they arrive. */
+  send(
+    from: number,
+    to: number,
+    link: number,
+    bytes: Uint8Array,
+    receive: (bytes: Uint8Array) => void,
+  ): void {
     const { lossP, duplicateP } = this.weather;
     if (!this.passes(from, to, link) || this.chance(lossP)) return;
+    const copy = bytes.slice();
+    const deliver = (): void => receive(copy);
     this.#scheduler.after(this.delayMs(), deliver);
     if (this.chance(duplicateP)) this.#scheduler.after(this.delayMs() * 3, deliver);
   }

@@ -45,8 +45,8 @@ const RECOVERY_CHECK_MS = 20;
 export const DEFAULT_SIM = {
   slots: 8,
   profile: PROFILES.lan,
-  faultsFromMs: 350,
-  faultsUntilMs: 1400,
+  faultsFromMs: 300,
+  faultsUntilMs: 1000,
   healMs: 1600,
 } as const;
 
