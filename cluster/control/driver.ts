@@ -5,7 +5,7 @@
  *
  *   tick, message, proposal --> RawNode --> Ready: send; save; send what waited for the disk; apply; advance --> again
  *
- * The disk is written synchronously (see storage/wal.ts), so a Ready is dealt with in one go and nothing can come between.
+ * The disk is written synchronously (see storage/fs.ts): nothing can come between a write and what waits for it.
  */
 import {
   type Config,
@@ -118,6 +118,8 @@ export class RaftDriver {
   #stopTicking: (() => void) | undefined;
   #isPumpDue = false;
   #isPumping = false;
+  /** A Ready whose messages were sent, and that is stored after they have left the process. */
+  #unsaved: Ready | undefined;
   #isEnded = false;
 
   /** Throws SW_STORAGE_CORRUPT when the stored snapshot cannot be read, InvariantError when the store contradicts itself. */
@@ -285,8 +287,10 @@ export class RaftDriver {
     this.#isPumping = true;
     this.#guard(() => {
       do {
-        while (this.#node.hasReady() && !this.#isEnded) this.#handle(this.#node.ready());
-        if (this.#isEnded) return;
+        while (this.#unsaved === undefined && !this.#isEnded && this.#node.hasReady()) {
+          this.#begin(this.#node.ready());
+        }
+        if (this.#isEnded || this.#unsaved !== undefined) return;
         this.#offerProposals();
         this.#offerPlan();
       } while (this.#node.hasReady());
@@ -294,9 +298,27 @@ export class RaftDriver {
     this.#isPumping = false;
   }
 
-  #handle(ready: Ready): void {
+  /**
+   * A leader's entries go to its followers while its own disk writes (Raft thesis section 10.2.1). Sockets are written after
+   * the present turn of the event loop, which the disk must not hold up: it has the next one.
+   */
+  #begin(ready: Ready): void {
     if (ready.softState !== undefined) this.#noteLeader(ready.softState.lead);
     this.#send(ready.messages);
+    if (ready.entries.length === 0 || ready.messages.length === 0) {
+      this.#finish(ready);
+      return;
+    }
+    this.#unsaved = ready;
+    this.#options.timers.afterInput(() => {
+      if (this.#isEnded) return;
+      this.#unsaved = undefined;
+      this.#guard(() => this.#finish(ready));
+      this.#pump();
+    });
+  }
+
+  #finish(ready: Ready): void {
     this.#options.storage.save(ready);
     this.#send(ready.messagesAfterPersist);
     if (ready.snapshot !== undefined) this.#install(ready.snapshot);
