@@ -6,7 +6,7 @@ import { SynwallError } from "../../src/base/errors.ts";
 import type { LatencySummary, StatusReport } from "../../src/node/admin-model.ts";
 import { nowMs } from "../../src/node/clock.ts";
 import { statusOf } from "../lab/ask.ts";
-import { type Lab, memberOf, waitSettled } from "../lab/lab.ts";
+import { type Lab, memberOf, trySettled } from "../lab/lab.ts";
 import { clientAddresses } from "../lab/topology.ts";
 import { pause } from "../lab/wait.ts";
 import { startTraffic, type Traffic, type TrafficReport } from "../traffic/traffic.ts";
@@ -68,7 +68,8 @@ interface Observation {
   readonly after: Snapshot;
   readonly shares: Readonly<Record<string, number>>;
   readonly injection: Injection;
-  readonly settledMs: number;
+  readonly settledMs: number | null;
+  readonly unsettled: string;
   readonly report: TrafficReport;
   readonly evidence: Evidence;
   readonly sampler: SlotSampler;
@@ -86,17 +87,17 @@ async function observe(lab: Lab, { scenario, victim, helper }: Plan, traffic: Tr
   try {
     progress(`${scenario} ${victim}: now`);
     const injection = await SCRIPTS[scenario].inject(lab, victim, helper);
-    await waitSettled(lab, {
+    const unsettled = await trySettled(lab, {
       ...injection.settle,
       afterEpoch: before.status.epoch,
       timeoutMs: SETTLE_TIMEOUT_MS,
     });
-    const settledMs = nowMs() - injection.faultAtMs;
+    const settledMs = unsettled === "" ? nowMs() - injection.faultAtMs : null;
     await pause(AFTERMATH_MS, abort);
     const report = await traffic.end();
     const evidence = await collect(lab, before.atMs);
     const after = await snapshot(lab, helper);
-    return { startedAt, before, after, shares, injection, settledMs, report, evidence, sampler };
+    return { startedAt, before, after, shares, injection, settledMs, unsettled, report, evidence, sampler };
   } finally {
     sampler.stop();
   }
@@ -121,6 +122,7 @@ function toMeasurement(lab: Lab, { scenario, victim, flows }: Plan, seen: Observ
     startedAt: seen.startedAt,
     faultAtMs,
     settledMs: seen.settledMs,
+    unsettled: seen.unsettled,
     ...timingOf({
       events: evidence.events,
       victim: memberOf(lab, victim),

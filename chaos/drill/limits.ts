@@ -43,6 +43,7 @@ function breaches(measured: DrillMeasurement, limits: Limits): string[] {
   const worstMs = Math.max(outageMs.toServer, outageMs.toClient);
   const checks: readonly [boolean, string][] = [
     [worstMs > limits.outageMsMax, `outage ${worstMs.toFixed(1)} ms, limit ${limits.outageMsMax} ms`],
+    [measured.settledMs === null, `the cluster did not settle: ${measured.unsettled}`],
     [packets.sent === 0, "no probe was sent"],
     [packets.lost > limits.lostMax, `${packets.lost} probes lost, limit ${limits.lostMax}`],
     [packets.duplicated > limits.duplicatedMax, `${packets.duplicated} probes doubled`],

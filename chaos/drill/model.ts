@@ -51,8 +51,10 @@ export interface DrillMeasurement {
   readonly startedAt: string;
   /** CLOCK_MONOTONIC. */
   readonly faultAtMs: number;
-  /** From the fault until every slot was settled again, with what is left of the cluster. */
-  readonly settledMs: number;
+  /** From the fault until every slot was settled again, with what is left of the cluster; null when it never was. */
+  readonly settledMs: number | null;
+  /** What was still waited for when time was up. */
+  readonly unsettled: string;
   /** Longest gap of a 1 ms UDP probe in each direction, over all probe flows, without the ends' own stalls. */
   readonly outageMs: ByDirection;
   /** The same gap as heard. */

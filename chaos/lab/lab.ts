@@ -111,6 +111,14 @@ const ASK_INTERVAL_MS = 100;
  * Throws SW_LAB_FAILED when one of them dies or time is up.
  */
 export async function waitSettled(lab: Lab, options: SettleOptions = {}): Promise<void> {
+  const waitingFor = await trySettled(lab, options);
+  if (waitingFor === "") return;
+  const timeoutMs = options.timeoutMs ?? SETTLE_TIMEOUT_MS;
+  throw new SynwallError("SW_LAB_FAILED", `not settled after ${timeoutMs / 1000} s: ${waitingFor}`);
+}
+
+/** The same, but time that is up is no error: answers what was still waited for; empty when all is settled. */
+export async function trySettled(lab: Lab, options: SettleOptions = {}): Promise<string> {
   const {
     without = [],
     afterEpoch = 0,
@@ -134,9 +142,7 @@ export async function waitSettled(lab: Lab, options: SettleOptions = {}): Promis
     timeoutMs,
     { abort: lab.context.abort, intervalMs },
   );
-  if (!isSettled) {
-    throw new SynwallError("SW_LAB_FAILED", `not settled after ${timeoutMs / 1000} s: ${waitingFor}`);
-  }
+  return isSettled ? "" : waitingFor;
 }
 
 export function memberOf(lab: Lab, name: string): LabMember {

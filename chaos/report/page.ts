@@ -105,7 +105,7 @@ function drillSection(result: DrillResult, profile: "lan" | "vm"): string {
   const outageLimit = LIMITS[profile][result.scenario].outageMsMax;
   return `<section>
 <h2>${result.scenario} ${escapeText(result.victim)} <span class="chip ${result.verdict}">${result.verdict}</span></h2>
-<p>${escapeText(SCENARIO_TEXT[result.scenario])}. Settled again after ${ms(result.settledMs)}.</p>
+<p>${escapeText(SCENARIO_TEXT[result.scenario])}. ${result.settledMs === null ? "Never settled again" : `Settled again after ${ms(result.settledMs)}`}.</p>
 ${reasons === "" ? "" : `<ul class="reasons">${reasons}</ul>`}
 ${chart({ ...frame, title: "Gap between probes", unit: "ms", kind: "line", series: gapSeries(result), limit: outageLimit })}
 ${chart({ ...frame, title: "Sync lag", unit: "ms", kind: "line", series: lagSeries(result) })}

@@ -143,17 +143,15 @@ class TrafficChild {
     this.#name = name;
     this.#child = spawn(command[0]!, command.slice(1), { stdio: ["pipe", "pipe", "pipe"], detached: true });
     this.#child.on("error", (cause) => this.#fail(cause));
-    this.#child.on("exit", () =>
-      this.#fail(new Error(`it ended: ${this.#stderr.trim().split("\n").at(-1) ?? ""}`)),
+    // Not "exit": what the process wrote last may still be on its way.
+    this.#child.on("close", (code, signal) =>
+      this.#fail(new Error(`it ended (${signal ?? code}): ${this.#stderr.trim().split("\n").at(-1) ?? ""}`)),
     );
     this.#child.stdin?.on("error", () => undefined);
     this.#child.stderr?.setEncoding("utf8").on("data", (text: string) => {
       this.#stderr = (this.#stderr + text).slice(-4096);
     });
-    createInterface({ input: this.#child.stdout! }).on("line", (line) => {
-      const { type, ...content } = JSON.parse(line) as { type: string };
-      this.#answers.get(type)?.(content);
-    });
+    createInterface({ input: this.#child.stdout! }).on("line", (line) => this.#hear(line));
   }
 
   async ready(timeoutMs: number): Promise<void> {
@@ -172,6 +170,13 @@ class TrafficChild {
 
   kill(): void {
     this.#child.kill("SIGKILL");
+  }
+
+  /** A line that is cut off is the end of a process that was killed: its end is reported anyway. */
+  #hear(line: string): void {
+    if (!line.endsWith("}")) return;
+    const { type, ...content } = JSON.parse(line) as { type: string };
+    this.#answers.get(type)?.(content);
   }
 
   #wait(type: string, timeoutMs: number): Promise<Record<string, unknown>> {

@@ -43,7 +43,8 @@ export function drillCommand(terminal: Terminal = processTerminal): Command {
       const scenarios = parseScenario(asked);
       await withLabContext(options.name, terminal, async (context) => {
         const lab = openLab(options.name, context);
-        const results = await runDrills(lab, scenarios, options);
+        const results: DrillResult[] = [];
+        await runDrills(lab, scenarios, options, (result) => results.push(result));
         if (options.json) printJson(terminal, results.length === 1 ? results[0] : results);
         else terminal.out(`\n${formatDrills(results)}${separated(formatSummary(results))}`);
         if (results.some(({ verdict }) => verdict === "fail")) process.exitCode = EXIT_REFUSED;
@@ -57,9 +58,9 @@ export async function runDrills(
   lab: Lab,
   scenarios: readonly Scenario[],
   { repeat, node }: { readonly repeat: number; readonly node?: string | undefined },
-): Promise<DrillResult[]> {
+  onResult: (result: DrillResult) => void,
+): Promise<void> {
   const nodes = nodesOf(lab);
-  const results: DrillResult[] = [];
   for (let round = 0; round < repeat; round++) {
     for (const [i, scenario] of scenarios.entries()) {
       lab.context.abort?.throwIfAborted();
@@ -68,10 +69,9 @@ export async function runDrills(
       lab.context.progress(
         `${scenario} ${victim}: ${result.verdict}${result.reasons.length > 0 ? ` (${result.reasons.join("; ")})` : ""}`,
       );
-      results.push(result);
+      onResult(result);
     }
   }
-  return results;
 }
 
 function parseScenario(asked: string): readonly Scenario[] {

@@ -46,19 +46,24 @@ async function demo(options: DemoOptions, context: LabContext, terminal: Termina
     `synwall: lab "${options.name}": ${labOptions.nodes} nodes${witness}, profile ${options.profile}\n`,
   );
   const lab = await labUp(labOptions, context);
-  let results: DrillResult[];
-  let environment: string[];
+  const results: DrillResult[] = [];
+  let environment: string[] = [];
   try {
     terminal.err(`synwall: ${SCENARIOS.length * options.repeat} drills\n`);
     environment = await describeEnvironment(lab);
-    results = await runDrills(lab, SCENARIOS, { repeat: options.repeat });
+    await runDrills(lab, SCENARIOS, { repeat: options.repeat }, (result) => results.push(result));
   } finally {
     if (!options.keep) await labDown(options.name, { ...context, progress: () => undefined });
+    // Also when a drill could not be carried out: what was measured before is worth reading.
+    if (results.length > 0) {
+      const createdAt = new Date().toISOString();
+      writeFileSync(
+        options.report,
+        reportPage({ results, profile: options.profile, environment, createdAt }),
+      );
+      print(results, options, environment, performance.now() - startedMs, terminal);
+    }
   }
-  const { profile } = options;
-  const createdAt = new Date().toISOString();
-  writeFileSync(options.report, reportPage({ results, profile, environment, createdAt }));
-  print(results, options, environment, performance.now() - startedMs, terminal);
   if (results.some(({ verdict }) => verdict === "fail")) process.exitCode = EXIT_REFUSED;
 }
 

@@ -10,6 +10,11 @@ test("a measurement within all limits passes without reasons", () => {
 const good = goodMeasurement();
 const breaches: [string, Partial<DrillMeasurement>, RegExp][] = [
   [
+    "a cluster that does not settle",
+    { settledMs: null, unsettled: "fw2: waiting" },
+    /did not settle: fw2: waiting/,
+  ],
+  [
     "an outage beyond the limit in one direction",
     { outageMs: { toServer: 2, toClient: 50.1 } },
     /outage 50\.1 ms, limit 50/,

@@ -12,6 +12,7 @@ export function goodMeasurement(changes: Partial<DrillMeasurement> = {}): DrillM
     startedAt: "2026-01-01T00:00:00.000Z",
     faultAtMs: 1000,
     settledMs: 80,
+    unsettled: "",
     outageMs: both(12),
     rawGapMs: both(13),
     noiseMs: both(2),
