@@ -526,12 +526,7 @@ export class Engine {
     const at = packet.ipAt + ICMP_ERROR_OFFSET;
     ethernet.setEtherType(this.#bytes, at, ethernet.ETHER_IPV4);
     count(counters, COUNT.icmpErrorsSent);
-    this.#egress.transmit(
-      at,
-      lengthBytes,
-      packet.zone,
-      via === 0 ? packet.outerSource : via,
-    );
+    this.#egress.transmit(at, lengthBytes, packet.zone, via === 0 ? packet.outerSource : via);
     return verdict;
   }
 

@@ -53,11 +53,11 @@ export class Exporter {
 
   /** Writes one record. False: no room. */
   #write(): boolean {
-    const { table, view } = this.#context;
+    const { table } = this.#context;
     switch (this.#phase) {
       case IDLE: {
         const slot = this.#queue[this.#head]!;
-        if (!this.#book.mark(OP_SNAPSHOT_BEGIN, slot, view.epoch)) return false;
+        if (!this.#book.mark(OP_SNAPSHOT_BEGIN, slot)) return false;
         this.#head = (this.#head + 1) % MAX_SLOTS;
         this.#count--;
         this.#isQueued[slot] = 0;
@@ -78,7 +78,7 @@ export class Exporter {
         return true;
       }
       case ENDING:
-        if (!this.#book.mark(OP_SNAPSHOT_END, this.#slot, view.epoch)) return false;
+        if (!this.#book.mark(OP_SNAPSHOT_END, this.#slot)) return false;
         this.#phase = PROVING;
         return true;
       default:

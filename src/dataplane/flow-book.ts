@@ -99,44 +99,26 @@ export class FlowBook {
     return true;
   }
 
-  /** Writes a record without a flow: the ends of a snapshot, a barrier. False: the ring is full. */
-  mark(operation: number, slot: number, epoch: number): boolean {
-    const at = this.#claim();
-    if (at < 0 || this.#ring === null) return false;
-    const bytes = this.#ring.bytes;
-    writeRecordHeader(bytes, at, operation, slot, 0, 0, epoch);
-    bytes.fill(0, at + RECORD_OPAQUE_AT, at + this.#ring.recordBytes);
-    this.#publish();
-    return true;
+  /** Writes one end of a slot's snapshot. False: the ring is full. */
+  mark(operation: number, slot: number): boolean {
+    return this.#write(operation, slot, this.#context.view.epoch, 0, 0);
   }
 
   /** Writes the slot's digest as of now. False: the ring is full. */
   digest(slot: number): boolean {
     const { table, view } = this.#context;
-    const at = this.#claim();
-    if (at < 0 || this.#ring === null) return false;
-    const bytes = this.#ring.bytes;
-    writeRecordHeader(bytes, at, OP_DIGEST, slot, 0, 0, view.epoch);
-    bytes.fill(0, at + RECORD_OPAQUE_AT, at + this.#ring.recordBytes);
-    writeWord(bytes, at + RECORD_OPAQUE_AT, table.slotCount(slot));
-    writeWord(bytes, at + RECORD_OPAQUE_AT + 4, table.slotSum(slot));
-    this.#publish();
-    return true;
+    return this.#write(OP_DIGEST, slot, view.epoch, table.slotCount(slot), table.slotSum(slot));
   }
 
+  /** Writes a barrier, which names its sender: a new owner may wait for several. False: the ring is full. */
   barrier(slot: number, epoch: number): boolean {
-    return this.mark(OP_BARRIER, slot, epoch);
+    return this.#write(OP_BARRIER, slot, epoch, this.#context.view.selfId, 0);
   }
 
   /** Whether a snapshot may write: live changes keep a quarter of the ring for themselves. */
   hasRoom(): boolean {
     const ring = this.#ring;
     return ring !== null && ring.length() < ring.capacity - (ring.capacity >> 2);
-  }
-
-  /** Whether somebody could read records. */
-  get isReplicating(): boolean {
-    return this.#ring !== null;
   }
 
   /** A free record for a live change of a slot with a backup, or -1. */
@@ -154,6 +136,19 @@ export class FlowBook {
     const at = this.#ring.reserve();
     if (at < 0) count(this.#context.counters, COUNT.changesRefused);
     return at;
+  }
+
+  /** Writes a record without a flow: a header and two words. */
+  #write(operation: number, slot: number, epoch: number, first: number, second: number): boolean {
+    const at = this.#claim();
+    if (at < 0 || this.#ring === null) return false;
+    const bytes = this.#ring.bytes;
+    writeRecordHeader(bytes, at, operation, slot, 0, 0, epoch);
+    bytes.fill(0, at + RECORD_OPAQUE_AT, at + this.#ring.recordBytes);
+    writeWord(bytes, at + RECORD_OPAQUE_AT, first);
+    writeWord(bytes, at + RECORD_OPAQUE_AT + 4, second);
+    this.#publish();
+    return true;
   }
 
   #publish(): void {

@@ -37,7 +37,8 @@ const H_MAGIC = 0;
 const H_CAPACITY = 1;
 const H_USED = 2;
 const H_FREE = 3;
-const H_FRESH = 4;
+/** Rows that were ever used. */
+export const H_FRESH = 4;
 const MAGIC = 0x53574654;
 
 /** Words per slot: both ends of the list, count, digest sum, snapshot generation. */
@@ -65,6 +66,16 @@ function rowsAt(capacity: number): number {
 /** Whether the memory holds a table already, so that a reader can wait for its writer. */
 export function isFlowTable(buffer: SharedArrayBuffer): boolean {
   return Atomics.load(new Int32Array(buffer, 0, HEADER_WORDS), H_MAGIC) === MAGIC;
+}
+
+/** Header and rows of a table that another thread made. */
+export function flowTableLayout(buffer: SharedArrayBuffer): {
+  readonly header: Int32Array;
+  readonly words: Int32Array;
+} {
+  const header = new Int32Array(buffer, 0, HEADER_WORDS);
+  const capacity = header[H_CAPACITY]!;
+  return { header, words: new Int32Array(buffer, rowsAt(capacity) * 4, capacity * ROW_WORDS) };
 }
 
 export class FlowTable {

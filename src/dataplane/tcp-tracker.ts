@@ -53,6 +53,18 @@ export const TCP_LAST_ACK = 6;
 export const TCP_TIME_WAIT = 7;
 export const TCP_CLOSED = 8;
 export const TCP_STATES = 9;
+/** By TCP_*. */
+export const TCP_STATE_NAMES = [
+  "none",
+  "syn_sent",
+  "syn_received",
+  "established",
+  "fin_wait",
+  "close_wait",
+  "last_ack",
+  "time_wait",
+  "closed",
+] as const;
 
 /** The segment belongs to the connection and changed nothing that a backup must know. */
 export const TRACK_SAME = 0;
