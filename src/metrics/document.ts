@@ -11,7 +11,8 @@ done per packet. Labels are names from the configuration and fixed words, never 
 shows only members, peers, Raft and process.
 
 This page is made from \`src/metrics/catalogue.ts\` by \`npm run docs\`; a test compares them. What to alert on stands in
-\`config/alerts/synwall.rules.yml\`, and what to do then in [runbooks](runbooks/).
+\`config/alerts/synwall.rules.yml\`, and what to do then in [runbooks](runbooks/). Drop reasons are explained
+in [drops.md](drops.md).
 `;
 
 export function metricsDocument(): string {

@@ -4,6 +4,7 @@ import { describe, expect, test } from "vitest";
 import { parseDurationMs } from "../../../config/duration.ts";
 import { ROOT_DIRECTORY } from "../../../config/version.ts";
 import { ERROR_CODES } from "../../../src/base/errors.ts";
+import { DROP_REASONS } from "../../../src/dataplane/verdict.ts";
 import { DEFAULT_TIMEOUTS_MS } from "../../../src/policy/timeouts.ts";
 import { run } from "../cli/admin.ts";
 
@@ -24,6 +25,11 @@ test("docs/errors.md explains every code, and no code that does not exist", () =
     (match) => match[1],
   );
   expect(explained.sort()).toEqual(Object.keys(ERROR_CODES).sort());
+});
+
+test("docs/drops.md explains every drop reason, and none that does not exist", () => {
+  const explained = [...read("docs/drops.md").matchAll(/^\| `(\w+)` \|/gm)].map((match) => match[1]);
+  expect(explained.sort()).toEqual([...DROP_REASONS].sort());
 });
 
 test("docs/dependencies.md lists every package, and none that is gone", () => {
