@@ -451,10 +451,12 @@ export class Router {
       if (state !== SLOT_REQUESTED) book.isExporting[slot] = 0;
       this.counts.exportsExpired++;
       book.set(slot, SLOT_WANTED, nowMs);
-      if (!this.#owed.has(slot) || !this.#senders[book.target[slot]!]?.isOpen) continue;
+      const sender = this.#senders[book.target[slot]!];
+      if (!this.#owed.has(slot) || sender === undefined || !sender.isOpen) continue;
       // Rather a barrier without the last changes than a slot that nobody decides.
       this.counts.barriersBare++;
       this.#payBarrier(slot, nowMs);
+      sender.pump();
     }
   }
 }

@@ -24,7 +24,7 @@ const sum = (reports: readonly RigReport[], of: keyof Omit<RigReport, "problems"
 
 describe("replication in virtual time: copies become equal, claims stay true, memory stays bounded", () => {
   test("when links break, also in the middle of a snapshot", () => {
-    const reports = holds({ nodes: 2, chaosMs: 300, cuts: 60 }, 40);
+    const reports = holds({ nodes: 2, chaosMs: 300, cuts: 60 }, 20);
     expect(sum(reports, "cuts")).toBeGreaterThan(0);
     expect(sum(reports, "resent")).toBeGreaterThan(0);
     // One export for each slot: what was proven before a break is not sent again after it.
@@ -33,24 +33,24 @@ describe("replication in virtual time: copies become equal, claims stay true, me
   });
 
   test("when a peer falls so far behind that its backlog is dropped", () => {
-    const reports = holds({ nodes: 2, chaosMs: 600, cuts: 40, stalls: 30, changesPerMs: 20 }, 30);
+    const reports = holds({ nodes: 2, chaosMs: 600, cuts: 40, stalls: 30, changesPerMs: 20 }, 15);
     expect(sum(reports, "overflows")).toBeGreaterThan(0);
     expect(sum(reports, "stalls")).toBeGreaterThan(0);
     expect(sum(reports, "divergences")).toBe(0);
   });
 
   test("when nodes restart and lose what they held", () => {
-    const reports = holds({ nodes: 3, chaosMs: 600, cuts: 20, restarts: 8, changesPerMs: 5 }, 30);
+    const reports = holds({ nodes: 3, chaosMs: 600, cuts: 20, restarts: 8, changesPerMs: 5 }, 15);
     expect(sum(reports, "restarts")).toBeGreaterThan(0);
   });
 
   test("when slots are handed over while links break", () => {
-    const reports = holds({ nodes: 3, chaosMs: 600, cuts: 30, moves: 60, stalls: 20, changesPerMs: 5 }, 30);
+    const reports = holds({ nodes: 3, chaosMs: 600, cuts: 30, moves: 60, stalls: 20, changesPerMs: 5 }, 15);
     expect(sum(reports, "moves")).toBeGreaterThan(0);
   });
 
   test("when everything happens at once", () => {
-    holds({ nodes: 3, chaosMs: 600, cuts: 40, restarts: 6, moves: 40, stalls: 20, changesPerMs: 12 }, 30);
+    holds({ nodes: 3, chaosMs: 600, cuts: 40, restarts: 6, moves: 40, stalls: 20, changesPerMs: 12 }, 15);
   });
 });
 
