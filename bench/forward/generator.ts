@@ -5,6 +5,7 @@
  */
 import { createInterface } from "node:readline";
 import { Interface } from "../../src/io/interface.ts";
+import { requestRealtime } from "../../src/io/sched.ts";
 import { Assembler } from "../../src/io/xdp/assembler.ts";
 import { loadProgram, runOnLiveFrames } from "../../src/io/xdp/bpf.ts";
 import { FLOW_BITS, FRAME_BYTES, firstFrame, UDP_SOURCE_AT } from "./frames.ts";
@@ -20,6 +21,9 @@ const destination = Uint8Array.from(nextHop.split(":"), (part) => Number.parseIn
 const frame = firstFrame(destination, one.mac);
 const program = loadProgram(assemble());
 
+// As the forwarders: what else runs on the machine shall disturb all variants alike, that is little. Unsteered, the kernel
+// forwards in this process's time.
+requestRealtime(20);
 createInterface({ input: process.stdin }).on("line", (line) => {
   const startMs = performance.now();
   runOnLiveFrames(program, frame, Number(line));

@@ -112,10 +112,18 @@ export class Wires {
     return link.stats64.rx.packets;
   }
 
-  /** Lets the kernel of the middle host work on CPU 1 instead of the generator's CPU 0. */
+  /**
+   * Lets the kernel of the middle host work in a thread of its own (threaded NAPI), on CPU 1 and with the priority that
+   * our worker has, instead of on the generator's CPU 0.
+   */
   steerKernel(isOn: boolean): void {
-    const set = `echo ${isOn ? 2 : 0} > /sys/class/net/d0/queues/rx-0/rps_cpus`;
-    this.exec("dut", "sh", "-c", set);
+    this.exec("dut", "sh", "-c", `echo ${isOn ? 1 : 0} > /sys/class/net/d0/threaded`);
+    if (!isOn) return;
+    const threads = execFileSync("pgrep", ["^napi/d0-"], { encoding: "utf8" }).split("\n").filter(Boolean);
+    for (const pid of threads) {
+      execFileSync("taskset", ["-pc", "1", pid], { stdio: "ignore" });
+      execFileSync("chrt", ["--rr", "--pid", "20", pid], { stdio: "ignore" });
+    }
   }
 
   /** Starts a script of this folder on one CPU in a host's namespace. */
