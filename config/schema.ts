@@ -118,6 +118,7 @@ const rules = listOf(
     destinationPorts: listOf(portRange, LIST_MAX).default([]),
     icmpType: whole(0, 255).optional(),
     icmpCode: whole(0, 255).optional(),
+    translated: flag.default(false),
     action: oneOf("accept", "drop"),
     commit: oneOf("sync", "async").optional(),
     log: flag.default(false),

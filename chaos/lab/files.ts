@@ -92,6 +92,7 @@ function nodeConfig(options: LabOptions) {
         destinations: [WEB_ADDRESS],
         protocol: "tcp",
         destinationPorts: [80],
+        translated: true,
         action: "accept",
       },
     ],

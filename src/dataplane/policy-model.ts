@@ -74,6 +74,8 @@ export interface RuleModel {
   /** -1: any. */
   readonly icmpType: number;
   readonly icmpCode: number;
+  /** Only packets whose destination a DNAT entry translated: so that an inside host is reached by its forwarded port alone. */
+  readonly isTranslated?: boolean;
   readonly action: number;
   readonly commit: number;
   readonly log: boolean;

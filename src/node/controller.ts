@@ -135,10 +135,17 @@ export class Controller {
     return result;
   }
 
-  /** Liveness says that `node` is dead on all links. Only nodes declare it down: a witness sees one link only. */
-  peerDown(node: number): void {
+  /**
+   * Liveness says that `node` is dead on all links. Only nodes declare it down: a witness sees one link only. And only
+   * nodes are declared down at once: nothing waits for a witness (see #watchAbsent()). `incarnation` is the highest that
+   * the life in question has shown, 0 when it showed none: a later life must not be declared down for it.
+   */
+  peerDown(node: number, incarnation: number): void {
     this.driver.leaderDied(node);
-    if (this.#options.config.cluster.self.role !== "node") return;
+    const { self, members } = this.#options.config.cluster;
+    if (self.role !== "node" || members.find((member) => member.id === node)?.role !== "node") return;
+    const present = this.driver.state().members.find((member) => member.id === node);
+    if (incarnation !== 0 && present !== undefined && present.incarnation > incarnation) return;
     if (downCommand(this.driver.state(), node) === undefined) return;
     this.#options.journal.add("takeover-proposed", `${this.name(node)} is to be declared down`, {
       node,

@@ -410,7 +410,7 @@ export class Node {
         return;
       case "peerDown":
         // The takeover first: everything else can wait.
-        this.#controller.peerDown(node);
+        this.#controller.peerDown(node, event.incarnation);
         this.failover.judged(node, event.lastHeardMs, atMs);
         this.journal.add("peer-down", `${name} is dead: ${event.cause}`, { node, atMs });
         return;

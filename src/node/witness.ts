@@ -172,7 +172,7 @@ export class Witness {
       peerAddresses: new Map(nodes.map((member) => [member.id, member.address])),
       onEvent: (event) => {
         if (event.type === "peerDown") {
-          this.#controller.peerDown(event.node);
+          this.#controller.peerDown(event.node, event.incarnation);
           this.journal.add(
             "peer-down",
             `${this.#controller.name(event.node)} is silent on the cluster link`,

@@ -95,6 +95,7 @@ function compileRule(rule: RuleSource, id: number, zoneId: (name: string) => num
     destinationPorts: rule.destinationPorts,
     icmpType: rule.icmpType ?? ANY,
     icmpCode: rule.icmpCode ?? ANY,
+    ...(rule.translated === true ? { isTranslated: true } : {}),
     action: rule.action === "accept" ? ACTION_ACCEPT : ACTION_DROP,
     commit: rule.commit === undefined ? COMMIT_DEFAULT : rule.commit === "sync" ? COMMIT_SYNC : COMMIT_ASYNC,
     log: rule.log,

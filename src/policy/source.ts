@@ -43,6 +43,8 @@ export interface RuleSource {
   readonly destinationPorts: readonly PortRange[];
   readonly icmpType?: number | undefined;
   readonly icmpCode?: number | undefined;
+  /** Only what a DNAT entry translated. */
+  readonly translated?: boolean | undefined;
   readonly action: "accept" | "drop";
   readonly commit?: "sync" | "async" | undefined;
   readonly log: boolean;
