@@ -689,6 +689,7 @@ export class Engine {
       destinationPort,
       packet.icmpType,
       packet.icmpCode,
+      isDnat,
     );
     if (rule === NO_RULE || this.#rules.action[rule] !== ACTION_ACCEPT) {
       return this.#drop(packet.at, DROP_DENIED);

@@ -16,7 +16,9 @@ const R_ICMP_TYPE = 2;
 const R_ICMP_CODE = 3;
 /** Four spans (start, end) in the ranges array: sources, destinations, source ports, destination ports. Empty: any. */
 const R_SPANS = 4;
-const RULE_WORDS = 12;
+/** 1: only packets that a DNAT entry translated. */
+const R_TRANSLATED = 12;
+const RULE_WORDS = 13;
 
 export class RuleTable {
   /** By rule: ACTION_*, COMMIT_*. */
@@ -67,6 +69,7 @@ export class RuleTable {
     destinationPort: number,
     icmpType: number,
     icmpCode: number,
+    isTranslated: boolean,
   ): number {
     const rules = this.#match;
     const list = (fromZone * this.#zones + toZone) * 2;
@@ -77,6 +80,7 @@ export class RuleTable {
       const wanted = rules[at + R_PROTOCOL]!;
       if (wanted !== ANY && wanted !== protocol) continue;
       const spans = at + R_SPANS;
+      if (rules[at + R_TRANSLATED]! === 1 && !isTranslated) continue;
       if (!this.#holds(spans, from)) continue;
       if (!this.#holds(spans + 2, to)) continue;
       if (!this.#holds(spans + 4, sourcePort)) continue;
@@ -109,6 +113,7 @@ function compile(rule: RuleModel, index: number, ranges: number[]): number[] {
   addPrefixes(rule.destinations, ranges, words);
   addPorts(rule.sourcePorts, ranges, words);
   addPorts(rule.destinationPorts, ranges, words);
+  words.push(rule.isTranslated === true ? 1 : 0);
   return words;
 }
 
