@@ -1,0 +1,178 @@
+import { createServer, type Server } from "node:net";
+import { afterAll, afterEach, describe, expect, test } from "vitest";
+import { GrpcTransport } from "../../../../cluster/transport/grpc.ts";
+import { SnapshotCollector, snapshotParts } from "../../../../cluster/transport/grpc-snapshot.ts";
+import { fromWire } from "../../../../cluster/transport/raft-codec.ts";
+import { loadTls } from "../../../../cluster/transport/tls.ts";
+import type { TransportHandlers } from "../../../../cluster/transport/transport.ts";
+import { CertificateFolder } from "./certificates.ts";
+import { freePort } from "./free-port.ts";
+import { until } from "./until.ts";
+
+const folder = new CertificateFolder();
+const running: GrpcTransport[] = [];
+afterEach(async () => {
+  for (const transport of running.splice(0)) await transport.close();
+});
+afterAll(() => folder.remove());
+
+const MEMBERS = [1, 2].map((id) => ({ id, name: `fw${id}`, address: `127.0.0.${id}` }));
+
+const quiet: TransportHandlers = {
+  onRaft: () => {},
+  onPropose: async () => new Uint8Array(0),
+  onStatus: () => {
+    throw new Error("not asked for");
+  },
+  onSyncLink: () => {},
+  onUnreachable: () => {},
+  onSnapshotSent: () => {},
+};
+
+function make(id: number, port: number, refused: string[], files = folder.member(`fw${id}`)): GrpcTransport {
+  const self = MEMBERS.find((member) => member.id === id)!;
+  const transport = new GrpcTransport({
+    self,
+    peers: MEMBERS.filter((member) => member !== self),
+    port,
+    tls: loadTls(files, self.name),
+    onRefused: (why) => refused.push(why),
+  });
+  running.push(transport);
+  return transport;
+}
+
+describe("who is let in", () => {
+  test("a certificate of the cluster's CA for no member is refused, told and counted", async () => {
+    const port = await freePort();
+    const refused: string[] = [];
+    const told: string[] = [];
+    const server = make(1, port, refused);
+    await server.start(quiet);
+    const stranger = new GrpcTransport({
+      self: { id: 2, name: "fw9", address: "127.0.0.2" },
+      peers: [MEMBERS[0]!],
+      port,
+      tls: loadTls(folder.member("fw9"), "fw9"),
+      onRefused: (why) => told.push(why),
+    });
+    running.push(stranger);
+    await stranger.start(quiet);
+    await until(() => refused.length > 0 && told.length > 0);
+    expect(refused[0]).toMatch(/has a certificate for "fw9", which is no other member/);
+    expect(told[0]).toMatch(/fw1 refused this node/);
+    expect(server.counters.peersRefused).toBeGreaterThan(0);
+    expect(stranger.isConnected(1)).toBe(false);
+  });
+
+  test("a server that shows another member's certificate is not talked to", async () => {
+    const port = await freePort();
+    const impostor = new GrpcTransport({
+      self: { id: 2, name: "fw9", address: "127.0.0.2" },
+      peers: [MEMBERS[0]!],
+      port,
+      tls: loadTls(folder.member("fw9"), "fw9"),
+    });
+    running.push(impostor);
+    await impostor.start(quiet);
+    const client = make(1, port, []);
+    let unreachable = 0;
+    await client.start({ ...quiet, onUnreachable: () => unreachable++ });
+    client.sendRaft({ type: "MsgTimeoutNow", from: 1, to: 2, term: 1 });
+    await until(() => unreachable > 0);
+    expect(client.isConnected(2)).toBe(false);
+    expect(impostor.counters.raftReceived).toBe(0);
+  });
+
+  test("a certificate of another CA does not get as far as a message", async () => {
+    const port = await freePort();
+    const server = make(1, port, []);
+    await server.start(quiet);
+    const foreign = make(2, port, [], folder.member("fw2", "rogue"));
+    await foreign.start(quiet);
+    const link = foreign.openSyncLink(1);
+    let isClosed = false;
+    let isOpen = false;
+    link.bind({
+      onOpen: () => {
+        isOpen = true;
+      },
+      onMessage: () => {},
+      onWritable: () => {},
+      onClose: () => {
+        isClosed = true;
+      },
+    });
+    await until(() => isClosed);
+    expect(isOpen).toBe(false);
+    expect(foreign.isConnected(1)).toBe(false);
+  });
+});
+
+describe("starting", () => {
+  test("on a port that is taken fails with SW_PORT_TAKEN in one line", async () => {
+    const port = await freePort();
+    const other = await listen(port);
+    try {
+      await expect(make(1, port, []).start(quiet)).rejects.toMatchObject({
+        code: "SW_PORT_TAKEN",
+        message: `cluster.ports.grpc: cannot listen on 127.0.0.1:${port}: another process listens there`,
+      });
+    } finally {
+      other.close();
+    }
+  });
+
+  test("on an address of another machine says so", async () => {
+    const transport = new GrpcTransport({
+      self: { id: 1, name: "fw1", address: "192.0.2.1" },
+      peers: [],
+      port: await freePort(),
+      tls: loadTls(folder.member("fw1"), "fw1"),
+    });
+    await expect(transport.start(quiet)).rejects.toThrow(/this machine has no such address/);
+  });
+});
+
+describe("malformed input", () => {
+  test("an unknown Raft message type is refused", () => {
+    const wire = { from: 1, to: 2, term: 1, logTerm: 0, index: 0, commit: 0, entries: [], reject: false };
+    expect(() => fromWire({ ...wire, type: 99 as never, rejectHint: 0, context: new Uint8Array(0) })).toThrow(
+      /not known here/,
+    );
+  });
+
+  test("a snapshot that is short, long, damaged or headless is refused", () => {
+    const confState = { voters: [1], votersOutgoing: [], learners: [], learnersNext: [], autoLeave: false };
+    const data = new Uint8Array(100_000).fill(5);
+    const parts = [
+      ...snapshotParts({
+        type: "MsgSnap",
+        from: 1,
+        to: 2,
+        term: 1,
+        snapshot: { index: 1, term: 1, confState, data },
+      }),
+    ];
+    const collect = (some: typeof parts): unknown => {
+      const collector = new SnapshotCollector();
+      for (const part of some) collector.add(part);
+      return collector.finish();
+    };
+    expect(parts).toHaveLength(3);
+    expect(collect(parts)).toMatchObject({ snapshot: { index: 1 } });
+    expect(() => collect(parts.slice(0, 2))).toThrow(/do not match/);
+    expect(() => collect([...parts, parts[1]!])).toThrow(/too many bytes/);
+    expect(() => collect(parts.slice(1))).toThrow(/header first/);
+    expect(() => collect([])).toThrow(/no header/);
+    expect(() => collect([parts[0]!, parts[0]!])).toThrow(/second header/);
+    const damaged = { part: { $case: "chunk" as const, value: new Uint8Array(65_536).fill(6) } };
+    expect(() => collect([parts[0]!, damaged, parts[2]!])).toThrow(/do not match/);
+  });
+});
+
+function listen(port: number): Promise<Server> {
+  return new Promise((resolve) => {
+    const server = createServer().listen(port, "127.0.0.1", () => resolve(server));
+  });
+}
