@@ -1,10 +1,14 @@
 /**
  * Load client: all TCP traffic of a drill from the inside. Argument: JSON LoadArguments.
  */
+import { poll } from "../lab/wait.ts";
 import { reportReady, serveControl } from "./child-control.ts";
 import { Download, type DownloadReport } from "./download.ts";
 import { type StreamReport, Streams } from "./streams.ts";
 import { type VisitReport, Visits } from "./visits.ts";
+
+/** As long as the longest time-out of a visit. */
+const GRACE_MS = 8_500;
 
 export interface LoadArguments {
   readonly server: string;
@@ -35,5 +39,9 @@ serveControl({
     streams.quiet();
     visits?.quiet();
   },
-  result: () => ({ streams: streams.report(), visits: visits?.report(), download: download?.report() }),
+  result: async () => {
+    // TCP sends again after ever longer pauses: what is still under way is slow, not broken, until the grace is over.
+    await poll(() => streams.isIdle() && visits?.isIdle() === true && download?.isIdle() === true, GRACE_MS);
+    return { streams: streams.report(), visits: visits?.report(), download: download?.report() };
+  },
 });

@@ -19,8 +19,8 @@ const VISITS_PER_SECOND = 500;
 const PING_INTERVAL_S = "0.05";
 const READY_TIMEOUT_MS = 20_000;
 const RESULT_TIMEOUT_MS = 20_000;
-/** After the last packet was sent: long enough for what was lost to be sent again. */
-const QUIET_MS = 2_500;
+/** After the last probe was sent: long enough for it to arrive. */
+const QUIET_MS = 500;
 
 export interface TrafficPlan {
   readonly lab: string;
@@ -89,17 +89,22 @@ export class Traffic {
     for (const child of this.#children.values()) child.tell("quiet");
     this.#ping?.kill("SIGINT");
     await pause(QUIET_MS);
-    const names = ["client probe", "server probe", "client load-client", "server load-server"] as const;
-    const [client, server, load, served] = await Promise.all(
-      names.map((name) => this.#children.get(name)!.stop(RESULT_TIMEOUT_MS)),
-    );
+    const stop = (name: string): Promise<Record<string, unknown>> =>
+      this.#children.get(name)!.stop(RESULT_TIMEOUT_MS);
+    const [client, server, load] = await Promise.all([
+      stop("client probe"),
+      stop("server probe"),
+      stop("client load-client"),
+    ]);
+    // Last, since the client still talks to it while it waits for answers.
+    const served = await stop("server load-server");
     return {
       probes: {
         client: (client as { flows: ProbeRecord[] }).flows,
         server: (server as { flows: ProbeRecord[] }).flows,
       },
       load: load as unknown as LoadReport,
-      served: served as TrafficReport["served"],
+      served: served as unknown as TrafficReport["served"],
       ping: parsePing(this.#pingText),
       quietAtMs,
       isRealtime: this.#realtime.length > 0,
