@@ -12,7 +12,7 @@ import { DROP_REASONS, VERDICT_DROP_BASE } from "../dataplane/verdict.ts";
 import type { DataplaneSnapshot, MetricsSnapshot } from "../metrics/snapshot.ts";
 import type { FlowFilter, LatencySummary, PeerStatus, StatusReport } from "./admin-model.ts";
 import { nowMs } from "./clock.ts";
-import { countFlows, listFlows } from "./flows-view.ts";
+import { countFlows, type FlowContext, listFlows } from "./flows-view.ts";
 import { deriveKeys } from "./keys.ts";
 import type { Node } from "./node.ts";
 import { buildStatus } from "./status.ts";
@@ -238,15 +238,13 @@ export class NodeReport {
       });
   }
 
-  #flowContext(): Parameters<typeof listFlows>[2] {
+  #flowContext(): FlowContext {
     const { config, parts } = this.node;
     return {
-      owner: (slot) => {
-        const id = parts.controller.driver.state().table.owner[slot] ?? 0;
-        return id === 0 ? "" : parts.controller.name(id);
-      },
-      self: config.cluster.self.name,
-      rule: (id) => config.dataplane!.policy.rules.find((rule) => rule.id === id)?.name ?? "default",
+      selfId: config.cluster.self.id,
+      owners: parts.controller.driver.state().table.owner,
+      memberName: (id) => parts.controller.name(id),
+      ruleName: (index) => config.dataplane!.policy.rules[index]?.name ?? "default",
       nowMs: nowMs(),
     };
   }

@@ -1,0 +1,112 @@
+/**
+ * Flows view: flows of the shared table as operators read them. Owns the filter's checks and the words; reading is
+ * dataplane/flow-reader.ts.
+ */
+import { SynwallError } from "../base/errors.ts";
+import type { FlowEnd, FlowQuery, FlowReader, FlowSnapshot } from "../dataplane/flow-reader.ts";
+import { formatIpv4, parseIpv4 } from "../policy/address.ts";
+import type { AdminMethods, FlowFilter, FlowView } from "./admin-model.ts";
+
+const LIMIT_DEFAULT = 100;
+const LIMIT_MAX = 100_000;
+const PROTOCOL_NUMBERS: Readonly<Record<string, number>> = { icmp: 1, tcp: 6, udp: 17 };
+
+export interface FlowContext {
+  readonly selfId: number;
+  /** By slot: owner's node id. */
+  readonly owners: readonly number[];
+  readonly memberName: (id: number) => string;
+  readonly ruleName: (index: number) => string;
+  readonly nowMs: number;
+}
+
+export function listFlows(
+  reader: FlowReader,
+  filter: FlowFilter,
+  context: FlowContext,
+): AdminMethods["flows.list"]["result"] {
+  const limit = filter.limit ?? LIMIT_DEFAULT;
+  if (!Number.isInteger(limit) || limit < 1 || limit > LIMIT_MAX) {
+    throw badFilter("limit", limit, `a whole number from 1 to ${LIMIT_MAX}`);
+  }
+  const { flows, total } = reader.list(queryOf(filter, context), limit);
+  return { flows: flows.map((flow) => view(flow, context)), total };
+}
+
+export function countFlows(
+  reader: FlowReader,
+  filter: FlowFilter,
+  context: FlowContext,
+): AdminMethods["flows.count"]["result"] {
+  const { total, bySlot, byProtocol } = reader.count(queryOf(filter, context));
+  let own = 0;
+  for (const [slot, owner] of context.owners.entries()) if (owner === context.selfId) own += bySlot[slot]!;
+  const named: Record<string, number> = {};
+  for (const [protocol, count] of byProtocol.entries()) if (count > 0) named[protocolName(protocol)] = count;
+  return { total, own, replica: total - own, byProtocol: named };
+}
+
+function queryOf(filter: FlowFilter, { owners, selfId }: FlowContext): FlowQuery {
+  const { protocol, source, destination, port, slot, role } = filter;
+  if (port !== undefined && !isWhole(port, 65_535)) throw badFilter("port", port, "0..65535");
+  if (slot !== undefined && !isWhole(slot, owners.length - 1))
+    throw badFilter("slot", slot, `0..${owners.length - 1}`);
+  if (role !== undefined && role !== "own" && role !== "replica")
+    throw badFilter("role", role, "own or replica");
+  return {
+    ...(protocol === undefined ? {} : { protocol: protocolNumber(protocol) }),
+    ...(source === undefined ? {} : { source: addressOf("source", source) }),
+    ...(destination === undefined ? {} : { destination: addressOf("destination", destination) }),
+    ...(port === undefined ? {} : { port }),
+    ...(slot === undefined ? {} : { slot }),
+    ...(role === undefined
+      ? {}
+      : { slots: Uint8Array.from(owners, (owner) => ((owner === selfId) === (role === "own") ? 1 : 0)) }),
+  };
+}
+
+function view(flow: FlowSnapshot, context: FlowContext): FlowView {
+  const owner = context.owners[flow.slot] ?? 0;
+  return {
+    protocol: protocolName(flow.protocol),
+    state: flow.state,
+    original: { source: endText(flow.original.source), destination: endText(flow.original.destination) },
+    reply: { source: endText(flow.reply.source), destination: endText(flow.reply.destination) },
+    slot: flow.slot,
+    owner: owner === 0 ? "" : context.memberName(owner),
+    isReplica: owner !== context.selfId,
+    ageMs: Math.max(0, context.nowMs - flow.createdAtMs),
+    expiresInMs: Math.max(0, flow.deadlineMs - context.nowMs),
+    rule: context.ruleName(flow.rule),
+  };
+}
+
+function protocolName(protocol: number): string {
+  return (
+    Object.keys(PROTOCOL_NUMBERS).find((name) => PROTOCOL_NUMBERS[name] === protocol) ?? String(protocol)
+  );
+}
+
+function protocolNumber(text: string): number {
+  const number = PROTOCOL_NUMBERS[text] ?? Number(text);
+  if (!isWhole(number, 255)) throw badFilter("protocol", text, "tcp, udp, icmp or a number 0..255");
+  return number;
+}
+
+function addressOf(field: string, text: string): number {
+  const address = parseIpv4(text);
+  if (address === undefined) throw badFilter(field, text, "an IPv4 address like 10.10.0.2");
+  return address;
+}
+
+function endText({ address, port }: FlowEnd): string {
+  return `${formatIpv4(address)}:${port}`;
+}
+
+function isWhole(value: number, max: number): boolean {
+  return Number.isInteger(value) && value >= 0 && value <= max;
+}
+
+function badFilter(field: string, value: unknown, need: string): SynwallError {
+  return new SynwallError("SW_ADMIN_BAD_REQUEST", `${field}: ${JSON.stringify(value)} is not ${need}`);
+}
