@@ -5,7 +5,7 @@
  *
  *   mixed port:  | k (16 - s bits) | slot (s bits) |   port = unmix16(slot + slots * k), k = random start, then onwards
  */
-import { unmix16 } from "../base/hash.ts";
+import { indexHash, unmix16 } from "../base/hash.ts";
 import { SLOT_OWNED } from "./cluster-view.ts";
 import type { EngineContext } from "./context.ts";
 import { NONE } from "./flow-layout.ts";
@@ -16,12 +16,18 @@ const PROBES_PER_TICK = 65_536;
 /** What one flow may always look at, even when others used the tick's probes up. */
 const PROBES_MIN = 64;
 const PORTS = 65_536;
+/** A slot whose ports towards a destination were found used up is not searched again for this long. */
+const EXHAUSTED_FOR_MS = 250;
+const EXHAUSTED_CELLS = 4096;
 
 export class NatAllocator {
   /** The pool address that the last successful allocate() chose. */
   address = 0;
   readonly #context: EngineContext;
   #probes = PROBES_PER_TICK;
+  /** By hash of (address, slot, destination): which, and until when. */
+  readonly #exhausted = new Int32Array(EXHAUSTED_CELLS);
+  readonly #exhaustedUntilMs = new Float64Array(EXHAUSTED_CELLS);
 
   constructor(context: EngineContext) {
     this.#context = context;
@@ -88,9 +94,12 @@ export class NatAllocator {
     destination: number,
     destinationPort: number,
   ): number {
-    const { policy, key, view, table, random } = this.#context;
+    const { policy, key, view, table, random, clock } = this.#context;
     const address = policy.poolAddresses[poolIndex]!;
     const candidates = PORTS / view.slots;
+    const search = indexHash(key, address ^ (protocol << 16), destination, destinationPort, slot);
+    const cell = search & (EXHAUSTED_CELLS - 1);
+    if (this.#exhausted[cell] === search && this.#exhaustedUntilMs[cell]! > clock[0]!) return NONE;
     const limit = Math.max(this.#probes, PROBES_MIN);
     const tries = Math.min(candidates, limit);
     let k = random(candidates);
@@ -102,6 +111,10 @@ export class NatAllocator {
       if (table.find(protocol, destination, address, (destinationPort << 16) | port) !== NONE) continue;
       this.address = address;
       return port;
+    }
+    if (tries === candidates) {
+      this.#exhausted[cell] = search;
+      this.#exhaustedUntilMs[cell] = clock[0]! + EXHAUSTED_FOR_MS;
     }
     return NONE;
   }

@@ -11,7 +11,7 @@ import { COUNT, count, type EngineContext } from "./context.ts";
 import type { Egress } from "./egress.ts";
 import type { EngineLimits } from "./engine-options.ts";
 import { F_COMMIT, NONE, ROW_WORDS } from "./flow-layout.ts";
-import { HoldPool } from "./hold.ts";
+import type { HoldPool } from "./hold.ts";
 import type { Packet } from "./packet.ts";
 import { dropVerdict, VERDICT_HELD } from "./verdict.ts";
 
@@ -27,20 +27,16 @@ export class Waiting {
   readonly #context: EngineContext;
   readonly #limits: EngineLimits;
   readonly #syncDeadlineMs: number;
-  /** Set by the engine once it exists. */
-  #egress: Egress | undefined;
+  readonly #egress: Egress;
   #commits = 0;
   /** Cell 0: deadline that a frame keeps when it is processed again and has to wait again; 0: none. */
   readonly #kept = new Float64Array(1);
 
-  constructor(context: EngineContext, limits: EngineLimits) {
+  constructor(context: EngineContext, limits: EngineLimits, hold: HoldPool, egress: Egress) {
     this.#context = context;
     this.#limits = limits;
     this.#syncDeadlineMs = context.policy.model.syncDeadlineMs;
-    this.hold = new HoldPool(limits.heldFramesMax, LIST_NEIGHBOURS + limits.neighboursMax);
-  }
-
-  attach(egress: Egress): void {
+    this.hold = hold;
     this.#egress = egress;
   }
 
@@ -130,7 +126,7 @@ export class Waiting {
       this.#commits--;
       const commit = hold.row[entry]! * ROW_WORDS + F_COMMIT;
       if (table.words[commit] === (((entry + 1) << 8) | node)) table.words[commit] = 0;
-      const verdict = this.#egress!.transmit(
+      const verdict = this.#egress.transmit(
         hold.at[entry]!,
         hold.lengthBytes[entry]!,
         hold.egressZone[entry]!,
