@@ -1,0 +1,197 @@
+/**
+ * Sync node: replication as a node runs it (rings in shared memory, a worker thread, gRPC with mTLS), without the rest of a
+ * node. Owns the wiring only; the same steps as src/node/node.ts.
+ */
+
+import { readFileSync } from "node:fs";
+import { Worker } from "node:worker_threads";
+import { emptyState, type SlotTable } from "../../cluster/control/model.ts";
+import type { SyncLink } from "../../cluster/sync/link.ts";
+import { Replication } from "../../cluster/sync/replication.ts";
+import { GrpcTransport } from "../../cluster/transport/grpc.ts";
+import { loadTls, type TlsFiles } from "../../cluster/transport/tls.ts";
+import { RECORD_BYTES } from "../../src/base/record.ts";
+import { createRing, RecordRing } from "../../src/base/ring.ts";
+import { nowMs, realEnv } from "../../src/node/clock.ts";
+import type { FromModel, ModelWorkerSetup, ToModel } from "./model-worker.ts";
+
+export const SLOTS = 64;
+const RING_RECORDS = 65_536;
+const TICK_MS = 10;
+
+export interface SyncNodeOptions {
+  readonly id: number;
+  readonly port: number;
+  readonly tls: TlsFiles;
+  readonly onReady?: (slots: readonly number[]) => void;
+  readonly onDone?: (summary: Extract<FromModel, { type: "done" }>["summary"]) => void;
+}
+
+const MEMBERS = [1, 2].map((id) => ({ id, name: `fw${id}`, address: `127.0.0.${id}` }));
+
+/** Node 1 owns every slot, node 2 backs it up. */
+export function table(epoch: number, isSynced: boolean): SlotTable {
+  const base = emptyState(SLOTS).table;
+  return {
+    ...base,
+    epoch,
+    owner: base.owner.map(() => 1),
+    backup: base.backup.map(() => 2),
+    synced: base.synced.map(() => isSynced),
+    movedEpoch: base.movedEpoch.map(() => 1),
+    backupEpoch: base.backupEpoch.map(() => epoch),
+  };
+}
+
+export class SyncNode {
+  readonly replication: Replication;
+  readonly #worker: Worker;
+  readonly #transport: GrpcTransport;
+  readonly #changes: RecordRing;
+  readonly #replicas: RecordRing;
+  readonly #acked: Float64Array;
+  readonly #ticker: NodeJS.Timeout;
+  #ackedSeen = 0;
+  #isDrainDue = false;
+  #isWakeDue = false;
+
+  constructor(options: SyncNodeOptions) {
+    const { id } = options;
+    const setup: ModelWorkerSetup = {
+      changes: createRing(RECORD_BYTES, RING_RECORDS),
+      replicas: createRing(RECORD_BYTES, RING_RECORDS),
+      applied: new SharedArrayBuffer(8),
+      acked: new SharedArrayBuffer(8 * 256),
+      slots: SLOTS,
+      peer: 3 - id,
+    };
+    this.#changes = new RecordRing(setup.changes);
+    this.#replicas = new RecordRing(setup.replicas);
+    this.#acked = new Float64Array(setup.acked);
+    // Node.js 20 loads TypeScript in a thread only when the thread itself asks tsx to.
+    const script = JSON.stringify(new URL("./model-worker.ts", import.meta.url).href);
+    const start = `import("tsx/esm/api").then((tsx) => (tsx.register(), import(${script})))`;
+    this.#worker = new Worker(start, { eval: true, workerData: setup });
+    this.#worker.on("message", (message: FromModel) => this.#onWorker(message, options));
+    const self = MEMBERS[id - 1]!;
+    this.#transport = new GrpcTransport({
+      self,
+      peers: MEMBERS.filter((member) => member !== self),
+      port: options.port,
+      tls: loadTls(options.tls, self.name),
+    });
+    this.replication = new Replication({
+      selfId: id,
+      slots: SLOTS,
+      changes: this.#changes,
+      replicas: this.#replicas,
+      applied: new Float64Array(setup.applied),
+      acked: this.#acked,
+      env: realEnv,
+      // Live changes alone would never have equal digests here: the model keeps no flows.
+      limits: { digestIntervalMs: 1_000_000_000 },
+      openLink: (peer) => this.#watched(this.#transport.openSyncLink(peer)),
+      requestExport: (slots) => this.post({ type: "export", slots }),
+      requestDigest: () => {},
+      reportReady: (slots) => options.onReady?.(slots),
+    });
+    this.replication.addPeer(3 - id);
+    this.#ticker = setInterval(() => {
+      this.replication.tick(nowMs());
+      this.#onDoorbell();
+    }, TICK_MS);
+  }
+
+  async start(): Promise<void> {
+    const unused = async (): Promise<never> => {
+      throw new Error("not part of this bench");
+    };
+    await this.#transport.start({
+      onRaft: () => {},
+      onPropose: unused,
+      onStatus: () => ({
+        node: 0,
+        version: "",
+        term: 0,
+        commit: 0,
+        applied: 0,
+        state: "",
+        lead: 0,
+        epoch: 0,
+      }),
+      onSyncLink: (from, link) => this.replication.attachReceiver(this.#watched(link), from),
+      onUnreachable: () => {},
+      onSnapshotSent: () => {},
+    });
+  }
+
+  post(message: ToModel): void {
+    this.#worker.postMessage(message);
+  }
+
+  async stop(): Promise<void> {
+    clearInterval(this.#ticker);
+    await this.#worker.terminate();
+    await this.#transport.close();
+  }
+
+  #onWorker(message: FromModel, options: SyncNodeOptions): void {
+    if (message.type === "doorbell") this.#onDoorbell();
+    else if (message.type === "digest") this.replication.digestResult(message.slot, message.isEqual);
+    else options.onDone?.(message.summary);
+  }
+
+  #onDoorbell(): void {
+    const isMore = this.replication.onDoorbell(nowMs());
+    this.#wakeWorker();
+    if ((isMore || !this.#changes.arm()) && !this.#isDrainDue) {
+      this.#isDrainDue = true;
+      setImmediate(() => {
+        this.#isDrainDue = false;
+        this.#onDoorbell();
+      });
+    }
+  }
+
+  #watched<Out, In>(link: SyncLink<Out, In>): SyncLink<Out, In> {
+    return {
+      bind: (handlers) =>
+        link.bind({
+          onOpen: () => handlers.onOpen(),
+          onMessage: (message) => {
+            handlers.onMessage(message);
+            this.#wakeSoon();
+          },
+          onWritable: () => handlers.onWritable(),
+          onClose: (why) => handlers.onClose(why),
+        }),
+      send: (message) => link.send(message),
+      pause: () => link.pause(),
+      resume: () => link.resume(),
+      close: () => link.close(),
+    };
+  }
+
+  #wakeSoon(): void {
+    if (this.#isWakeDue) return;
+    this.#isWakeDue = true;
+    queueMicrotask(() => {
+      this.#isWakeDue = false;
+      this.#wakeWorker();
+    });
+  }
+
+  #wakeWorker(): void {
+    const acked = this.#acked.reduce((sum, count) => sum + count, 0);
+    const isAckNews = acked !== this.#ackedSeen;
+    this.#ackedSeen = acked;
+    if ((this.#replicas.length() > 0 && this.#replicas.takeArmed()) || isAckNews)
+      this.post({ type: "doorbell" });
+  }
+}
+
+/** CPU time of the main thread of this process, in seconds. */
+export function mainThreadCpuSeconds(): number {
+  const [nanoseconds] = readFileSync(`/proc/self/task/${process.pid}/schedstat`, "utf8").split(" ");
+  return Number(nanoseconds) / 1e9;
+}
