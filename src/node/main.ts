@@ -2,14 +2,17 @@
  * Main: runs a member until it is told to stop. Owns signals, the process's priority and its exit; failure to start leaves
  * nothing behind and throws the one error that the command line prints.
  */
-import { constants, setPriority } from "node:os";
+import { setFlagsFromString } from "node:v8";
 import type { NodeConfig } from "../../config/node-config.ts";
+import { requestRealtime } from "../io/sched.ts";
 import { createLog, type Log } from "./log.ts";
 import { Node } from "./node.ts";
 import { Witness } from "./witness.ts";
 
 /** A member that cannot go on ends with this status: its peers take over, a supervisor starts it again. */
 const EXIT_FAILED = 70;
+/** Below the dataplane worker, above every ordinary process. */
+const REALTIME_PRIORITY = 10;
 /** Stopping in order takes milliseconds; a stop that hangs must not keep the machine. */
 const STOP_MS_MAX = 5000;
 
@@ -33,7 +36,7 @@ async function run(
   make: (log: Log, onFatal: (error: unknown) => void) => Member,
 ): Promise<void> {
   const log = createLog(config.logLevel, config.cluster.self.name);
-  raisePriority(log);
+  hurry(config, log);
   const fail = (error: unknown): void => {
     log.line("fatal", error instanceof Error ? (error.stack ?? error.message) : String(error));
     // Not in order: what is broken must not decide anything any more. The kernel closes lifeline and ports.
@@ -53,11 +56,13 @@ async function run(
   });
 }
 
-/** Consensus and replication should not wait for batch jobs. Not being allowed to is no failure. */
-function raisePriority(log: Log): void {
-  try {
-    setPriority(constants.priority.PRIORITY_HIGH);
-  } catch {
-    log.line("info", "process priority stays as it is: not allowed to raise it");
-  }
+/**
+ * Consensus, replication and a witness's heartbeats must not wait for batch jobs, nor for V8's helper threads: those have
+ * ordinary priority, and a collection that waits for them on a busy machine stalls packets. Not being allowed to is no failure.
+ */
+function hurry(config: NodeConfig, log: Log): void {
+  setFlagsFromString("--single-threaded-gc");
+  if (config.dataplane?.realtime === "never") return;
+  const { reason } = requestRealtime(REALTIME_PRIORITY);
+  log.line("info", `control thread: ${reason}`);
 }
