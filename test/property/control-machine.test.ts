@@ -156,7 +156,9 @@ test("left alone, the cluster comes to rest in balance, and the plan comes to an
       const able = carriers.filter((member) => !isLeaving(member));
       if (carriers.length === 0) return;
       expect(table.owner).not.toContain(0);
-      expect(members.filter((m) => m.state === "joining" || m.state === "draining")).toEqual([]);
+      expect(members.filter((member) => member.state === "joining")).toEqual([]);
+      // A draining node that is the last one keeps what it has.
+      if (able.length > 0) expect(members.filter((member) => member.state === "draining")).toEqual([]);
       const weights = able.reduce((sum, member) => sum + member.weight, 0);
       for (const member of able) {
         const owned = table.owner.filter((owner) => owner === member.id).length;
