@@ -26,7 +26,7 @@ export function moduleCommand(module: string, args: readonly string[]): string[]
 
 /** Command that runs `synwall` with these arguments. */
 export function synwallCommand(args: readonly string[]): string[] {
-  return [process.execPath, join(checkoutDirectory(), "bin", "synwall"), ...args];
+  return [join(checkoutDirectory(), "bin", "synwall"), ...args];
 }
 
 /** Command that runs another one in a host's namespace; `ip` replaces itself by it, so the process id stays. */

@@ -2,7 +2,6 @@
  * Main: runs a member until it is told to stop. Owns signals, the process's priority and its exit; failure to start leaves
  * nothing behind and throws the one error that the command line prints.
  */
-import { setFlagsFromString } from "node:v8";
 import type { NodeConfig } from "../../config/node-config.ts";
 import { requestRealtime } from "../io/sched.ts";
 import { createLog, type Log } from "./log.ts";
@@ -57,11 +56,9 @@ async function run(
 }
 
 /**
- * Consensus, replication and a witness's heartbeats must not wait for batch jobs, nor for V8's helper threads: those have
- * ordinary priority, and a collection that waits for them on a busy machine stalls packets. Not being allowed to is no failure.
+ * Consensus, replication and a witness's heartbeats must not wait for batch jobs. Not being allowed to is no failure.
  */
 function hurry(config: NodeConfig, log: Log): void {
-  setFlagsFromString("--single-threaded-gc");
   if (config.dataplane?.realtime === "never") return;
   const { reason } = requestRealtime(REALTIME_PRIORITY);
   log.line("info", `control thread: ${reason}`);
