@@ -79,6 +79,10 @@ async function observe(lab: Lab, { scenario, victim, helper }: Plan, traffic: Tr
   const { progress, abort } = lab.context;
   const startedAt = new Date().toISOString();
   await pause(WARM_UP_MS / 2, abort);
+  // Load may have shaken what was settled before; a drill begins with a whole cluster or not at all.
+  const shaken = await trySettled(lab, { without: SCRIPTS[scenario].isVictimDownBefore ? [victim] : [] });
+  if (shaken !== "")
+    throw new SynwallError("SW_DRILL_FAILED", `the cluster does not bear the load: ${shaken}`);
   await resetLag(lab);
   const before = await snapshot(lab, helper);
   await pause(WARM_UP_MS / 2, abort);
@@ -168,12 +172,12 @@ function checkVictim(lab: Lab, victim: string): void {
   const nodes = nodesOf(lab);
   if (nodes.length < 2) {
     throw new SynwallError(
-      "SW_DRILL_FAILED",
+      "SW_LAB_FAILED",
       "a drill needs two nodes: this lab has one; make one with --nodes 2",
     );
   }
   if (!nodes.includes(victim)) {
-    throw new SynwallError("SW_DRILL_FAILED", `no node "${victim}": use one of ${nodes.join(", ")}`);
+    throw new SynwallError("SW_LAB_FAILED", `no node "${victim}": use one of ${nodes.join(", ")}`);
   }
 }
 

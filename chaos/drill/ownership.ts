@@ -75,7 +75,8 @@ export function reigns(input: ReignInput): Reign[] {
         }
         break;
       case "fenced":
-        for (const slot of owned) close(step.member, slot, step.atMs);
+        // A loop that stalled notices the end of its lease only when it runs again; until then it decided nothing.
+        for (const slot of owned) close(step.member, slot, stalledSince(input.events, step));
         view(step.member).isFenced = true;
         break;
       case "unfenced":
@@ -110,6 +111,19 @@ export function overlapsOf(all: readonly Reign[], toleranceMs: number): Overlap[
     });
   }
   return overlaps;
+}
+
+/** A stall and the fence that it caused are stamped within this time. */
+const SAME_MOMENT_MS = 5;
+
+/** When the stall began that ended with `fence`; the moment of the fence itself when there was none. */
+function stalledSince(events: readonly MemberEvent[], fence: Step): number {
+  const stall = events.find(
+    ({ kind, member, atMs }) =>
+      kind === "stall" && member === fence.member && Math.abs(atMs - fence.atMs) <= SAME_MOMENT_MS,
+  );
+  const lateMs = Number(/late by ([\d.]+) ms/.exec(stall?.text ?? "")?.[1] ?? 0);
+  return stall === undefined ? fence.atMs : Math.min(fence.atMs, stall.atMs - lateMs);
 }
 
 interface Step {

@@ -20,6 +20,8 @@ export interface Injection {
 }
 
 interface Script {
+  /** The fault is the victim's return. */
+  readonly isVictimDownBefore: boolean;
   /** Before traffic starts. */
   prepare(lab: Lab, victim: string): Promise<void>;
   inject(lab: Lab, victim: string, helper: string): Promise<Injection>;
@@ -29,6 +31,7 @@ const nothing = async (): Promise<void> => undefined;
 
 export const SCRIPTS: Readonly<Record<Scenario, Script>> = {
   kill: {
+    isVictimDownBefore: false,
     prepare: nothing,
     async inject(lab, victim) {
       const faultAtMs = await killMember(lab, victim);
@@ -36,6 +39,7 @@ export const SCRIPTS: Readonly<Record<Scenario, Script>> = {
     },
   },
   silent: {
+    isVictimDownBefore: false,
     prepare: nothing,
     async inject(lab, victim) {
       const faultAtMs = nowMs();
@@ -44,6 +48,7 @@ export const SCRIPTS: Readonly<Record<Scenario, Script>> = {
     },
   },
   drain: {
+    isVictimDownBefore: false,
     prepare: nothing,
     async inject(lab, victim, helper) {
       const faultAtMs = nowMs();
@@ -57,6 +62,7 @@ export const SCRIPTS: Readonly<Record<Scenario, Script>> = {
     },
   },
   rejoin: {
+    isVictimDownBefore: true,
     async prepare(lab, victim) {
       const before = await lab.context.ask(lab.paths.socket(victim), "status", {});
       await killMember(lab, victim);

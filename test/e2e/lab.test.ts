@@ -201,7 +201,7 @@ test.each([
   [["lab", "up", "--port", "memory"], /memory ports/],
   [["lab", "up", "--port", "wifi"], /auto, xdp, cap, memory/],
   [["lab", "up", "--name", "Not Good"], /small letters/],
-  [["lab", "up", "--wheels", "4"], /unknown option/],
+  [["lab", "up", "--xyzzy"], /unknown option/],
   [["lab", "status", "--name", "nowhere"], /does not stand/],
   [["lab", "exec", "--name", "nowhere", "client", "--", "ls"], /does not stand/],
   [["lab", "cut", "fw9", "--name", NAME], /no member "fw9"/],

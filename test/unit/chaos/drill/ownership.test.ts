@@ -57,6 +57,19 @@ test("a slot that is gained before the other let go is an overlap, and says for 
   expect(overlapsOf(found, 2)).toEqual([{ slot: 0, members: ["fw1", "fw2"], fromMs: 40, forMs: 15 }]);
 });
 
+test("a member that stalls past its lease decides nothing while it stalls", () => {
+  const events = [
+    event(60, "fw2", "slots-gained", [0]),
+    { ...event(90, "fw1", "stall"), text: "the packet worker was late by 45.0 ms" },
+    event(90.5, "fw1", "fenced"),
+  ];
+  const found = reigns({ ...window, ownersAtStart: ["fw1"], events });
+  expect(found).toContainEqual({ slot: 0, member: "fw1", fromMs: 0, toMs: 45 });
+  expect(overlapsOf(found, 0)).toEqual([]);
+  const shorter = events.map((each) => ({ ...each, text: each.text.replace("45.0", "20.0") }));
+  expect(overlapsOf(reigns({ ...window, ownersAtStart: ["fw1"], events: shorter }), 0)).toHaveLength(1);
+});
+
 test("an overlap within the stamps' tolerance is none", () => {
   const found = reigns({
     ...window,
