@@ -91,7 +91,7 @@ async function main(node: SyncNode): Promise<void> {
     if (isCounted) joins.push(nowMs() - began);
     setTables(true);
   }
-  const { overflow, restart, forgot } = node.replication.router.sender(2).counts.sessionEnds;
+  const { sessionEnds, recordsResent } = node.replication.router.sender(2).counts;
   console.log(`sync lag: ${runs} runs, interleaved; median (least to most)`);
   console.log(
     `machine: ${cpus().length} x ${cpus()[0]?.model ?? "unknown CPU"}; Linux ${release()}; Node.js ${process.version}`,
@@ -133,7 +133,9 @@ async function main(node: SyncNode): Promise<void> {
     2,
     "s",
   );
-  console.log(`sessions that had to begin anew: ${overflow + restart + forgot}`);
+  console.log(
+    `sessions that had to begin anew: ${JSON.stringify(sessionEnds)}; records sent again: ${recordsResent}`,
+  );
 }
 
 function line(name: string, figures: readonly number[], digits: number, unit: string): void {
