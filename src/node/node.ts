@@ -33,6 +33,7 @@ import { Journal } from "./journal.ts";
 import { deriveKeys } from "./keys.ts";
 import { LAG_SAMPLE_INTERVAL_MS, LagRecorder } from "./lag-recorder.ts";
 import type { Log } from "./log.ts";
+import { keepLowDescriptors } from "./low-descriptors.ts";
 import { NodeReport } from "./node-report.ts";
 import { createSharedMemory, type SharedMemory } from "./shared-memory.ts";
 import { DOORBELL, type FromWorker, type WorkerPeer, type WorkerSetup } from "./worker-protocol.ts";
@@ -153,7 +154,10 @@ export class Node {
     });
     this.#undo.push(() => this.#lifelines.close());
 
+    const releaseLow = keepLowDescriptors();
+    this.#undo.push(releaseLow);
     await this.#startDataplane();
+    releaseLow();
     this.#makeReplication();
     this.#controller = new Controller({
       config: this.config,
