@@ -85,10 +85,10 @@ async function observe(lab: Lab, { scenario, victim, helper }: Plan, traffic: Tr
     throw new SynwallError("SW_DRILL_FAILED", `the cluster does not bear the load: ${shaken}`);
   await resetLag(lab);
   const before = await snapshot(lab, helper);
-  await pause(WARM_UP_MS / 2, abort);
-  const shares = await flowShares(lab);
   const sampler = new SlotSampler(lab);
   try {
+    await pause(WARM_UP_MS / 2, abort);
+    const shares = await flowShares(lab);
     progress(`${scenario} ${victim}: now`);
     const injection = await SCRIPTS[scenario].inject(lab, victim, helper);
     const unsettled = await trySettled(lab, {
@@ -141,7 +141,7 @@ function toMeasurement(lab: Lab, { scenario, victim, flows }: Plan, seen: Observ
     events: evidence.events,
     series: {
       probeGaps,
-      syncLag: lagSeries(lab, evidence, faultAtMs),
+      syncLag: lagSeries(lab, evidence, faultAtMs, injection.isGone ? victim : ""),
       slots: seen.sampler.series(faultAtMs),
     },
   };
@@ -251,9 +251,12 @@ async function collect(lab: Lab, sinceMs: number): Promise<Evidence> {
   return { events: events.toSorted((a, b) => a.atMs - b.atMs), lag: lags.map(({ ack }) => ack), samples };
 }
 
-function lagSeries(lab: Lab, { samples }: Evidence, zeroMs: number): DrillSeries["syncLag"] {
+/** Lag of the peers that there are: towards one that is `gone` it grows for ever and says nothing. */
+function lagSeries(lab: Lab, { samples }: Evidence, zeroMs: number, gone: string): DrillSeries["syncLag"] {
   const series: Record<string, [number, number][]> = {};
   for (const { member, peer, atMs, lagMs } of samples) {
+    const isGone = atMs > zeroMs && (member === gone || nameOf(lab, peer) === gone);
+    if (isGone) continue;
     const key = `${member} to ${nameOf(lab, peer)}`;
     series[key] ??= [];
     series[key].push([atMs - zeroMs, lagMs]);

@@ -15,6 +15,8 @@ export interface Injection {
   readonly faultAtMs: number;
   /** The victim's process ended. */
   readonly isDead: boolean;
+  /** The victim is dead or cut off: nothing can be replicated to it. */
+  readonly isGone: boolean;
   /** What the rest must reach. */
   readonly settle: SettleOptions;
 }
@@ -35,7 +37,7 @@ export const SCRIPTS: Readonly<Record<Scenario, Script>> = {
     prepare: nothing,
     async inject(lab, victim) {
       const faultAtMs = await killMember(lab, victim);
-      return { faultAtMs, isDead: true, settle: { without: [victim] } };
+      return { faultAtMs, isDead: true, isGone: true, settle: { without: [victim] } };
     },
   },
   silent: {
@@ -44,7 +46,7 @@ export const SCRIPTS: Readonly<Record<Scenario, Script>> = {
     async inject(lab, victim) {
       const faultAtMs = nowMs();
       await cutMember(lab, victim, "all");
-      return { faultAtMs, isDead: false, settle: { without: [victim] } };
+      return { faultAtMs, isDead: false, isGone: true, settle: { without: [victim] } };
     },
   },
   drain: {
@@ -58,7 +60,7 @@ export const SCRIPTS: Readonly<Record<Scenario, Script>> = {
         { node: victim, timeoutMs: MOVE_TIMEOUT_MS },
         { timeoutMs: MOVE_TIMEOUT_MS + 5_000 },
       );
-      return { faultAtMs, isDead: false, settle: { without: [victim] } };
+      return { faultAtMs, isDead: false, isGone: false, settle: { without: [victim] } };
     },
   },
   rejoin: {
@@ -70,7 +72,7 @@ export const SCRIPTS: Readonly<Record<Scenario, Script>> = {
     },
     async inject(lab, victim) {
       const faultAtMs = await startAgain(lab, victim);
-      return { faultAtMs, isDead: false, settle: {} };
+      return { faultAtMs, isDead: false, isGone: false, settle: {} };
     },
   },
 };

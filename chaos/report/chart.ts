@@ -18,7 +18,7 @@ export interface Marker {
 export interface ChartOptions {
   readonly title: string;
   readonly unit: string;
-  /** "line": y over x. "stack": steps on top of each other, filled. */
+  /** "line": steps, each by itself. "stack": steps on top of each other, filled. */
   readonly kind: "line" | "stack";
   readonly series: readonly Series[];
   readonly markers: readonly Marker[];
@@ -115,10 +115,12 @@ function grid(scale: Scale, top: number, { unit, fromS, toS }: ChartOptions): st
   return parts.join("");
 }
 
+/** A value holds until the next one: a gap of a second is a plateau of a second, not a slope. */
 function line({ points, color }: Series, scale: Scale, options: ChartOptions): string {
   const shown = points.filter(([x]) => isShown(x, options));
-  const path = shown.map(([x, y]) => `${scale.x(x).toFixed(1)},${scale.y(y).toFixed(1)}`).join(" ");
-  return `<polyline points="${path}" fill="none" stroke="${color}" stroke-width="1.3" stroke-linejoin="round"/>`;
+  const first = shown[0];
+  if (first === undefined) return "";
+  return `<path d="M${scale.x(first[0]).toFixed(1)},${scale.y(first[1]).toFixed(1)}${steps(shown.slice(1), scale)}" fill="none" stroke="${color}" stroke-width="1.2"/>`;
 }
 
 /** Filled down to the axis; layers are drawn from the highest to the lowest, so each shows its own part. */
@@ -127,9 +129,12 @@ function area({ points, color }: Series, scale: Scale, options: ChartOptions): s
   const first = shown[0];
   if (first === undefined) return "";
   const base = scale.y(0).toFixed(1);
-  let path = `M${scale.x(first[0]).toFixed(1)},${base}V${scale.y(first[1]).toFixed(1)}`;
-  for (const [x, y] of shown.slice(1)) path += `H${scale.x(x).toFixed(1)}V${scale.y(y).toFixed(1)}`;
-  return `<path d="${path}H${scale.x(options.toS).toFixed(1)}V${base}Z" fill="${color}"/>`;
+  const start = `M${scale.x(first[0]).toFixed(1)},${base}V${scale.y(first[1]).toFixed(1)}`;
+  return `<path d="${start}${steps(shown.slice(1), scale)}H${scale.x(options.toS).toFixed(1)}V${base}Z" fill="${color}"/>`;
+}
+
+function steps(points: readonly (readonly [number, number])[], scale: Scale): string {
+  return points.map(([x, y]) => `H${scale.x(x).toFixed(1)}V${scale.y(y).toFixed(1)}`).join("");
 }
 
 function stacked(series: readonly Series[]): Series[] {
