@@ -64,6 +64,7 @@ try {
 async function main(node: SyncNode): Promise<void> {
   const lags: (PaceSummary & { senderCpu: number; receiverCpu: number })[] = [];
   const rates: number[] = [];
+  const fullCpu: number[] = [];
   const joins: number[] = [];
   // The first round warms the code up and does not count.
   for (let run = -1; run < runs; run++) {
@@ -80,8 +81,11 @@ async function main(node: SyncNode): Promise<void> {
     const otherCpu = (((await receiverCpu()) - otherBefore) / flows) * 100_000;
     if (isCounted) lags.push({ ...lag, senderCpu, receiverCpu: otherCpu });
 
+    const cpuMiddle = mainThreadCpuSeconds();
     const blast = await ask(node, { type: "blast", records: BLAST_RECORDS });
+    const blastFlows = blast.records / CHANGES_PER_FLOW;
     if (isCounted) rates.push((blast.records / blast.ms) * 1000);
+    if (isCounted) fullCpu.push(((mainThreadCpuSeconds() - cpuMiddle) / blastFlows) * 100_000);
 
     node.post({ type: "hold", flowsPerSlot: FLOWS_PER_SLOT, epoch: epoch + 1 });
     proven.clear();
@@ -127,6 +131,7 @@ async function main(node: SyncNode): Promise<void> {
     "s",
   );
   line("throughput", rates, 0, "records/s");
+  line("CPU per 100,000 flows at that rate, owner", fullCpu, 2, "s");
   line(
     `joining with ${(FLOWS_PER_SLOT * SLOTS).toLocaleString("en")} flows`,
     joins.map((ms) => ms / 1000),

@@ -49,9 +49,8 @@ export class SyncNode {
   readonly #transport: GrpcTransport;
   readonly #changes: RecordRing;
   readonly #replicas: RecordRing;
-  readonly #acked: Float64Array;
   readonly #ticker: NodeJS.Timeout;
-  #ackedSeen = 0;
+  #claimsSeen = 0;
   #isDrainDue = false;
   #isWakeDue = false;
 
@@ -67,7 +66,6 @@ export class SyncNode {
     };
     this.#changes = new RecordRing(setup.changes);
     this.#replicas = new RecordRing(setup.replicas);
-    this.#acked = new Float64Array(setup.acked);
     // Node.js 20 loads TypeScript in a thread only when the thread itself asks tsx to.
     const script = JSON.stringify(new URL("./model-worker.ts", import.meta.url).href);
     const start = `import("tsx/esm/api").then((tsx) => (tsx.register(), import(${script})))`;
@@ -86,7 +84,7 @@ export class SyncNode {
       changes: this.#changes,
       replicas: this.#replicas,
       applied: new Float64Array(setup.applied),
-      acked: this.#acked,
+      acked: new Float64Array(setup.acked),
       env: realEnv,
       // Live changes alone would never have equal digests here: the model keeps no flows.
       limits: { digestIntervalMs: 1_000_000_000 },
@@ -182,9 +180,9 @@ export class SyncNode {
   }
 
   #wakeWorker(): void {
-    const acked = this.#acked.reduce((sum, count) => sum + count, 0);
-    const isAckNews = acked !== this.#ackedSeen;
-    this.#ackedSeen = acked;
+    const { claims } = this.replication.router.counts;
+    const isAckNews = claims !== this.#claimsSeen;
+    this.#claimsSeen = claims;
     if ((this.#replicas.length() > 0 && this.#replicas.takeArmed()) || isAckNews)
       this.post({ type: "doorbell" });
   }

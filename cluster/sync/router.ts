@@ -66,6 +66,8 @@ export interface RouterCounts {
   /** Barriers that had to wait for a snapshot of lost records, and those that went without it in the end. */
   barriersOwed: number;
   barriersBare: number;
+  /** Times that ackedSequence of some peer went up: when this is news, the worker may have packets to let go. */
+  claims: number;
   /** Times that draining waited for a snapshot to get through. */
   pauses: number;
   readonly resyncs: Record<ResyncReason, number>;
@@ -86,6 +88,7 @@ export class Router {
     exportsExpired: 0,
     barriersOwed: 0,
     barriersBare: 0,
+    claims: 0,
     pauses: 0,
     resyncs: { digest: 0, refused: 0, operator: 0 },
   };
@@ -354,7 +357,9 @@ export class Router {
     const { peerId, backlog } = sender;
     if (this.book.lostSlots[peerId]! > 0) return;
     const claim = backlog.length === 0 ? this.counts.drained : backlog.change(0) - 1;
-    if (claim > acked[peerId]!) acked[peerId] = claim;
+    if (claim <= acked[peerId]!) return;
+    acked[peerId] = claim;
+    this.counts.claims++;
   }
 
   /** Marks what was in the backlog, and snapshots that were under way; slots of which nothing was in it are still whole. */
