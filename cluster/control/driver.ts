@@ -286,14 +286,14 @@ export class RaftDriver {
     if (this.#isPumping || this.#isEnded) return;
     this.#isPumping = true;
     this.#guard(() => {
-      do {
-        while (this.#unsaved === undefined && !this.#isEnded && this.#node.hasReady()) {
-          this.#begin(this.#node.ready());
-        }
-        if (this.#isEnded || this.#unsaved !== undefined) return;
+      while (!this.#isEnded && this.#unsaved === undefined) {
+        // First what is to be proposed: a new leader's first entry and the command that waited for it share a write.
+        this.#noteLeader(this.#node.status().lead);
         this.#offerProposals();
-        this.#offerPlan();
-      } while (this.#node.hasReady());
+        if (!this.#node.hasReady()) this.#offerPlan();
+        if (!this.#node.hasReady()) break;
+        this.#begin(this.#node.ready());
+      }
     });
     this.#isPumping = false;
   }
@@ -303,7 +303,6 @@ export class RaftDriver {
    * the present turn of the event loop, which the disk must not hold up: it has the next one.
    */
   #begin(ready: Ready): void {
-    if (ready.softState !== undefined) this.#noteLeader(ready.softState.lead);
     this.#send(ready.messages);
     if (ready.entries.length === 0 || ready.messages.length === 0) {
       this.#finish(ready);
