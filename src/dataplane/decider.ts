@@ -140,8 +140,8 @@ export class Decider {
     const row = entry >> 1;
     const direction = entry & 1;
     const place = table.words[row * ROW_WORDS + F_PLACE]!;
-    if (((place >> (16 + direction * 8)) & 0xff) !== packet.zone)
-      return this.#forwarder.drop(packet.at, DROP_SPOOFED);
+    const zone = (place >> (16 + direction * 8)) & 0xff;
+    if (zone !== packet.zone) return this.#forwarder.drop(packet.at, DROP_SPOOFED);
     const slot = place & 0xffff;
     const state = this.#view.state[slot]!;
     if (state === SLOT_OWNED) {
@@ -311,8 +311,9 @@ export class Decider {
     const { key } = this.#context;
     const packet = this.#packet;
     const policy = this.#policy;
-    if (packet.kind !== KIND_ECHO)
+    if (packet.kind !== KIND_ECHO) {
       return this.#forwarder.drop(packet.at, this.#unexpected(DROP_BAD_DESTINATION));
+    }
     const slots = this.#view.slots;
     const gateway = policy.gateways.get(packet.destination);
     const answered = policy.answered.get(packet.destination);
@@ -422,7 +423,7 @@ export class Decider {
     return row;
   }
 
-  /** Decides whether the first packet waits for the backup, and marks the row if so: #leave() then holds it. */
+  /** Decides whether the first packet waits for the backup, and marks the row if so: leave() then holds it. */
   #commit(row: number, slot: number, commit: number, flags: number, isHeard: boolean): void {
     const { counters } = this.#context;
     if (commit === COMMIT_ASYNC) return;

@@ -36,6 +36,8 @@ import { LIST_HANDOVER, LIST_NEIGHBOURS, LIST_TAKEOVER, Waiting } from "./waitin
 
 /** BFD and leases on the cluster link. */
 const HEARTBEAT_UDP_PORT = 3784;
+/** Records of snapshots between two ticks, when nobody calls exportStep(). */
+const EXPORTS_PER_TICK = 64;
 /** A replica whose time seems over, or a flow that a fenced node may not end, is looked at again after this. */
 const RECHECK_MS = 10_000;
 const DROP_TRUNCATED = dropVerdict("truncated");
@@ -140,6 +142,8 @@ export class Engine {
     this.#egress.tick();
     this.#announcer.tick();
     this.#nat.refill();
+    if (this.book.dirtyCount > 0 && this.book.hasRoom()) this.#exporter.addDirty();
+    if (this.#exporter.pending > 0) this.#exporter.step(EXPORTS_PER_TICK);
     counters[COUNT.poolAvailableNow] = frames.available();
   }
 

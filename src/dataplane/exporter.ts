@@ -3,7 +3,7 @@
  * of slots and where the walk stands; each step is bounded and leaves the ring room for live changes.
  */
 import { OP_SNAPSHOT_BEGIN, OP_SNAPSHOT_END } from "../base/record.ts";
-import { MAX_SLOTS } from "./cluster-view.ts";
+import { MAX_SLOTS, SLOT_OWNED } from "./cluster-view.ts";
 import { COUNT, type EngineContext } from "./context.ts";
 import type { FlowBook } from "./flow-book.ts";
 import { NONE } from "./flow-layout.ts";
@@ -37,6 +37,16 @@ export class Exporter {
     this.#report();
   }
 
+  /** Queues the slots whose backup lacks something because the ring was full, as long as this node owns them. */
+  addDirty(): void {
+    const { view } = this.#context;
+    for (let slot = 0; slot < view.slots; slot++) {
+      if (this.#book.dirty[slot] === 0) continue;
+      if (view.state[slot] === SLOT_OWNED) this.add(slot);
+      else this.#book.clean(slot);
+    }
+  }
+
   /** Slots not yet sent whole. */
   get pending(): number {
     return this.#count + (this.#phase === IDLE ? 0 : 1);
@@ -62,7 +72,7 @@ export class Exporter {
         this.#count--;
         this.#isQueued[slot] = 0;
         this.#slot = slot;
-        this.#book.dirty[slot] = 0;
+        this.#book.clean(slot);
         table.startWalk(slot);
         this.#phase = WALKING;
         return true;

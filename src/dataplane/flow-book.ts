@@ -29,8 +29,10 @@ import { lifeOf, lifetimes } from "./trackers.ts";
 export class FlowBook {
   /** Cell 0: records published since start; ClusterView.ackedSequence counts in the same way. */
   readonly sequence = new Float64Array(1);
-  /** By slot: 1 when a change of it found the ring full. Whoever sends the slot again resets it. */
+  /** By slot: 1 when a change of it found the ring full: the backup lacks something until the slot is sent again. */
   readonly dirty = new Uint8Array(MAX_SLOTS);
+  /** Slots in `dirty`. */
+  dirtyCount = 0;
   /** By life (trackers.ts): milliseconds. */
   readonly lifeMs: Float64Array;
   readonly #context: EngineContext;
@@ -115,6 +117,13 @@ export class FlowBook {
     return this.#write(OP_BARRIER, slot, epoch, this.#context.view.selfId, 0);
   }
 
+  /** The slot is about to be sent whole. */
+  clean(slot: number): void {
+    if (this.dirty[slot] === 0) return;
+    this.dirty[slot] = 0;
+    this.dirtyCount--;
+  }
+
   /** Whether a snapshot may write: live changes keep a quarter of the ring for themselves. */
   hasRoom(): boolean {
     const ring = this.#ring;
@@ -127,7 +136,10 @@ export class FlowBook {
     const backup = view.backup[slot]!;
     if (this.#ring === null || backup === 0 || backup === view.selfId) return -1;
     const at = this.#claim();
-    if (at < 0) this.dirty[slot] = 1;
+    if (at < 0 && this.dirty[slot] === 0) {
+      this.dirty[slot] = 1;
+      this.dirtyCount++;
+    }
     return at;
   }
 

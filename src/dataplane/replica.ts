@@ -19,6 +19,7 @@ import { MAX_SLOTS, SLOT_OWNED } from "./cluster-view.ts";
 import { COUNT, count, type EngineContext } from "./context.ts";
 import type { FlowBook } from "./flow-book.ts";
 import {
+  D_DEADLINE,
   F_META,
   F_RECORD_EPOCH,
   F_SNAPSHOT,
@@ -27,6 +28,7 @@ import {
   FLAG_REPLICA,
   FLAG_RESEED,
   NONE,
+  ROW_DOUBLES,
   ROW_WORDS,
 } from "./flow-layout.ts";
 import {
@@ -125,7 +127,10 @@ export class Replicas {
       decodeState(bytes, at, table, row, clock);
       this.#book.enter(row);
     } else {
+      const deadline = row * ROW_DOUBLES + D_DEADLINE;
+      const before = table.doubles[deadline]!;
       decodeState(bytes, at, table, row, clock);
+      if (table.doubles[deadline]! < before) table.rearm(row);
     }
     const base = row * ROW_WORDS;
     words[base + F_META] = words[base + F_META]! | FLAG_REPLICA | FLAG_RESEED;
