@@ -43,8 +43,8 @@ export interface InboundOptions {
   readonly limits: SyncLimits;
   readonly env: Env;
   readonly writer: ReplicaWriter;
-  /** A digest was handed to the worker: a result will come. */
-  readonly onDigest: (peerId: number, slot: number, epoch: number) => void;
+  /** A digest was handed to the worker, as the `position`-th record since the start: a result will come. */
+  readonly onDigest: (peerId: number, slot: number, epoch: number, position: number) => void;
 }
 
 /** Numbers that only grow. */
@@ -359,11 +359,13 @@ export class Inbound {
     return this.#minEpoch[slot] !== Number.POSITIVE_INFINITY || epoch > this.#tableEpoch;
   }
 
+  /** The records from `first` on were just written. */
   #noteDigests(slab: Uint8Array, first: number, count: number): void {
-    for (let i = first; i < first + count; i++) {
-      const at = i * RECORD_BYTES;
+    const { writer, peerId, onDigest } = this.#options;
+    for (let i = 0; i < count; i++) {
+      const at = (first + i) * RECORD_BYTES;
       if (slab[at + RECORD_OP_AT] !== OP_DIGEST) continue;
-      this.#options.onDigest(this.peerId, slotOf(slab, at), u32(slab, at + RECORD_EPOCH_AT));
+      onDigest(peerId, slotOf(slab, at), u32(slab, at + RECORD_EPOCH_AT), writer.written - count + i + 1);
     }
   }
 

@@ -22,7 +22,6 @@ export const SYNC_PROTOCOL_VERSION = 1;
 
 /** A batch's slab is at most this long: whole records within 64 KiB. */
 export const BATCH_RECORDS_MAX = Math.floor(65_536 / RECORD_BYTES);
-export const BATCH_BYTES_MAX = BATCH_RECORDS_MAX * RECORD_BYTES;
 
 /** Slots that one resync request may name: all of the largest cluster. */
 export const RESYNC_SLOTS_MAX = 1024;

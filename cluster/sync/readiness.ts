@@ -28,7 +28,14 @@ export interface ReadinessCounts {
 interface PendingDigest {
   readonly peerId: number;
   readonly epoch: number;
+  /** Applied, once the worker applied this many replicas. */
+  readonly position: number;
+  /** When it was first seen to be applied; undefined before. */
+  appliedMs: number | undefined;
 }
+
+/** A worker that has not told the result of an applied digest by then did not compare it: it decides the slot itself. */
+const RESULT_MS_MAX = 1000;
 
 /** Digests of one slot between the ring and their result; more are never under way. */
 const PENDING_MAX = 64;
@@ -58,11 +65,12 @@ export class Readiness {
     }
   }
 
-  /** A digest was handed to the worker. */
-  expect(peerId: number, slot: number, epoch: number): void {
+  /** A digest was handed to the worker, as the `position`-th replica since the start. */
+  expect(peerId: number, slot: number, epoch: number, position: number): void {
+    const digest = { peerId, epoch, position, appliedMs: undefined };
     const pending = this.#pending.get(slot);
-    if (pending === undefined) this.#pending.set(slot, [{ peerId, epoch }]);
-    else if (pending.length < PENDING_MAX) pending.push({ peerId, epoch });
+    if (pending === undefined) this.#pending.set(slot, [digest]);
+    else if (pending.length < PENDING_MAX) pending.push(digest);
   }
 
   /** The worker compared the oldest digest of this slot that is pending. */
@@ -83,8 +91,9 @@ export class Readiness {
     return this.#provenEpoch.reduce((sum, epoch) => (epoch === 0 ? sum : sum + 1), 0);
   }
 
-  /** Reports what is proven and not committed yet. */
-  tick(nowMs: number): void {
+  /** Reports what is proven and not committed yet. `applied`: replicas applied since the start. */
+  tick(nowMs: number, applied: number): void {
+    this.#forgetUnanswered(nowMs, applied);
     const table = this.#table;
     if (!this.#isNews || table === undefined) return;
     this.#isNews = false;
@@ -101,6 +110,18 @@ export class Readiness {
       slots,
       slots.map((slot) => table.backupEpoch[slot]!),
     );
+  }
+
+  /** So that the results of later digests are not taken for those of earlier ones. */
+  #forgetUnanswered(nowMs: number, applied: number): void {
+    for (const [slot, pending] of this.#pending) {
+      const digest = pending[0]!;
+      if (digest.position > applied) continue;
+      digest.appliedMs ??= nowMs;
+      if (nowMs - digest.appliedMs <= RESULT_MS_MAX) continue;
+      pending.shift();
+      if (pending.length === 0) this.#pending.delete(slot);
+    }
   }
 
   #prove(slot: number, table: SlotTable): void {

@@ -97,7 +97,7 @@ export class Receiver {
 
   tick(nowMs: number): void {
     this.onApplied();
-    this.readiness.tick(nowMs);
+    this.readiness.tick(nowMs, this.#options.applied[0]!);
   }
 
   /** The worker compared a digest of the stream; results of one slot come in the order of the digests. */
@@ -181,7 +181,7 @@ export class Receiver {
       limits,
       env,
       writer: this.#writer,
-      onDigest: (from, slot, epoch) => this.readiness.expect(from, slot, epoch),
+      onDigest: (from, slot, epoch, position) => this.readiness.expect(from, slot, epoch, position),
     });
     if (this.#table !== undefined) peer.setTable(this.#table);
     this.#inbound.set(peerId, peer);

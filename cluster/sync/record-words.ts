@@ -26,6 +26,7 @@ export function slotAt(words: Uint32Array, at: number): number {
   return words[at]! >>> 16;
 }
 
+/** The epoch that the record was written in. */
 export function epochAt(words: Uint32Array, at: number): number {
   return words[at + RECORD_EPOCH_AT / 4]!;
 }

@@ -24,7 +24,7 @@ import type { RecordRing } from "../../src/base/ring.ts";
 import type { SlotTable } from "../control/model.ts";
 import type { SyncLimits } from "./limits.ts";
 import type { ResyncReason, ResyncRequest } from "./messages.ts";
-import { opAt, RECORD_WORDS, slotAt, wordsOf } from "./record-words.ts";
+import { epochAt, opAt, RECORD_WORDS, slotAt, wordsOf } from "./record-words.ts";
 import { Sender, type SessionEnd } from "./sender.ts";
 import {
   SLOT_ENDED,
@@ -274,7 +274,7 @@ export class Router {
 
   #routeBarrier(slot: number, at: number, nowMs: number): void {
     const { book } = this;
-    const target = this.#barrierTarget(slot, this.#words[at + 3]!);
+    const target = this.#barrierTarget(slot, epochAt(this.#words, at));
     if (target === 0) {
       this.counts.stray++;
       return;

@@ -394,4 +394,18 @@ describe("proofs", () => {
     receiver.digestResult(6, false);
     expect(receiver.readiness.counts).toMatchObject({ mismatches: 0, divergences: 0 });
   });
+
+  test("a digest that the worker never answers is forgotten, so that the next result is not taken for its own", () => {
+    receiver.setTable(unproven(3));
+    const link = connect();
+    batch(link, 1, { op: OP_DIGEST, slot: 6, epoch: 2 });
+    batch(link, 2, { op: OP_DIGEST, slot: 6, epoch: 3 });
+    apply();
+    receiver.tick(clock.ms);
+    clock.ms += 1001;
+    receiver.tick(clock.ms);
+    receiver.digestResult(6, true);
+    receiver.tick(clock.ms);
+    expect(ready).toHaveLength(1);
+  });
 });
