@@ -11,10 +11,11 @@ import {
   readdirSync,
   readFileSync,
   renameSync,
+  rmdirSync,
   rmSync,
   writeFileSync,
 } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { SynwallError } from "../../src/base/errors.ts";
 import { checkLabName, type LabOptions, type Topology } from "./topology.ts";
 
@@ -112,6 +113,11 @@ export function claimDirectory(paths: LabPaths, owner: LabOwner): void {
 export function removeFiles(paths: LabPaths): void {
   rmSync(paths.directory, { recursive: true, force: true });
   rmSync(paths.dataDirectory, { recursive: true, force: true });
+  try {
+    rmdirSync(dirname(paths.directory));
+  } catch {
+    // Other labs stand, or there never was one.
+  }
 }
 
 export function writeState(paths: LabPaths, state: LabState): void {
