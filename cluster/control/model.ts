@@ -2,9 +2,12 @@
  * Control model: what the cluster agrees on through Raft, and the commands that change it. Plain JSON-safe data.
  * Owns the shapes; machine.ts applies commands, planner.ts decides what the leader proposes next, ring/ computes tables.
  *
- *   life of a member:   (absent) --up--> joining --ready for its slots--> active --drain--> draining --rejoin--> active
- *                                           ^                               |
- *                                           +------------ up --- down <-----+-- down (declared by a surviving node)
+ *   life of a member:   (absent) --up--> joining --ready for its slots--> active --drain--> draining --empty--> drained
+ *                                          ^  ^                             ^ ^                 |                  |
+ *                                          |  `-- up -- down <-- from any --' `---- undone -----'                  |
+ *                                          `------------------------ rejoin, or up: a new life --------------------'
+ *
+ *   A restart ends a drain: whoever upgrades a node need not remember to bring it back. `removed` is for good.
  */
 
 export type MemberState = "joining" | "active" | "draining" | "drained" | "down" | "removed";
