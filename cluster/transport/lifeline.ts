@@ -18,6 +18,8 @@ const PING_MS = 1_000;
 const SILENT_MS_MAX = 3_000;
 const CONNECT_MS_MAX = 1_000;
 const PING = Uint8Array.of(1);
+/** Sent before a living process closes a line: what follows says nothing about the process. */
+const GOODBYE = Uint8Array.of(2);
 
 /** What a peer's kernel sends when its process ended; other errors are the network's. */
 const PROCESS_ENDED = new Set(["ECONNRESET", "EPIPE"]);
@@ -158,18 +160,21 @@ export class Lifelines {
       else socket.write(PING);
     }, PING_MS);
     ping.unref();
+    let isReplaced = false;
     const finish = (isProcessEnd: boolean): void => {
       if (isOver) return;
       isOver = true;
       clearInterval(ping);
-      socket.destroy();
+      if (isProcessEnd || this.#isClosed) socket.destroy();
+      else socket.end(GOODBYE, () => socket.destroy());
       if (this.#lines.get(peer.id) === line) this.#lines.delete(peer.id);
-      if (isProcessEnd && !this.#isClosed) this.#options.onClosed(peer.id);
+      if (isProcessEnd && !isReplaced && !this.#isClosed) this.#options.onClosed(peer.id);
       onEnd();
     };
     const line: Line = { socket, end: () => finish(false) };
-    socket.on("data", () => {
+    socket.on("data", (bytes: Uint8Array) => {
       quietMs = 0;
+      if (bytes.at(-1) === GOODBYE[0]) isReplaced = true;
     });
     // Whichever comes first: "close" alone would be later than the FIN.
     socket.once("end", () => finish(true));

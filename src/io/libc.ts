@@ -64,6 +64,8 @@ export const setrlimit = lib.func("int setrlimit(int resource, void *limit)") as
 export const schedSetscheduler = lib.func(
   "int sched_setscheduler(int thread, int policy, void *parameters)",
 ) as (thread: number, policy: number, parameters: Uint8Array) => number;
+/** The calling thread stops sharing what `flags` name with the others. */
+export const unshare = lib.func("int unshare(int flags)") as (flags: number) => number;
 /** The calling thread moves into another network namespace. */
 export const setns = lib.func("int setns(int fd, int kind)") as (fd: number, kind: number) => number;
 export const poll = lib.func("int poll(void *fds, unsigned long count, int timeoutMs)") as (

@@ -12,13 +12,13 @@ import { DurableStorage } from "../../cluster/storage/durable-storage.ts";
 import type { SyncLink } from "../../cluster/sync/link.ts";
 import { Replication } from "../../cluster/sync/replication.ts";
 import { GrpcTransport } from "../../cluster/transport/grpc.ts";
-import { Lifelines } from "../../cluster/transport/lifeline.ts";
-import { loadTls } from "../../cluster/transport/tls.ts";
+import { loadTls, type TlsMaterial } from "../../cluster/transport/tls.ts";
 import type { NodeConfig } from "../../config/node-config.ts";
 import { VERSION } from "../../config/version.ts";
 import { SynwallError } from "../base/errors.ts";
 import { clusterMtuNeeded } from "../base/mtu.ts";
 import { RecordRing } from "../base/ring.ts";
+import { counterIndex } from "../dataplane/counters.ts";
 import { flowTableBytes } from "../dataplane/flow-table.ts";
 import { Metrics } from "../metrics/registry.ts";
 import { adminHandlers } from "./admin-handlers.ts";
@@ -32,12 +32,14 @@ import { HttpServer } from "./http-server.ts";
 import { Journal } from "./journal.ts";
 import { deriveKeys } from "./keys.ts";
 import { LAG_SAMPLE_INTERVAL_MS, LagRecorder } from "./lag-recorder.ts";
+import { LifelineHost } from "./lifeline-host.ts";
 import type { Log } from "./log.ts";
-import { keepLowDescriptors } from "./low-descriptors.ts";
 import { NodeReport } from "./node-report.ts";
 import { createSharedMemory, type SharedMemory } from "./shared-memory.ts";
 import { DOORBELL, type FromWorker, type WorkerPeer, type WorkerSetup } from "./worker-protocol.ts";
 
+/** Packets that wait in the worker, for an acknowledgement or otherwise. */
+const HELD = counterIndex("heldNow");
 /** GENEVE (RFC 8926). */
 const REDIRECT_UDP_PORT = 6081;
 
@@ -57,13 +59,15 @@ export class Node {
   #isStopping = false;
   #isDrainDue = false;
   #isWakeDue = false;
-  #ackedSeen = 0;
+  #claimsSeen = 0;
+  readonly #counters: Float64Array;
+  readonly #lifelinesUp = new Set<number>();
   readonly #changes: RecordRing;
   readonly #replicas: RecordRing;
   readonly #acked: Float64Array;
   // Set by start(), in this order.
   #transport!: GrpcTransport;
-  #lifelines!: Lifelines;
+  #lifelines!: LifelineHost;
   #host!: DataplaneHost;
   #replication!: Replication;
   #controller!: Controller;
@@ -80,6 +84,7 @@ export class Node {
     this.#changes = new RecordRing(this.memory.changes);
     this.#replicas = new RecordRing(this.memory.replicas);
     this.#acked = new Float64Array(this.memory.acked);
+    this.#counters = new Float64Array(this.memory.counters);
   }
 
   get isFenced(): boolean {
@@ -126,6 +131,7 @@ export class Node {
     const { cluster, control } = this.config;
     const others = cluster.members.filter((member) => member.id !== cluster.self.id);
     const tls = loadTls(cluster.tls, cluster.self.name);
+    await this.#startLifelines(tls);
     mkdirSync(control.dataDir, { recursive: true, mode: 0o700 });
     this.#storage = DurableStorage.open({
       directory: control.dataDir,
@@ -143,21 +149,7 @@ export class Node {
       onRefused: (why) => this.#log.line("warn", why),
     });
     this.#undo.push(() => this.#transport.close());
-    this.#lifelines = new Lifelines({
-      self: cluster.self,
-      peers: others.filter((member) => member.role === "node"),
-      port: cluster.ports.lifeline,
-      tls,
-      onUp: (node) => this.#host.post({ type: "lifeline", node, isOpen: true }),
-      onClosed: (node) => this.#onLifelineClosed(node),
-      onRefused: (why) => this.#log.line("warn", why),
-    });
-    this.#undo.push(() => this.#lifelines.close());
-
-    const releaseLow = keepLowDescriptors();
-    this.#undo.push(releaseLow);
     await this.#startDataplane();
-    releaseLow();
     this.#makeReplication();
     this.#controller = new Controller({
       config: this.config,
@@ -177,7 +169,6 @@ export class Node {
         onSyncLink: (from, link) => this.#replication.attachReceiver(this.#watched(link), from),
       }),
     );
-    await this.#lifelines.start();
 
     const report = new NodeReport(this);
     const admin = new AdminServer(control.socket, adminHandlers(report));
@@ -196,6 +187,32 @@ export class Node {
     this.journal.add("started", `${cluster.self.name} started, ports by ${this.#started.reason}`);
   }
 
+  /** First of all: what is open by now is copied into the thread's own descriptor table, and must stay little. */
+  async #startLifelines(tls: TlsMaterial): Promise<void> {
+    const { cluster, dataplane } = this.config;
+    const { self, members, ports } = cluster;
+    this.#lifelines = new LifelineHost(
+      {
+        self,
+        peers: members.filter((member) => member.role === "node" && member.id !== self.id),
+        port: ports.lifeline,
+        tls,
+        realtime: dataplane!.realtime,
+      },
+      {
+        onUp: (node) => {
+          this.#lifelinesUp.add(node);
+          this.#host?.post({ type: "lifeline", node, isOpen: true });
+        },
+        onClosed: (node) => this.#onLifelineClosed(node),
+        onRefused: (why) => this.#log.line("warn", why),
+        onDeath: (error) => this.#onFatal(error),
+      },
+    );
+    this.#undo.push(() => this.#lifelines.stop());
+    await this.#lifelines.start();
+  }
+
   async #startDataplane(): Promise<void> {
     this.#host = new DataplaneHost(this.#workerSetup(), {
       onDoorbell: () => this.#onDoorbell(),
@@ -204,6 +221,7 @@ export class Node {
     });
     this.#undo.push(() => this.#host.stop());
     this.#started = await this.#host.start();
+    for (const node of this.#lifelinesUp) this.#host.post({ type: "lifeline", node, isOpen: true });
     this.#log.line("info", `dataplane: ${this.#started.reason}; ${this.#started.realtimeReason}`);
     const ports = this.#started.ports;
     const needed = clusterMtuNeeded(Math.max(...ports.slice(0, -1).map((port) => port.mtuBytes)));
@@ -328,9 +346,9 @@ export class Node {
   }
 
   #wakeWorker(): void {
-    const acked = this.#acked.reduce((sum, count) => sum + count, 0);
-    const isAckNews = acked !== this.#ackedSeen;
-    this.#ackedSeen = acked;
+    const { claims } = this.#replication.router.counts;
+    const isAckNews = claims !== this.#claimsSeen && this.#counters[HELD]! > 0;
+    this.#claimsSeen = claims;
     if ((this.#replicas.length() > 0 && this.#replicas.takeArmed()) || isAckNews) this.#host.post(DOORBELL);
   }
 
@@ -427,10 +445,15 @@ export class Node {
   }
 
   #onLifelineClosed(node: number): void {
-    this.#host.post({ type: "lifeline", node, isOpen: false });
-    this.journal.add("lifeline-closed", `the process of ${this.#controller.name(node)} closed its lifeline`, {
-      node,
-    });
+    this.#lifelinesUp.delete(node);
+    this.#host?.post({ type: "lifeline", node, isOpen: false });
+    this.journal.add(
+      "lifeline-closed",
+      `the process of ${this.#controller?.name(node) ?? `member ${node}`} closed its lifeline`,
+      {
+        node,
+      },
+    );
   }
 
   #onState(state: ClusterState, ownIncarnation: number): void {

@@ -1,0 +1,75 @@
+/**
+ * Lifeline host: the control thread's end of the lifeline worker. Owns starting, stopping and passing on what it says.
+ */
+import { Worker } from "node:worker_threads";
+import { type ErrorCode, SynwallError } from "../base/errors.ts";
+import type { FromLifeline, LifelineSetup } from "./lifeline-worker.ts";
+
+export interface LifelineHostEvents {
+  onUp(node: number): void;
+  onClosed(node: number): void;
+  onRefused(why: string): void;
+  /** The thread ended by itself: peers now think that this process is gone, so it must go. */
+  onDeath(error: Error): void;
+}
+
+export class LifelineHost {
+  readonly #setup: LifelineSetup;
+  readonly #events: LifelineHostEvents;
+  #worker: Worker | undefined;
+  #isStopping = false;
+
+  constructor(setup: LifelineSetup, events: LifelineHostEvents) {
+    this.#setup = setup;
+    this.#events = events;
+  }
+
+  /** Resolves when it listens. Rejects with SW_PORT_TAKEN. */
+  start(): Promise<void> {
+    const worker = new Worker(new URL("./lifeline-worker.js", import.meta.url), {
+      workerData: this.#setup,
+      name: "lifeline",
+    });
+    this.#worker = worker;
+    return new Promise((resolve, reject) => {
+      worker.on("message", (message: FromLifeline) => {
+        switch (message.type) {
+          case "started":
+            resolve();
+            return;
+          case "failed":
+            this.#isStopping = true;
+            reject(new SynwallError(message.code as ErrorCode, message.message));
+            return;
+          case "up":
+            this.#events.onUp(message.node);
+            return;
+          case "closed":
+            this.#events.onClosed(message.node);
+            return;
+          case "refused":
+            this.#events.onRefused(message.why);
+            return;
+          default:
+            message satisfies never;
+        }
+      });
+      const died = (error: Error): void => {
+        reject(error);
+        if (!this.#isStopping) this.#events.onDeath(error);
+      };
+      worker.on("error", died);
+      worker.on("exit", (code) => died(new Error(`the lifeline worker ended with status ${code}`)));
+    });
+  }
+
+  async stop(): Promise<void> {
+    if (this.#isStopping || this.#worker === undefined) return;
+    this.#isStopping = true;
+    const worker = this.#worker;
+    await new Promise<void>((resolve) => {
+      worker.once("exit", () => resolve());
+      worker.postMessage("stop");
+    });
+  }
+}

@@ -1,0 +1,63 @@
+/**
+ * Lifeline worker: a thread that holds the lifelines and nothing else, with a descriptor table of its own and the highest
+ * priority of the process: when the process is killed, its connections are the first that the kernel closes, before memory
+ * and ports are taken down (see io/descriptors.ts).
+ */
+import { parentPort, workerData } from "node:worker_threads";
+import { Lifelines } from "../../cluster/transport/lifeline.ts";
+import type { TlsMaterial } from "../../cluster/transport/tls.ts";
+import type { TransportPeer } from "../../cluster/transport/transport.ts";
+import { AssertionError } from "../base/assert.ts";
+import { SynwallError } from "../base/errors.ts";
+import { ownDescriptorTable } from "../io/descriptors.ts";
+import { requestRealtime } from "../io/sched.ts";
+
+export interface LifelineSetup {
+  readonly self: TransportPeer;
+  readonly peers: readonly TransportPeer[];
+  readonly port: number;
+  readonly tls: TlsMaterial;
+  readonly realtime: "auto" | "never";
+}
+
+export type FromLifeline =
+  | { readonly type: "started" }
+  | { readonly type: "failed"; readonly code: string; readonly message: string }
+  | { readonly type: "up" | "closed"; readonly node: number }
+  | { readonly type: "refused"; readonly why: string };
+
+/** Above the dataplane worker: it sleeps nearly always, and must die first. */
+const REALTIME_PRIORITY = 30;
+
+async function run(): Promise<void> {
+  if (parentPort === null) throw new AssertionError("the lifeline worker is a thread, not a program");
+  const port = parentPort;
+  const post = (message: FromLifeline): void => port.postMessage(message);
+  const why = ownDescriptorTable();
+  if (why !== undefined)
+    post({ type: "refused", why: `lifelines close late when this process dies: ${why}` });
+  const setup = workerData as LifelineSetup;
+  if (setup.realtime === "auto") requestRealtime(REALTIME_PRIORITY);
+  const { ca, cert, key } = setup.tls;
+  const lifelines = new Lifelines({
+    ...setup,
+    tls: { ca: Buffer.from(ca), cert: Buffer.from(cert), key: Buffer.from(key) },
+    onUp: (node) => post({ type: "up", node }),
+    onClosed: (node) => post({ type: "closed", node }),
+    onRefused: (text) => post({ type: "refused", why: text }),
+  });
+  port.once("message", () => {
+    lifelines.close();
+    port.close();
+  });
+  try {
+    await lifelines.start();
+    post({ type: "started" });
+  } catch (error) {
+    const code = error instanceof SynwallError ? error.code : "SW_PORT_TAKEN";
+    post({ type: "failed", code, message: error instanceof Error ? error.message : String(error) });
+    port.close();
+  }
+}
+
+await run();
