@@ -2,8 +2,8 @@
  * gRPC peer: this member's connection to one other: connects, stays connected, sends Raft messages and snapshots, asks.
  * Owns reconnecting and the bounded queue; does not own what is received (grpc-server.ts) nor replication (grpc-link.ts).
  *
- *   connecting --answered within CONNECT_MS_MAX--> connected --stream ends--> waiting --backoff--> connecting (anew)
- *        `------------------- not ------------------------------------------^
+ *   connecting --answered within its time--> connected --stream ends--> waiting --backoff--> connecting (anew)
+ *        `---------------- not ------------------------------------^
  *
  * A new client, and with it a new TCP connection, for each try: after a cut, an old one would wait for the kernel's
  * retransmission time-out, which grows to seconds.
@@ -12,6 +12,7 @@ import {
   type ChannelCredentials,
   Client,
   type ClientWritableStream,
+  connectivityState as Connectivity,
   Metadata,
   type MethodDefinition,
   type ServiceError,
@@ -26,7 +27,8 @@ import { type PlainMessage, queuedBytes, toWire } from "./raft-codec.ts";
 import type { TransportCounters, TransportPeer } from "./transport.ts";
 
 /** A try that takes longer is given up: its SYN got lost, and the kernel would wait a second for the next. */
-const CONNECT_MS_MAX = 1_000;
+const CONNECT_MS_MIN = 1_000;
+const CONNECT_MS_MAX = 4_000;
 /** Raft messages on their way to one peer; Raft sends again what is refused here. */
 const QUEUE_MESSAGES_MAX = 1_024;
 const QUEUE_BYTES_MAX = 8 * 1_048_576;
@@ -50,6 +52,7 @@ export class GrpcPeer {
   #isClosed = false;
   #timer: NodeJS.Timeout | undefined;
   #backoffMs = BACKOFF_MS_MIN;
+  #connectMs = CONNECT_MS_MIN;
   #queuedMessages = 0;
   #queuedBytes = 0;
   #isUnreachableDue = false;
@@ -74,13 +77,45 @@ export class GrpcPeer {
 
   connect(): void {
     if (this.#isClosed) return;
+    this.#timer = undefined;
     const client = this.newClient();
     this.#client = client;
-    client.waitForReady(Date.now() + CONNECT_MS_MAX, (error) => {
+    this.#await(client, Date.now() + this.#connectMs);
+  }
+
+  /** The peer has connected to us, so it is there: what is left of the backoff would be lost time. */
+  nudge(): void {
+    if (this.#timer === undefined || this.#isClosed) return;
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.connect();
+  }
+
+  /** Follows one try to its end. A refused one ends at once: our backoff is shorter than the channel's own. */
+  #await(client: Client, deadlineMs: number): void {
+    const channel = client.getChannel();
+    const look = (): void => {
       if (client !== this.#client) return;
-      if (error === undefined || error === null) this.#openStream(client);
-      else this.#reconnect();
-    });
+      const state = channel.getConnectivityState(true);
+      if (state === Connectivity.READY) {
+        this.#connectMs = CONNECT_MS_MIN;
+        this.#openStream(client);
+      } else if (state === Connectivity.TRANSIENT_FAILURE) {
+        this.#reconnect();
+      } else {
+        channel.watchConnectivityState(state, deadlineMs, (error) => {
+          if (client !== this.#client) return;
+          if (error === undefined) {
+            look();
+            return;
+          }
+          // A busy peer may need longer for its handshake than a healthy one.
+          this.#connectMs = Math.min(this.#connectMs * 2, CONNECT_MS_MAX);
+          this.#reconnect();
+        });
+      }
+    };
+    look();
   }
 
   /** A client of its own connection to this peer; the caller closes it. */

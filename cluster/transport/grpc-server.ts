@@ -43,6 +43,8 @@ export interface GrpcServerOptions {
   readonly peers: readonly TransportPeer[];
   readonly counters: TransportCounters;
   readonly handlers: TransportHandlers;
+  /** A peer has connected. */
+  readonly onSeen: (peer: number) => void;
   /** A peer was turned away, or sent what nobody may send. */
   readonly onRefused: (why: string) => void;
 }
@@ -110,6 +112,7 @@ export class GrpcServer {
       return;
     }
     call.sendMetadata(new Metadata());
+    this.#options.onSeen(from);
     call.on("data", (request: ExchangeRequest) => {
       for (const wire of request.messages) this.#take(from, () => fromWire(wire));
     });

@@ -71,6 +71,7 @@ export class GrpcTransport implements Transport {
       counters,
       handlers: guarded,
       onRefused,
+      onSeen: (peer) => this.#peers.get(peer)?.nudge(),
     });
     await this.#server.listen();
     for (const peer of peers) {
@@ -124,8 +125,7 @@ export class GrpcTransport implements Transport {
       path,
       requestSerialize,
       responseDeserialize,
-      // Wait for the connection, and not only for the first attempt.
-      new Metadata({ waitForReady: true }),
+      new Metadata(),
       {},
     );
     const end = (why: string): void => {
