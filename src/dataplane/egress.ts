@@ -18,8 +18,9 @@ import type { HoldPool } from "./hold.ts";
 import { Neighbours } from "./neighbours.ts";
 import { dropVerdict, VERDICT_FORWARDED, VERDICT_HELD } from "./verdict.ts";
 
-/** Frames that may wait for one neighbour. */
-const WAITING_MAX = 32;
+/** Frames that may wait for one neighbour: a node that just gained its slots knows nobody, and a whole burst may wait for the
+ * one router that all of it goes to. */
+const WAITING_MAX = 512;
 
 const DROP_NO_NEIGHBOUR = dropVerdict("no_neighbour");
 const DROP_HOLD_FULL = dropVerdict("hold_full");

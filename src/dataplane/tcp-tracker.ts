@@ -91,6 +91,8 @@ const SCALE_AT = 16;
 const SCALE_WIDTH = 4;
 const OFFERED_AT = 24;
 const SEEN_AT = 26;
+/** The side's SYN carried data (RFC 7413), of which the answer may acknowledge any part. */
+const FAST_AT = 28;
 
 /** An acknowledgement may be this far behind (a window without scaling, as van Rooij has it). */
 const ACK_SPAN_MIN = 66_000;
@@ -169,7 +171,8 @@ function beginSide(
   words[side + W_LIMIT] = end;
   words[side + W_MAX] = size === 0 ? 1 : size;
   const scale = windowScale(bytes, at, headerBytes(bytes, at));
-  let state = words[base + F_STATE]! | (1 << (SEEN_AT + direction));
+  let state = (words[base + F_STATE]! | (1 << (SEEN_AT + direction))) & ~(1 << (FAST_AT + direction));
+  if (length > headerBytes(bytes, at)) state |= 1 << (FAST_AT + direction);
   state &= ~(15 << (SCALE_AT + direction * SCALE_WIDTH)) & ~(1 << (OFFERED_AT + direction));
   if (scale !== NO_SCALE) {
     state |= (scale << (SCALE_AT + direction * SCALE_WIDTH)) | (1 << (OFFERED_AT + direction));
@@ -403,7 +406,8 @@ function isAckOfSyn(
 ): boolean {
   const peer = base + F_WINDOW + (1 - direction) * WINDOW_WORDS;
   const behind = (words[peer + W_END]! - acknowledgement(bytes, at)) | 0;
-  return behind >= 0 && behind <= SYN_DATA_BYTES_MAX;
+  const isFast = ((words[base + F_STATE]! >> (FAST_AT + 1 - direction)) & 1) !== 0;
+  return behind >= 0 && behind <= (isFast ? SYN_DATA_BYTES_MAX : 0);
 }
 
 /** Sequence number after the segment: SYN and FIN count as one each (RFC 9293 section 3.4). */

@@ -1,0 +1,129 @@
+import { describe, expect, test } from "vitest";
+import { mix16 } from "../../../src/base/hash.ts";
+import { SLOT_OWNED, standaloneView } from "../../../src/dataplane/cluster-view.ts";
+import type { PolicyModel } from "../../../src/dataplane/policy-model.ts";
+import { slotOfAddress } from "../../../src/dataplane/slot.ts";
+import { ip, see, tcp, udp } from "./frames.ts";
+import { LAB_POLICY, OUTSIDE, PORT_INSIDE, prefix, TEST_KEY, verdictName, World } from "./world.ts";
+
+const CLIENT = "10.10.0.2";
+const SERVER = "198.51.100.100";
+// 1024 slots: 64 ports a slot and address, so that they run out soon.
+const SLOTS = 1024;
+
+function oneAddress(dnatPorts?: { from: number; to: number }): PolicyModel {
+  const dnat = { ...LAB_POLICY.dnat[0]!, protocol: 17, ports: dnatPorts ?? { from: 8080, to: 8080 } };
+  return {
+    ...LAB_POLICY,
+    snat: [{ ...LAB_POLICY.snat[0]!, pool: [ip("198.51.100.10")] }],
+    dnat: [dnat],
+  };
+}
+
+/** Opens `count` UDP flows of one client to one destination; the ports they got, and the verdicts of the others. */
+function openMany(world: World, count: number, dport = 53): { ports: number[]; refused: string[] } {
+  const ports: number[] = [];
+  const refused: string[] = [];
+  for (let i = 0; i < count; i++) {
+    const verdict = world.packet(PORT_INSIDE, udp({ from: CLIENT, to: SERVER, sport: 1024 + i, dport }));
+    const sent = world.take();
+    if (sent.length === 1) ports.push(see(sent[0]!.frame).ip!.sport);
+    else refused.push(verdictName(verdict));
+  }
+  return { ports, refused };
+}
+
+/** Ports of a slot that may be given out. */
+function portsOf(slot: number, slots: number): number[] {
+  return Array.from({ length: 65536 }, (_, port) => port).filter(
+    (port) => port >= 1024 && (mix16(TEST_KEY, port) & (slots - 1)) === slot,
+  );
+}
+
+function ownOnly(slot: number): World {
+  const view = standaloneView(SLOTS);
+  view.state.fill(0);
+  view.state[slot] = SLOT_OWNED;
+  return new World({ policy: oneAddress(), view, capacity: 8192 });
+}
+
+const slot = slotOfAddress(TEST_KEY, SLOTS, ip(CLIENT));
+
+describe("SNAT ports", () => {
+  test("are all of the slot's and no others, each once, and then the pool is exhausted", () => {
+    const world = ownOnly(slot);
+    const wanted = portsOf(slot, SLOTS).filter((port) => port !== 8080);
+    const { ports, refused } = openMany(world, wanted.length + 3);
+    expect(new Set(ports)).toEqual(new Set(wanted));
+    expect(ports.length).toBe(wanted.length);
+    expect(refused).toEqual(["nat_port_exhausted", "nat_port_exhausted", "nat_port_exhausted"]);
+    expect(world.lost()).toBe(0);
+  });
+
+  test("are used again towards another destination (endpoint-dependent mapping, RFC 4787 section 4.1)", () => {
+    const world = ownOnly(slot);
+    const first = openMany(world, 60).ports;
+    const second = openMany(world, 60, 54).ports;
+    expect(second.length).toBe(60);
+    expect(second.some((port) => first.includes(port))).toBe(true);
+  });
+
+  test("of another slot that this node owns are borrowed when the slot's own are used up", () => {
+    const world = new World({ policy: oneAddress(), view: standaloneView(SLOTS), capacity: 8192 });
+    const own = portsOf(slot, SLOTS);
+    const { ports, refused } = openMany(world, 200);
+    expect(refused).toEqual([]);
+    expect(new Set(ports).size).toBe(200);
+    expect(ports.filter((port) => own.includes(port)).length).toBeGreaterThanOrEqual(own.length - 1);
+  });
+
+  test("are free again when their flows ended", () => {
+    const world = ownOnly(slot);
+    const before = openMany(world, 100).ports.length;
+    world.tick(10_100);
+    expect(world.count("natPortsNow")).toBe(0);
+    expect(openMany(world, 100).ports.length).toBe(before);
+  });
+
+  test("are never below 1024 and never one that a port forward claims", () => {
+    const claimed = { from: 2000, to: 60_000 };
+    const world = new World({ policy: oneAddress(claimed), view: standaloneView(16), capacity: 8192 });
+    const { ports } = openMany(world, 500);
+    expect(ports.length).toBe(500);
+    expect(ports.filter((port) => port < 1024 || (port >= claimed.from && port <= claimed.to))).toEqual([]);
+  });
+
+  test("come from one address for one source, which is this node's where possible (RFC 4787 REQ-2)", () => {
+    const view = standaloneView(64);
+    const world = new World({ view });
+    const addresses = new Set<string>();
+    for (let i = 0; i < 20; i++) {
+      world.packet(PORT_INSIDE, udp({ from: CLIENT, to: SERVER, sport: 1 + i, dport: 53 }));
+      addresses.add(see(world.takeOne().frame).ip!.from);
+    }
+    expect(addresses.size).toBe(1);
+    // Answered index 0 is .10, index 1 is .11: slot 0 is another node's now, so .11 is preferred for everybody.
+    view.owner[0] = 2;
+    const preferred = new Set<string>();
+    for (let i = 2; i < 40; i++) {
+      world.packet(PORT_INSIDE, udp({ from: `10.10.0.${i}`, to: SERVER, sport: 999, dport: 53 }));
+      preferred.add(see(world.takeOne().frame).ip!.from);
+    }
+    expect([...preferred]).toEqual(["198.51.100.11"]);
+  });
+});
+
+describe("which flows are translated", () => {
+  test("only sources that the entry names", () => {
+    const policy: PolicyModel = {
+      ...LAB_POLICY,
+      snat: [{ ...LAB_POLICY.snat[0]!, sources: [prefix("10.10.0.128/25")] }],
+    };
+    const world = new World({ policy });
+    world.packet(PORT_INSIDE, tcp({ from: CLIENT, to: SERVER, sport: 1, dport: 2, flags: "S" }));
+    expect(see(world.takeOne().frame).ip!.from).toBe(CLIENT);
+    world.packet(PORT_INSIDE, tcp({ from: "10.10.0.200", to: SERVER, sport: 1, dport: 2, flags: "S" }));
+    expect(see(world.takeOne().frame).ip!.from).toMatch(/^198/);
+    expect(LAB_POLICY.snat[0]!.toZone).toBe(OUTSIDE);
+  });
+});

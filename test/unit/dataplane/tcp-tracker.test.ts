@@ -1,0 +1,255 @@
+import { describe, expect, test } from "vitest";
+import { F_META, FLAG_RESEED, ROW_WORDS } from "../../../src/dataplane/flow-layout.ts";
+import { FlowTable } from "../../../src/dataplane/flow-table.ts";
+import {
+  beginTcp,
+  TCP_STATE_NAMES,
+  TRACK_CHANGED,
+  TRACK_IGNORED,
+  TRACK_INVALID,
+  TRACK_NEW,
+  TRACK_OUT_OF_WINDOW,
+  TRACK_RESEEDED,
+  TRACK_SAME,
+  tcpState,
+  trackTcp,
+} from "../../../src/dataplane/tcp-tracker.ts";
+import { type TcpSpec, tcp } from "./frames.ts";
+import { TEST_KEY } from "./world.ts";
+
+const NAMES: Readonly<Record<number, string>> = {
+  [TRACK_SAME]: "same",
+  [TRACK_CHANGED]: "changed",
+  [TRACK_RESEEDED]: "reseeded",
+  [TRACK_NEW]: "new",
+  [TRACK_INVALID]: "invalid",
+  [TRACK_OUT_OF_WINDOW]: "window",
+  [TRACK_IGNORED]: "ignored",
+};
+
+type Part = Pick<TcpSpec, "flags" | "seq" | "ack" | "window" | "scale" | "payload">;
+
+/** One tracked connection; "c" is the client's side (original), "s" the server's. */
+class Tracked {
+  readonly table = new FlowTable(4, TEST_KEY);
+  readonly row = this.table.alloc();
+
+  constructor(opening: Part = { flags: "S", seq: 1000 }) {
+    const { bytes, length } = segment(opening);
+    beginTcp(this.table, this.row, bytes, 20, length);
+  }
+
+  send(side: "c" | "s", part: Part): string {
+    const { bytes, length } = segment(part);
+    return NAMES[trackTcp(this.table, this.row, side === "c" ? 0 : 1, bytes, 20, length)]!;
+  }
+
+  get state(): string {
+    return TCP_STATE_NAMES[tcpState(this.table.words, this.row)]!;
+  }
+
+  /** The server's ISN is 5000 and both windows are 65535 unless told otherwise. */
+  establish(scale?: number): this {
+    this.send("s", { flags: "SA", seq: 5000, ack: 1001, ...(scale === undefined ? {} : { scale }) });
+    this.send("c", { flags: "A", seq: 1001, ack: 5001 });
+    return this;
+  }
+
+  takenOver(): this {
+    const meta = this.row * ROW_WORDS + F_META;
+    this.table.words[meta] = this.table.words[meta]! | FLAG_RESEED;
+    return this;
+  }
+}
+
+function segment(part: Part): { bytes: Uint8Array; length: number } {
+  const bytes = tcp({ from: "10.0.0.1", to: "10.0.0.2", sport: 1, dport: 2, ...part });
+  return { bytes, length: bytes.length - 20 };
+}
+
+const data = (bytes: number): Uint8Array => new Uint8Array(bytes);
+
+describe("opening (RFC 9293 section 3.5)", () => {
+  test("three-way handshake", () => {
+    const flow = new Tracked();
+    expect(flow.state).toBe("syn_sent");
+    expect(flow.send("s", { flags: "SA", seq: 5000, ack: 1001 })).toBe("changed");
+    expect(flow.state).toBe("syn_received");
+    expect(flow.send("c", { flags: "A", seq: 1001, ack: 5001 })).toBe("changed");
+    expect(flow.state).toBe("established");
+  });
+
+  test("retransmitted SYN and SYN-ACK change nothing", () => {
+    const flow = new Tracked();
+    expect(flow.send("c", { flags: "S", seq: 1000 })).toBe("same");
+    flow.send("s", { flags: "SA", seq: 5000, ack: 1001 });
+    expect(flow.send("c", { flags: "S", seq: 1000 })).toBe("same");
+    expect(flow.send("s", { flags: "SA", seq: 5000, ack: 1001 })).toBe("same");
+    expect(flow.send("c", { flags: "A", seq: 1001, ack: 5001 })).toBe("changed");
+  });
+
+  test("simultaneous open (figure 7)", () => {
+    const flow = new Tracked();
+    expect(flow.send("s", { flags: "S", seq: 5000 })).toBe("changed");
+    expect(flow.state).toBe("syn_received");
+    flow.send("c", { flags: "SA", seq: 1000, ack: 5001 });
+    flow.send("s", { flags: "SA", seq: 5000, ack: 1001 });
+    expect(flow.state).toBe("established");
+  });
+
+  test("a SYN-ACK for another SYN is invalid", () => {
+    expect(new Tracked().send("s", { flags: "SA", seq: 5000, ack: 999 })).toBe("invalid");
+  });
+
+  test("data in the SYN may be acknowledged or not (RFC 7413 section 4.2)", () => {
+    for (const ack of [1001, 1101]) {
+      const flow = new Tracked({ flags: "S", seq: 1000, payload: data(100) });
+      expect(flow.send("s", { flags: "SA", seq: 5000, ack })).toBe("changed");
+      expect(flow.send("c", { flags: "A", seq: ack, ack: 5001 })).toBe("changed");
+    }
+  });
+
+  test("a refusal resets at once, a forged one does not (RFC 9293 section 3.10.7.3)", () => {
+    const flow = new Tracked();
+    expect(flow.send("s", { flags: "RA", seq: 0, ack: 4711 })).toBe("window");
+    expect(flow.state).toBe("syn_sent");
+    expect(flow.send("s", { flags: "RA", seq: 0, ack: 1001 })).toBe("changed");
+    expect(flow.state).toBe("closed");
+  });
+
+  test("flags that mean nothing are invalid", () => {
+    const flow = new Tracked().establish();
+    for (const flags of ["", "SF", "SR", "F", "FRA", "P", "U"]) {
+      expect(flow.send("c", { flags, seq: 1001, ack: 5001 })).toBe("invalid");
+    }
+  });
+});
+
+describe("closing (RFC 9293 section 3.6)", () => {
+  test("normal close", () => {
+    const flow = new Tracked().establish();
+    flow.send("c", { flags: "FA", seq: 1001, ack: 5001 });
+    expect(flow.state).toBe("fin_wait");
+    flow.send("s", { flags: "A", seq: 5001, ack: 1002 });
+    expect(flow.state).toBe("close_wait");
+    expect(flow.send("s", { flags: "A", seq: 5001, ack: 1002, payload: data(500) })).toBe("same");
+    expect(flow.send("c", { flags: "A", seq: 1002, ack: 5501 })).toBe("same");
+    flow.send("s", { flags: "FA", seq: 5501, ack: 1002 });
+    expect(flow.state).toBe("last_ack");
+    flow.send("c", { flags: "A", seq: 1002, ack: 5502 });
+    expect(flow.state).toBe("time_wait");
+  });
+
+  test("simultaneous close (figure 13)", () => {
+    const flow = new Tracked().establish();
+    flow.send("c", { flags: "FA", seq: 1001, ack: 5001 });
+    flow.send("s", { flags: "FA", seq: 5001, ack: 1001 });
+    expect(flow.state).toBe("last_ack");
+    flow.send("c", { flags: "A", seq: 1002, ack: 5002 });
+    flow.send("s", { flags: "A", seq: 5002, ack: 1002 });
+    expect(flow.state).toBe("time_wait");
+  });
+
+  test("a SYN on a tuple in TIME-WAIT is a new connection (section 3.6.1), on a living one it is the end's to answer", () => {
+    const flow = new Tracked().establish();
+    expect(flow.send("c", { flags: "S", seq: 77 })).toBe("ignored");
+    expect(flow.state).toBe("established");
+    flow.send("c", { flags: "RA", seq: 1001, ack: 5001 });
+    expect(flow.state).toBe("closed");
+    expect(flow.send("c", { flags: "S", seq: 900_000 })).toBe("new");
+  });
+});
+
+describe("windows (van Rooij)", () => {
+  test("data beyond what the receiver announced is out of window", () => {
+    const flow = new Tracked().establish();
+    expect(flow.send("c", { flags: "A", seq: 1001 + 65535, ack: 5001, payload: data(1) })).toBe("same");
+    expect(flow.send("c", { flags: "A", seq: 1001 + 65536 + 2, ack: 5001, payload: data(1) })).toBe("window");
+  });
+
+  test("data further back than the receiver's window is out of window", () => {
+    const flow = new Tracked().establish();
+    expect(flow.send("c", { flags: "A", seq: 1001 - 65537, ack: 5001 })).toBe("window");
+    expect(flow.send("c", { flags: "A", seq: 1000, ack: 5001 })).toBe("same");
+  });
+
+  test("acknowledging what was never sent is out of window", () => {
+    const flow = new Tracked().establish();
+    expect(flow.send("c", { flags: "A", seq: 1001, ack: 5002 })).toBe("window");
+    expect(flow.send("c", { flags: "A", seq: 1001, ack: 5001 - 66_002 })).toBe("window");
+  });
+
+  test("windows are scaled when both sides offered it, and never in a SYN (RFC 7323 section 2)", () => {
+    const far = 1001 + 60_000 * 16;
+    const scaled = new Tracked({ flags: "S", seq: 1000, scale: 2 }).establish(4);
+    scaled.send("s", { flags: "A", seq: 5001, ack: 1001, window: 60_000 });
+    expect(scaled.send("c", { flags: "A", seq: far, ack: 5001 })).toBe("same");
+    const alone = new Tracked({ flags: "S", seq: 1000, scale: 2 }).establish();
+    alone.send("s", { flags: "A", seq: 5001, ack: 1001, window: 60_000 });
+    expect(alone.send("c", { flags: "A", seq: far, ack: 5001 })).toBe("window");
+  });
+
+  test("sequence numbers wrap", () => {
+    const flow = new Tracked({ flags: "S", seq: 0xfffffff0 });
+    flow.send("s", { flags: "SA", seq: 0xffffff00, ack: 0xfffffff1 });
+    flow.send("c", { flags: "A", seq: 0xfffffff1, ack: 0xffffff01 });
+    expect(flow.send("c", { flags: "A", seq: 0xfffffff1, ack: 0xffffff01, payload: data(100) })).toBe("same");
+    expect(flow.send("s", { flags: "A", seq: 0xffffff01, ack: 0x55, payload: data(400) })).toBe("same");
+    expect(flow.send("c", { flags: "A", seq: 0x55, ack: 0x91 })).toBe("same");
+  });
+
+  test("a closed window may be probed with one byte (RFC 9293 section 3.8.6.1)", () => {
+    const flow = new Tracked({ flags: "S", seq: 1000 });
+    flow.send("s", { flags: "SA", seq: 5000, ack: 1001, window: 100 });
+    flow.send("c", { flags: "A", seq: 1001, ack: 5001, payload: data(100) });
+    flow.send("s", { flags: "A", seq: 5001, ack: 1101, window: 0 });
+    expect(flow.send("c", { flags: "A", seq: 1101, ack: 5001, payload: data(1) })).toBe("same");
+  });
+});
+
+describe("reset (RFC 5961 section 3)", () => {
+  test("outside the window is dropped", () => {
+    const flow = new Tracked().establish();
+    expect(flow.send("s", { flags: "R", seq: 900_000 })).toBe("window");
+    expect(flow.send("s", { flags: "R", seq: 5001 - 70_000 })).toBe("window");
+    expect(flow.state).toBe("established");
+  });
+
+  test("inside the window but not exact passes and ends nothing: the end point answers with a challenge", () => {
+    const flow = new Tracked().establish();
+    expect(flow.send("s", { flags: "R", seq: 5100 })).toBe("ignored");
+    expect(flow.state).toBe("established");
+  });
+
+  test("exactly at the next expected number ends the flow", () => {
+    const flow = new Tracked().establish();
+    expect(flow.send("s", { flags: "R", seq: 5001 })).toBe("changed");
+    expect(flow.state).toBe("closed");
+    expect(flow.send("c", { flags: "A", seq: 1001, ack: 5001 })).toBe("ignored");
+  });
+});
+
+describe("after a takeover", () => {
+  test("the first segment of each side seeds its window anew, the rest is strict again", () => {
+    const flow = new Tracked().establish().takenOver();
+    expect(flow.send("c", { flags: "A", seq: 3_000_000, ack: 9_000_000 })).toBe("reseeded");
+    expect(flow.send("s", { flags: "A", seq: 9_000_000, ack: 3_000_000, payload: data(100) })).toBe(
+      "reseeded",
+    );
+    expect(flow.send("c", { flags: "A", seq: 3_000_000, ack: 9_000_100 })).toBe("same");
+    expect(flow.send("c", { flags: "A", seq: 60_000_000, ack: 9_000_100 })).toBe("window");
+    expect(flow.state).toBe("established");
+  });
+
+  test("a segment from nowhere near the replica's windows seeds nothing", () => {
+    const flow = new Tracked().establish().takenOver();
+    expect(flow.send("c", { flags: "A", seq: 0x40000000, ack: 5001 })).toBe("window");
+    expect(flow.send("c", { flags: "A", seq: 1001, ack: 5001 })).toBe("reseeded");
+  });
+
+  test("a close that the replica missed is learned from the segments that follow", () => {
+    const flow = new Tracked().establish().takenOver();
+    flow.send("c", { flags: "FA", seq: 1001, ack: 5001 });
+    expect(flow.state).toBe("fin_wait");
+  });
+});
