@@ -49,6 +49,7 @@ export class DataplaneCore {
   readonly #span = { at: 0, lengthBytes: 0 };
   readonly #isUp: boolean[];
   #isExporting = false;
+  #viewAtMs = 0;
   /** Barriers that the ring had no room for yet, oldest first. */
   #barriers: { readonly slot: number; readonly epoch: number }[] = [];
 
@@ -250,6 +251,8 @@ export class DataplaneCore {
     switch (effect.type) {
       case "view":
         this.#copyView();
+        // From here on the engine obeys the new view; what follows (held packets, barriers) takes time of its own.
+        this.#viewAtMs = nowMs;
         this.engine.slotsChanged(nowMs);
         return;
       case "barrier":
@@ -265,7 +268,7 @@ export class DataplaneCore {
       case "gained":
       case "lost":
       case "steered":
-        this.#post({ type: "slots", change: effect.type, slots: effect.slots, epoch, atMs: nowMs });
+        this.#post({ type: "slots", change: effect.type, slots: effect.slots, epoch, atMs: this.#viewAtMs });
         return;
       case "fenced":
       case "unfenced":
