@@ -44,8 +44,7 @@ export const SCRIPTS: Readonly<Record<Scenario, Script>> = {
     isVictimDownBefore: false,
     prepare: nothing,
     async inject(lab, victim) {
-      const faultAtMs = nowMs();
-      await cutMember(lab, victim, "all");
+      const faultAtMs = await cutMember(lab, victim, "all");
       return { faultAtMs, isDead: false, isGone: true, settle: { without: [victim] } };
     },
   },

@@ -14,6 +14,7 @@ import { pause, poll } from "./wait.ts";
 
 const PORT_DISABLED = 0;
 const PORT_FORWARDING = 3;
+const GET_READY_MS = 50;
 const END_TIMEOUT_MS = 5_000;
 const PAUSE_MAX_MS = 600_000;
 
@@ -55,12 +56,11 @@ export async function pauseMember(lab: Lab, name: string, ms: number): Promise<n
   return atMs;
 }
 
-/** Cuts a member off `link`, or off everything. Answers when the last wire was cut. */
+/** Cuts a member off `link`, or off everything. Answers when, on the clock of the journals. */
 export async function cutMember(lab: Lab, name: string, link: Link | "all"): Promise<number> {
   const wires = wiresOf(lab, name).filter((wire) => link === "all" || wire.link === link);
   if (wires.length === 0) throw new SynwallError("SW_LAB_FAILED", `${name} has no link "${link}"`);
-  await setPorts(lab, wires, PORT_DISABLED);
-  return nowMs();
+  return setPorts(lab, wires, PORT_DISABLED);
 }
 
 /** Mends every wire of the lab. */
@@ -81,10 +81,21 @@ function wiresOf(lab: Lab, name: string): readonly Wire[] {
   return lab.state.topology.wires.filter((wire) => wire.host === member.name);
 }
 
-/** One batch: all wires change within one process, microseconds apart. */
-async function setPorts(lab: Lab, wires: readonly Wire[], state: number): Promise<void> {
+/**
+ * One batch: all wires change within one process, microseconds apart. The process is started first and given time to get
+ * ready, so that the moment which is answered is that of the change, not of a start that may take long on a busy machine.
+ */
+async function setPorts(lab: Lab, wires: readonly Wire[], state: number): Promise<number> {
   const lines = wires.map((wire) => `link set dev ${wire.port} state ${state}`);
-  await run("bridge", ["-n", bridgeNamespace(lab), "-batch", "-"], { input: `${lines.join("\n")}\n` });
+  let atMs = 0;
+  await run("bridge", ["-n", bridgeNamespace(lab), "-batch", "-"], {
+    input: `${lines.join("\n")}\n`,
+    inputAfterMs: GET_READY_MS,
+    onInput: () => {
+      atMs = nowMs();
+    },
+  });
+  return atMs;
 }
 
 function bridgeNamespace(lab: Lab): string {

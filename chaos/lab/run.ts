@@ -12,6 +12,10 @@ const ARGUMENTS_SHOWN = 80;
 export interface RunOptions {
   /** Text for its standard input. */
   readonly input?: string;
+  /** Give the tool so much time to get ready before it is given the input. */
+  readonly inputAfterMs?: number;
+  /** Called right before the input is given. */
+  readonly onInput?: () => void;
   /** Answer empty text instead of failing. */
   readonly mayFail?: boolean;
 }
@@ -30,7 +34,10 @@ export function run(command: string, args: readonly string[], options: RunOption
       },
     );
     child.stdin?.on("error", () => undefined); // The tool ended before it read everything: its status tells.
-    child.stdin?.end(options.input ?? "");
+    setTimeout(() => {
+      options.onInput?.();
+      child.stdin?.end(options.input ?? "");
+    }, options.inputAfterMs ?? 0);
   });
 }
 

@@ -92,6 +92,8 @@ export async function withLabContext(
     });
   } finally {
     for (const signal of signals) process.off(signal, stop);
+    // Results are long, and the process ends right after its command: a pipe that is full must be read first.
+    await new Promise<void>((resolve) => process.stdout.write("", () => resolve()));
   }
 }
 
