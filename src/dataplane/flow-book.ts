@@ -46,7 +46,9 @@ export class FlowBook {
 
   /** Indexes a filled row and counts it. */
   enter(row: number): void {
-    this.#context.table.insert(row);
+    const { table, clock } = this.#context;
+    table.wheel.start(clock);
+    table.insert(row);
     this.#gauge(row, 1);
   }
 

@@ -16,7 +16,7 @@ const REACH_BUCKETS = WHEEL_BUCKETS - 2;
 export class TimerWheel {
   readonly #words: Int32Array;
   readonly #heads: Int32Array;
-  /** Bucket number (not masked) that is due next; -1 before the first advance(). */
+  /** Bucket number (not masked) that is due next; -1 before start(). */
   #cursor = -1;
   #due = -1;
 
@@ -25,10 +25,14 @@ export class TimerWheel {
     this.#heads = heads;
   }
 
+  /** Tells a wheel that has not turned yet what time it is: nothing can be filed before. Later calls do nothing. */
+  start(nowMs: Float64Array): void {
+    if (this.#cursor < 0) this.#cursor = Math.floor(nowMs[0]! / BUCKET_MS);
+  }
+
   /** Files a row to be looked at when `deadlineMs[index]` has passed. */
   add(row: number, deadlines: Float64Array, index: number): void {
     let bucket = Math.ceil(deadlines[index]! / BUCKET_MS);
-    if (this.#cursor < 0) this.#cursor = bucket > REACH_BUCKETS ? bucket - REACH_BUCKETS : 0;
     if (bucket < this.#cursor) bucket = this.#cursor;
     if (bucket > this.#cursor + REACH_BUCKETS) bucket = this.#cursor + REACH_BUCKETS;
     const cell = bucket & MASK;
@@ -51,10 +55,10 @@ export class TimerWheel {
     else this.#heads[words[at + F_WHEEL_BUCKET]!] = next;
   }
 
-  /** Sets the time up to which takeDue() may go: `nowMs[0]`. The first call starts the wheel. */
+  /** Sets the time up to which takeDue() may go: `nowMs[0]`. */
   advance(nowMs: Float64Array): void {
+    this.start(nowMs);
     this.#due = Math.floor(nowMs[0]! / BUCKET_MS);
-    if (this.#cursor < 0) this.#cursor = this.#due;
     // After a long pause every cell is due; each needs one visit only.
     if (this.#due - this.#cursor > WHEEL_BUCKETS) this.#cursor = this.#due - WHEEL_BUCKETS;
   }

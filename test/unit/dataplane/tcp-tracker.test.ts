@@ -198,6 +198,13 @@ describe("windows (van Rooij)", () => {
     expect(flow.send("c", { flags: "A", seq: 0x55, ack: 0x91 })).toBe("same");
   });
 
+  test("a retransmission does not pull a window back", () => {
+    const flow = new Tracked().establish();
+    flow.send("c", { flags: "A", seq: 1001, ack: 5001, payload: data(1000) });
+    flow.send("c", { flags: "A", seq: 1001, ack: 5001, payload: data(10) });
+    expect(flow.send("s", { flags: "A", seq: 5001, ack: 2001 })).toBe("same");
+  });
+
   test("a closed window may be probed with one byte (RFC 9293 section 3.8.6.1)", () => {
     const flow = new Tracked({ flags: "S", seq: 1000 });
     flow.send("s", { flags: "SA", seq: 5000, ack: 1001, window: 100 });
