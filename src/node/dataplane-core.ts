@@ -266,15 +266,27 @@ export class DataplaneCore {
         this.#post(effect);
         return;
       case "gained":
-      case "lost":
       case "steered":
         this.#post({ type: "slots", change: effect.type, slots: effect.slots, epoch, atMs: this.#viewAtMs });
         return;
+      case "lost": {
+        // A loop that stood still hears of it late, but it decided nothing since its lease ran out.
+        const atMs = Math.min(this.#viewAtMs, this.#view.leaseUntilMs[0]!);
+        this.#post({ type: "slots", change: "lost", slots: effect.slots, epoch, atMs });
+        return;
+      }
       case "fenced":
+        this.#post({
+          type: "fenced",
+          isFenced: true,
+          atMs: Math.min(effect.atMs, this.#view.leaseUntilMs[0]!),
+        });
+        this.#copyLease();
+        return;
       case "unfenced":
         this.#copyLease();
-        if (effect.type === "unfenced") this.engine.slotsChanged(nowMs);
-        this.#post({ type: "fenced", isFenced: effect.type === "fenced", atMs: effect.atMs });
+        this.engine.slotsChanged(nowMs);
+        this.#post({ type: "fenced", isFenced: false, atMs: effect.atMs });
         return;
       default:
         effect satisfies never;
