@@ -7,6 +7,7 @@ import {
   F_PLACE,
   F_PORTS,
   F_SLOT_NEXT,
+  F_SLOT_PREVIOUS,
   F_SOURCE,
   NONE,
   REPLY_TUPLE,
@@ -172,6 +173,15 @@ class Both {
       for (let row = table.slotHead(slot); row !== NONE; row = table.words[row * ROW_WORDS + F_SLOT_NEXT]!) {
         listed.push(table.words[row * ROW_WORDS + F_PORTS]!);
       }
+      const backwards: number[] = [];
+      for (
+        let row = table.slotTail(slot);
+        row !== NONE;
+        row = table.words[row * ROW_WORDS + F_SLOT_PREVIOUS]!
+      ) {
+        backwards.push(table.words[row * ROW_WORDS + F_PORTS]!);
+      }
+      expect(backwards.reverse()).toEqual(listed);
       expect(listed.sort()).toEqual(wanted.map((flow) => flow.ports).sort());
       expect(table.slotCount(slot)).toBe(wanted.length);
       expect(table.slotSum(slot)).toBe(wanted.reduce((sum, flow) => (sum + flow.digest) | 0, 0));

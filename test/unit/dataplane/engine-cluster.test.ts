@@ -68,6 +68,14 @@ describe("redirect", () => {
     expect(pair.two.count("redirectsZoneIn")).toBe(1);
   });
 
+  test("a peer whose address on the wire is not known yet is not sent to", () => {
+    const pair = new Pair();
+    pair.one.view.peerFlags[2] = PEER_ALIVE;
+    pair.one.view.peers[2]!.zoneMac[PORT_INSIDE]!.fill(0);
+    expect(verdictName(pair.one.packet(PORT_INSIDE, ask(C2)))).toBe("held");
+    expect(pair.one.take()).toEqual([]);
+  });
+
   test("a packet is redirected once at most", () => {
     const pair = new Pair();
     pair.one.packet(PORT_INSIDE, ask(C2));

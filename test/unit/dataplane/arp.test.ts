@@ -1,0 +1,177 @@
+import { describe, expect, test } from "vitest";
+import { slotOfAddress } from "../../../src/dataplane/slot.ts";
+import { virtualMac } from "../../../src/dataplane/virtual-mac.ts";
+import { arp, ethernet, ip, mac, macText, see, udp } from "./frames.ts";
+import { Pair, SLOTS } from "./pair.ts";
+import {
+  hostMac,
+  INSIDE,
+  OUTSIDE,
+  PORT_INSIDE,
+  PORT_OUTSIDE,
+  TEST_KEY,
+  verdictName,
+  World,
+} from "./world.ts";
+
+const BROADCAST = new Uint8Array(6).fill(255);
+
+function who(asker: string, target: string): Uint8Array {
+  return ethernet(
+    BROADCAST,
+    hostMac(asker),
+    0x0806,
+    arp({ op: 1, senderMac: hostMac(asker), sender: asker, target }),
+  );
+}
+
+function virtualText(zone: number, slot: number): string {
+  const out = new Uint8Array(6);
+  virtualMac(zone, slot, out);
+  return macText(out);
+}
+
+describe("ARP answers", () => {
+  test("for the gateway come from exactly the owner of the asking host's slot, with that slot's virtual MAC", () => {
+    const pair = new Pair();
+    for (let i = 2; i < 30; i++) {
+      const asker = `10.10.0.${i}`;
+      const slot = slotOfAddress(TEST_KEY, SLOTS, ip(asker));
+      for (const world of pair.worlds) world.receive(PORT_INSIDE, who(asker, "10.10.0.1"));
+      const answers = pair.worlds.map((world) => world.take());
+      expect(answers.map((list) => list.length)).toEqual(slot % 2 === 0 ? [1, 0] : [0, 1]);
+      const answer = see(answers[slot % 2]![0]!.frame);
+      expect(answer.destinationMac).toBe(macText(hostMac(asker)));
+      expect(answer.arp).toEqual({
+        op: 2,
+        senderMac: virtualText(INSIDE, slot),
+        sender: "10.10.0.1",
+        targetMac: macText(hostMac(asker)),
+        target: asker,
+      });
+    }
+  });
+
+  test("for the i-th answered address come from the owner of slot i", () => {
+    const pair = new Pair();
+    for (const [index, address] of ["198.51.100.10", "198.51.100.11"].entries()) {
+      for (const world of pair.worlds) world.receive(PORT_OUTSIDE, who("198.51.100.100", address));
+      expect(pair.worlds.map((world) => world.sent.length)).toEqual(index === 0 ? [1, 0] : [0, 1]);
+      expect(see(pair.worlds[index]!.takeOne().frame).arp!.senderMac).toBe(virtualText(OUTSIDE, index));
+    }
+  });
+
+  test("are not given by a fenced node, for other zones' addresses, to strangers, or for anybody else", () => {
+    const world = new World();
+    expect(verdictName(world.receive(PORT_INSIDE, who("10.10.0.2", "198.51.100.1")))).toBe("arp");
+    expect(verdictName(world.receive(PORT_INSIDE, who("10.10.0.2", "198.51.100.10")))).toBe("arp");
+    expect(verdictName(world.receive(PORT_INSIDE, who("10.10.0.2", "10.10.0.250")))).toBe("arp");
+    expect(verdictName(world.receive(PORT_INSIDE, who("192.0.2.1", "10.10.0.1")))).toBe("arp");
+    world.view.leaseUntilMs[0] = world.nowMs;
+    expect(verdictName(world.receive(PORT_INSIDE, who("10.10.0.2", "10.10.0.1")))).toBe("arp");
+    expect(world.take()).toEqual([]);
+    expect(world.lost()).toBe(0);
+  });
+
+  test("defend the gateway's address against a host that probes for it (RFC 5227 section 2.1.1)", () => {
+    const world = new World();
+    expect(verdictName(world.receive(PORT_INSIDE, who("0.0.0.0", "10.10.0.1")))).toBe("answered");
+    expect(see(world.takeOne().frame).arp!.target).toBe("0.0.0.0");
+  });
+});
+
+describe("learning", () => {
+  test("a host that asks for the gateway is known to every node that hears it", () => {
+    const pair = new Pair();
+    for (const world of pair.worlds) world.receive(PORT_INSIDE, who("10.10.0.5", "10.10.0.1"));
+    expect(pair.worlds.map((world) => world.count("neighboursNow"))).toEqual([1, 1]);
+  });
+
+  test("a host that moved says so, and frames follow it; a stranger's words are not kept", () => {
+    const world = new World();
+    world.packet(PORT_INSIDE, udp({ from: "10.10.0.2", to: "198.51.100.100", sport: 1, dport: 2 }));
+    world.take();
+    const moved = mac("02:bb:bb:bb:bb:bb");
+    const announce = arp({ op: 1, senderMac: moved, sender: "198.51.100.100", target: "198.51.100.100" });
+    world.receive(PORT_OUTSIDE, ethernet(BROADCAST, moved, 0x0806, announce));
+    world.packet(PORT_INSIDE, udp({ from: "10.10.0.2", to: "198.51.100.100", sport: 1, dport: 2 }));
+    expect(see(world.takeOne().frame).destinationMac).toBe(macText(moved));
+    const unknown = arp({ op: 2, senderMac: moved, sender: "198.51.100.7", target: "198.51.100.8" });
+    world.receive(PORT_OUTSIDE, ethernet(BROADCAST, moved, 0x0806, unknown));
+    expect(world.count("neighboursNow")).toBe(1);
+  });
+
+  test("nobody can claim an address of the cluster", () => {
+    const world = new World();
+    const thief = mac("02:bb:bb:bb:bb:bb");
+    const claim = arp({ op: 1, senderMac: thief, sender: "10.10.0.1", target: "10.10.0.1" });
+    expect(verdictName(world.receive(PORT_INSIDE, ethernet(BROADCAST, thief, 0x0806, claim)))).toBe("arp");
+    expect(world.count("neighboursNow")).toBe(0);
+  });
+
+  test("an old entry that is in use is asked for again while frames go on", () => {
+    const world = new World({ answersArp: false });
+    const packet = udp({ from: "10.10.0.2", to: "198.51.100.100", sport: 1, dport: 2 });
+    world.packet(PORT_INSIDE, packet);
+    const reply = arp({
+      op: 2,
+      senderMac: hostMac("198.51.100.100"),
+      sender: "198.51.100.100",
+      targetMac: world.ports[1]!.mac,
+      target: "0.0.0.0",
+    });
+    world.receive(PORT_OUTSIDE, ethernet(world.ports[1]!.mac, hostMac("198.51.100.100"), 0x0806, reply));
+    world.take();
+    world.tick(9_000);
+    world.packet(PORT_INSIDE, packet);
+    expect(world.count("arpRequests")).toBe(1);
+    world.tick(9_000);
+    world.packet(PORT_INSIDE, packet);
+    world.tick(9_000);
+    world.packet(PORT_INSIDE, packet);
+    world.tick(9_000);
+    world.take();
+    expect(verdictName(world.packet(PORT_INSIDE, packet))).toBe("forwarded");
+    world.tick();
+    expect(world.count("arpRequests")).toBe(2);
+  });
+});
+
+describe("announcements", () => {
+  test("are one broadcast frame from each virtual MAC in each zone, of a kind that hosts ignore", () => {
+    const world = new World();
+    world.engine.announceSlots([3, 7]);
+    const sent = world.take().map(({ port, frame }) => ({ port, ...see(frame) }));
+    expect(sent.map(({ port, sourceMac }) => [port, sourceMac])).toEqual([
+      [PORT_INSIDE, virtualText(INSIDE, 3)],
+      [PORT_OUTSIDE, virtualText(OUTSIDE, 3)],
+      [PORT_INSIDE, virtualText(INSIDE, 7)],
+      [PORT_OUTSIDE, virtualText(OUTSIDE, 7)],
+    ]);
+    expect(new Set(sent.map(({ type }) => type))).toEqual(new Set([0x8035]));
+    expect(new Set(sent.map(({ destinationMac }) => destinationMac))).toEqual(new Set(["ff:ff:ff:ff:ff:ff"]));
+  });
+
+  test("of all owned slots are repeated once a minute, spread over it", () => {
+    const pair = new Pair();
+    const counts = new Map<string, number>();
+    for (let i = 0; i < 6000; i++) {
+      pair.one.tick(10);
+      for (const { frame } of pair.one.take()) {
+        const { sourceMac } = see(frame);
+        counts.set(sourceMac, (counts.get(sourceMac) ?? 0) + 1);
+      }
+    }
+    expect(counts.size).toBe(SLOTS);
+    expect([...counts.values()].every((n) => n <= 2)).toBe(true);
+    expect([...counts.keys()].every((text) => Number.parseInt(text.slice(-2), 16) % 2 === 0)).toBe(true);
+  });
+
+  test("of very many slots are bounded at once and finished by ticks", () => {
+    const world = new World();
+    const view = world.view;
+    world.engine.announceSlots(Array.from({ length: view.slots }, (_, slot) => slot));
+    for (let i = 0; i < 10; i++) world.tick();
+    expect(world.count("announcements")).toBeGreaterThanOrEqual(view.slots * 2);
+  });
+});
