@@ -39,8 +39,24 @@ async function statusOf(member: string): Promise<StatusReport> {
   return JSON.parse(out) as StatusReport;
 }
 
+/** The journals around the first moment of two owners: without them such a failure cannot be understood. */
+function evidenceOf({ overlaps, events, faultAtMs }: DrillResult): string {
+  const [first] = overlaps;
+  if (first === undefined) return "";
+  const about = events.filter(
+    ({ atMs, slots }) =>
+      Math.abs(atMs - first.fromMs) < 600 && (slots.length === 0 || slots.includes(first.slot)),
+  );
+  const lines = about.map(
+    ({ atMs, member, kind, epoch, text }) =>
+      `${(atMs - faultAtMs).toFixed(1)} ${member} ${kind} (epoch ${epoch}) ${text}`,
+  );
+  return `${JSON.stringify(first)}, ${overlaps.length} slots\n${lines.join("\n")}`;
+}
+
 /** What every drill must keep. */
 function expectUnbroken(result: DrillResult): void {
+  expect(evidenceOf(result)).toBe("");
   const { connections, download, overlaps, translationsLost, packets, settledMs } = result;
   expect({ connections, download, overlaps, translationsLost, duplicated: packets.duplicated }).toMatchObject(
     {
