@@ -239,7 +239,7 @@ async function collect(lab: Lab, sinceMs: number): Promise<Evidence> {
   for (const { name } of lab.state.topology.members) {
     try {
       const journal = await lab.context.ask(lab.paths.socket(name), "journal", { sinceMs });
-      events.push(...journal.events.map((event) => ({ ...event, member: name })));
+      events.push(...journal.events.map((event, order) => ({ ...event, member: name, order })));
     } catch {
       continue; // Dead: its journal died with it.
     }

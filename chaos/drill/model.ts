@@ -29,9 +29,10 @@ export interface PacketCounts {
   readonly reordered: number;
 }
 
-/** A journal event and the member that wrote it. */
+/** A journal event, the member that wrote it, and its place in that journal: times of different threads may cross. */
 export interface MemberEvent extends JournalEvent {
   readonly member: string;
+  readonly order: number;
 }
 
 export interface DrillSeries {

@@ -133,13 +133,13 @@ interface Step {
   readonly atMs: number;
 }
 
+/**
+ * Each member's events as it wrote them, not by time: a busy loop stamps late what it did early, and what it wrote last is
+ * what holds. A dead member's steps end with its death.
+ */
 function inOrder(input: ReignInput): Step[] {
   const within = input.events.filter(({ atMs }) => atMs >= input.startMs && atMs <= input.endMs);
-  const deaths = input.deaths.map(({ member, atMs }) => ({
-    member,
-    atMs,
-    kind: "death" as const,
-    slots: [],
-  }));
-  return [...within, ...deaths].toSorted((a, b) => a.atMs - b.atMs);
+  const steps: Step[] = within.toSorted((a, b) => a.order - b.order);
+  for (const { member, atMs } of input.deaths) steps.push({ member, atMs, kind: "death", slots: [] });
+  return steps;
 }

@@ -3,8 +3,11 @@ import { expect, test } from "vitest";
 import type { MemberEvent } from "../../../../chaos/drill/model.ts";
 import { overlapsOf, type Reign, reigns } from "../../../../chaos/drill/ownership.ts";
 
+let written = 0;
+
+/** Written in the order of the calls. */
 function event(atMs: number, member: string, kind: MemberEvent["kind"], slots: number[] = []): MemberEvent {
-  return { atMs, wallMs: 0, kind, epoch: 1, node: 0, slots, text: "", member };
+  return { atMs, wallMs: 0, kind, epoch: 1, node: 0, slots, text: "", member, order: written++ };
 }
 
 const window = { startMs: 0, endMs: 100, deaths: [] };
@@ -68,6 +71,18 @@ test("a member that stalls past its lease decides nothing while it stalls", () =
   expect(overlapsOf(found, 0)).toEqual([]);
   const shorter = events.map((each) => ({ ...each, text: each.text.replace("45.0", "20.0") }));
   expect(overlapsOf(reigns({ ...window, ownersAtStart: ["fw1"], events: shorter }), 0)).toHaveLength(1);
+});
+
+test("what a member wrote last holds, whatever the stamps say", () => {
+  const events = [
+    event(20, "fw2", "slots-lost", [0]),
+    event(10, "fw1", "slots-gained", [0]),
+    event(60, "fw1", "slots-gained", [1]),
+    event(55, "fw1", "slots-lost", [1]),
+  ];
+  const found = reigns({ ...window, ownersAtStart: ["fw2", "fw2"], events });
+  expect(found.filter(({ slot, member }) => slot === 1 && member === "fw1")).toEqual([]);
+  expect(overlapsOf(found, 0)).toEqual([{ slot: 0, members: ["fw2", "fw1"], fromMs: 10, forMs: 10 }]);
 });
 
 test("an overlap within the stamps' tolerance is none", () => {

@@ -45,6 +45,7 @@ export function goodMeasurement(changes: Partial<DrillMeasurement> = {}): DrillM
         slots: [],
         text: "fw1 is dead: lifeline",
         member: "fw2",
+        order: 0,
       },
     ],
     series: {

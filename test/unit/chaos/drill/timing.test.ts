@@ -3,7 +3,7 @@ import type { MemberEvent } from "../../../../chaos/drill/model.ts";
 import { timingOf } from "../../../../chaos/drill/timing.ts";
 
 function event(atMs: number, member: string, kind: MemberEvent["kind"], epoch = 0, node = 0): MemberEvent {
-  return { atMs, wallMs: 0, kind, epoch, node, slots: [], text: "", member };
+  return { atMs, wallMs: 0, kind, epoch, node, slots: [], text: "", member, order: 0 };
 }
 
 const facts = { victim: { id: 1, name: "fw1" }, faultAtMs: 100, epochBefore: 4 };
