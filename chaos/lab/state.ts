@@ -8,7 +8,6 @@ import {
   existsSync,
   lstatSync,
   mkdirSync,
-  readdirSync,
   readFileSync,
   renameSync,
   rmdirSync,
@@ -145,13 +144,4 @@ export function readState(name: string, paths: LabPaths): LabState {
     );
   }
   return state;
-}
-
-/** Names of the labs that have files. */
-export function listLabs(owner: LabOwner): string[] {
-  try {
-    return readdirSync(labsDirectory(owner)).sort();
-  } catch {
-    return []; // No directory: no lab was ever made.
-  }
 }

@@ -5,7 +5,6 @@
  */
 export const TO_SERVER = 0;
 export const TO_CLIENT = 1;
-export type Direction = typeof TO_SERVER | typeof TO_CLIENT;
 
 const MAGIC = 0x53_57_50_31; // "SWP1"
 const PACKET_BYTES = 32;
