@@ -13,6 +13,7 @@ import {
   setMac,
 } from "../packet/ethernet.ts";
 import { COUNT, count, type EngineContext } from "./context.ts";
+import type { EngineLimits } from "./engine-options.ts";
 import { NONE } from "./flow-layout.ts";
 import type { HoldPool } from "./hold.ts";
 import { Neighbours } from "./neighbours.ts";
@@ -32,15 +33,17 @@ export class Egress {
   readonly #hold: HoldPool;
   /** List of the first neighbour's waiting frames. */
   readonly #firstList: number;
+  readonly #freeFramesMin: number;
   /** By zone: its first port, and all of them. */
   readonly #zonePorts: readonly (readonly number[])[];
   #waiting = 0;
 
-  constructor(context: EngineContext, hold: HoldPool, firstList: number, neighboursMax: number) {
+  constructor(context: EngineContext, hold: HoldPool, firstList: number, limits: EngineLimits) {
     this.#context = context;
     this.#hold = hold;
     this.#firstList = firstList;
-    this.neighbours = new Neighbours(neighboursMax, context.clock);
+    this.#freeFramesMin = limits.freeFramesMin;
+    this.neighbours = new Neighbours(limits.neighboursMax, context.clock);
     const zones: number[][] = Array.from({ length: 256 }, () => []);
     context.ports.forEach((port, index) => {
       if (port.zone >= 0) zones[port.zone]!.push(index);
@@ -67,7 +70,9 @@ export class Egress {
       return this.#drop(at, DROP_NO_NEIGHBOUR);
     }
     const list = this.#firstList + entry;
-    if (this.#hold.count(list) >= WAITING_MAX) return this.#drop(at, DROP_HOLD_FULL);
+    const isFull =
+      this.#hold.count(list) >= WAITING_MAX || this.#context.frames.available() < this.#freeFramesMin;
+    if (isFull) return this.#drop(at, DROP_HOLD_FULL);
     if (this.#hold.append(list, at, lengthBytes) === NONE) return this.#drop(at, DROP_HOLD_FULL);
     this.#setWaiting(this.#waiting + 1);
     // The first probe leaves at once; the others are tick()'s.

@@ -89,7 +89,7 @@ export class Engine {
     this.#view = options.view;
     this.#portZone = Int16Array.from(options.ports, (port) => port.zone);
     this.book = new FlowBook(context, options.changes);
-    this.#egress = new Egress(context, hold, LIST_NEIGHBOURS, limits.neighboursMax);
+    this.#egress = new Egress(context, hold, LIST_NEIGHBOURS, limits);
     this.#waiting = new Waiting(context, limits, hold, this.#egress);
     this.#nat = new NatAllocator(context);
     this.#forwarder = new Forwarder(

@@ -4,16 +4,14 @@
  */
 export interface FrameMemory {
   readonly bytes: Uint8Array;
-  /** Offset of a free frame's first byte, at least HEADROOM_NEEDED_BYTES into its chunk, or -1 when there is none. */
+  /** Offset of a free frame's first byte, or -1 when there is none. At least 192 bytes of its chunk are before it, as before
+   * every received frame: room for GENEVE over IPv4 over Ethernet, or for an ICMP error's headers. */
   alloc(): number;
   /** Gives the chunk that holds `at` back. */
   free(at: number): void;
   /** Chunks that alloc() could give now. */
   available(): number;
 }
-
-/** Room that the engine expects before a received frame: GENEVE over IPv4 over Ethernet, and an ICMP error's headers. */
-export const HEADROOM_NEEDED_BYTES = 192;
 
 /** Where frames leave. Takes the frame's ownership in every case; false: no room, the port freed it. */
 export interface FrameOutput {

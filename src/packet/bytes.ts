@@ -23,8 +23,3 @@ export function setI32(bytes: Uint8Array, at: number, value: number): void {
   bytes[at + 2] = value >>> 8;
   bytes[at + 3] = value;
 }
-
-/** Copies `length` bytes inside one buffer; for a few bytes, where copyWithin costs more than it saves. */
-export function copyBytes(bytes: Uint8Array, to: number, from: number, length: number): void {
-  for (let i = 0; i < length; i++) bytes[to + i] = bytes[from + i]!;
-}

@@ -9,8 +9,6 @@ import { u16 } from "./bytes.ts";
 export const ICMP_BYTES = 8;
 export const ICMP_CHECKSUM = 2;
 export const ICMP_ID = 4;
-/** Next-hop MTU of "fragmentation needed" (RFC 1191 section 4). */
-export const ICMP_MTU = 6;
 
 export const ICMP_ECHO_REPLY = 0;
 export const ICMP_UNREACHABLE = 3;

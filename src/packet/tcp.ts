@@ -14,7 +14,6 @@ export const SYN = 0x02;
 export const RST = 0x04;
 export const PSH = 0x08;
 export const ACK = 0x10;
-export const URG = 0x20;
 
 /** Answer of windowScale() when the option is absent. */
 export const NO_SCALE = -1;
