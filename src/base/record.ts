@@ -26,7 +26,7 @@ export const OP_SNAPSHOT_BEGIN = 3;
 export const OP_SNAPSHOT_END = 4;
 /** Opaque: u32 count, u32 sum. The receiver compares its own digest of the slot at exactly this point. */
 export const OP_DIGEST = 5;
-/** The old owner stopped deciding the slot in `epoch`; nothing of it follows. The receiver may go on as owner. */
+/** The old owner stopped deciding the slot in `epoch`; nothing of it follows. Opaque: u32 node id of the sender. */
 export const OP_BARRIER = 6;
 
 export const RECORD_OP_AT = 0;

@@ -26,6 +26,9 @@ import {
 import { encodeFlow, flowDigest, writeRecordHeader, writeWord } from "./flow-record.ts";
 import { lifeOf, lifetimes } from "./trackers.ts";
 
+/** Records that may wait in the ring while slots are sent whole: live changes queue behind them. */
+const EXPORT_WAITING_MAX = 2048;
+
 export class FlowBook {
   /** Cell 0: records published since start; ClusterView.ackedSequence counts in the same way. */
   readonly sequence = new Float64Array(1);
@@ -129,7 +132,9 @@ export class FlowBook {
   /** Whether a snapshot may write: live changes keep a quarter of the ring for themselves. */
   hasRoom(): boolean {
     const ring = this.#ring;
-    return ring !== null && ring.length() < ring.capacity - (ring.capacity >> 2);
+    return (
+      ring !== null && ring.length() < Math.min(EXPORT_WAITING_MAX, ring.capacity - (ring.capacity >> 2))
+    );
   }
 
   /** A free record for a live change of a slot with a backup, or -1. */
