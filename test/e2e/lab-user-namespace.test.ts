@@ -30,7 +30,7 @@ test(
   async () => {
     const { status, out, err } = await inUserNamespace(
       [
-        `bin/synwall lab up --name ${NAME}`,
+        `bin/synwall lab up --name ${NAME} --profile vm`,
         `bin/synwall lab exec --name ${NAME} client -- curl -sS -m 10 http://198.51.100.100/`,
         `bin/synwall lab down --name ${NAME}`,
         "ip netns list",

@@ -62,7 +62,7 @@ async function isSettled(): Promise<boolean> {
 }
 
 beforeAll(async () => {
-  const { status, err } = await lab("up");
+  const { status, err } = await lab("up", "--profile", "vm");
   expect({ status, err: status === 0 ? "" : err }).toEqual({ status: 0, err: "" });
 }, LONG_MS);
 
