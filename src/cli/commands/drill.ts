@@ -44,9 +44,16 @@ export function drillCommand(terminal: Terminal = processTerminal): Command {
       await withLabContext(options.name, terminal, async (context) => {
         const lab = openLab(options.name, context);
         const results: DrillResult[] = [];
-        await runDrills(lab, scenarios, options, (result) => results.push(result));
-        if (options.json) printJson(terminal, results.length === 1 ? results[0] : results);
-        else terminal.out(`\n${formatDrills(results)}${separated(formatSummary(results))}`);
+        try {
+          await runDrills(lab, scenarios, options, (result) => results.push(result));
+        } finally {
+          // Also when a later drill could not be carried out: what was measured before is worth reading.
+          if (options.json && results.length > 0)
+            printJson(terminal, results.length === 1 ? results[0] : results);
+          else if (results.length > 0) {
+            terminal.out(`\n${formatDrills(results)}${separated(formatSummary(results))}`);
+          }
+        }
         if (results.some(({ verdict }) => verdict === "fail")) process.exitCode = EXIT_REFUSED;
       });
     });
