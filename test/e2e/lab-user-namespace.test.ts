@@ -9,7 +9,17 @@ const LONG_MS = 240_000;
 
 /** Runs a script in a fresh user namespace, as `synwall lab` does for who is not root. */
 function inUserNamespace(script: string): Promise<{ status: number; out: string; err: string }> {
-  const args = ["--user", "--map-root-user", "--net", "--mount", "--kill-child", "--fork"];
+  // A process namespace as well: whatever a failed step leaves running ends with the script.
+  const args = [
+    "--user",
+    "--map-root-user",
+    "--net",
+    "--mount",
+    "--pid",
+    "--mount-proc",
+    "--kill-child",
+    "--fork",
+  ];
   const prepared = `mount -t tmpfs tmpfs /run && ${script}`;
   return new Promise((resolve) => {
     execFile("unshare", [...args, "sh", "-c", prepared], { timeout: LONG_MS }, (error, out, err) =>
