@@ -118,7 +118,7 @@ function toMeasurement(lab: Lab, { scenario, victim, flows }: Plan, seen: Observ
     events: evidence.events,
     ownersAtStart: before.status.slots.owner.map((id) => nameOf(lab, id)),
     startMs: before.atMs,
-    endMs: after.atMs,
+    endMs: evidence.untilMs,
     deaths: injection.isDead ? [{ member: victim, atMs: faultAtMs }] : [],
   });
   return {
@@ -161,6 +161,8 @@ interface Snapshot {
 }
 
 interface Evidence {
+  /** Journals are whole up to here. */
+  readonly untilMs: number;
   readonly events: readonly MemberEvent[];
   readonly lag: readonly LatencySummary[];
   readonly samples: readonly {
@@ -235,23 +237,34 @@ async function flowShares(lab: Lab): Promise<Record<string, number>> {
   return Object.fromEntries(nodes.map((name, i) => [name, total === 0 ? 0 : owned[i]! / total]));
 }
 
+/** Journals first and together: what one member wrote while another was asked would be missing here and present there. */
 async function collect(lab: Lab, sinceMs: number): Promise<Evidence> {
-  const events: MemberEvent[] = [];
+  const untilMs = nowMs();
+  const names = lab.state.topology.members.map(({ name }) => name);
+  const journals = await Promise.all(names.map((name) => journalOf(lab, name, sinceMs)));
   const lags: (Lag & object)[] = [];
   const samples: { member: string; atMs: number; peer: number; lagMs: number }[] = [];
-  for (const { name } of lab.state.topology.members) {
-    try {
-      const journal = await lab.context.ask(lab.paths.socket(name), "journal", { sinceMs });
-      events.push(...journal.events.map((event, order) => ({ ...event, member: name, order })));
-    } catch {
-      continue; // Dead: its journal died with it.
-    }
+  for (const name of nodesOf(lab)) {
     const lag = await lagOf(lab, name, { sinceMs });
     if (lag === undefined) continue;
     lags.push(lag);
     samples.push(...lag.samples.map((sample) => ({ ...sample, member: name })));
   }
-  return { events: events.toSorted((a, b) => a.atMs - b.atMs), lag: lags.map(({ ack }) => ack), samples };
+  return {
+    untilMs,
+    events: journals.flat().toSorted((a, b) => a.atMs - b.atMs),
+    lag: lags.map(({ ack }) => ack),
+    samples,
+  };
+}
+
+async function journalOf(lab: Lab, name: string, sinceMs: number): Promise<MemberEvent[]> {
+  try {
+    const { events } = await lab.context.ask(lab.paths.socket(name), "journal", { sinceMs });
+    return events.map((event, order) => ({ ...event, member: name, order }));
+  } catch {
+    return []; // Dead: its journal died with it.
+  }
 }
 
 /** Lag of the peers that there are: towards one that is `gone` it grows for ever and says nothing. */
