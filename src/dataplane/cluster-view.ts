@@ -2,20 +2,14 @@
  * Cluster view: what the engine knows of the cluster, as plain data that the worker's shell writes.
  * Owns no rule of ownership (cluster/takeover decides); the engine only reads it, per packet.
  */
+import { SLOT_OWNED } from "../base/slot-state.ts";
+
+export { SLOT_HANDOVER, SLOT_OWNED, SLOT_REMOTE, SLOT_TAKEOVER } from "../base/slot-state.ts";
 
 /** Slots of a cluster are a power of two, 16..1024. */
 export const MAX_SLOTS = 1024;
 /** Node ids are 1..255 on the wire; 0 means nobody. */
 export const MAX_NODE_ID = 255;
-
-/** Not ours: redirect to the owner. */
-export const SLOT_REMOTE = 0;
-/** Ours: decide, while the lease is valid. */
-export const SLOT_OWNED = 1;
-/** Becoming ours in a planned move: hold every packet until the old owner's barrier is applied. */
-export const SLOT_HANDOVER = 2;
-/** Becoming ours because the old owner is dead: forward known flows (shared action), hold new ones until activation. */
-export const SLOT_TAKEOVER = 3;
 
 /** The peer answers heartbeats on the cluster link: GENEVE redirects reach it. */
 export const PEER_ON_CLUSTER_LINK = 1;
