@@ -24,7 +24,9 @@ export async function killMember(lab: Lab, name: string): Promise<number> {
   if (target === undefined) throw new SynwallError("SW_LAB_FAILED", `${name} does not run: nothing to kill`);
   const atMs = nowMs();
   signal(target, "SIGKILL");
-  await poll(() => runningProcess(lab, name) === undefined, END_TIMEOUT_MS);
+  if (!(await poll(() => runningProcess(lab, name) === undefined, END_TIMEOUT_MS))) {
+    throw new SynwallError("SW_LAB_FAILED", `${name} (process ${target.pid}) does not end`);
+  }
   return atMs;
 }
 

@@ -145,6 +145,21 @@ export async function trySettled(lab: Lab, options: SettleOptions = {}): Promise
   return isSettled ? "" : waitingFor;
 }
 
+/** Waits until a member that was started answers. Throws SW_LAB_FAILED with its last words when it ends instead. */
+export async function waitAnswering(lab: Lab, name: string): Promise<void> {
+  const others = Object.keys(lab.state.processes).filter((each) => each !== name);
+  const isAnswering = await poll(
+    async () => {
+      failWhenDead(lab, others);
+      return (await statusOf(lab.context.ask, lab.paths.socket(name))) !== undefined;
+    },
+    SETTLE_TIMEOUT_MS,
+    { abort: lab.context.abort, intervalMs: ASK_INTERVAL_MS },
+  );
+  if (!isAnswering)
+    throw new SynwallError("SW_LAB_FAILED", `${name} does not answer after ${SETTLE_TIMEOUT_MS / 1000} s`);
+}
+
 export function memberOf(lab: Lab, name: string): LabMember {
   const member = lab.state.topology.members.find((each) => each.name === name);
   if (member === undefined) {

@@ -2,9 +2,10 @@
  * Processes of a lab: started inside a namespace, found again by id and start time, ended by id only.
  */
 import { spawn } from "node:child_process";
-import { closeSync, openSync, readFileSync } from "node:fs";
+import { closeSync, openSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { lifeOf, startTicksOf } from "../../cluster/storage/process-life.ts";
 import { SynwallError } from "../../src/base/errors.ts";
 import type { LabProcess } from "./state.ts";
 import { namespaceOf } from "./topology.ts";
@@ -53,8 +54,9 @@ export async function startDetached(command: readonly string[], logFile: string)
   }
 }
 
+/** A process that is being taken down counts as running: it may still hold ports and sockets. */
 export function isRunning(target: LabProcess): boolean {
-  return startTicksOf(target.pid) === target.startTicks;
+  return lifeOf(target.pid, target.startTicks) !== "gone";
 }
 
 /** Sends a signal, unless the process is gone or its id belongs to another one by now. */
@@ -88,17 +90,4 @@ export async function endAll(targets: readonly LabProcess[]): Promise<void> {
 export function processOf(pid: number): LabProcess | undefined {
   const startTicks = startTicksOf(pid);
   return startTicks === undefined ? undefined : { pid, startTicks };
-}
-
-/** Field 22 of /proc/PID/stat (proc(5)); undefined when there is no such process, or only its zombie. */
-function startTicksOf(pid: number): string | undefined {
-  let stat: string;
-  try {
-    stat = readFileSync(`/proc/${pid}/stat`, "utf8");
-  } catch {
-    return undefined;
-  }
-  // The second field is the command in parentheses and may hold anything: count behind the last one.
-  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-  return fields[0] === "Z" ? undefined : fields[19];
 }

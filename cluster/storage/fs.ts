@@ -23,6 +23,7 @@ import {
   writevSync,
 } from "node:fs";
 import { SynwallError } from "../../src/base/errors.ts";
+import { lifeOf, startTicksOf } from "./process-life.ts";
 
 export interface StorageFile {
   /** Writes all chunks one behind the other, from byte `at` on. */
@@ -138,10 +139,14 @@ async function prepareOnDisk(path: string, bytes: number): Promise<void> {
   }
 }
 
+/** How long a process that was killed may take to let go of the folder. */
+const ENDING_MS_MAX = 5_000;
+const ENDING_POLL_MS = 10;
+
 /** A file that names its process; one that names a process which is gone is stale. */
 function lockOnDisk(folder: string): () => void {
   const path = `${folder}/lock`;
-  const mine = `${process.pid} ${startTime(process.pid)}`;
+  const mine = `${process.pid} ${startTicksOf(process.pid) ?? ""}`;
   for (let attempt = 0; attempt < 3; attempt++) {
     try {
       writeFileSync(path, mine, { flag: "wx", mode: 0o600 });
@@ -152,7 +157,7 @@ function lockOnDisk(folder: string): () => void {
       if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
     }
     const [pid = "", started = ""] = readFileSync(path, "utf8").split(" ");
-    if (started !== "" && startTime(Number(pid)) === started) {
+    if (!isLetGo(Number(pid), started)) {
       throw new SynwallError("SW_STORAGE_FAILED", `Cannot use ${folder}: process ${pid} uses it already`);
     }
     unlinkSync(path);
@@ -160,13 +165,13 @@ function lockOnDisk(folder: string): () => void {
   throw new SynwallError("SW_STORAGE_FAILED", `Cannot use ${folder}: its lock is taken again and again`);
 }
 
-/** When the process started, in the kernel's ticks; tells a process from a later one with its number. "" when there is none. */
-function startTime(pid: number): string {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
-    // The name in parentheses may hold blanks; the start time is the 20th field behind it.
-    return stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19] ?? "";
-  } catch {
-    return "";
+/** Waits for a process that the kernel is taking down; one that runs is not waited for. */
+function isLetGo(pid: number, startTicks: string): boolean {
+  const cell = new Int32Array(new SharedArrayBuffer(4));
+  for (let waitedMs = 0; waitedMs < ENDING_MS_MAX; waitedMs += ENDING_POLL_MS) {
+    const life = lifeOf(pid, startTicks);
+    if (life !== "ending") return life === "gone";
+    Atomics.wait(cell, 0, 0, ENDING_POLL_MS);
   }
+  return false;
 }

@@ -12,7 +12,7 @@ import {
   pauseMember,
   startAgain,
 } from "../../../chaos/lab/faults.ts";
-import { type Lab, labDown, labUp, openLab, runningProcess } from "../../../chaos/lab/lab.ts";
+import { type Lab, labDown, labUp, openLab, runningProcess, waitAnswering } from "../../../chaos/lab/lab.ts";
 import { namespaceCommand } from "../../../chaos/lab/processes.ts";
 import { runInForeground } from "../../../chaos/lab/run.ts";
 import { LINKS, type Link } from "../../../chaos/lab/topology.ts";
@@ -150,7 +150,8 @@ function addFaults(lab: Command, terminal: Terminal): void {
     lab.command("start").description("start a member that was killed").argument("<node>"),
     async (standing, node) => {
       await startAgain(standing, node);
-      return `${node} starts`;
+      await waitAnswering(standing, node);
+      return `${node} is up`;
     },
   );
   fault(
