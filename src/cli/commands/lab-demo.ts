@@ -6,6 +6,7 @@ import { writeFileSync } from "node:fs";
 import { cpus, release } from "node:os";
 import { resolve } from "node:path";
 import type { Command } from "commander";
+import { labStage } from "../../../chaos/drill/lab-stage.ts";
 import { type DrillResult, SCENARIOS } from "../../../chaos/drill/model.ts";
 import { statusOf } from "../../../chaos/lab/ask.ts";
 import { type Lab, type LabContext, labDown, labUp } from "../../../chaos/lab/lab.ts";
@@ -51,7 +52,7 @@ async function demo(options: DemoOptions, context: LabContext, terminal: Termina
   try {
     terminal.err(`synwall: ${SCENARIOS.length * options.repeat} drills\n`);
     environment = await describeEnvironment(lab);
-    await runDrills(lab, SCENARIOS, { repeat: options.repeat }, (result) => results.push(result));
+    await runDrills(labStage(lab), SCENARIOS, { repeat: options.repeat }, (result) => results.push(result));
   } finally {
     if (!options.keep) await labDown(options.name, { ...context, progress: () => undefined });
     // Also when a drill could not be carried out: what was measured before is worth reading.
