@@ -4,6 +4,7 @@
  */
 import { AssertionError } from "../../../src/base/assert.ts";
 import * as arp from "../../../src/packet/arp.ts";
+import { u16 } from "../../../src/packet/bytes.ts";
 import { isGroup, isMac } from "../../../src/packet/ethernet.ts";
 import * as icmp from "../../../src/packet/icmp.ts";
 import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from "../../../src/packet/ipv4.ts";
@@ -42,6 +43,7 @@ export interface HostOptions {
   readonly gateway: string;
 }
 
+/** `payload` is valid during the call only. */
 type HearDatagram = (payload: Buffer, from: { readonly address: string; readonly port: number }) => void;
 
 export class SimHost implements TrafficNet {
@@ -204,7 +206,7 @@ export class SimHost implements TrafficNet {
   }
 
   #onIcmp({ source, destination, body }: Datagram): void {
-    const [id, sequence] = [body.readUInt16BE(4), body.readUInt16BE(6)];
+    const [id, sequence] = [icmp.id(body, 0), u16(body, icmp.ICMP_ID + 2)];
     if (body[0] === icmp.ICMP_ECHO) {
       const ends = { source: destination, destination: source };
       this.#output(ends, icmpFrame(ends, echo(icmp.ICMP_ECHO_REPLY, id, sequence)));
@@ -286,8 +288,14 @@ function echo(type: number, id: number, sequence: number): Buffer {
   return message;
 }
 
+/** Addresses that were read before; a lab has a few hundred. */
+const read = new Map<string, number>();
+
 function numeric(address: string): number {
+  const known = read.get(address);
+  if (known !== undefined) return known;
   const parsed = parseIpv4(address);
   if (parsed === undefined) throw new AssertionError(`"${address}" is no IPv4 address`);
+  read.set(address, parsed >>> 0);
   return parsed >>> 0;
 }

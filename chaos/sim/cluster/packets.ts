@@ -23,7 +23,7 @@ export interface Ends {
 export interface Datagram extends Ends {
   readonly protocol: number;
   /** Behind the IPv4 header. A view into the frame. */
-  readonly body: Buffer;
+  readonly body: Uint8Array;
 }
 
 export interface Segment {
@@ -32,12 +32,13 @@ export interface Segment {
   readonly seq: number;
   readonly ack: number;
   readonly flags: number;
-  readonly payload: Buffer;
+  readonly payload: Uint8Array;
 }
 
 /** A frame around an IPv4 datagram; both MACs are still to be written. */
 function ipFrame({ source, destination }: Ends, protocol: number, bodyBytes: number): Buffer {
-  const frame = Buffer.alloc(Math.max(FRAME_BYTES_MIN, BODY_AT + bodyBytes));
+  const frame = Buffer.allocUnsafe(Math.max(FRAME_BYTES_MIN, BODY_AT + bodyBytes));
+  if (BODY_AT + bodyBytes < FRAME_BYTES_MIN) frame.fill(0, BODY_AT + bodyBytes);
   ethernet.setEtherType(frame, 0, ethernet.ETHER_IPV4);
   ipv4.writeHeader(frame, IP_AT, ipv4.IPV4_BYTES + bodyBytes, TTL, protocol, source, destination);
   return frame;
@@ -59,6 +60,8 @@ export function tcpFrame(ends: Ends, segment: Segment): Buffer {
   body[12] = (tcp.TCP_BYTES / 4) << 4;
   body[13] = flags;
   setU16(body, 14, 0xffff);
+  // Checksum, and no urgent data.
+  setI32(body, tcp.TCP_CHECKSUM, 0);
   body.set(payload, tcp.TCP_BYTES);
   setU16(body, tcp.TCP_CHECKSUM, transportChecksum(ends, ipv4.PROTOCOL_TCP, body));
   return frame;
@@ -131,7 +134,7 @@ export function readIp(frame: Uint8Array): Datagram | undefined {
   if (total > frame.length - IP_AT || checksum(frame, IP_AT, ipv4.IPV4_BYTES) !== 0) return undefined;
   const protocol = ipv4.protocol(frame, IP_AT);
   const ends = { source: ipv4.source(frame, IP_AT) >>> 0, destination: ipv4.destination(frame, IP_AT) >>> 0 };
-  const body = Buffer.from(frame.buffer, frame.byteOffset + BODY_AT, total - ipv4.IPV4_BYTES);
+  const body = frame.subarray(BODY_AT, IP_AT + total);
   const isRight =
     protocol === ipv4.PROTOCOL_ICMP
       ? checksum(body, 0, body.length) === 0
@@ -139,7 +142,7 @@ export function readIp(frame: Uint8Array): Datagram | undefined {
   return isRight ? { ...ends, protocol, body } : undefined;
 }
 
-export function readTcp(body: Buffer): Segment {
+export function readTcp(body: Uint8Array): Segment {
   return {
     sourcePort: u16(body, 0),
     destinationPort: u16(body, 2),
@@ -150,14 +153,15 @@ export function readTcp(body: Buffer): Segment {
   };
 }
 
-export function readUdp(body: Buffer): {
+export function readUdp(body: Uint8Array): {
   readonly sourcePort: number;
   readonly destinationPort: number;
   readonly payload: Buffer;
 } {
+  const payloadBytes = udp.lengthBytes(body, 0) - udp.UDP_BYTES;
   return {
     sourcePort: u16(body, 0),
     destinationPort: u16(body, 2),
-    payload: body.subarray(udp.UDP_BYTES, udp.lengthBytes(body, 0)),
+    payload: Buffer.from(body.buffer, body.byteOffset + udp.UDP_BYTES, payloadBytes),
   };
 }

@@ -44,7 +44,7 @@ export interface TcpOptions {
 interface OutSegment {
   readonly seq: number;
   readonly flags: number;
-  readonly payload: Buffer;
+  readonly payload: Uint8Array;
 }
 
 interface Listeners {
@@ -247,7 +247,7 @@ export class TcpSocket implements TrafficSocket {
 
   // ---------------------------------------------------------------- sending
 
-  #push(flags: number, payload: Buffer): void {
+  #push(flags: number, payload: Uint8Array): void {
     const segment: OutSegment = { seq: this.#sendSeq, flags, payload };
     if (this.#queue.length === 0) this.#progressAtMs = this.#options.host.nowMs();
     this.#queue.push(segment);
@@ -280,7 +280,7 @@ export class TcpSocket implements TrafficSocket {
     this.#sendNow(ACK, this.#unsentSeq, NOTHING);
   }
 
-  #sendNow(flags: number, seq: number, payload: Buffer): void {
+  #sendNow(flags: number, seq: number, payload: Uint8Array): void {
     const { localPort, remotePort, send, host } = this.#options;
     this.#activeAtMs = host.nowMs();
     const ack = (flags & ACK) === 0 ? 0 : this.#receiveSeq;
