@@ -6,13 +6,15 @@ import type { Command } from "../../../cluster/control/model.ts";
 import type { SharedMemory } from "../../../src/node/shared-memory.ts";
 import type { ToWorker, WorkerSetup } from "../../../src/node/worker-protocol.ts";
 
-export type Bug =
+export const BUGS = [
   /** New owners do not wait for whoever had the slot before. */
-  | "awaits-nobody"
+  "awaits-nobody",
   /** Packets go out before their flow is on the backup. */
-  | "forwards-unreplicated"
+  "forwards-unreplicated",
   /** One node believes in its lease for longer than others promised. */
-  | "stretches-lease";
+  "stretches-lease",
+] as const;
+export type Bug = (typeof BUGS)[number];
 
 const STRETCH = 20;
 /** All the others keep their promises. */

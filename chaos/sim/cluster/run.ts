@@ -2,8 +2,9 @@
  * Run: drills on a simulated cluster from one seed, and everything that must hold meanwhile. What a test asserts, and what a
  * later look at a failed seed repeats.
  */
+import type { JournalEvent } from "../../../src/node/admin-model.ts";
 import { runDrill } from "../../drill/drill.ts";
-import type { DrillResult, Scenario } from "../../drill/model.ts";
+import { type DrillResult, SCENARIOS, type Scenario } from "../../drill/model.ts";
 import { nodesOf, type Stage, waitSettledOn } from "../../drill/stage.ts";
 import type { Bug } from "./bugs.ts";
 import { CommitWatch, unlikeReplicas } from "./checks.ts";
@@ -24,7 +25,19 @@ export interface RunOptions {
   readonly warmUpMs: number;
   readonly aftermathMs: number;
   readonly bug?: Bug;
+  /** Hears every entry of every journal. */
+  readonly onEvent?: (member: string, event: JournalEvent) => void;
 }
+
+/** Little load: what matters in tests is order, not amount. The demo runs the whole of it. */
+export const SMALL_RUN = {
+  nodes: 2,
+  scenarios: SCENARIOS,
+  load: { connections: 20, visitsPerSecond: 60, feedIntervalMs: 100 },
+  flowsMax: 8192,
+  warmUpMs: 400,
+  aftermathMs: 600,
+} as const;
 
 export interface RunReport {
   readonly results: readonly DrillResult[];
