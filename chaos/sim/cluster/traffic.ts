@@ -92,11 +92,12 @@ export class SimTraffic {
     for (let leftMs = GRACE_MS; leftMs > 0 && !isIdle(); leftMs -= POLL_MS) await this.#clock.pause(POLL_MS);
     const report: TrafficReport = {
       probes: { client: this.#probes.client.records(), server: this.#probes.server.records() },
-      load: {
+      // A copy: what is closed below must not show in it.
+      load: structuredClone({
         streams: this.#streams.report(),
         visits: this.#visits!.report(),
         download: this.#download.report(),
-      },
+      }),
       served: { ...this.#source.report(), resets: this.#resets },
       ping: this.#pingReport(),
       quietAtMs,
