@@ -111,7 +111,7 @@ export class RaftDriver {
   #term = 0;
   #sequence = 0;
   #plannedId = "";
-  /** The revision at which a planned command changed nothing: planning the same again would never end. */
+  /** The revision at which nothing was to be planned, or a planned command changed nothing: planning again would find the same. */
   #planIdleAt = -1;
   #messagesRefused = 0;
   #lastTickMs = 0;
@@ -370,7 +370,10 @@ export class RaftDriver {
     const { cluster } = this.#machine;
     if (cluster.revision === this.#planIdleAt) return;
     const command = plan(cluster);
-    if (command === undefined) return;
+    if (command === undefined) {
+      this.#planIdleAt = cluster.revision;
+      return;
+    }
     const id = `${this.#life}-${++this.#sequence}`;
     try {
       this.#node.propose(encodeEnvelope({ id, by: this.#options.self, cmd: command }));

@@ -3,7 +3,7 @@
  * nothing behind and throws the one error that the command line prints.
  */
 import type { NodeConfig } from "../../config/node-config.ts";
-import { requestRealtime } from "../io/sched.ts";
+import { requestRealtime, requestRealtimeForAll } from "../io/sched.ts";
 import { createLog, type Log } from "./log.ts";
 import { Node } from "./node.ts";
 import { Witness } from "./witness.ts";
@@ -12,6 +12,8 @@ import { Witness } from "./witness.ts";
 const EXIT_FAILED = 70;
 /** Below the dataplane worker, above every ordinary process. */
 const REALTIME_PRIORITY = 10;
+/** Threads that compile: code that stays slow on a busy machine would keep it busy. */
+const COMPILER_PRIORITY = 5;
 /** Stopping in order takes milliseconds; a stop that hangs must not keep the machine. */
 const STOP_MS_MAX = 5000;
 
@@ -60,6 +62,7 @@ async function run(
  */
 function hurry(config: NodeConfig, log: Log): void {
   if (config.dataplane?.realtime === "never") return;
+  requestRealtimeForAll(COMPILER_PRIORITY);
   const { reason } = requestRealtime(REALTIME_PRIORITY);
   log.line("info", `control thread: ${reason}`);
 }
