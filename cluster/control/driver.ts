@@ -44,9 +44,10 @@ export const DEFAULT_TUNING: DriverTuning = {
   tickMs: 10,
   electionTick: 15,
   heartbeatTick: 3,
-  snapshotEntries: 10_000,
-  snapshotBytes: 16 * 1_048_576,
-  keepEntries: 1_000,
+  // The state is some 10 KiB: a snapshot costs one write, an entry that a member must replay when it starts a millisecond.
+  snapshotEntries: 256,
+  snapshotBytes: 4 * 1_048_576,
+  keepEntries: 256,
 };
 
 /** What an applied entry did; `result` of a command that this node proposed also answers its propose(). */

@@ -70,6 +70,7 @@ export class Engine {
 
   constructor(options: EngineOptions) {
     const limits = { ...DEFAULT_LIMITS, ...options.limits };
+    const clock = new Float64Array(1);
     const context: EngineContext = {
       policy: new CompiledPolicy(options.policy),
       view: options.view,
@@ -79,7 +80,8 @@ export class Engine {
       table: options.table,
       counters: options.counters,
       key: options.key,
-      clock: new Float64Array(1),
+      clock,
+      nowMs: options.nowMs ?? (() => clock[0]!),
       random: options.random,
     };
     const hold = new HoldPool(limits.heldFramesMax, LIST_NEIGHBOURS + limits.neighboursMax);

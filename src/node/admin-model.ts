@@ -132,6 +132,7 @@ export type JournalKind =
   | "link-down"
   | "lifeline-closed"
   | "takeover-proposed"
+  | "takeover-deferred"
   | "epoch-committed"
   | "steered"
   | "slots-gained"

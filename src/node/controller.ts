@@ -2,11 +2,12 @@
  * Controller: a member's part in the control plane, the same for nodes and witnesses: Raft, membership, and what the operator
  * may ask of the cluster. Owns no packet and no socket; storage, transport and liveness are handed in.
  */
-import { downCommand } from "../../cluster/control/commands.ts";
+import { downCommand, wouldLoseFlows } from "../../cluster/control/commands.ts";
 import { type Committed, RaftDriver } from "../../cluster/control/driver.ts";
 import type { ClusterState, Command, CommandResult } from "../../cluster/control/model.ts";
 import { plan } from "../../cluster/control/planner.ts";
 import type { Timers } from "../../cluster/control/timers.ts";
+import { PROFILES } from "../../cluster/liveness/model.ts";
 import type { LogStore } from "../../cluster/storage/log-store.ts";
 import type { Transport, TransportHandlers } from "../../cluster/transport/transport.ts";
 import type { NodeConfig } from "../../config/node-config.ts";
@@ -17,7 +18,9 @@ import { isSettled } from "./status.ts";
 
 /** How long a silent member may stay a carrier when nobody saw it die: both were down, and only one came back. */
 const ABSENT_MS = 3000;
-const WATCH_INTERVAL_MS = 500;
+/** The same in leases, for one that fell silent while nobody held a proven copy of its flows. */
+const UNPROVEN_LEASES = 10;
+const WATCH_INTERVAL_MS = 100;
 
 export interface ControllerOptions {
   readonly config: NodeConfig;
@@ -140,14 +143,21 @@ export class Controller {
    * Liveness says that `node` is dead on all links. Only nodes declare it down: a witness sees one link only. And only
    * nodes are declared down at once: nothing waits for a witness (see #watchAbsent()). `incarnation` is the highest that
    * the life in question has shown, 0 when it showed none: a later life must not be declared down for it.
+   *
+   * A node that is silent may be back in a moment. Where copies are proven a takeover costs nothing; where they are not it
+   * breaks flows for certain, so such a node is given time, unless its process is provably gone (`isGone`).
    */
-  peerDown(node: number, incarnation: number): void {
+  peerDown(node: number, incarnation: number, isGone: boolean): void {
     this.driver.leaderDied(node);
     const { self, members } = this.#options.config.cluster;
     if (self.role !== "node" || members.find((member) => member.id === node)?.role !== "node") return;
     const present = this.driver.state().members.find((member) => member.id === node);
     if (incarnation !== 0 && present !== undefined && present.incarnation > incarnation) return;
-    if (downCommand(this.driver.state(), node) === undefined) return;
+    if (downCommand(this.driver.state(), node) === undefined || this.membership.isDeclaring(node)) return;
+    if (!isGone && wouldLoseFlows(this.driver.state(), node)) {
+      this.#deferTakeover(node);
+      return;
+    }
     this.#options.journal.add("takeover-proposed", `${this.name(node)} is to be declared down`, {
       node,
       epoch: this.driver.state().table.epoch,
@@ -234,7 +244,8 @@ export class Controller {
     const { table } = state;
     // The worker first: its slots wait for this table, nothing else does.
     this.#options.onState(state, this.membership.incarnation);
-    if (table.epoch !== this.#epoch) {
+    // What was decided before this process was let in is history: it did not happen now.
+    if (table.epoch !== this.#epoch && this.membership.incarnation !== 0) {
       this.#epoch = table.epoch;
       const node = committed.command?.type === "down" ? committed.command.node : 0;
       const text =
@@ -250,6 +261,15 @@ export class Controller {
   #onLeader(lead: number, term: number): void {
     const text = lead === 0 ? `no leader in term ${term}` : `${this.name(lead)} leads in term ${term}`;
     this.#options.journal.add("leader", text, { node: lead });
+  }
+
+  /** Leaves the silent node to #watchAbsent(), sooner than one that nobody saw dying. */
+  #deferTakeover(node: number): void {
+    const { config, journal, timers } = this.#options;
+    const patienceMs = UNPROVEN_LEASES * PROFILES[config.cluster.profile].leaseMs;
+    this.#absentSinceMs.set(node, timers.nowMs() - Math.max(0, ABSENT_MS - patienceMs));
+    const text = `${this.name(node)} is silent, but no copy of all its flows is proven yet: it has ${patienceMs} ms to come back`;
+    journal.add("takeover-deferred", text, { node, epoch: this.driver.state().table.epoch });
   }
 
   /** A member that nobody hears and nobody saw die keeps slots that nobody serves. */

@@ -35,6 +35,8 @@ import { DOORBELL, type FromWorker, type ToWorker, type WorkerSetup } from "./wo
 
 /** Records that a snapshot may add to the ring in one turn: live changes keep most of it. */
 const EXPORT_RECORDS_PER_TURN = 256;
+/** Between two looks at the carriers: a system call for each port. */
+const CARRIER_INTERVAL_MS = 10;
 const BROADCAST = new Uint8Array(6).fill(0xff);
 
 export class DataplaneCore {
@@ -50,6 +52,7 @@ export class DataplaneCore {
   readonly #isUp: boolean[];
   #isExporting = false;
   #viewAtMs = 0;
+  #nextCarrierMs = 0;
   /** Barriers that the ring had no room for yet, oldest first. */
   #barriers: { readonly slot: number; readonly epoch: number }[] = [];
 
@@ -84,6 +87,7 @@ export class DataplaneCore {
       counters: new Float64Array(memory.counters),
       ruleHits: new Float64Array(memory.ruleHits),
       key: hashKeyFrom(setup.flowKey),
+      nowMs: () => env.nowMs(),
       random: (bound) => env.random(bound),
     });
     this.#loop = new PacketLoop({
@@ -313,6 +317,8 @@ export class DataplaneCore {
   }
 
   #watchCarriers(nowMs: number): void {
+    if (nowMs < this.#nextCarrierMs) return;
+    this.#nextCarrierMs = nowMs + CARRIER_INTERVAL_MS;
     for (let index = 0; index < this.#ports.length; index++) {
       const isUp = this.#ports[index]!.carrier();
       if (isUp === this.#isUp[index]) continue;

@@ -77,6 +77,10 @@ export class Membership {
     if (this.#incarnation !== 0 && !this.isAdmitted && this.#member()?.state !== "removed") void this.join();
   }
 
+  isDeclaring(node: number): boolean {
+    return this.#declaring.has(node);
+  }
+
   /** A peer is silent on all links, or its process is gone. */
   peerDied(node: number): void {
     if (!this.#declaring.has(node)) void this.#declareDown(node);

@@ -7,7 +7,6 @@
  *   peers  --handlers()->    |
  *                            +--> transport, storage, journal
  */
-import type { ClusterState } from "../../cluster/control/model.ts";
 import type { Timers } from "../../cluster/control/timers.ts";
 import type { LogStore } from "../../cluster/storage/log-store.ts";
 import type { SyncLink } from "../../cluster/sync/link.ts";
@@ -69,6 +68,7 @@ export class NodeCore {
   #isStopped = false;
   #isDrainDue = false;
   #isWakeDue = false;
+  #isStateDue = false;
   #claimsSeen = 0;
   #stopSampling: (() => void) | undefined;
 
@@ -90,7 +90,7 @@ export class NodeCore {
       journal,
       failover: this.failover,
       nameOf: (id) => this.controller.name(id),
-      peerDown: (node, incarnation) => this.controller.peerDown(node, incarnation),
+      peerDown: (node, incarnation, isGone) => this.controller.peerDown(node, incarnation, isGone),
       digestResult: (slot, isEqual) => this.replication.digestResult(slot, isEqual),
       propose: (command) => void this.#propose(command),
     });
@@ -180,7 +180,7 @@ export class NodeCore {
       random: (bound) => env.random(bound),
       journal,
       alive: () => this.mirror.alive(),
-      onState: (state, ownIncarnation) => this.#onState(state, ownIncarnation),
+      onState: () => this.#onState(),
       onAdmitted: () => this.#onAdmitted(),
       onFatal,
       log: (level, text) => log.line(level, text),
@@ -258,9 +258,19 @@ export class NodeCore {
 
   // ---------------------------------------------------------------- state
 
-  #onState(state: ClusterState, ownIncarnation: number): void {
+  /** Entries that are applied in one go count as one: whoever catches up with a long log needs the last state only. */
+  #onState(): void {
+    if (this.#isStateDue) return;
+    this.#isStateDue = true;
+    queueMicrotask(() => this.#passState());
+  }
+
+  #passState(): void {
+    this.#isStateDue = false;
+    const state = this.controller.driver.state();
+    const ownIncarnation = this.controller.membership.incarnation;
     const { table, members, revision } = state;
-    if (revision === this.#revision && ownIncarnation === this.#incarnation) return;
+    if (this.#isStopped || (revision === this.#revision && ownIncarnation === this.#incarnation)) return;
     this.#revision = revision;
     this.#incarnation = ownIncarnation;
     // The worker first: replication asks it at once for slots whole, and what is sent in an earlier epoch is stale. No record
@@ -276,9 +286,9 @@ export class NodeCore {
   }
 
   #onAdmitted(): void {
+    // The state first: who is caught up has seen who is down.
+    this.#passState();
     this.#options.post({ type: "caughtUp" });
-    const { driver, membership } = this.controller;
-    this.#onState(driver.state(), membership.incarnation);
     this.journal.add("ready", `${this.config.cluster.self.name} was let in`);
   }
 

@@ -197,7 +197,7 @@ export class WitnessCore {
 
   #onLiveness(event: LivenessEvent): void {
     if (event.type === "peerDown") {
-      this.controller.peerDown(event.node, event.incarnation);
+      this.controller.peerDown(event.node, event.incarnation, false);
       const text = `${this.controller.name(event.node)} is silent on the cluster link`;
       this.journal.add("peer-down", text, event);
     } else if (event.type === "peerUp") {

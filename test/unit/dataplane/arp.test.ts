@@ -152,11 +152,11 @@ describe("announcements", () => {
     expect(new Set(sent.map(({ destinationMac }) => destinationMac))).toEqual(new Set(["ff:ff:ff:ff:ff:ff"]));
   });
 
-  test("of all owned slots are repeated once a minute, spread over it", () => {
+  test("of all owned slots are repeated every five seconds, spread over them", () => {
     const pair = new Pair();
     const counts = new Map<string, number>();
-    for (let i = 0; i < 6000; i++) {
-      pair.one.tick(10);
+    for (let i = 0; i < 5000; i++) {
+      pair.one.tick(1);
       for (const { frame } of pair.one.take()) {
         const { sourceMac } = see(frame);
         counts.set(sourceMac, (counts.get(sourceMac) ?? 0) + 1);

@@ -4,7 +4,7 @@ import { REPLICA_DIGEST_BAD, REPLICA_DIGEST_OK } from "../../../src/dataplane/re
 import { slotOfAddress } from "../../../src/dataplane/slot.ts";
 import { ip, macText, see, tcp, udp } from "./frames.ts";
 import { Pair, SLOTS } from "./pair.ts";
-import { PORT_CLUSTER, PORT_INSIDE, PORT_OUTSIDE, TEST_KEY, verdictName, type World } from "./world.ts";
+import { PORT_CLUSTER, PORT_INSIDE, PORT_OUTSIDE, TEST_KEY, verdictName, World } from "./world.ts";
 
 const SERVER = "198.51.100.100";
 
@@ -251,6 +251,16 @@ describe("a fenced owner", () => {
     pair.one.tick(60_000);
     expect(pair.one.table.used).toBe(1);
   });
+});
+
+test("a thread that stood still between taking the time and deciding knows that its lease ended", () => {
+  let pausedMs = 0;
+  const world: World = new World({ clock: () => world.nowMs + pausedMs });
+  world.view.leaseUntilMs[0] = world.nowMs + 60;
+  expect(verdictName(world.packet(PORT_INSIDE, ask(C1)))).toBe("forwarded");
+  pausedMs = 61;
+  expect(verdictName(world.packet(PORT_INSIDE, ask(C1, 4001)))).toBe("fenced");
+  expect(verdictName(world.packet(PORT_INSIDE, ask(C1)))).toBe("forwarded");
 });
 
 describe("a planned move", () => {

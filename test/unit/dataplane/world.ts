@@ -166,6 +166,8 @@ export interface WorldOptions {
   readonly chunks?: number;
   readonly seed?: number;
   readonly limits?: Partial<EngineLimits>;
+  /** The clock that the engine reads by itself; default: the time of the call. */
+  readonly clock?: () => number;
   /** Hosts answer ARP at once; default true. */
   readonly answersArp?: boolean;
   readonly ports?: readonly EnginePort[];
@@ -221,6 +223,7 @@ export class World {
       key: TEST_KEY,
       random: seededRandom(options.seed ?? 1),
       ...(options.limits === undefined ? {} : { limits: options.limits }),
+      ...(options.clock === undefined ? {} : { nowMs: options.clock }),
     });
   }
 

@@ -100,8 +100,8 @@ test("a peer is dead when it is silent on all links for the detection time", () 
   pair.run(100);
   const down = pair.last(1, "peerDown");
   expect(down).toMatchObject({ cause: "silent" });
-  expect((down?.atMs ?? 0) - stoppedMs).toBeGreaterThan(39);
-  expect((down?.atMs ?? 0) - stoppedMs).toBeLessThanOrEqual(51);
+  expect((down?.atMs ?? 0) - stoppedMs).toBeGreaterThan(49);
+  expect((down?.atMs ?? 0) - stoppedMs).toBeLessThanOrEqual(61);
   expect(pair.types(1).filter((t) => t === "peerGone")).toEqual([]);
 });
 
