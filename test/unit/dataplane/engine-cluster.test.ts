@@ -257,7 +257,8 @@ test("a thread that stood still between taking the time and deciding knows that 
   let pausedMs = 0;
   const world: World = new World({ clock: () => world.nowMs + pausedMs });
   world.view.leaseUntilMs[0] = world.nowMs + 60;
-  expect(verdictName(world.packet(PORT_INSIDE, ask(C1)))).toBe("forwarded");
+  // Held for its neighbour, and then gone.
+  expect(verdictName(world.packet(PORT_INSIDE, ask(C1)))).toBe("held");
   pausedMs = 61;
   expect(verdictName(world.packet(PORT_INSIDE, ask(C1, 4001)))).toBe("fenced");
   expect(verdictName(world.packet(PORT_INSIDE, ask(C1)))).toBe("forwarded");
