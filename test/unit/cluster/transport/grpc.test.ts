@@ -84,6 +84,18 @@ describe("who is let in", () => {
     expect(impostor.counters.raftReceived).toBe(0);
   });
 
+  test("members of two CAs talk in both directions while both CAs are in their CA files", async () => {
+    const port = await freePort();
+    const old = folder.member("fw1");
+    const renewed = folder.member("fw2", "new-ca");
+    const ca = folder.bundle("ca", "new-ca");
+    const first = make(1, port, [], { ...old, ca });
+    const second = make(2, port, [], { ...renewed, ca });
+    await Promise.all([first.start(quiet), second.start(quiet)]);
+    await until(() => first.isConnected(2) && second.isConnected(1));
+    expect([first.counters.peersRefused, second.counters.peersRefused]).toEqual([0, 0]);
+  });
+
   test("a certificate of another CA does not get as far as a message", async () => {
     const port = await freePort();
     const server = make(1, port, []);
