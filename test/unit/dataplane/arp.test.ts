@@ -103,7 +103,9 @@ describe("a route without next hop", () => {
   test("lets a host that never spoke be found by its answer to a probe", () => {
     const dnat = [{ ...LAB_POLICY.dnat[0]!, to: ip(GUEST) }];
     const rules = [{ ...LAB_POLICY.rules[1]!, destinations: [prefix(`${GUEST}/32`)] }];
-    const world = new World({ policy: { ...LAB_POLICY, routes: [...LAB_POLICY.routes, onLink], dnat, rules } });
+    const world = new World({
+      policy: { ...LAB_POLICY, routes: [...LAB_POLICY.routes, onLink], dnat, rules },
+    });
     const syn = tcp({ from: "198.51.100.100", to: "198.51.100.10", sport: 5000, dport: 8080, flags: "S" });
     expect(verdictName(world.packet(PORT_OUTSIDE, syn))).toBe("held");
     expect(see(world.takeOne().frame).ip!.to).toBe(GUEST);
