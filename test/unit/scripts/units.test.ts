@@ -1,0 +1,43 @@
+import { readFileSync } from "node:fs";
+import { describe, expect, test } from "vitest";
+import { REDIRECT_OVERHEAD_BYTES } from "../../../src/base/mtu.ts";
+import { QUEUES_MAX, QUEUES_PER_PORT_MAX } from "../../../src/io/xdp/queue-budget.ts";
+
+const ROOT = new URL("../../../", import.meta.url);
+
+function read(path: string): string {
+  return readFileSync(new URL(path, ROOT), "utf8");
+}
+
+describe.each(["node", "witness"])("synwall-%s.service", (role) => {
+  const settings = new Map(
+    read(`config/systemd/synwall-${role}.service`)
+      .split("\n")
+      .flatMap((line) => {
+        const [, key, value] = /^([A-Za-z]+)=(.*)$/.exec(line) ?? [];
+        return key === undefined ? [] : [[key, value] as const];
+      }),
+  );
+
+  test("starts again after every failure, for ever, and not in a hurry", () => {
+    expect(settings.get("Restart")).toBe("on-failure");
+    expect(settings.get("RestartSec")).toBe("5s");
+    expect(settings.get("StartLimitIntervalSec")).toBe("0");
+    expect([...settings.keys()].filter((key) => key.startsWith("RestartPrevent"))).toEqual([]);
+  });
+
+  test("runs the command of its role as synwall", () => {
+    expect(settings.get("ExecStart")).toBe(
+      `/usr/local/bin/synwall ${role} --config /etc/synwall/${role}.yaml`,
+    );
+    expect(settings.get("User")).toBe("synwall");
+  });
+});
+
+test("scripts/prepare-interfaces.sh prepares what a node accepts", () => {
+  const script = read("scripts/prepare-interfaces.sh");
+  const constant = (name: string): number => Number(new RegExp(`^${name}=(\\d+)$`, "m").exec(script)?.[1]);
+  expect(constant("REDIRECT_BYTES")).toBe(REDIRECT_OVERHEAD_BYTES);
+  expect(constant("QUEUES_PER_PORT_MAX")).toBe(QUEUES_PER_PORT_MAX);
+  expect(constant("QUEUES_MAX")).toBe(QUEUES_MAX);
+});
