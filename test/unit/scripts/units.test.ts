@@ -41,3 +41,15 @@ test("scripts/prepare-interfaces.sh prepares what a node accepts", () => {
   expect(constant("QUEUES_PER_PORT_MAX")).toBe(QUEUES_PER_PORT_MAX);
   expect(constant("QUEUES_MAX")).toBe(QUEUES_MAX);
 });
+
+test("scripts/provision.sh copies what a build needs, by name, so that no key goes along", () => {
+  const script = read("scripts/provision.sh");
+  const listed = (name: string): string[] =>
+    new RegExp(`^${name}=\\((.*)\\)$`, "m").exec(script)?.[1]?.split(" ") ?? [];
+  const { include } = JSON.parse(read("tsconfig.build.json")) as { include: string[] };
+  const folders = include.map((path) => path.split("/")[0]!);
+  expect(listed("SOURCES")).toEqual(expect.arrayContaining([...folders, "bin", "scripts", "docs"]));
+  expect(listed("FILES")).toEqual(
+    expect.arrayContaining(["package.json", "package-lock.json", "tsconfig.build.json"]),
+  );
+});
