@@ -116,6 +116,7 @@ export class SyncNode {
         state: "",
         lead: 0,
         epoch: 0,
+        lostLinks: [],
       }),
       onSyncLink: (from, link) => this.replication.attachReceiver(this.#watched(link), from),
       onUnreachable: () => {},

@@ -197,8 +197,12 @@ export class GrpcServer {
 
   #status(call: ServerUnaryCall<StatusRequest, StatusResponse>, answer: sendUnaryData<StatusResponse>): void {
     const from = this.#identify(call);
-    if (from === undefined) answer(denied());
-    else answer(null, { ...this.#options.handlers.onStatus(from) });
+    if (from === undefined) {
+      answer(denied());
+      return;
+    }
+    const report = this.#options.handlers.onStatus(from);
+    answer(null, { ...report, lostLinks: [...report.lostLinks] });
   }
 
   #replicate(call: ServerDuplexStream<SenderMessage, Buffer>): void {

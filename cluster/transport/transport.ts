@@ -31,6 +31,8 @@ export interface PeerReport {
   /** Node id of the leader; 0: none known. */
   readonly lead: number;
   readonly epoch: number;
+  /** Zone links on which the node has no carrier, by number. */
+  readonly lostLinks: readonly number[];
 }
 
 export interface TransportHandlers {

@@ -96,8 +96,18 @@ const FLOWS: readonly MetricEntry[] = [
     ],
   ),
   cell("counter", "synwall_flows_created_total", "Flows that this node created as owner", "flowsCreated"),
-  cell("counter", "synwall_flows_ended_total", "Flows that ended by themselves (TCP closed)", "flowsEnded"),
-  cell("counter", "synwall_flows_expired_total", "Flows that ended by time-out", "flowsExpired"),
+  cell(
+    "counter",
+    "synwall_flows_ended_total",
+    "Flows that this node ended as owner, for whatever reason: time-outs are in it",
+    "flowsEnded",
+  ),
+  cell(
+    "counter",
+    "synwall_flows_expired_total",
+    "Flows that ended by time-out; part of synwall_flows_ended_total",
+    "flowsExpired",
+  ),
   cell(
     "counter",
     "synwall_flows_evicted_total",

@@ -81,7 +81,12 @@ export class Controller {
   }
 
   /** What the transport must call; `onSyncLink` is the dataplane's business. */
-  handlers(rest: Pick<TransportHandlers, "onSyncLink"> & { readonly version: string }): TransportHandlers {
+  handlers(
+    rest: Pick<TransportHandlers, "onSyncLink"> & {
+      readonly version: string;
+      readonly lostLinks: () => readonly number[];
+    },
+  ): TransportHandlers {
     const { driver } = this;
     return {
       onRaft: (_from, message) => driver.receive(message),
@@ -101,6 +106,7 @@ export class Controller {
           state,
           lead,
           epoch: driver.state().table.epoch,
+          lostLinks: rest.lostLinks(),
         };
       },
       onSyncLink: rest.onSyncLink,

@@ -21,6 +21,7 @@ import { Controller } from "./controller.ts";
 import { FailoverTimes } from "./failover-times.ts";
 import type { Journal } from "./journal.ts";
 import { LAG_SAMPLE_INTERVAL_MS, LagRecorder } from "./lag-recorder.ts";
+import { LinkWatch } from "./link-watch.ts";
 import type { Log } from "./log.ts";
 import type { SharedMemory } from "./shared-memory.ts";
 import { WorkerEvents } from "./worker-events.ts";
@@ -30,6 +31,8 @@ import { workerSetup } from "./worker-setup.ts";
 
 /** Packets that wait in the worker, for an acknowledgement or otherwise. */
 const HELD = counterIndex("heldNow");
+/** A peer on the cluster link answers within milliseconds. */
+const ASK_MS_MAX = 250;
 
 export interface NodeCoreOptions {
   /** Of a node: with a dataplane. */
@@ -59,6 +62,7 @@ export class NodeCore {
   readonly controller: Controller;
   readonly #options: NodeCoreOptions;
   readonly #events: WorkerEvents;
+  readonly #links: LinkWatch;
   readonly #changes: RecordRing;
   readonly #replicas: RecordRing;
   readonly #counters: Float64Array;
@@ -85,6 +89,7 @@ export class NodeCore {
     this.mirror = new WorkerMirror(this.setup);
     this.replication = this.#makeReplication();
     this.controller = this.#makeController();
+    this.#links = this.#makeLinkWatch();
     this.#events = new WorkerEvents({
       config,
       journal,
@@ -109,6 +114,7 @@ export class NodeCore {
     return this.controller.handlers({
       version: VERSION,
       onSyncLink: (from, link) => this.replication.attachReceiver(this.#watched(link), from),
+      lostLinks: () => this.#links.lost(),
     });
   }
 
@@ -135,6 +141,7 @@ export class NodeCore {
     }
     this.mirror.note(message);
     this.#events.receive(message);
+    if (message.type === "carrier") this.#links.tick(this.nowMs(), true);
   }
 
   lifelineOpened(node: number): void {
@@ -187,6 +194,20 @@ export class NodeCore {
     });
   }
 
+  #makeLinkWatch(): LinkWatch {
+    const { config, transport, journal } = this.#options;
+    const { controller } = this;
+    return new LinkWatch({
+      self: config.cluster.self,
+      zonePorts: config.dataplane!.interfaces.filter((port) => !port.cluster).map((port) => port.name),
+      carrier: (port) => this.mirror.carrier(port),
+      members: () => (controller.membership.isAdmitted ? controller.driver.state().members : []),
+      ask: async (peer) => (await transport.status(peer, ASK_MS_MAX)).lostLinks,
+      propose: (command) => controller.propose(command),
+      journal,
+    });
+  }
+
   #peerNodes(): readonly { readonly id: number }[] {
     const { self, members } = this.config.cluster;
     return members.filter((member) => member.role === "node" && member.id !== self.id);
@@ -198,6 +219,7 @@ export class NodeCore {
       this.lag.add(now, peer.id, this.replication.status(peer.id, now).lagMs);
     }
     this.replication.tick(now);
+    this.#links.tick(now);
     this.#onDoorbell();
   }
 

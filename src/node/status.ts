@@ -119,6 +119,14 @@ function alerts(facts: StatusFacts): string[] {
     if (member.state === "drained")
       lines.push(`${member.name} is drained: maintenance may go on; 'synwall rejoin ${member.name}' ends it`);
   }
+  for (const port of facts.dataplane?.ports ?? []) {
+    if (port.carrier) continue;
+    const meaning =
+      port.zone === "cluster"
+        ? "no replication and no redirects over it"
+        : "this node gives up its slots while another one has all links";
+    lines.push(`${port.name} (${port.zone}) has no carrier: ${meaning}; check cable and switch port`);
+  }
   if (facts.lease?.isFenced && count(state.table.owner, self.id) > 0) {
     lines.push(
       "fenced: no majority answers this node, so it decides no new flow; established flows go on; check its links",

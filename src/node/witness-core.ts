@@ -53,7 +53,11 @@ export class WitnessCore {
 
   /** What the transport must call. A witness has no flows to replicate. */
   handlers(): TransportHandlers {
-    return this.controller.handlers({ version: VERSION, onSyncLink: (_from, link) => link.close() });
+    return this.controller.handlers({
+      version: VERSION,
+      onSyncLink: (_from, link) => link.close(),
+      lostLinks: () => [],
+    });
   }
 
   /** Once the transport runs. */

@@ -52,6 +52,7 @@ const REPORT: PeerReport = {
   state: "follower",
   lead: 0,
   epoch: 7,
+  lostLinks: [1, 3],
 };
 
 /** One end of a link, with what happened to it. */

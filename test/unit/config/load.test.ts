@@ -258,8 +258,8 @@ const MISTAKES: readonly [what: string, edits: Record<string, string>, line: Reg
   ],
   [
     "ports without a protocol",
-    { "protocol: tcp, destinationPorts": "destinationPorts" },
-    /rules\[1\].destinationPorts: ports need a protocol/,
+    { "    protocol: tcp ": "    # " },
+    /rules\[1\].sourcePorts: ports need a protocol/,
   ],
   [
     "an ICMP type without ICMP",
@@ -278,7 +278,7 @@ const MISTAKES: readonly [what: string, edits: Record<string, string>, line: Reg
   ],
   [
     "an action that does not exist",
-    { "icmpType: 8, action: drop": "icmpType: 8, action: reject" },
+    { "icmpCode: 0, action: drop": "icmpCode: 0, action: reject" },
     /rules\[2\].action: "reject" does not fit: write one of accept, drop/,
   ],
   [

@@ -1,14 +1,16 @@
 import { describe, expect, test } from "vitest";
 import { slotOfAddress } from "../../../src/dataplane/slot.ts";
 import { virtualMac } from "../../../src/dataplane/virtual-mac.ts";
-import { arp, ethernet, ip, mac, macText, see, udp } from "./frames.ts";
+import { arp, ethernet, ip, mac, macText, see, tcp, udp } from "./frames.ts";
 import { Pair, SLOTS } from "./pair.ts";
 import {
   hostMac,
   INSIDE,
+  LAB_POLICY,
   OUTSIDE,
   PORT_INSIDE,
   PORT_OUTSIDE,
+  prefix,
   TEST_KEY,
   verdictName,
   World,
@@ -77,6 +79,43 @@ describe("ARP answers", () => {
     const world = new World();
     expect(verdictName(world.receive(PORT_INSIDE, who("0.0.0.0", "10.10.0.1")))).toBe("answered");
     expect(see(world.takeOne().frame).arp!.target).toBe("0.0.0.0");
+  });
+});
+
+describe("a route without next hop", () => {
+  const GUEST = "203.0.113.7";
+  const onLink = { to: prefix("203.0.113.0/24"), zone: INSIDE, via: 0 };
+
+  test("carries packets to and from hosts on the zone's wire that the gateway's network does not hold", () => {
+    const world = new World({ policy: { ...LAB_POLICY, routes: [...LAB_POLICY.routes, onLink] } });
+    expect(verdictName(world.receive(PORT_INSIDE, who(GUEST, "10.10.0.1")))).toBe("answered");
+    world.take();
+    world.packet(PORT_INSIDE, udp({ from: GUEST, to: "198.51.100.100", sport: 4000, dport: 53 }));
+    const sent = see(world.takeOne().frame).ip!;
+    world.packet(PORT_OUTSIDE, udp({ from: "198.51.100.100", to: sent.from, sport: 53, dport: sent.sport }));
+    const answer = world.takeOne();
+    expect(answer.port).toBe(PORT_INSIDE);
+    expect(see(answer.frame).destinationMac).toBe(macText(hostMac(GUEST)));
+    expect(see(answer.frame).ip!.to).toBe(GUEST);
+    expect(world.lost()).toBe(0);
+  });
+
+  test("lets a host that never spoke be found by its answer to a probe", () => {
+    const dnat = [{ ...LAB_POLICY.dnat[0]!, to: ip(GUEST) }];
+    const rules = [{ ...LAB_POLICY.rules[1]!, destinations: [prefix(`${GUEST}/32`)] }];
+    const world = new World({
+      policy: { ...LAB_POLICY, routes: [...LAB_POLICY.routes, onLink], dnat, rules },
+    });
+    const syn = tcp({ from: "198.51.100.100", to: "198.51.100.10", sport: 5000, dport: 8080, flags: "S" });
+    expect(verdictName(world.packet(PORT_OUTSIDE, syn))).toBe("held");
+    expect(see(world.takeOne().frame).ip!.to).toBe(GUEST);
+  });
+
+  test("holds in its own zone alone, and a route with a next hop makes nobody a neighbour", () => {
+    const world = new World({ policy: { ...LAB_POLICY, routes: [...LAB_POLICY.routes, onLink] } });
+    expect(verdictName(world.receive(PORT_OUTSIDE, who(GUEST, "198.51.100.1")))).toBe("arp");
+    expect(verdictName(world.receive(PORT_OUTSIDE, who("192.0.2.9", "198.51.100.1")))).toBe("arp");
+    expect(world.take()).toEqual([]);
   });
 });
 

@@ -33,6 +33,8 @@ export interface StatusResponse {
   /** Node id of the leader; 0: none known. */
   lead: number;
   epoch: number;
+  /** Numbers of the zone links on which this node has no carrier. A version that does not know the field tells of none. */
+  lostLinks: number[];
 }
 
 function createBaseProposeRequest(): ProposeRequest {
@@ -163,7 +165,7 @@ export const StatusRequest: MessageFns<StatusRequest> = {
 };
 
 function createBaseStatusResponse(): StatusResponse {
-  return { node: 0, version: "", term: 0, commit: 0, applied: 0, state: "", lead: 0, epoch: 0 };
+  return { node: 0, version: "", term: 0, commit: 0, applied: 0, state: "", lead: 0, epoch: 0, lostLinks: [] };
 }
 
 export const StatusResponse: MessageFns<StatusResponse> = {
@@ -191,6 +193,13 @@ export const StatusResponse: MessageFns<StatusResponse> = {
     }
     if (message.epoch !== 0) {
       writer.uint32(64).uint64(message.epoch);
+    }
+    if (message.lostLinks.length !== 0) {
+      writer.uint32(74).fork();
+      for (const v of message.lostLinks) {
+        writer.uint32(v);
+      }
+      writer.join();
     }
     return writer;
   },
@@ -271,6 +280,24 @@ export const StatusResponse: MessageFns<StatusResponse> = {
 
             message.epoch = longToNumber(reader.uint64());
             continue;
+          }
+          case 9: {
+            if (tag === 72) {
+              message.lostLinks.push(reader.uint32());
+
+              continue;
+            }
+
+            if (tag === 74) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.lostLinks.push(reader.uint32());
+              }
+
+              continue;
+            }
+
+            break;
           }
         }
         if ((tag & 7) === 4 || tag === 0) {

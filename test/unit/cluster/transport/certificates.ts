@@ -1,17 +1,23 @@
 /**
  * Certificates for tests: a CA and members' certificates made by openssl in a temporary folder, elliptic curves, one day.
+ * The folder goes with remove(), or with the process when a test or bench is interrupted.
  */
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { TlsFiles } from "../../../../cluster/transport/tls.ts";
+
+const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+const OPEN = new Set<CertificateFolder>();
+let isWatching = false;
 
 export class CertificateFolder {
   readonly path = mkdtempSync(join(tmpdir(), "synwall-tls-"));
   readonly #made = new Map<string, TlsFiles>();
 
   constructor() {
+    removeWithProcess(this);
     this.#makeCa("ca");
   }
 
@@ -38,11 +44,19 @@ export class CertificateFolder {
     return files;
   }
 
+  /** One file that holds these CAs, in this order, as while a CA is replaced. */
+  bundle(...cas: readonly string[]): string {
+    const path = this.file(`${cas.join("+")}.crt`);
+    writeFileSync(path, cas.map((ca) => readFileSync(this.file(`${ca}.crt`), "utf8")).join(""));
+    return path;
+  }
+
   file(name: string): string {
     return join(this.path, name);
   }
 
   remove(): void {
+    OPEN.delete(this);
     rmSync(this.path, { recursive: true, force: true });
   }
 
@@ -52,6 +66,24 @@ export class CertificateFolder {
       ...["-keyout", `${name}.key`, "-out", `${name}.crt`, "-subj", `/CN=${name}`, "-days", "1"],
     ]);
   }
+}
+
+function removeWithProcess(folder: CertificateFolder): void {
+  OPEN.add(folder);
+  if (isWatching) return;
+  isWatching = true;
+  process.once("exit", removeAll);
+  for (const signal of SIGNALS) process.once(signal, removeAndDie);
+}
+
+function removeAll(): void {
+  for (const folder of OPEN) folder.remove();
+}
+
+/** A signal that has a listener no longer ends the process: it is sent again when the listener is gone. */
+function removeAndDie(signal: NodeJS.Signals): void {
+  removeAll();
+  process.kill(process.pid, signal);
 }
 
 function openssl(cwd: string, args: readonly string[]): void {

@@ -5,6 +5,7 @@ import { SnapshotCollector, snapshotParts } from "../../../../cluster/transport/
 import { fromWire } from "../../../../cluster/transport/raft-codec.ts";
 import { loadTls } from "../../../../cluster/transport/tls.ts";
 import type { TransportHandlers } from "../../../../cluster/transport/transport.ts";
+import { StatusResponse } from "../../../../proto/gen/synwall/v1/control.ts";
 import { CertificateFolder } from "./certificates.ts";
 import { freePort } from "./free-port.ts";
 import { until } from "./until.ts";
@@ -41,6 +42,16 @@ function make(id: number, port: number, refused: string[], files = folder.member
   running.push(transport);
   return transport;
 }
+
+test("the status of a version that tells of no lost links is understood, and the other way round", () => {
+  const known = { node: 1, version: "1", term: 3, commit: 9, applied: 8, state: "leader", lead: 1, epoch: 7 };
+  const older = StatusResponse.encode({ ...known, lostLinks: [] }).finish();
+  const newer = StatusResponse.encode({ ...known, lostLinks: [1, 63] }).finish();
+  // Protobuf writes no empty list, so `older` is what such a version sends; it skips what is behind the bytes that it knows.
+  expect(newer.subarray(0, older.length)).toEqual(older);
+  expect(StatusResponse.decode(older)).toEqual({ ...known, lostLinks: [] });
+  expect(StatusResponse.decode(newer)).toEqual({ ...known, lostLinks: [1, 63] });
+});
 
 describe("who is let in", () => {
   test("a certificate of the cluster's CA for no member is refused, told and counted", async () => {
@@ -82,6 +93,18 @@ describe("who is let in", () => {
     await until(() => unreachable > 0);
     expect(client.isConnected(2)).toBe(false);
     expect(impostor.counters.raftReceived).toBe(0);
+  });
+
+  test("members of two CAs talk in both directions while both CAs are in their CA files", async () => {
+    const port = await freePort();
+    const old = folder.member("fw1");
+    const renewed = folder.member("fw2", "new-ca");
+    const ca = folder.bundle("ca", "new-ca");
+    const first = make(1, port, [], { ...old, ca });
+    const second = make(2, port, [], { ...renewed, ca });
+    await Promise.all([first.start(quiet), second.start(quiet)]);
+    await until(() => first.isConnected(2) && second.isConnected(1));
+    expect([first.counters.peersRefused, second.counters.peersRefused]).toEqual([0, 0]);
   });
 
   test("a certificate of another CA does not get as far as a message", async () => {

@@ -92,6 +92,17 @@ test("kill -9 of a process closes its lifeline", async () => {
   }
 });
 
+test("members of two CAs hold lifelines while both CAs are in their CA files", async () => {
+  const port = await freePort();
+  const old = folder.member("fw1");
+  const renewed = folder.member("fw2", "new-ca");
+  const ca = folder.bundle("ca", "new-ca");
+  const first = await start(1, port, { ...old, ca });
+  const second = await start(2, port, { ...renewed, ca });
+  await until(() => first.up.length === 1 && second.up.length === 1);
+  expect([first.refused, second.refused]).toEqual([[], []]);
+});
+
 test("a stranger's certificate is refused and closes nothing", async () => {
   const port = await freePort();
   const first = await start(3, port);
