@@ -267,6 +267,11 @@ export class Heartbeats {
     return this.#peers.get(node)?.detector.isAlive === true;
   }
 
+  /** The peer is dead, or has missed more than an interval: this member would believe others that it is dead. */
+  isQuiet(node: number, nowMs: number): boolean {
+    return this.#peers.get(node)?.detector.isQuiet(nowMs) !== false;
+  }
+
   /** The peer answers on this link. */
   isLinkUp(node: number, link: number): boolean {
     return this.#peers.get(node)?.detector.links.some((l) => l.link === link && l.isUp) === true;

@@ -263,7 +263,8 @@ export class Authority {
     encodeLeaseRequest({ nonce, seq, epoch, incarnation: this.#incarnation }, this.#requestBody);
     for (const v of this.#voters) {
       if (v !== selfId) this.heartbeats.setStanding(v, MESSAGE_LEASE_REQUEST, this.#requestBody);
-      else if (this.voter.request(selfId, epoch, this.#incarnation, nowMs)) this.lease.ack(selfId, nonce, seq);
+      else if (this.voter.request(selfId, epoch, this.#incarnation, nowMs))
+        this.lease.ack(selfId, nonce, seq);
     }
   }
 

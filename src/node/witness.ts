@@ -105,6 +105,7 @@ export class Witness {
       clusterName: cluster.name,
       nodeId: cluster.self.id,
       voters: cluster.members.map((member) => member.id),
+      slots: cluster.slots,
     });
     this.#undo.push(() => this.#storage.close());
     this.#transport = new GrpcTransport({
@@ -125,6 +126,7 @@ export class Witness {
       timers: systemTimers,
       journal: this.journal,
       alive: () => this.#alive(),
+      isQuiet: (node) => this.#heartbeats.authority.heartbeats.isQuiet(node, nowMs()),
       onState: (state, ownIncarnation) =>
         this.#heartbeats.authority.applyState(state, ownIncarnation, nowMs()),
       onAdmitted: () => {
