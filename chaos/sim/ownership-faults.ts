@@ -31,7 +31,7 @@ function oneFault(world: World): void {
     // One way, on some links or all.
     const other = pick(world, world.members);
     cutSome(world, member, other, network.chance(0.5));
-  } else if (kind < 58) {
+  } else if (kind < 61) {
     cutOffAndDeafen(world, member);
   } else if (kind < 67) {
     // Cut off from everybody, one way or both.
@@ -90,7 +90,7 @@ function cutOffAndDeafen(world: World, member: SimMember): void {
       network.cut(other.id, member.id, link);
     }
   }
-  member.deafen(network.between(600, 1200));
+  member.deafen(network.between(650, 1200));
   scheduler.after(network.between(60, 200), () => world.healNetwork());
 }
 
