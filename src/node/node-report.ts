@@ -162,6 +162,7 @@ export class NodeReport {
                 lagRecords: peer.sync.lagRecords,
                 lagBytes: peer.sync.lagBytes,
                 resyncs: peer.sync.resyncs,
+                isPolicyDifferent: peer.alive && peer.sync.policy === "different",
                 ack: parts.replication.router.sender(peer.id).ackLatency,
               },
             }),
@@ -229,12 +230,13 @@ export class NodeReport {
           links: parts.host.links(member.id),
         };
         if (member.role === "witness") return base;
-        const { isConnected, lagMs, lagRecords, lagBytes, resyncs } = parts.replication.status(
+        const { isConnected, lagMs, lagRecords, lagBytes, resyncs, policy } = parts.replication.status(
           member.id,
           nowMs(),
         );
         const ack = summary(parts.replication.router.sender(member.id).ackLatency);
-        return { ...base, sync: { connected: isConnected, lagMs, lagRecords, lagBytes, ack, resyncs } };
+        const sync = { connected: isConnected, lagMs, lagRecords, lagBytes, ack, resyncs, policy };
+        return { ...base, sync };
       });
   }
 

@@ -21,6 +21,7 @@ import { RecordRing } from "../base/ring.ts";
 import { counterIndex } from "../dataplane/counters.ts";
 import { flowTableBytes } from "../dataplane/flow-table.ts";
 import { Metrics } from "../metrics/registry.ts";
+import { policyFingerprint } from "../policy/fingerprint.ts";
 import { adminHandlers } from "./admin-handlers.ts";
 import { AdminServer } from "./admin-server.ts";
 import { nowMs, realEnv } from "./clock.ts";
@@ -282,6 +283,7 @@ export class Node {
       applied: new Float64Array(memory.applied),
       acked: this.#acked,
       env: realEnv,
+      policy: policyFingerprint(this.config.dataplane!.policy, cluster.slots),
       openLink: (peer) => this.#watched(this.#transport.openSyncLink(peer)),
       requestExport: (slots) => this.#host.post({ type: "export", slots }),
       requestDigest: (slots) => this.#host.post({ type: "digest", slots }),
