@@ -75,6 +75,8 @@ export interface DriverStatus {
 }
 
 const PROPOSE_TIMEOUT_MS = 2_000;
+/** How often a member that may let go of the leader looks whether it misses it: well below a heartbeat interval. */
+const RECONSIDER_MS = 2;
 
 export class RaftDriver {
   readonly #options: RaftDriverOptions;
@@ -96,7 +98,7 @@ export class RaftDriver {
   #planIdleAt = -1;
   #messagesRefused = 0;
   #lastTickMs = 0;
-  #stopTicking: (() => void) | undefined;
+  readonly #stopTicking: (() => void)[] = [];
   #isPumpDue = false;
   #isPumping = false;
   /** A Ready whose messages were sent, and that is stored after they have left the process. */
@@ -134,7 +136,10 @@ export class RaftDriver {
   start(): void {
     const { timers } = this.#options;
     this.#lastTickMs = timers.nowMs();
-    this.#stopTicking = timers.every(this.#tuning.tickMs, () => this.#onTimer());
+    this.#stopTicking.push(timers.every(this.#tuning.tickMs, () => this.#onTimer()));
+    if (this.#options.isQuiet !== undefined) {
+      this.#stopTicking.push(timers.every(RECONSIDER_MS, () => this.#reconsider()));
+    }
     this.#pump();
   }
 
@@ -257,6 +262,12 @@ export class RaftDriver {
         this.#loss.tick();
       }
     });
+    this.#pump();
+  }
+
+  #reconsider(): void {
+    if (this.#isEnded || !this.#loss.isAsked) return;
+    this.#guard(() => this.#loss.reconsider());
     this.#pump();
   }
 
@@ -454,7 +465,7 @@ export class RaftDriver {
   #end(why: string): void {
     if (this.#isEnded) return;
     this.#isEnded = true;
-    this.#stopTicking?.();
+    for (const stop of this.#stopTicking) stop();
     this.#proposals.failAll(why);
   }
 }

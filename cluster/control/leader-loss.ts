@@ -12,7 +12,7 @@
  * While a leader counts as heard, Raft ignores requests for votes (thesis section 4.2.3). That only keeps leaders from being
  * disturbed; safety does not rest on it, as reads ask a quorum. So a member may let go of a leader for good reasons.
  */
-import type { Message, RawNode } from "raft-ts";
+import type { Message, MsgPreVote, MsgVote, RawNode } from "raft-ts";
 import { Succession } from "./succession.ts";
 
 export interface LeaderLossOptions {
@@ -33,7 +33,10 @@ export class LeaderLoss {
   /** Members that liveness called dead and that were not heard since, with the ticks that are left of lateTicks. */
   readonly #dead = new Map<number, number>();
   /** By sender: the latest request for a vote that came while the leader still counted as heard. */
-  readonly #waiting = new Map<number, Message>();
+  readonly #waiting = new Map<number, MsgPreVote | MsgVote>();
+
+  /** The candidate that asked with a shorter log than this one; 0: none did. */
+  #lacking = 0;
 
   constructor(options: LeaderLossOptions) {
     this.#options = options;
@@ -58,9 +61,20 @@ export class LeaderLoss {
     if (message.from === lead) this.#waiting.clear();
     step(message);
     this.#disbelieveDead(term);
-    const isRequest = message.type === "MsgPreVote" || message.type === "MsgVote";
-    if (!isRequest || lead === 0 || lead === id) return;
+    if (message.type !== "MsgPreVote" && message.type !== "MsgVote") return;
+    if (lead === 0) this.#helpOut(message);
+    if (lead === 0 || lead === id) return;
     this.#waiting.set(message.from, message);
+    this.#answerWaiting();
+  }
+
+  /** Somebody waits for this member to let go of the leader. */
+  get isAsked(): boolean {
+    return this.#waiting.size > 0;
+  }
+
+  /** Looks again whether this member has begun to miss the leader. */
+  reconsider(): void {
     this.#answerWaiting();
   }
 
@@ -73,6 +87,7 @@ export class LeaderLoss {
 
   /** Somebody leads. */
   over(): void {
+    this.#lacking = 0;
     this.#succession.end();
   }
 
@@ -93,6 +108,22 @@ export class LeaderLoss {
     raft.forgetLeader();
     const requests = [...this.#waiting.values()];
     this.#waiting.clear();
-    for (const request of requests) step(request);
+    for (const request of requests) {
+      step(request);
+      this.#helpOut(request);
+    }
+  }
+
+  /**
+   * A candidate that lacks entries which only the dead leader and this witness have cannot be elected. Nobody else would
+   * bring them to it: the witness leads for the few round trips that this takes. Not at the first request: the entries may
+   * be on their way, and then two would campaign against each other.
+   */
+  #helpOut(request: MsgPreVote | MsgVote): void {
+    const { node: raft, isWitness } = this.#options;
+    const { state, lead, lastIndex } = raft.status();
+    if (!isWitness || state !== "follower" || lead !== 0 || request.index >= lastIndex) return;
+    if (this.#lacking === request.from) raft.campaign();
+    this.#lacking = request.from;
   }
 }

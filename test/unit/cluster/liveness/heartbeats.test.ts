@@ -302,3 +302,20 @@ test("recorded datagrams of a life that was never met do not keep messages from 
   pair.run(1);
   expect(pair.messages[2]).toEqual([5, 5]);
 });
+
+test("a peer is quiet when it missed more than an interval on every link, long before it is dead", () => {
+  const pair = new Pair().up();
+  const isQuiet = (): boolean => pair.members[1].isQuiet(2, pair.nowMs);
+  for (let i = 0; i < 100; i++) {
+    pair.run(1);
+    expect(isQuiet()).toBe(false);
+  }
+  pair.cut.add("2-0");
+  pair.run(40);
+  expect(isQuiet()).toBe(false);
+  pair.stopped.add(2);
+  pair.run(16);
+  expect(isQuiet()).toBe(true);
+  expect(pair.members[1].isAlive(2)).toBe(true);
+  expect(pair.members[1].isQuiet(9, pair.nowMs)).toBe(true);
+});
