@@ -141,3 +141,33 @@ test("a member that was set to other slots takes part once it is set right, with
   expect(node.fatal).toEqual([]);
   expect(new Set(cluster.states().map((state) => JSON.stringify(state))).size).toBe(1);
 });
+
+test("a member whose configured slots were changed ends as soon as its own log tells what they are", async () => {
+  let own = SLOTS;
+  const store = (id: number, voters: readonly number[]): LogStore =>
+    new MemoryLogStore(confState(voters), { voters, slots: SLOTS, log: `own-${id}` });
+  const cluster = new DriverCluster({ ids: [1], store, slots: () => own });
+  await cluster.elect();
+  void cluster.node(1).driver.propose(up(cluster, 1));
+  await cluster.clock.until(() => cluster.node(1).driver.state().members.length === 1);
+  cluster.kill(1);
+  own = 2 * SLOTS;
+  // Nobody else is there to tell: what was committed is applied at the start.
+  expect(fatalCode(cluster.start(1))).toBe("SW_CLUSTER_DIFFERS");
+});
+
+test("a snapshot of a cluster with other slots stops the start", async () => {
+  let own = SLOTS;
+  const cluster = new DriverCluster({
+    ids: [1],
+    store: named,
+    slots: () => own,
+    tuning: { snapshotEntries: 1 },
+  });
+  await cluster.elect();
+  void cluster.node(1).driver.propose(up(cluster, 1));
+  await cluster.clock.until(() => cluster.node(1).driver.state().members.length === 1);
+  cluster.kill(1);
+  own = 2 * SLOTS;
+  expect(() => cluster.start(1)).toThrow(expect.objectContaining({ code: "SW_CLUSTER_DIFFERS" }));
+});
