@@ -96,6 +96,7 @@ export class Inbound {
   #tableEpoch = 0;
 
   #link: ReceiverLink | undefined;
+  #policy = "";
   #session = 0;
   /** Counts sessions, so that marks of an older one are known. */
   #generation = 0;
@@ -118,6 +119,11 @@ export class Inbound {
 
   get isConnected(): boolean {
     return this.#link !== undefined;
+  }
+
+  /** The peer's policy fingerprint by its latest hello; empty: unknown. */
+  get policy(): string {
+    return this.#policy;
   }
 
   get appliedSequence(): number {
@@ -148,6 +154,7 @@ export class Inbound {
   /** A link whose hello was read: what is known goes back, unless the two do not fit. */
   welcome(link: ReceiverLink, hello: Hello): void {
     this.#replaceLink(link);
+    this.#policy = hello.policyFingerprint;
     if (hello.protocolVersion !== SYNC_PROTOCOL_VERSION || hello.recordVersion !== RECORD_WIRE_VERSION) {
       this.refuse(
         "version",

@@ -51,6 +51,11 @@ export class Receiver {
     return this.#inbound.values();
   }
 
+  /** The policy fingerprint that the peer told last; empty: unknown. */
+  policyOf(peerId: number): string {
+    return this.#inbound.get(peerId)?.policy ?? "";
+  }
+
   /** Links that were refused before their peer was known. */
   get refusedHellos(): number {
     return this.#refusedHellos;

@@ -13,7 +13,7 @@ import { AntiEntropy } from "./anti-entropy.ts";
 import { Connector } from "./connector.ts";
 import { type SyncLimits, syncLimits } from "./limits.ts";
 import type { ReceiverLink, SenderLink } from "./link.ts";
-import type { ResyncReason } from "./messages.ts";
+import { matchPolicies, type PolicyMatch, type ResyncReason } from "./messages.ts";
 import { Receiver } from "./receiver.ts";
 import { Router } from "./router.ts";
 import { SLOT_HELD } from "./slot-book.ts";
@@ -30,6 +30,8 @@ export interface ReplicationOptions {
   /** By node id: changes that this peer has applied; the worker reads it. */
   readonly acked: Float64Array;
   readonly env: Env;
+  /** This node's policy fingerprint, compared with every peer's; absent: unknown. */
+  readonly policy?: string;
   readonly limits?: Partial<SyncLimits>;
   /** A new link to a peer; it closes when the peer cannot be reached. Called by tick() whenever there is none. */
   readonly openLink: (peerId: number) => SenderLink;
@@ -53,6 +55,7 @@ export interface PeerSyncStatus {
   readonly resyncs: number;
   /** Why the peer refused, while it does. */
   readonly refusal: string | undefined;
+  readonly policy: PolicyMatch;
 }
 
 export class Replication {
@@ -76,6 +79,7 @@ export class Replication {
       acked: options.acked,
       limits,
       env,
+      policy: options.policy ?? "",
       requestExport: options.requestExport,
       onResyncAsked: (peerId, count) => {
         this.#resyncsBy[peerId] = this.#resyncsBy[peerId]! + count;
@@ -158,6 +162,7 @@ export class Replication {
       lostSlots: this.router.book.lostSlots[peerId]!,
       resyncs: overflow + restart + forgot + this.#resyncsBy[peerId]!,
       refusal: sender.refusal?.detail,
+      policy: matchPolicies(this.#options.policy ?? "", this.receiver.policyOf(peerId)),
     };
   }
 }

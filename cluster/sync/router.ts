@@ -45,6 +45,8 @@ export interface RouterOptions {
   readonly acked: Float64Array;
   readonly limits: SyncLimits;
   readonly env: Env;
+  /** This node's policy fingerprint, told to every peer; absent: unknown. */
+  readonly policy?: string;
   /** Asks the worker to publish these slots whole: BEGIN, records, END, DIGEST. */
   readonly requestExport: (slots: readonly number[]) => void;
   /** Slots are sent to this peer again because somebody asked. */
@@ -112,12 +114,13 @@ export class Router {
   sender(peerId: number): Sender {
     const known = this.#senders[peerId];
     if (known !== undefined) return known;
-    const { selfId, limits, env } = this.#options;
+    const { selfId, limits, env, policy = "" } = this.#options;
     const sender = new Sender({
       selfId,
       peerId,
       limits,
       env,
+      policy,
       events: {
         onProgress: (peer) => this.#onProgress(peer),
         onSessionEnd: (peer, end, nowMs) => this.#onSessionEnd(peer, end, nowMs),

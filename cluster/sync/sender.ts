@@ -40,6 +40,8 @@ export interface SenderOptions {
   readonly peerId: number;
   readonly limits: SyncLimits;
   readonly env: Env;
+  /** This node's policy fingerprint; absent: unknown. */
+  readonly policy?: string;
   readonly events: SenderEvents;
 }
 
@@ -79,6 +81,7 @@ export class Sender {
   readonly #limits: SyncLimits;
   readonly #env: Env;
   readonly #events: SenderEvents;
+  readonly #policy: string;
 
   #link: SenderLink | undefined;
   #phase: Phase = "none";
@@ -112,6 +115,7 @@ export class Sender {
     this.#limits = options.limits;
     this.#env = options.env;
     this.#events = options.events;
+    this.#policy = options.policy ?? "";
     this.backlog = new Backlog(options.limits.backlogRecords);
     const fullBatches = Math.ceil(options.limits.backlogRecords / BATCH_RECORDS_MAX);
     this.#batchEnds = new Float64Array(2 * fullBatches + options.limits.gatherAtBatches + 8);
@@ -245,6 +249,7 @@ export class Sender {
       nodeId: this.#selfId,
       peerId: this.peerId,
       session: this.#session,
+      policyFingerprint: this.#policy,
     });
     this.#isBlocked = !isTaken;
   }

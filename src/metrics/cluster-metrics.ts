@@ -119,6 +119,12 @@ const SYNC: readonly MetricEntry[] = [
     (s) => s.resyncs,
   ),
   sync(
+    "gauge",
+    "synwall_sync_policy_different",
+    "1 when the peer's policy means something else by rules, zones or addresses than this node's",
+    (s) => s.isPolicyDifferent,
+  ),
+  sync(
     "histogram",
     "synwall_sync_ack_seconds",
     "Time from a change to its acknowledgement by the peer's dataplane",

@@ -65,6 +65,8 @@ export interface PeerSnapshot {
     readonly lagRecords: number;
     readonly lagBytes: number;
     readonly resyncs: number;
+    /** The peer is alive and its policy means something else. */
+    readonly isPolicyDifferent: boolean;
     /** From change to acknowledgement. */
     readonly ack: Latencies;
   };

@@ -32,6 +32,8 @@ export interface PeerStatus {
     readonly lagBytes: number;
     readonly ack: LatencySummary;
     readonly resyncs: number;
+    /** Whether the peer's policy means the same by rules, zones and addresses; unknown before it told, and of older builds. */
+    readonly policy: "same" | "different" | "unknown";
   };
 }
 

@@ -7,6 +7,7 @@ import { type Committed, RaftDriver } from "../../cluster/control/driver.ts";
 import type { ClusterState, Command, CommandResult } from "../../cluster/control/model.ts";
 import { plan } from "../../cluster/control/planner.ts";
 import type { Timers } from "../../cluster/control/timers.ts";
+import { tuningOf } from "../../cluster/control/tuning.ts";
 import { PROFILES } from "../../cluster/liveness/model.ts";
 import type { LogStore } from "../../cluster/storage/log-store.ts";
 import type { Transport, TransportHandlers } from "../../cluster/transport/transport.ts";
@@ -31,6 +32,8 @@ export interface ControllerOptions {
   readonly journal: Journal;
   /** Members that this one hears on any link, itself included. */
   readonly alive: () => ReadonlySet<number>;
+  /** See RaftDriverOptions; where heartbeats run in another thread, nobody can tell. */
+  readonly isQuiet?: (node: number) => boolean;
   /** After every applied entry. */
   readonly onState: (state: ClusterState, ownIncarnation: number) => void;
   /** This process was let in, and has applied all that was committed before. */
@@ -52,8 +55,9 @@ export class Controller {
 
   constructor(options: ControllerOptions) {
     this.#options = options;
-    const { config, storage, transport, timers, random, log, onFatal } = options;
-    const { self, members, slots } = config.cluster;
+    const { config, storage, transport, timers, random, onFatal } = options;
+    const { self, members, slots, profile } = config.cluster;
+    const log = storage.founding?.log ?? "";
     this.driver = new RaftDriver({
       self: self.id,
       isWitness: self.role === "witness",
@@ -63,20 +67,24 @@ export class Controller {
       transport,
       timers,
       random,
+      tuning: tuningOf(PROFILES[profile]),
+      ...(options.isQuiet === undefined ? {} : { isQuiet: options.isQuiet }),
       plan: (state) => plan(state),
       onCommitted: (state, committed) => this.#onCommitted(state, committed),
       onLeader: (lead, term) => this.#onLeader(lead, term),
       onFatal,
-      onLog: log,
+      onLog: options.log,
     });
     this.membership = new Membership({
       self,
       timers,
+      slots,
+      log,
       propose: (command) => this.propose(command),
       state: () => this.driver.state(),
       alive: options.alive,
       onAdmitted: () => options.onAdmitted(),
-      onLog: log,
+      onLog: options.log,
     });
   }
 

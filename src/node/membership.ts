@@ -20,6 +20,9 @@ const FAILED_PAUSE_MS = 100;
 export interface MembershipOptions {
   readonly self: MemberConfig;
   readonly timers: Timers;
+  readonly slots: number;
+  /** Name of this member's Raft log; empty in logs that are older than such names. */
+  readonly log: string;
   readonly propose: (command: Command) => Promise<CommandResult>;
   readonly state: () => ClusterState;
   /** Members that this one hears, itself included. */
@@ -87,9 +90,11 @@ export class Membership {
   }
 
   async #tryJoin(): Promise<void> {
-    const { self, propose, state } = this.#options;
+    const { self, slots, log, propose, state } = this.#options;
     const { id, name, role, address, weight } = self;
-    const result = await this.#settled(propose({ type: "up", member: { id, name, role, address, weight } }));
+    const member = { id, name, role, address, weight };
+    const up = { type: "up", member, slots, ...(log === "" ? {} : { log }) } as const;
+    const result = await this.#settled(propose(up));
     if (result === undefined) return;
     if (result.ok) {
       this.#incarnation = this.#member()?.incarnation ?? 0;

@@ -17,6 +17,7 @@ import { VERSION } from "../../config/version.ts";
 import type { Env } from "../base/env.ts";
 import { RecordRing } from "../base/ring.ts";
 import { counterIndex } from "../dataplane/counters.ts";
+import { policyFingerprint } from "../policy/fingerprint.ts";
 import { Controller } from "./controller.ts";
 import { FailoverTimes } from "./failover-times.ts";
 import type { Journal } from "./journal.ts";
@@ -167,6 +168,7 @@ export class NodeCore {
       applied: new Float64Array(memory.applied),
       acked: new Float64Array(memory.acked),
       env,
+      policy: policyFingerprint(config.dataplane!.policy, cluster.slots),
       openLink: (peer) => this.#watched(transport.openSyncLink(peer)),
       requestExport: (slots) => post({ type: "export", slots }),
       requestDigest: (slots) => post({ type: "digest", slots }),

@@ -177,6 +177,7 @@ export class NodeReport {
                 lagRecords: peer.sync.lagRecords,
                 lagBytes: peer.sync.lagBytes,
                 resyncs: peer.sync.resyncs,
+                isPolicyDifferent: peer.alive && peer.sync.policy === "different",
                 ack: this.core.replication.router.sender(peer.id).ackLatency,
               },
             }),
@@ -244,12 +245,13 @@ export class NodeReport {
           links: mirror.links(member.id),
         };
         if (member.role === "witness") return base;
-        const { isConnected, lagMs, lagRecords, lagBytes, resyncs } = replication.status(
+        const { isConnected, lagMs, lagRecords, lagBytes, resyncs, policy } = replication.status(
           member.id,
           this.core.nowMs(),
         );
         const ack = summary(replication.router.sender(member.id).ackLatency);
-        return { ...base, sync: { connected: isConnected, lagMs, lagRecords, lagBytes, ack, resyncs } };
+        const sync = { connected: isConnected, lagMs, lagRecords, lagBytes, ack, resyncs, policy };
+        return { ...base, sync };
       });
   }
 

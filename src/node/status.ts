@@ -144,6 +144,11 @@ function alerts(facts: StatusFacts): string[] {
     if (!peer.alive && state.members.find((member) => member.id === peer.id)?.state !== "down") {
       lines.push(`${peer.name} is silent on all links`);
     }
+    if (peer.alive && peer.sync?.policy === "different") {
+      lines.push(
+        `the policy of ${peer.name} differs from this node's: they may disagree who answers for an address and what a flow's rule is; make zones, nat and rules equal and restart the one that is wrong, drained first`,
+      );
+    }
     if (peer.sync !== undefined && peer.alive && peer.sync.lagMs > LAG_ALERT_MS) {
       lines.push(
         `sync to ${peer.name} lags ${Math.round(peer.sync.lagMs)} ms (${peer.sync.lagRecords} changes): a failure now would lose them`,

@@ -189,6 +189,7 @@ export class WitnessCore {
       random: (bound) => env.random(bound),
       journal,
       alive: () => this.#alive(),
+      isQuiet: (node) => this.#authority.heartbeats.isQuiet(node, this.nowMs()),
       onState: (state, ownIncarnation) => this.#authority.applyState(state, ownIncarnation, this.nowMs()),
       onAdmitted: () => {
         this.#authority.setCaughtUp();

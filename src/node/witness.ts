@@ -60,6 +60,7 @@ export class Witness {
       clusterName: cluster.name,
       nodeId: cluster.self.id,
       voters: cluster.members.map((member) => member.id),
+      slots: cluster.slots,
     });
     this.#undo.push(() => storage.close());
     const transport = new GrpcTransport({

@@ -386,6 +386,7 @@ const SENDER_MESSAGES: SenderMessage[] = [
     nodeId: 1,
     peerId: 2,
     session: 2 ** 48,
+    policyFingerprint: "00ff",
   },
   batch(
     2 ** 50,

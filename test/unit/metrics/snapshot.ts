@@ -42,6 +42,7 @@ export const NODE_SNAPSHOT: MetricsSnapshot = {
         lagRecords: 3,
         lagBytes: 480,
         resyncs: 2,
+        isPolicyDifferent: false,
         ack: observedMs(0.4, 0.4, 9000),
       },
     },

@@ -1,7 +1,12 @@
 import { beforeEach, describe, expect, test } from "vitest";
 import { type SyncLimits, syncLimits } from "../../../../cluster/sync/limits.ts";
-import type { ReceiverMessage, SenderMessage } from "../../../../cluster/sync/messages.ts";
+import {
+  matchPolicies,
+  type ReceiverMessage,
+  type SenderMessage,
+} from "../../../../cluster/sync/messages.ts";
 import { Receiver } from "../../../../cluster/sync/receiver.ts";
+import { decodeFromSender, encodeFromSender } from "../../../../cluster/transport/sync-codec.ts";
 import {
   OP_BARRIER,
   OP_DIGEST,
@@ -61,6 +66,7 @@ const HELLO = {
   nodeId: 1,
   peerId: 2,
   session: 50,
+  policyFingerprint: "p1",
 } as const;
 
 function open(
@@ -92,6 +98,30 @@ function apply(): ReturnType<typeof drainRing> {
   receiver.onApplied();
   return records;
 }
+
+describe("policies", () => {
+  test("the fingerprint of a peer's latest hello is kept, and replication goes on whatever it is", () => {
+    expect(receiver.policyOf(1)).toBe("");
+    const link = connect();
+    expect(receiver.policyOf(1)).toBe("p1");
+    batch(link, 1, { hash: 1 });
+    expect(apply()).toHaveLength(1);
+    open({ policyFingerprint: "p2" });
+    expect(receiver.policyOf(1)).toBe("p2");
+  });
+
+  test("two fingerprints are the same or different, and unknown when one node told none", () => {
+    expect([matchPolicies("a", "a"), matchPolicies("a", "b")]).toEqual(["same", "different"]);
+    expect([matchPolicies("a", ""), matchPolicies("", "b")]).toEqual(["unknown", "unknown"]);
+  });
+
+  test("the hello of a build that knows no fingerprints reads as unknown", () => {
+    const { policyFingerprint: _absent, ...old } = HELLO;
+    const bytes = encodeFromSender({ ...old, policyFingerprint: "" });
+    expect(bytes.length).toBe(encodeFromSender(HELLO).length - 4);
+    expect(decodeFromSender(bytes)).toMatchObject({ type: "hello", policyFingerprint: "" });
+  });
+});
 
 describe("acknowledging", () => {
   test("records are acknowledged when the dataplane applied them, not when they arrive", () => {
