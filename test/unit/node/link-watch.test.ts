@@ -19,7 +19,9 @@ class Site {
     return site.cluster.clock.drive(
       (async () => {
         await site.cluster.startAll();
-        await site.until("fw1 and fw2 share the slots", () => site.owned("fw1") > 0 && site.owned("fw2") > 0);
+        await site.until("fw1 and fw2 share the slots", () =>
+          ["fw1", "fw2"].every((name) => site.state(name) === "active" && site.owned(name) > 0),
+        );
         await story(site);
         expect(site.cluster.failures).toEqual([]);
       })(),
