@@ -22,13 +22,39 @@ interface ReadFile {
   readonly raw: unknown;
 }
 
+/** What a configuration needs of the files that it names. */
+interface Surroundings {
+  readonly secret: Uint8Array | FileMistake;
+  readonly tlsMistakes: readonly FileMistake[];
+}
+
+type Look = (content: NodeFile | WitnessFile) => Surroundings;
+
 /**
  * Loads and checks the configuration of a node or a witness.
  * Throws SW_CONFIG_UNREADABLE, SW_CONFIG_INVALID or SW_TLS_INVALID; the message has one line per mistake.
  */
 export function loadNodeConfig(path: string, role: "node" | "witness"): NodeConfig {
   const file = readYaml(path);
-  return role === "node" ? loadNode(file) : loadWitness(file);
+  const look = (content: NodeFile | WitnessFile): Surroundings => ({
+    secret: readSecret(content.cluster.secretFile),
+    tlsMistakes: checkTls(content.cluster.tls, content.cluster.node, Date.now()),
+  });
+  return role === "node" ? loadNode(file, look) : loadWitness(file, look);
+}
+
+/**
+ * The same for a text that is in no file, for members that are simulated: the secret is handed in, and no file that the text
+ * names is looked at. `name` stands for the path in messages.
+ */
+export function parseNodeConfig(
+  text: string,
+  role: "node" | "witness",
+  { name, secret }: { readonly name: string; readonly secret: Uint8Array },
+): NodeConfig {
+  const file = parseYaml(name, text);
+  const look = (): Surroundings => ({ secret, tlsMistakes: [] });
+  return role === "node" ? loadNode(file, look) : loadWitness(file, look);
 }
 
 /** The role of the member that a configuration is for, as far as it can be told; a node when it cannot. */
@@ -40,7 +66,7 @@ export function roleInFile(path: string): "node" | "witness" {
   return (self as { role?: unknown } | undefined)?.role === "witness" ? "witness" : "node";
 }
 
-function loadNode(file: ReadFile): NodeConfig {
+function loadNode(file: ReadFile, look: Look): NodeConfig {
   const content = parse(file, nodeSchema);
   const policy = policySource(content);
   const mistakes = [
@@ -53,7 +79,7 @@ function loadNode(file: ReadFile): NodeConfig {
   const portsOf = (zone: string): readonly number[] =>
     interfaces.flatMap((entry, index) => (entry.zone === zone ? [index] : []));
   return deepFreeze<NodeConfig>({
-    ...common(file, content),
+    ...common(file, content, look(content)),
     dataplane: {
       driver: content.dataplane.driver,
       realtime: content.dataplane.realtime,
@@ -64,21 +90,23 @@ function loadNode(file: ReadFile): NodeConfig {
   });
 }
 
-function loadWitness(file: ReadFile): NodeConfig {
+function loadWitness(file: ReadFile, look: Look): NodeConfig {
   const content = parse(file, witnessSchema);
   raiseIfAny(file, checkCluster(content, "witness"));
-  return deepFreeze<NodeConfig>(common(file, content));
+  return deepFreeze<NodeConfig>(common(file, content, look(content)));
 }
 
-/** What nodes and witnesses share, with the secret read and the TLS files checked. */
-function common(file: ReadFile, content: NodeFile | WitnessFile): NodeConfig {
+/** What nodes and witnesses share. */
+function common(
+  file: ReadFile,
+  content: NodeFile | WitnessFile,
+  { secret, tlsMistakes }: Surroundings,
+): NodeConfig {
   const { cluster, control } = content;
   const members = cluster.members.map(
     (member): MemberConfig => ({ ...member, weight: member.role === "node" ? member.weight : 0 }),
   );
-  const secret = readSecret(cluster.secretFile);
-  const mistakes: FileMistake[] = secret instanceof Uint8Array ? [] : [secret];
-  mistakes.push(...checkTls(cluster.tls, cluster.node, Date.now()));
+  const mistakes = [...(secret instanceof Uint8Array ? [] : [secret]), ...tlsMistakes];
   const [first] = mistakes;
   if (first !== undefined || !(secret instanceof Uint8Array)) {
     return raise(first!.code, formatAll(file, mistakes));
@@ -138,6 +166,10 @@ function readYaml(path: string): ReadFile {
       cause,
     );
   }
+  return parseYaml(path, text);
+}
+
+function parseYaml(path: string, text: string): ReadFile {
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
   if (document.errors.length > 0) {

@@ -26,9 +26,16 @@ export interface MemorySegmentOptions {
   readonly carry?: (frame: FrameInFlight) => void;
 }
 
+/** Directions in which a switch lets nothing through at one of its ports. */
+export interface Blocked {
+  readonly fromPort: boolean;
+  readonly toPort: boolean;
+}
+
 interface Attachment {
-  readonly port: MemoryPort;
+  port: MemoryPort;
   hasCarrier: boolean;
+  blocked: Blocked;
 }
 
 const EVERYBODY = -1;
@@ -47,7 +54,7 @@ export class MemorySegment {
   /** Plugs a port in; carrier comes up. A port has one segment at most. */
   attach(port: MemoryPort): void {
     assert(port.segment === undefined, `memory port ${port.name} is plugged in already`);
-    this.#attachments.push({ port, hasCarrier: true });
+    this.#attachments.push({ port, hasCarrier: true, blocked: { fromPort: false, toPort: false } });
     port.segment = this;
   }
 
@@ -59,6 +66,22 @@ export class MemorySegment {
     // Indexes moved: forget all, as a switch that was rebooted.
     this.#learned.clear();
     port.segment = undefined;
+  }
+
+  /** `port` takes the place of `former`, as when a process opens an interface again: the switch keeps what it learned. */
+  replug(former: MemoryPort, port: MemoryPort): void {
+    const index = this.#indexOf(former);
+    assert(index >= 0 && port.segment === undefined, `memory port ${port.name} cannot be plugged in`);
+    this.#attachments[index]!.port = port;
+    former.segment = undefined;
+    port.segment = this;
+  }
+
+  /** The switch lets nothing through at this port, and nobody is told: both ends keep their carrier. */
+  setBlocked(port: MemoryPort, blocked: Blocked): void {
+    const index = this.#indexOf(port);
+    assert(index >= 0, `memory port ${port.name} is not on this segment`);
+    this.#attachments[index]!.blocked = blocked;
   }
 
   /** Cuts or mends the cable of one port. */
@@ -77,6 +100,8 @@ export class MemorySegment {
   transmit(from: MemoryPort, memory: Copyable, at: number, lengthBytes: number): boolean {
     const source = this.#indexOf(from);
     if (source < 0 || !this.#attachments[source]!.hasCarrier) return false;
+    // Sent well, and lost in the switch, which learns nothing from it.
+    if (this.#attachments[source]!.blocked.fromPort) return true;
     let target = EVERYBODY;
     if (this.#isBridge && lengthBytes >= 12) {
       this.#learned.learn(memory.bytes, at + 6, source);
@@ -91,7 +116,7 @@ export class MemorySegment {
   }
 
   #hand(from: MemoryPort, to: Attachment, memory: Copyable, at: number, lengthBytes: number): void {
-    if (!to.hasCarrier) return;
+    if (!to.hasCarrier || to.blocked.toPort) return;
     if (this.#carry === undefined) {
       to.port.accept(memory, at, lengthBytes);
       return;

@@ -5,15 +5,14 @@ import { SynwallError } from "../base/errors.ts";
 import { slotOfAddress } from "../dataplane/slot.ts";
 import { parseIpv4 } from "../policy/address.ts";
 import type { AdminHandlers } from "./admin-server.ts";
-import { nowMs } from "./clock.ts";
 import type { NodeReport } from "./node-report.ts";
-import type { Witness } from "./witness.ts";
+import type { WitnessCore } from "./witness-core.ts";
 
 const DRAIN_MS_MAX = 60_000;
 const EVENTS_MAX = 4096;
 
 export function adminHandlers(report: NodeReport): AdminHandlers {
-  const { node } = report;
+  const { core } = report;
   return {
     status: () => report.status(),
     "flows.list": (filter) => report.flows(filter),
@@ -26,9 +25,9 @@ export function adminHandlers(report: NodeReport): AdminHandlers {
           `address "${String(address)}" is not IPv4: write it like 10.10.0.2`,
         );
       }
-      const slot = slotOfAddress(report.flowKey, node.config.cluster.slots, parsed);
-      const { table } = node.parts.controller.driver.state();
-      const { controller } = node.parts;
+      const slot = slotOfAddress(report.flowKey, core.config.cluster.slots, parsed);
+      const { controller } = core;
+      const { table } = controller.driver.state();
       return {
         slot,
         owner: table.owner[slot] ? controller.name(table.owner[slot]) : "",
@@ -36,17 +35,17 @@ export function adminHandlers(report: NodeReport): AdminHandlers {
       };
     },
     drain: async ({ node: name, timeoutMs }) => ({
-      epoch: await node.parts.controller.drain(name, timeoutMs ?? DRAIN_MS_MAX),
+      epoch: await core.controller.drain(name, timeoutMs ?? DRAIN_MS_MAX),
     }),
     rejoin: async ({ node: name, timeoutMs }) => ({
-      epoch: await node.parts.controller.rejoin(name, timeoutMs ?? DRAIN_MS_MAX),
+      epoch: await core.controller.rejoin(name, timeoutMs ?? DRAIN_MS_MAX),
     }),
     journal: ({ sinceMs, limit }) => ({
-      nowMs: nowMs(),
-      events: node.journal.since(sinceMs ?? 0, Math.min(limit ?? EVENTS_MAX, EVENTS_MAX)),
+      nowMs: core.nowMs(),
+      events: core.journal.since(sinceMs ?? 0, Math.min(limit ?? EVENTS_MAX, EVENTS_MAX)),
     }),
     lag: ({ sinceMs, reset }) => {
-      const answer = { samples: node.lag.since(sinceMs ?? 0), ack: report.ackSummary() };
+      const answer = { samples: core.lag.since(sinceMs ?? 0), ack: report.ackSummary() };
       if (reset === true) report.resetAck();
       return answer;
     },
@@ -55,7 +54,7 @@ export function adminHandlers(report: NodeReport): AdminHandlers {
 }
 
 /** What a witness answers: it has no flows, but it can be asked about the cluster. */
-export function witnessHandlers(witness: Witness): AdminHandlers {
+export function witnessHandlers(witness: WitnessCore): AdminHandlers {
   const noDataplane = (): never => {
     throw new SynwallError("SW_ADMIN_BAD_REQUEST", "a witness has no dataplane: ask a node");
   };
@@ -71,7 +70,7 @@ export function witnessHandlers(witness: Witness): AdminHandlers {
       epoch: await witness.controller.rejoin(node, timeoutMs ?? DRAIN_MS_MAX),
     }),
     journal: ({ sinceMs, limit }) => ({
-      nowMs: nowMs(),
+      nowMs: witness.nowMs(),
       events: witness.journal.since(sinceMs ?? 0, Math.min(limit ?? EVENTS_MAX, EVENTS_MAX)),
     }),
     lag: noDataplane,

@@ -2,7 +2,6 @@
  * Controller: a member's part in the control plane, the same for nodes and witnesses: Raft, membership, and what the operator
  * may ask of the cluster. Owns no packet and no socket; storage, transport and liveness are handed in.
  */
-import { randomInt } from "node:crypto";
 import { downCommand } from "../../cluster/control/commands.ts";
 import { type Committed, RaftDriver } from "../../cluster/control/driver.ts";
 import type { ClusterState, Command, CommandResult } from "../../cluster/control/model.ts";
@@ -25,6 +24,7 @@ export interface ControllerOptions {
   readonly storage: LogStore;
   readonly transport: Transport;
   readonly timers: Timers;
+  readonly random: (bound: number) => number;
   readonly journal: Journal;
   /** Members that this one hears on any link, itself included. */
   readonly alive: () => ReadonlySet<number>;
@@ -49,7 +49,7 @@ export class Controller {
 
   constructor(options: ControllerOptions) {
     this.#options = options;
-    const { config, storage, transport, timers, log, onFatal } = options;
+    const { config, storage, transport, timers, random, log, onFatal } = options;
     const { self, members, slots } = config.cluster;
     this.driver = new RaftDriver({
       self: self.id,
@@ -59,7 +59,7 @@ export class Controller {
       storage,
       transport,
       timers,
-      random: (bound) => randomInt(bound),
+      random,
       plan: (state) => plan(state),
       onCommitted: (state, committed) => this.#onCommitted(state, committed),
       onLeader: (lead, term) => this.#onLeader(lead, term),
@@ -68,6 +68,7 @@ export class Controller {
     });
     this.membership = new Membership({
       self,
+      timers,
       propose: (command) => this.propose(command),
       state: () => this.driver.state(),
       alive: options.alive,
@@ -210,7 +211,7 @@ export class Controller {
     const now = this.driver.state();
     if (isDone(now)) return Promise.resolve(now.table.epoch);
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => {
+      const callOff = this.#options.timers.after(timeoutMs, () => {
         this.#watchers.delete(watch);
         reject(
           new SynwallError(
@@ -218,10 +219,10 @@ export class Controller {
             `Waited ${timeoutMs} ms for ${what}: it goes on by itself; 'synwall status' shows how far it is`,
           ),
         );
-      }, timeoutMs);
+      });
       const watch = (state: ClusterState): void => {
         if (!isDone(state)) return;
-        clearTimeout(timer);
+        callOff();
         this.#watchers.delete(watch);
         resolve(state.table.epoch);
       };

@@ -1,9 +1,7 @@
 /**
- * Dataplane host: the control thread's end of the dataplane worker. Starts and stops the thread and keeps what it said last:
- * who is heard on which link, which carriers are up, whether the lease holds.
+ * Dataplane host: the control thread's end of the dataplane worker. Starts and stops the thread and passes on what it says.
  */
 import { Worker } from "node:worker_threads";
-import { CLUSTER_LINK, type LivenessEvent } from "../../cluster/liveness/model.ts";
 import { type ErrorCode, SynwallError } from "../base/errors.ts";
 import type { FromWorker, ToWorker, WorkerSetup } from "./worker-protocol.ts";
 
@@ -14,31 +12,25 @@ const STOP_MS_MAX = 2000;
 export type Started = Extract<FromWorker, { type: "started" }>;
 
 export interface DataplaneHostEvents {
-  onDoorbell(): void;
-  onMessage(message: Exclude<FromWorker, 0>): void;
+  onMessage(message: FromWorker): void;
   /** The thread ended by itself: the node must end too. */
   onDeath(error: Error): void;
 }
 
 export class DataplaneHost {
   readonly #worker: Worker;
-  readonly #setup: WorkerSetup;
   readonly #events: DataplaneHostEvents;
-  readonly #links = new Map<number, Set<number>>();
-  readonly #carriers: boolean[];
   #started: Started | undefined;
   #isStopping = false;
   #onStopped: (() => void) | undefined;
 
   constructor(setup: WorkerSetup, events: DataplaneHostEvents) {
-    this.#setup = setup;
     this.#events = events;
-    this.#carriers = setup.ports.map(() => true);
     this.#worker = new Worker(new URL("./worker.js", import.meta.url), {
       workerData: setup,
       name: "dataplane",
     });
-    this.#worker.on("message", (message: FromWorker) => this.#receive(message));
+    this.#worker.on("message", (message: FromWorker) => events.onMessage(message));
   }
 
   /** Resolves when the ports are open. Rejects with the error of the ports. */
@@ -94,52 +86,5 @@ export class DataplaneHost {
         resolve();
       };
     });
-  }
-
-  /** Peers heard on at least one link. */
-  alive(): ReadonlySet<number> {
-    const alive = new Set<number>([this.#setup.selfId]);
-    for (const [node, links] of this.#links) if (links.size > 0) alive.add(node);
-    return alive;
-  }
-
-  /** Link name -> heard, for one peer. */
-  links(node: number): Record<string, boolean> {
-    const peer = this.#setup.peers.find((candidate) => candidate.nodeId === node);
-    const heard = this.#links.get(node);
-    const names = (peer?.links ?? []).map(
-      (link) => [this.#linkName(link), heard?.has(link) === true] as const,
-    );
-    return Object.fromEntries(names);
-  }
-
-  carrier(port: number): boolean {
-    return this.#carriers[port] === true;
-  }
-
-  #linkName(link: number): string {
-    return link === CLUSTER_LINK ? "cluster" : (this.#setup.ports[link - 1]?.interfaceName ?? `link ${link}`);
-  }
-
-  #receive(message: FromWorker): void {
-    if (typeof message === "number") {
-      this.#events.onDoorbell();
-      return;
-    }
-    if (message.type === "liveness") this.#onLiveness(message.event);
-    if (message.type === "carrier") this.#carriers[message.port] = message.isUp;
-    this.#events.onMessage(message);
-  }
-
-  #onLiveness(event: LivenessEvent): void {
-    if (event.type === "linkUp") {
-      const links = this.#links.get(event.node) ?? new Set<number>();
-      links.add(event.link);
-      this.#links.set(event.node, links);
-    } else if (event.type === "linkDown") {
-      this.#links.get(event.node)?.delete(event.link);
-    } else if (event.type === "peerDown") {
-      this.#links.get(event.node)?.clear();
-    }
   }
 }

@@ -8,13 +8,25 @@ import { nowMs } from "./clock.ts";
 
 const CAPACITY = 4096;
 
+/** The two clocks that events are stamped on. */
+export interface JournalClock {
+  /** As Env.nowMs(). */
+  nowMs(): number;
+  /** Milliseconds since 1970. */
+  wallMs(): number;
+}
+
+const systemClock: JournalClock = { nowMs, wallMs: () => Date.now() };
+
 export class Journal {
   readonly #events: JournalEvent[] = [];
   readonly #onEvent: (event: JournalEvent) => void;
+  readonly #clock: JournalClock;
   #dropped = 0;
 
-  constructor(onEvent: (event: JournalEvent) => void) {
+  constructor(onEvent: (event: JournalEvent) => void, clock: JournalClock = systemClock) {
     this.#onEvent = onEvent;
+    this.#clock = clock;
   }
 
   /** Adds an event. `atMs` is when it happened (CLOCK_MONOTONIC), which may be before it became known here. */
@@ -23,11 +35,11 @@ export class Journal {
     text: string,
     fields: { atMs?: number; epoch?: number; node?: number; slots?: readonly number[] } = {},
   ): void {
-    const now = nowMs();
+    const now = this.#clock.nowMs();
     const atMs = fields.atMs ?? now;
     const event: JournalEvent = {
       atMs,
-      wallMs: Date.now() - (now - atMs),
+      wallMs: this.#clock.wallMs() - (now - atMs),
       kind,
       epoch: fields.epoch ?? 0,
       node: fields.node ?? 0,

@@ -9,11 +9,17 @@
 
 import { downCommand } from "../../cluster/control/commands.ts";
 import type { ClusterState, Command, CommandResult } from "../../cluster/control/model.ts";
+import type { Timers } from "../../cluster/control/timers.ts";
 import type { MemberConfig } from "../../config/node-config.ts";
 import { SynwallError } from "../base/errors.ts";
 
+/** A refusal changes when others have moved on. */
+const REFUSED_PAUSE_MS = 1000;
+const FAILED_PAUSE_MS = 100;
+
 export interface MembershipOptions {
   readonly self: MemberConfig;
+  readonly timers: Timers;
   readonly propose: (command: Command) => Promise<CommandResult>;
   readonly state: () => ClusterState;
   /** Members that this one hears, itself included. */
@@ -93,7 +99,7 @@ export class Membership {
       return;
     }
     this.#options.onLog("warn", `the cluster does not let this node in: ${result.reason}`);
-    await new Promise((resolve) => setTimeout(resolve, 1000));
+    await this.#pause(REFUSED_PAUSE_MS);
   }
 
   async #declareDown(node: number): Promise<void> {
@@ -118,9 +124,13 @@ export class Membership {
     } catch (error) {
       if (!(error instanceof SynwallError)) throw error;
       // Too many waiting, or stopped: do not spin.
-      if (error.code !== "SW_CONTROL_TIMEOUT") await new Promise((resolve) => setTimeout(resolve, 100));
+      if (error.code !== "SW_CONTROL_TIMEOUT") await this.#pause(FAILED_PAUSE_MS);
       return undefined;
     }
+  }
+
+  #pause(ms: number): Promise<void> {
+    return new Promise((resolve) => void this.#options.timers.after(ms, resolve));
   }
 
   #member(): ClusterState["members"][number] | undefined {

@@ -3,6 +3,7 @@
  * (health). Reads the parts when asked; keeps nothing.
  */
 import { isCarrier } from "../../cluster/control/commands.ts";
+import type { Transport } from "../../cluster/transport/transport.ts";
 import { VERSION } from "../../config/version.ts";
 import { type HashKey, hashKeyFrom } from "../base/hash.ts";
 import type { LatencyHistogram } from "../base/histogram.ts";
@@ -11,28 +12,40 @@ import { FlowReader } from "../dataplane/flow-reader.ts";
 import { DROP_REASONS, VERDICT_DROP_BASE } from "../dataplane/verdict.ts";
 import type { DataplaneSnapshot, MetricsSnapshot } from "../metrics/snapshot.ts";
 import type { FlowFilter, LatencySummary, PeerStatus, StatusReport } from "./admin-model.ts";
-import { nowMs } from "./clock.ts";
+import type { Started } from "./dataplane-host.ts";
 import { countFlows, type FlowContext, listFlows } from "./flows-view.ts";
 import { deriveKeys } from "./keys.ts";
-import type { Node } from "./node.ts";
+import type { NodeCore } from "./node-core.ts";
 import { buildStatus } from "./status.ts";
 
 const VERDICT_NAMES = ["forwarded", "redirected", "forwarded_shared", "answered", "held", "local"] as const;
 /** Usable ports of one address towards one destination: 1024..65535. */
 const PORTS_PER_ADDRESS = 64_512;
 
+export interface NodeReportOptions {
+  readonly core: NodeCore;
+  /** What the worker said when its ports were open. */
+  readonly started: Started;
+  readonly storage: { readonly syncLatency: LatencyHistogram };
+  readonly transport: Pick<Transport, "counters">;
+}
+
 export class NodeReport {
-  readonly node: Node;
+  readonly core: NodeCore;
   readonly flowKey: HashKey;
   readonly #counters: Float64Array;
   readonly #ruleHits: Float64Array;
   readonly #lease: Float64Array;
   readonly #reader: FlowReader;
-  readonly #startedMs = nowMs();
+  readonly #options: NodeReportOptions;
+  readonly #startedMs: number;
 
-  constructor(node: Node) {
-    this.node = node;
-    const { memory, config } = node;
+  constructor(options: NodeReportOptions) {
+    const { core } = options;
+    const { memory, config } = core;
+    this.#options = options;
+    this.core = core;
+    this.#startedMs = core.nowMs();
     this.flowKey = hashKeyFrom(deriveKeys(config.cluster.secret, config.cluster.name).flowKey);
     this.#counters = new Float64Array(memory.counters);
     this.#ruleHits = new Float64Array(memory.ruleHits);
@@ -41,8 +54,9 @@ export class NodeReport {
   }
 
   status(): StatusReport {
-    const { config, parts } = this.node;
-    const { driver } = parts.controller;
+    const { config, controller, isFenced } = this.core;
+    const { started } = this.#options;
+    const { driver } = controller;
     const { self } = config.cluster;
     const raft = driver.status();
     const state = driver.state();
@@ -50,7 +64,7 @@ export class NodeReport {
       cluster: config.cluster.name,
       self,
       version: VERSION,
-      uptimeMs: nowMs() - this.#startedMs,
+      uptimeMs: this.core.nowMs() - this.#startedMs,
       state,
       raft,
       voters: raft.voters.length,
@@ -58,15 +72,15 @@ export class NodeReport {
       unsettledOwn: state.table.owner.filter(
         (owner, slot) => owner === self.id && state.table.awaiting[slot]!.length > 0,
       ).length,
-      lease: { validForMs: Math.max(0, this.#lease[0]! - nowMs()), isFenced: this.node.isFenced },
+      lease: { validForMs: Math.max(0, this.#lease[0]! - this.core.nowMs()), isFenced },
       dataplane: {
-        driver: parts.started.driver,
-        realtime: parts.started.isRealtime,
+        driver: started.driver,
+        realtime: started.isRealtime,
         flows: this.#extra("flowsNow"),
         flowsMax: config.dataplane!.flowsMax,
         ports: this.#ports().map((port, index) => ({
           ...port,
-          driver: parts.started.ports[index]?.driver ?? "",
+          driver: started.ports[index]?.driver ?? "",
         })),
         drops: Object.fromEntries(
           DROP_REASONS.map(
@@ -80,10 +94,10 @@ export class NodeReport {
 
   health(): { readonly isHealthy: boolean; readonly body: object } {
     const { isReady, isSettled, alerts, epoch, leader } = this.status();
-    const isHealthy = isReady && !this.node.isFenced;
+    const isHealthy = isReady && !this.core.isFenced;
     return {
       isHealthy,
-      body: { isHealthy, isReady, isSettled, isFenced: this.node.isFenced, epoch, leader, alerts },
+      body: { isHealthy, isReady, isSettled, isFenced: this.core.isFenced, epoch, leader, alerts },
     };
   }
 
@@ -96,13 +110,13 @@ export class NodeReport {
   }
 
   ackSummary(): LatencySummary {
-    const senders = this.node.parts.replication.router.peers;
+    const senders = this.core.replication.router.peers;
     const all = senders.map((sender) => summary(sender.ackLatency)).sort((a, b) => b.count - a.count);
     return all[0] ?? { count: 0, p50Ms: 0, p99Ms: 0, maxMs: 0 };
   }
 
   resetAck(): void {
-    for (const sender of this.node.parts.replication.router.peers) sender.ackLatency.reset();
+    for (const sender of this.core.replication.router.peers) sender.ackLatency.reset();
   }
 
   counters(): Record<string, number> {
@@ -116,8 +130,9 @@ export class NodeReport {
   }
 
   metrics(): MetricsSnapshot {
-    const { config, parts, failover } = this.node;
-    const { driver, proposals, proposalsRefused } = parts.controller;
+    const { config, controller, failover } = this.core;
+    const { storage, transport, started } = this.#options;
+    const { driver, proposals, proposalsRefused } = controller;
     const { self, name, profile } = config.cluster;
     const status = this.status();
     const raft = driver.status();
@@ -129,7 +144,7 @@ export class NodeReport {
         role: "node",
         version: VERSION,
         profile,
-        driver: parts.started.driver,
+        driver: started.driver,
       },
       cluster: {
         epoch: table.epoch,
@@ -147,7 +162,7 @@ export class NodeReport {
         isLeader: raft.lead === self.id,
         proposals,
         proposalsRefused,
-        fsync: parts.storage.syncLatency,
+        fsync: storage.syncLatency,
       },
       peers: status.peers.map((peer) => ({
         name: peer.name,
@@ -162,7 +177,7 @@ export class NodeReport {
                 lagRecords: peer.sync.lagRecords,
                 lagBytes: peer.sync.lagBytes,
                 resyncs: peer.sync.resyncs,
-                ack: parts.replication.router.sender(peer.id).ackLatency,
+                ack: this.core.replication.router.sender(peer.id).ackLatency,
               },
             }),
       })),
@@ -174,8 +189,8 @@ export class NodeReport {
       },
       transport: {
         refusals: {
-          certificate: parts.transport.counters.peersRefused,
-          malformed: parts.transport.counters.malformed,
+          certificate: transport.counters.peersRefused,
+          malformed: transport.counters.malformed,
         },
       },
       dataplane: this.#dataplaneMetrics(status),
@@ -183,7 +198,7 @@ export class NodeReport {
   }
 
   #dataplaneMetrics(status: StatusReport): DataplaneSnapshot {
-    const { config, parts } = this.node;
+    const { config } = this.core;
     const { policy, flowsMax } = config.dataplane!;
     const pools = new Set(policy.snat.flatMap((rule) => rule.pool));
     const self = status.members.find((member) => member.id === config.cluster.self.id);
@@ -191,11 +206,11 @@ export class NodeReport {
       counters: this.#counters.slice(0, COUNTER_CELLS),
       flowsMax,
       natPortsMax: pools.size * PORTS_PER_ADDRESS,
-      isRealtime: parts.started.isRealtime,
+      isRealtime: this.#options.started.isRealtime,
       ports: this.#ports(),
       slotsOwned: self?.slotsOwned ?? 0,
       slotsBackedUp: self?.slotsBackedUp ?? 0,
-      lease: { validForMs: Math.max(0, this.#lease[0]! - nowMs()), isFenced: this.node.isFenced },
+      lease: { validForMs: Math.max(0, this.#lease[0]! - this.core.nowMs()), isFenced: this.core.isFenced },
       ruleHits: [...policy.rules.map((rule) => rule.name), "default"].map((rule, index) => ({
         rule,
         hits: this.#ruleHits[index]!,
@@ -204,18 +219,18 @@ export class NodeReport {
   }
 
   #ports(): { readonly name: string; readonly zone: string; readonly carrier: boolean }[] {
-    const { config, parts } = this.node;
+    const { config, mirror } = this.core;
     return config.dataplane!.interfaces.map((port, index) => ({
       name: port.name,
       zone: port.zone ?? "cluster",
-      carrier: parts.host.carrier(index),
+      carrier: mirror.carrier(index),
     }));
   }
 
   #peers(): PeerStatus[] {
-    const { config, parts } = this.node;
-    const { driver } = parts.controller;
-    const alive = parts.host.alive();
+    const { config, controller, mirror, replication } = this.core;
+    const { driver } = controller;
+    const alive = mirror.alive();
     return config.cluster.members
       .filter((member) => member.id !== config.cluster.self.id)
       .map((member) => {
@@ -226,26 +241,26 @@ export class NodeReport {
           role: member.role,
           state: known?.state ?? "unknown",
           alive: alive.has(member.id),
-          links: parts.host.links(member.id),
+          links: mirror.links(member.id),
         };
         if (member.role === "witness") return base;
-        const { isConnected, lagMs, lagRecords, lagBytes, resyncs } = parts.replication.status(
+        const { isConnected, lagMs, lagRecords, lagBytes, resyncs } = replication.status(
           member.id,
-          nowMs(),
+          this.core.nowMs(),
         );
-        const ack = summary(parts.replication.router.sender(member.id).ackLatency);
+        const ack = summary(replication.router.sender(member.id).ackLatency);
         return { ...base, sync: { connected: isConnected, lagMs, lagRecords, lagBytes, ack, resyncs } };
       });
   }
 
   #flowContext(): FlowContext {
-    const { config, parts } = this.node;
+    const { config, controller } = this.core;
     return {
       selfId: config.cluster.self.id,
-      owners: parts.controller.driver.state().table.owner,
-      memberName: (id) => parts.controller.name(id),
+      owners: controller.driver.state().table.owner,
+      memberName: (id) => controller.name(id),
       ruleName: (index) => config.dataplane!.policy.rules[index]?.name ?? "default",
-      nowMs: nowMs(),
+      nowMs: this.core.nowMs(),
     };
   }
 

@@ -1,13 +1,9 @@
 /**
- * Witness heartbeats: the witness's authority over an ordinary UDP socket on the cluster link, since it has no ports of its
- * own. Owns the socket and its timer. Everybody who receives checks the HMAC; the TTL of 255 is checked by the nodes.
+ * Witness heartbeats: an ordinary UDP socket on the cluster link, since a witness has no ports of its own. Owns the socket and
+ * its timer. Everybody who receives checks the HMAC; the TTL of 255 is checked by the nodes.
  */
 import { createSocket, type Socket } from "node:dgram";
-import type { Mac } from "../../cluster/liveness/envelope.ts";
-import { CLUSTER_LINK, type LivenessEvent } from "../../cluster/liveness/model.ts";
-import { Authority, type AuthorityConfig } from "../../cluster/takeover/authority.ts";
 import { SynwallError } from "../base/errors.ts";
-import { nowMs, realEnv } from "./clock.ts";
 import { HEARTBEAT_UDP_PORT } from "./heartbeat-frames.ts";
 
 const TICK_MS = 2;
@@ -15,16 +11,15 @@ const TICK_MS = 2;
 const TTL = 255;
 
 export interface WitnessHeartbeatsOptions {
-  readonly config: Omit<AuthorityConfig, "mac" | "role" | "lifelineReleases">;
-  readonly mac: Mac;
   readonly address: string;
   /** Dotted address by node id. */
   readonly peerAddresses: ReadonlyMap<number, string>;
-  readonly onEvent: (event: LivenessEvent) => void;
+  readonly onDatagram: (bytes: Uint8Array) => void;
+  /** Every TICK_MS. */
+  readonly onTick: () => void;
 }
 
 export class WitnessHeartbeats {
-  readonly authority: Authority;
   readonly #options: WitnessHeartbeatsOptions;
   readonly #socket: Socket;
   #ticker: NodeJS.Timeout | undefined;
@@ -32,20 +27,11 @@ export class WitnessHeartbeats {
   constructor(options: WitnessHeartbeatsOptions) {
     this.#options = options;
     this.#socket = createSocket({ type: "udp4", reuseAddr: false });
-    this.authority = new Authority(
-      { ...options.config, role: "witness", lifelineReleases: false, mac: options.mac },
-      realEnv,
-      {
-        send: (_link, node, bytes) => this.#send(node, bytes),
-        event: options.onEvent,
-        effect: () => {},
-      },
-    );
   }
 
   /** Binds. Throws SW_PORT_TAKEN. */
   async start(): Promise<void> {
-    const { address } = this.#options;
+    const { address, onDatagram, onTick } = this.#options;
     await new Promise<void>((resolve, reject) => {
       this.#socket.once("error", (cause) =>
         reject(
@@ -63,19 +49,22 @@ export class WitnessHeartbeats {
     // A peer that is down answers with ICMP unreachable: no failure of ours.
     this.#socket.on("error", () => {});
     this.#socket.setTTL(TTL);
-    this.#socket.on("message", (bytes) => this.authority.receive(CLUSTER_LINK, bytes, nowMs()));
-    this.#ticker = setInterval(() => this.authority.tick(nowMs()), TICK_MS);
+    this.#socket.on("message", onDatagram);
+    this.#ticker = setInterval(onTick, TICK_MS);
   }
 
-  stop(): void {
-    clearInterval(this.#ticker);
-    this.authority.shutdown(nowMs());
-    this.#socket.close();
-  }
-
-  #send(node: number, bytes: Uint8Array): void {
+  send(node: number, bytes: Uint8Array): void {
     const address = this.#options.peerAddresses.get(node);
     // The writer's buffer is used again at once; the socket sends later.
     if (address !== undefined) this.#socket.send(Buffer.from(bytes), HEARTBEAT_UDP_PORT, address, () => {});
+  }
+
+  /** Lets no more time pass; what is sent from here on still leaves. */
+  quiet(): void {
+    clearInterval(this.#ticker);
+  }
+
+  close(): void {
+    this.#socket.close();
   }
 }

@@ -71,6 +71,42 @@ describe("a bridge segment", () => {
   });
 });
 
+describe("a blocked port of a bridge", () => {
+  test("hears nothing and is learned from no more, while it keeps its carrier", () => {
+    const segment = new MemorySegment({ kind: "bridge" });
+    const [a, b, c] = three(segment);
+    const virtual = Uint8Array.of(2, 0, 0, 0, 0, 9);
+    send(c, frameOf(BROADCAST, virtual, 1));
+    for (const port of [a, b]) marks(port);
+    segment.setBlocked(b, { fromPort: true, toPort: true });
+    expect(send(b, frameOf(BROADCAST, virtual, 2))).toBe(true);
+    send(a, frameOf(virtual, a.mac, 3));
+    send(a, frameOf(BROADCAST, a.mac, 4));
+    expect([marks(a), marks(b), marks(c)]).toEqual([[], [], [3, 4]]);
+    expect(b.carrier()).toBe(true);
+  });
+
+  test("may be blocked in one direction alone", () => {
+    const segment = new MemorySegment({ kind: "bridge" });
+    const [a, b] = three(segment);
+    segment.setBlocked(b, { fromPort: false, toPort: true });
+    send(a, frameOf(BROADCAST, a.mac, 1));
+    send(b, frameOf(BROADCAST, b.mac, 2));
+    expect([marks(a), marks(b)]).toEqual([[2], []]);
+  });
+});
+
+test("a port that replaces another hears what the switch learned for that one", () => {
+  const segment = new MemorySegment({ kind: "bridge" });
+  const [a, b, c] = three(segment);
+  send(b, frameOf(BROADCAST, b.mac, 1));
+  for (const port of [a, c]) marks(port);
+  const again = new MemoryPort(createMemoryPool(16), { name: "b" });
+  segment.replug(b, again);
+  send(a, frameOf(again.mac, a.mac, 2));
+  expect([marks(b), marks(again), marks(c)]).toEqual([[], [2], []]);
+});
+
 test("a hub repeats everything to everyone else", () => {
   const [a, b, c] = three(new MemorySegment({ kind: "hub" }));
   send(b, frameOf(a.mac, b.mac, 1));

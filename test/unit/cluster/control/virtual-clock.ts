@@ -39,6 +39,16 @@ export class VirtualClock implements Timers {
     };
   }
 
+  after(ms: number, callback: () => void): () => void {
+    let isOn = true;
+    this.schedule(ms, () => {
+      if (isOn) callback();
+    });
+    return () => {
+      isOn = false;
+    };
+  }
+
   afterInput(callback: () => void): void {
     this.schedule(0, callback);
   }

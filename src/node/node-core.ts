@@ -1,0 +1,293 @@
+/**
+ * Node core: what a forwarding member is besides threads, disk and network: control plane, replication and journal, joined to
+ * each other and to the dataplane worker. Owns this wiring; every rule lives in the parts. The process (node.ts) runs it in
+ * real time, the simulator (chaos/sim/cluster) in virtual time.
+ *
+ *   worker --receive()--> NodeCore --post()--> worker
+ *   peers  --handlers()->    |
+ *                            +--> transport, storage, journal
+ */
+import type { ClusterState } from "../../cluster/control/model.ts";
+import type { Timers } from "../../cluster/control/timers.ts";
+import type { LogStore } from "../../cluster/storage/log-store.ts";
+import type { SyncLink } from "../../cluster/sync/link.ts";
+import { Replication } from "../../cluster/sync/replication.ts";
+import type { Transport, TransportHandlers } from "../../cluster/transport/transport.ts";
+import type { NodeConfig } from "../../config/node-config.ts";
+import { VERSION } from "../../config/version.ts";
+import type { Env } from "../base/env.ts";
+import { RecordRing } from "../base/ring.ts";
+import { counterIndex } from "../dataplane/counters.ts";
+import { Controller } from "./controller.ts";
+import { FailoverTimes } from "./failover-times.ts";
+import type { Journal } from "./journal.ts";
+import { LAG_SAMPLE_INTERVAL_MS, LagRecorder } from "./lag-recorder.ts";
+import type { Log } from "./log.ts";
+import type { SharedMemory } from "./shared-memory.ts";
+import { WorkerEvents } from "./worker-events.ts";
+import { WorkerMirror } from "./worker-mirror.ts";
+import { DOORBELL, type FromWorker, type ToWorker, type WorkerSetup } from "./worker-protocol.ts";
+import { workerSetup } from "./worker-setup.ts";
+
+/** Packets that wait in the worker, for an acknowledgement or otherwise. */
+const HELD = counterIndex("heldNow");
+
+export interface NodeCoreOptions {
+  /** Of a node: with a dataplane. */
+  readonly config: NodeConfig;
+  readonly memory: SharedMemory;
+  readonly storage: LogStore;
+  readonly transport: Transport;
+  readonly timers: Timers;
+  readonly env: Env;
+  readonly journal: Journal;
+  readonly log: Pick<Log, "line">;
+  /** Says something to the worker; what is said before it runs may get lost. */
+  readonly post: (message: ToWorker) => void;
+  readonly onFatal: (error: unknown) => void;
+}
+
+export class NodeCore {
+  readonly config: NodeConfig;
+  readonly memory: SharedMemory;
+  /** What the worker is to be given. */
+  readonly setup: WorkerSetup;
+  readonly journal: Journal;
+  readonly failover = new FailoverTimes();
+  readonly lag = new LagRecorder();
+  readonly mirror: WorkerMirror;
+  readonly replication: Replication;
+  readonly controller: Controller;
+  readonly #options: NodeCoreOptions;
+  readonly #events: WorkerEvents;
+  readonly #changes: RecordRing;
+  readonly #replicas: RecordRing;
+  readonly #counters: Float64Array;
+  #revision = -1;
+  #epoch = 0;
+  #incarnation = 0;
+  #isStopped = false;
+  #isDrainDue = false;
+  #isWakeDue = false;
+  #claimsSeen = 0;
+  #stopSampling: (() => void) | undefined;
+
+  constructor(options: NodeCoreOptions) {
+    const { config, memory, journal } = options;
+    this.#options = options;
+    this.config = config;
+    this.memory = memory;
+    this.journal = journal;
+    this.#changes = new RecordRing(memory.changes);
+    this.#replicas = new RecordRing(memory.replicas);
+    this.#counters = new Float64Array(memory.counters);
+    this.setup = workerSetup(config, memory);
+    this.mirror = new WorkerMirror(this.setup);
+    this.replication = this.#makeReplication();
+    this.controller = this.#makeController();
+    this.#events = new WorkerEvents({
+      config,
+      journal,
+      failover: this.failover,
+      nameOf: (id) => this.controller.name(id),
+      peerDown: (node, incarnation) => this.controller.peerDown(node, incarnation),
+      digestResult: (slot, isEqual) => this.replication.digestResult(slot, isEqual),
+      propose: (command) => void this.#propose(command),
+    });
+  }
+
+  get isFenced(): boolean {
+    return this.#events.isFenced;
+  }
+
+  nowMs(): number {
+    return this.#options.env.nowMs();
+  }
+
+  /** What the transport must call. */
+  handlers(): TransportHandlers {
+    return this.controller.handlers({
+      version: VERSION,
+      onSyncLink: (from, link) => this.replication.attachReceiver(this.#watched(link), from),
+    });
+  }
+
+  /** Once transport and worker run. */
+  start(): void {
+    const { timers } = this.#options;
+    this.#stopSampling = timers.every(LAG_SAMPLE_INTERVAL_MS, () => this.#onSample());
+    this.controller.start();
+  }
+
+  /** Decides and says nothing any more. */
+  stop(): void {
+    this.#isStopped = true;
+    this.#stopSampling?.();
+    this.controller.stop();
+  }
+
+  /** The worker said something. */
+  receive(message: FromWorker): void {
+    if (this.#isStopped) return;
+    if (message === DOORBELL) {
+      this.#onDoorbell();
+      return;
+    }
+    this.mirror.note(message);
+    this.#events.receive(message);
+  }
+
+  lifelineOpened(node: number): void {
+    this.#options.post({ type: "lifeline", node, isOpen: true });
+  }
+
+  lifelineClosed(node: number): void {
+    this.#options.post({ type: "lifeline", node, isOpen: false });
+    const name = this.controller.name(node);
+    this.journal.add("lifeline-closed", `the process of ${name} closed its lifeline`, { node });
+  }
+
+  // ---------------------------------------------------------------- parts
+
+  #makeReplication(): Replication {
+    const { config, memory, env, transport, post } = this.#options;
+    const { cluster } = config;
+    const replication = new Replication({
+      selfId: cluster.self.id,
+      slots: cluster.slots,
+      changes: this.#changes,
+      replicas: this.#replicas,
+      applied: new Float64Array(memory.applied),
+      acked: new Float64Array(memory.acked),
+      env,
+      openLink: (peer) => this.#watched(transport.openSyncLink(peer)),
+      requestExport: (slots) => post({ type: "export", slots }),
+      requestDigest: (slots) => post({ type: "digest", slots }),
+      reportReady: (slots, backupEpochs) =>
+        void this.#propose({ type: "ready", node: cluster.self.id, slots, backupEpochs }),
+    });
+    for (const peer of this.#peerNodes()) replication.addPeer(peer.id);
+    return replication;
+  }
+
+  #makeController(): Controller {
+    const { config, storage, transport, timers, env, journal, log, onFatal } = this.#options;
+    return new Controller({
+      config,
+      storage,
+      transport,
+      timers,
+      random: (bound) => env.random(bound),
+      journal,
+      alive: () => this.mirror.alive(),
+      onState: (state, ownIncarnation) => this.#onState(state, ownIncarnation),
+      onAdmitted: () => this.#onAdmitted(),
+      onFatal,
+      log: (level, text) => log.line(level, text),
+    });
+  }
+
+  #peerNodes(): readonly { readonly id: number }[] {
+    const { self, members } = this.config.cluster;
+    return members.filter((member) => member.role === "node" && member.id !== self.id);
+  }
+
+  #onSample(): void {
+    const now = this.nowMs();
+    for (const peer of this.#peerNodes()) {
+      this.lag.add(now, peer.id, this.replication.status(peer.id, now).lagMs);
+    }
+    this.replication.tick(now);
+    this.#onDoorbell();
+  }
+
+  // ---------------------------------------------------------------- rings
+
+  /** The rings have news: send changes, acknowledge replicas, wake the worker when peers acknowledged ours. */
+  #onDoorbell(): void {
+    if (this.#isStopped) return;
+    const isMore = this.replication.onDoorbell(this.nowMs());
+    this.#wakeWorker();
+    // Before sleeping: ask to be woken, and look once more, so that nothing comes between.
+    if ((isMore || !this.#changes.arm()) && !this.#isDrainDue) {
+      this.#isDrainDue = true;
+      this.#options.timers.afterInput(() => {
+        this.#isDrainDue = false;
+        this.#onDoorbell();
+      });
+    }
+  }
+
+  /** The same link; after each message, the worker is woken when there is something for it. */
+  #watched<Out, In>(link: SyncLink<Out, In>): SyncLink<Out, In> {
+    return {
+      bind: (handlers) =>
+        link.bind({
+          onOpen: () => handlers.onOpen(),
+          onMessage: (message) => {
+            handlers.onMessage(message);
+            this.#onPeerMessage();
+          },
+          onWritable: () => handlers.onWritable(),
+          onClose: (why) => handlers.onClose(why),
+        }),
+      send: (message) => link.send(message),
+      pause: () => link.pause(),
+      resume: () => link.resume(),
+      close: () => link.close(),
+    };
+  }
+
+  /** A peer said something: replicas may lie in the ring, or its acknowledgement may let packets go. One doorbell for all of it. */
+  #onPeerMessage(): void {
+    if (this.#isWakeDue) return;
+    this.#isWakeDue = true;
+    queueMicrotask(() => {
+      this.#isWakeDue = false;
+      this.#wakeWorker();
+    });
+  }
+
+  #wakeWorker(): void {
+    const { claims } = this.replication.router.counts;
+    const isAckNews = claims !== this.#claimsSeen && this.#counters[HELD]! > 0;
+    this.#claimsSeen = claims;
+    if ((this.#replicas.length() > 0 && this.#replicas.takeArmed()) || isAckNews)
+      this.#options.post(DOORBELL);
+  }
+
+  // ---------------------------------------------------------------- state
+
+  #onState(state: ClusterState, ownIncarnation: number): void {
+    const { table, members, revision } = state;
+    if (revision === this.#revision && ownIncarnation === this.#incarnation) return;
+    this.#revision = revision;
+    this.#incarnation = ownIncarnation;
+    // Replication first, so that no record of the new epoch is routed by the old table.
+    this.replication.setTable(table);
+    this.#options.post({ type: "state", table, members, ownIncarnation });
+    if (table.epoch === this.#epoch) return;
+    this.#epoch = table.epoch;
+    if (table.cause !== "takeover") return;
+    for (const member of members) {
+      if (member.state === "down") this.failover.committed(member.id, this.nowMs());
+    }
+  }
+
+  #onAdmitted(): void {
+    this.#options.post({ type: "caughtUp" });
+    const { driver, membership } = this.controller;
+    this.#onState(driver.state(), membership.incarnation);
+    this.journal.add("ready", `${this.config.cluster.self.name} was let in`);
+  }
+
+  async #propose(command: Parameters<Controller["propose"]>[0]): Promise<void> {
+    try {
+      await this.controller.propose(command);
+    } catch (error) {
+      // The parts repeat what stays undone.
+      const why = error instanceof Error ? error.message : String(error);
+      this.#options.log.line("debug", `${command.type}: ${why}`);
+    }
+  }
+}

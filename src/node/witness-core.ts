@@ -1,0 +1,217 @@
+/**
+ * Witness core: what a witness is besides disk and network: its vote on leases and fences joined to the control plane, and what
+ * it says about itself. The process (witness.ts) runs it in real time, the simulator (chaos/sim/cluster) in virtual time.
+ */
+import type { Timers } from "../../cluster/control/timers.ts";
+import { CLUSTER_LINK, type LivenessEvent, PROFILES } from "../../cluster/liveness/model.ts";
+import type { LogStore } from "../../cluster/storage/log-store.ts";
+import { Authority } from "../../cluster/takeover/authority.ts";
+import type { Transport, TransportHandlers } from "../../cluster/transport/transport.ts";
+import type { NodeConfig } from "../../config/node-config.ts";
+import { VERSION } from "../../config/version.ts";
+import type { Env } from "../base/env.ts";
+import { LatencyHistogram } from "../base/histogram.ts";
+import type { MetricsSnapshot } from "../metrics/snapshot.ts";
+import type { StatusReport } from "./admin-model.ts";
+import { Controller } from "./controller.ts";
+import type { Journal } from "./journal.ts";
+import { deriveKeys, heartbeatMac } from "./keys.ts";
+import type { Log } from "./log.ts";
+import { buildStatus } from "./status.ts";
+
+export interface WitnessCoreOptions {
+  readonly config: NodeConfig;
+  readonly storage: LogStore;
+  readonly transport: Transport;
+  readonly timers: Timers;
+  readonly env: Env;
+  readonly journal: Journal;
+  readonly log: Pick<Log, "line">;
+  /** Sends a heartbeat over the cluster link; `bytes` is valid during the call only. */
+  readonly sendHeartbeat: (node: number, bytes: Uint8Array) => void;
+  readonly onFatal: (error: unknown) => void;
+}
+
+export class WitnessCore {
+  readonly journal: Journal;
+  readonly controller: Controller;
+  readonly #options: WitnessCoreOptions;
+  readonly #authority: Authority;
+  readonly #startedMs: number;
+
+  constructor(options: WitnessCoreOptions) {
+    this.#options = options;
+    this.journal = options.journal;
+    this.#startedMs = options.env.nowMs();
+    this.#authority = this.#makeAuthority();
+    this.controller = this.#makeController();
+  }
+
+  nowMs(): number {
+    return this.#options.env.nowMs();
+  }
+
+  /** What the transport must call. A witness has no flows to replicate. */
+  handlers(): TransportHandlers {
+    return this.controller.handlers({ version: VERSION, onSyncLink: (_from, link) => link.close() });
+  }
+
+  /** Once the transport runs. */
+  start(): void {
+    this.controller.start();
+  }
+
+  stop(): void {
+    this.controller.stop();
+  }
+
+  /** A heartbeat arrived. Answers the node that provably sent it, or 0. */
+  receiveHeartbeat(bytes: Uint8Array): number {
+    return this.#authority.receive(CLUSTER_LINK, bytes, this.nowMs());
+  }
+
+  /** Every 1 to 2 ms. */
+  tick(): void {
+    this.#authority.tick(this.nowMs());
+  }
+
+  /** Says good-bye in heartbeats. */
+  shutdown(): void {
+    this.#authority.shutdown(this.nowMs());
+  }
+
+  status(): StatusReport {
+    const { cluster } = this.#options.config;
+    const { driver } = this.controller;
+    const raft = driver.status();
+    const state = driver.state();
+    const alive = this.#alive();
+    return buildStatus({
+      cluster: cluster.name,
+      self: cluster.self,
+      version: VERSION,
+      uptimeMs: this.nowMs() - this.#startedMs,
+      state,
+      raft,
+      voters: raft.voters.length,
+      peers: cluster.members
+        .filter((member) => member.id !== cluster.self.id)
+        .map((member) => ({
+          id: member.id,
+          name: member.name,
+          role: member.role,
+          state: state.members.find((candidate) => candidate.id === member.id)?.state ?? "unknown",
+          alive: alive.has(member.id),
+          links: { cluster: alive.has(member.id) },
+        })),
+      unsettledOwn: 0,
+      unprotectedFlows: 0,
+    });
+  }
+
+  metrics(fsync: LatencyHistogram): MetricsSnapshot {
+    const { config, transport } = this.#options;
+    const { cluster } = config;
+    const status = this.status();
+    const { driver, proposals, proposalsRefused } = this.controller;
+    const raft = driver.status();
+    const none = new LatencyHistogram();
+    return {
+      info: {
+        cluster: cluster.name,
+        node: cluster.self.name,
+        role: "witness",
+        version: VERSION,
+        profile: cluster.profile,
+        driver: "",
+      },
+      cluster: {
+        epoch: status.epoch,
+        hasLeader: raft.lead !== 0,
+        isSettled: status.isSettled,
+        isReady: status.isReady,
+        isUnwitnessed: status.isUnwitnessed,
+        memberStates: driver.state().members.map((member) => member.state),
+        slotsUnsynced: status.slots.synced.filter((isSynced) => !isSynced).length,
+      },
+      raft: {
+        term: raft.term,
+        commitIndex: raft.commit,
+        isLeader: raft.lead === cluster.self.id,
+        proposals,
+        proposalsRefused,
+        fsync,
+      },
+      peers: status.peers.map((peer) => ({ name: peer.name, isAlive: peer.alive, links: peer.links })),
+      failover: { takeovers: 0, detect: none, decide: none, activate: none },
+      transport: {
+        refusals: { certificate: transport.counters.peersRefused, malformed: transport.counters.malformed },
+      },
+    };
+  }
+
+  #makeAuthority(): Authority {
+    const { config, env, sendHeartbeat } = this.#options;
+    const { cluster } = config;
+    const nodes = cluster.members.filter((member) => member.id !== cluster.self.id && member.role === "node");
+    return new Authority(
+      {
+        selfId: cluster.self.id,
+        role: "witness",
+        cluster: cluster.name,
+        profile: PROFILES[cluster.profile],
+        peers: nodes.map((member) => ({ nodeId: member.id, role: member.role, links: [CLUSTER_LINK] })),
+        voters: cluster.members.map((member) => member.id),
+        slots: cluster.slots,
+        mac: heartbeatMac(deriveKeys(cluster.secret, cluster.name).heartbeatKey),
+        lifelineReleases: false,
+      },
+      env,
+      {
+        send: (_link, node, bytes) => sendHeartbeat(node, bytes),
+        event: (event) => this.#onLiveness(event),
+        effect: () => {},
+      },
+    );
+  }
+
+  #makeController(): Controller {
+    const { config, storage, transport, timers, env, journal, log, onFatal } = this.#options;
+    return new Controller({
+      config,
+      storage,
+      transport,
+      timers,
+      random: (bound) => env.random(bound),
+      journal,
+      alive: () => this.#alive(),
+      onState: (state, ownIncarnation) => this.#authority.applyState(state, ownIncarnation, this.nowMs()),
+      onAdmitted: () => {
+        this.#authority.setCaughtUp();
+        journal.add("ready", `${config.cluster.self.name} was let in`);
+      },
+      onFatal,
+      log: (level, text) => log.line(level, text),
+    });
+  }
+
+  #onLiveness(event: LivenessEvent): void {
+    if (event.type === "peerDown") {
+      this.controller.peerDown(event.node, event.incarnation);
+      const text = `${this.controller.name(event.node)} is silent on the cluster link`;
+      this.journal.add("peer-down", text, event);
+    } else if (event.type === "peerUp") {
+      this.journal.add("peer-up", `${this.controller.name(event.node)} is heard`, event);
+    }
+  }
+
+  #alive(): ReadonlySet<number> {
+    const { cluster } = this.#options.config;
+    const { heartbeats } = this.#authority;
+    return new Set(
+      cluster.members
+        .map((member) => member.id)
+        .filter((id) => id === cluster.self.id || heartbeats.isAlive(id)),
+    );
+  }
+}

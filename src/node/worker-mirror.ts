@@ -1,0 +1,58 @@
+/**
+ * Worker mirror: what the dataplane worker said last about peers and carriers, for everybody on the control thread who asks.
+ */
+import { CLUSTER_LINK, type LivenessEvent } from "../../cluster/liveness/model.ts";
+import type { FromWorker, WorkerSetup } from "./worker-protocol.ts";
+
+export class WorkerMirror {
+  readonly #setup: WorkerSetup;
+  readonly #links = new Map<number, Set<number>>();
+  readonly #carriers: boolean[];
+
+  constructor(setup: WorkerSetup) {
+    this.#setup = setup;
+    this.#carriers = setup.ports.map(() => true);
+  }
+
+  note(message: Exclude<FromWorker, 0>): void {
+    if (message.type === "liveness") this.#onLiveness(message.event);
+    if (message.type === "carrier") this.#carriers[message.port] = message.isUp;
+  }
+
+  /** Members heard on at least one link, this one included. */
+  alive(): ReadonlySet<number> {
+    const alive = new Set<number>([this.#setup.selfId]);
+    for (const [node, links] of this.#links) if (links.size > 0) alive.add(node);
+    return alive;
+  }
+
+  /** Link name -> heard, for one peer. */
+  links(node: number): Record<string, boolean> {
+    const peer = this.#setup.peers.find((candidate) => candidate.nodeId === node);
+    const heard = this.#links.get(node);
+    const names = (peer?.links ?? []).map(
+      (link) => [this.#linkName(link), heard?.has(link) === true] as const,
+    );
+    return Object.fromEntries(names);
+  }
+
+  carrier(port: number): boolean {
+    return this.#carriers[port] === true;
+  }
+
+  #linkName(link: number): string {
+    return link === CLUSTER_LINK ? "cluster" : (this.#setup.ports[link - 1]?.interfaceName ?? `link ${link}`);
+  }
+
+  #onLiveness(event: LivenessEvent): void {
+    if (event.type === "linkUp") {
+      const links = this.#links.get(event.node) ?? new Set<number>();
+      links.add(event.link);
+      this.#links.set(event.node, links);
+    } else if (event.type === "linkDown") {
+      this.#links.get(event.node)?.delete(event.link);
+    } else if (event.type === "peerDown") {
+      this.#links.get(event.node)?.clear();
+    }
+  }
+}

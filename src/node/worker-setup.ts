@@ -1,0 +1,48 @@
+/**
+ * Worker setup: from a node's configuration to what its dataplane worker is given.
+ */
+import { PROFILES } from "../../cluster/liveness/model.ts";
+import type { NodeConfig } from "../../config/node-config.ts";
+import { HEARTBEAT_UDP_PORT } from "./heartbeat-frames.ts";
+import { deriveKeys } from "./keys.ts";
+import type { SharedMemory } from "./shared-memory.ts";
+import type { WorkerPeer, WorkerSetup } from "./worker-protocol.ts";
+
+/** GENEVE (RFC 8926). */
+const REDIRECT_UDP_PORT = 6081;
+
+export function workerSetup(config: NodeConfig, memory: SharedMemory): WorkerSetup {
+  const { cluster, dataplane } = config;
+  const { interfaces, policy, driver, realtime, flowsMax } = dataplane!;
+  const zoneLinks = interfaces.slice(0, -1).map((_, index) => index + 1);
+  const peers: WorkerPeer[] = cluster.members
+    .filter((member) => member.id !== cluster.self.id)
+    .map((member) => ({
+      nodeId: member.id,
+      name: member.name,
+      role: member.role,
+      address: member.address,
+      links: member.role === "node" ? [0, ...zoneLinks] : [0],
+    }));
+  return {
+    memory,
+    flowsMax,
+    policy,
+    driver,
+    realtime,
+    ports: interfaces.map((port) => ({
+      interfaceName: port.name,
+      filter: port.cluster
+        ? { kind: "cluster", udpPorts: [HEARTBEAT_UDP_PORT, REDIRECT_UDP_PORT] }
+        : { kind: "all" },
+    })),
+    selfId: cluster.self.id,
+    selfAddress: cluster.self.address,
+    slots: cluster.slots,
+    profile: PROFILES[cluster.profile],
+    peers,
+    voters: cluster.members.map((member) => member.id),
+    ...deriveKeys(cluster.secret, cluster.name),
+    clusterName: cluster.name,
+  };
+}
