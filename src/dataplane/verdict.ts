@@ -18,7 +18,7 @@ export const VERDICT_LOCAL = 5;
 /** From here on: dropped. */
 export const VERDICT_DROP_BASE = 16;
 
-/** Drop reasons in order: verdict = VERDICT_DROP_BASE + index. Append only. */
+/** Drop reasons in order: verdict = VERDICT_DROP_BASE + index. */
 export const DROP_REASONS = [
   "truncated", // shorter than its headers say
   "not_ip", // an ether type that the firewall does not carry
@@ -44,7 +44,6 @@ export const DROP_REASONS = [
   "redirected_twice",
   "hold_full", // too many packets wait already
   "hold_timeout",
-  "pool_exhausted", // no free frame
   "tx_full", // the port had no room
   "unknown_protocol",
   "stp_or_lldp", // link-local control frames: not carried, not an error

@@ -99,12 +99,6 @@ const FLOWS: readonly MetricEntry[] = [
   cell("counter", "synwall_flows_ended_total", "Flows that ended by themselves (TCP closed)", "flowsEnded"),
   cell("counter", "synwall_flows_expired_total", "Flows that ended by time-out", "flowsExpired"),
   cell(
-    "counter",
-    "synwall_flows_evicted_total",
-    "Flows that made room for others before their time",
-    "flowsEvicted",
-  ),
-  cell(
     "gauge",
     "synwall_flows_held_packets",
     "Packets that wait for their flow to be on its backup",

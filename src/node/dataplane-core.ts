@@ -24,6 +24,7 @@ import {
   PEER_ON_CLUSTER_LINK,
   type PeerAddress,
 } from "../dataplane/cluster-view.ts";
+import { COUNT, count } from "../dataplane/context.ts";
 import { Engine } from "../dataplane/engine.ts";
 import { FlowTable } from "../dataplane/flow-table.ts";
 import { REPLICA_BARRIER, REPLICA_DIGEST_BAD, REPLICA_DIGEST_OK } from "../dataplane/replica.ts";
@@ -33,6 +34,8 @@ import { findDatagram, writeClusterFrame, writeZoneFrame } from "./heartbeat-fra
 import { PacketLoop } from "./packet-loop.ts";
 import { DOORBELL, type FromWorker, type ToWorker, type WorkerSetup } from "./worker-protocol.ts";
 
+/** How often the driver of a core calls tick(). */
+export const WORKER_TICK_MS = 1;
 /** Records that a snapshot may add to the ring in one turn: live changes keep most of it. */
 const EXPORT_RECORDS_PER_TURN = 256;
 const BROADCAST = new Uint8Array(6).fill(0xff);
@@ -46,10 +49,12 @@ export class DataplaneCore {
   readonly #view: ClusterView;
   readonly #authority: Authority;
   readonly #loop: PacketLoop;
+  readonly #counters: Float64Array;
   readonly #span = { at: 0, lengthBytes: 0 };
   readonly #isUp: boolean[];
   #isExporting = false;
   #viewAtMs = 0;
+  #tickedMs: number;
   /** Barriers that the ring had no room for yet, oldest first. */
   #barriers: { readonly slot: number; readonly epoch: number }[] = [];
 
@@ -68,6 +73,8 @@ export class DataplaneCore {
     this.#isUp = ports.map(() => true);
     this.#view = makeView(setup, ports.length);
     const { memory, policy } = setup;
+    this.#counters = new Float64Array(memory.counters);
+    this.#tickedMs = env.nowMs();
     const changes = new RecordRing(memory.changes);
     this.engine = new Engine({
       policy,
@@ -81,7 +88,7 @@ export class DataplaneCore {
       })),
       table: new FlowTable(setup.flowsMax, hashKeyFrom(setup.flowKey), memory.flows),
       changes,
-      counters: new Float64Array(memory.counters),
+      counters: this.#counters,
       ruleHits: new Float64Array(memory.ruleHits),
       key: hashKeyFrom(setup.flowKey),
       random: (bound) => env.random(bound),
@@ -125,8 +132,9 @@ export class DataplaneCore {
     return isMore;
   }
 
-  /** Timers, heartbeats, snapshots; call every 1 to 2 ms, after turn(). */
+  /** Timers, heartbeats, snapshots; call every WORKER_TICK_MS, after turn(). */
   tick(nowMs: number): void {
+    this.#watchTick(nowMs);
     this.#watchCarriers(nowMs);
     this.#authority.tick(nowMs);
     this.#copyLease();
@@ -235,7 +243,9 @@ export class DataplaneCore {
   }
 
   #onLiveness(event: LivenessEvent): void {
-    if (event.type !== "stalled") {
+    if (event.type === "stalled") {
+      count(this.#counters, COUNT.loopStalls);
+    } else {
       const { peerFlags } = this.#view;
       const { heartbeats } = this.#authority;
       peerFlags[event.node] =
@@ -310,6 +320,13 @@ export class DataplaneCore {
       if (!this.engine.publishBarrier(slot, epoch)) return;
       this.#barriers.shift();
     }
+  }
+
+  #watchTick(nowMs: number): void {
+    const lateMs = nowMs - this.#tickedMs - WORKER_TICK_MS;
+    this.#tickedMs = nowMs;
+    if (lateMs > this.#counters[COUNT.loopLateMsMax]!) this.#counters[COUNT.loopLateMsMax] = lateMs;
+    this.#counters[COUNT.poolExhausted] = this.#pool.exhausted();
   }
 
   #watchCarriers(nowMs: number): void {
