@@ -24,7 +24,7 @@ export interface MetricsSnapshot {
     readonly isUnwitnessed: boolean;
     /** State of each member, this one included. */
     readonly memberStates: readonly MemberState[];
-    /** Slots of the whole cluster without a proven backup. */
+    /** Slots of the whole cluster without a proven backup, where two nodes are up. */
     readonly slotsUnsynced: number;
   };
   readonly raft: {

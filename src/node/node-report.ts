@@ -2,7 +2,6 @@
  * Node report: what a node says about itself, to operators (status, flows), to Prometheus (metrics) and to load balancers
  * (health). Reads the parts when asked; keeps nothing.
  */
-import { isCarrier } from "../../cluster/control/commands.ts";
 import type { Transport } from "../../cluster/transport/transport.ts";
 import { VERSION } from "../../config/version.ts";
 import { type HashKey, hashKeyFrom } from "../base/hash.ts";
@@ -16,7 +15,7 @@ import type { Started } from "./dataplane-host.ts";
 import { countFlows, type FlowContext, listFlows } from "./flows-view.ts";
 import { deriveKeys } from "./keys.ts";
 import type { NodeCore } from "./node-core.ts";
-import { buildStatus } from "./status.ts";
+import { buildStatus, slotsUnsynced } from "./status.ts";
 
 const VERDICT_NAMES = ["forwarded", "redirected", "forwarded_shared", "answered", "held", "local"] as const;
 /** Usable ports of one address towards one destination: 1024..65535. */
@@ -136,7 +135,7 @@ export class NodeReport {
     const { self, name, profile } = config.cluster;
     const status = this.status();
     const raft = driver.status();
-    const { table, members } = driver.state();
+    const state = driver.state();
     return {
       info: {
         cluster: name,
@@ -147,14 +146,13 @@ export class NodeReport {
         driver: started.driver,
       },
       cluster: {
-        epoch: table.epoch,
+        epoch: state.table.epoch,
         hasLeader: raft.lead !== 0,
         isSettled: status.isSettled,
         isReady: status.isReady,
         isUnwitnessed: status.isUnwitnessed,
-        memberStates: members.map((member) => member.state),
-        slotsUnsynced:
-          members.filter(isCarrier).length > 1 ? table.synced.filter((isSynced) => !isSynced).length : 0,
+        memberStates: state.members.map((member) => member.state),
+        slotsUnsynced: slotsUnsynced(state),
       },
       raft: {
         term: raft.term,

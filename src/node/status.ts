@@ -2,6 +2,7 @@
  * Status: turns what a node knows into the report that operators and drills read, and into alerts that say what happened, what
  * it means and what to do. Pure: facts in, report out.
  */
+import { isCarrier } from "../../cluster/control/commands.ts";
 import type { ClusterState, Member } from "../../cluster/control/model.ts";
 import type { PeerStatus, StatusReport } from "./admin-model.ts";
 
@@ -81,6 +82,12 @@ export function isSettled(state: ClusterState): boolean {
     if (carrying.length > 1 && (table.backup[slot] === 0 || !table.synced[slot])) return false;
   }
   return isBalanced(table.owner, carrying);
+}
+
+/** Slots without a proven backup, where two nodes are there to have one. */
+export function slotsUnsynced({ members, table }: ClusterState): number {
+  if (members.filter(isCarrier).length < 2) return 0;
+  return table.synced.filter((isSynced) => !isSynced).length;
 }
 
 /** Within one slot of each member's share by weight. */

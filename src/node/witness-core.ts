@@ -17,7 +17,7 @@ import { Controller } from "./controller.ts";
 import type { Journal } from "./journal.ts";
 import { deriveKeys, heartbeatMac } from "./keys.ts";
 import type { Log } from "./log.ts";
-import { buildStatus } from "./status.ts";
+import { buildStatus, slotsUnsynced } from "./status.ts";
 
 export interface WitnessCoreOptions {
   readonly config: NodeConfig;
@@ -132,7 +132,7 @@ export class WitnessCore {
         isReady: status.isReady,
         isUnwitnessed: status.isUnwitnessed,
         memberStates: driver.state().members.map((member) => member.state),
-        slotsUnsynced: status.slots.synced.filter((isSynced) => !isSynced).length,
+        slotsUnsynced: slotsUnsynced(driver.state()),
       },
       raft: {
         term: raft.term,
