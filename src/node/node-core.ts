@@ -53,7 +53,7 @@ export class NodeCore {
   /** What the worker is to be given. */
   readonly setup: WorkerSetup;
   readonly journal: Journal;
-  readonly failover = new FailoverTimes();
+  readonly failover: FailoverTimes;
   readonly lag = new LagRecorder();
   readonly mirror: WorkerMirror;
   readonly replication: Replication;
@@ -64,7 +64,6 @@ export class NodeCore {
   readonly #replicas: RecordRing;
   readonly #counters: Float64Array;
   #revision = -1;
-  #epoch = 0;
   #incarnation = 0;
   #isStopped = false;
   #isDrainDue = false;
@@ -78,6 +77,7 @@ export class NodeCore {
     this.config = config;
     this.memory = memory;
     this.journal = journal;
+    this.failover = new FailoverTimes(config.cluster.self.id);
     this.#changes = new RecordRing(memory.changes);
     this.#replicas = new RecordRing(memory.replicas);
     this.#counters = new Float64Array(memory.counters);
@@ -265,13 +265,8 @@ export class NodeCore {
     this.#incarnation = ownIncarnation;
     // Replication first, so that no record of the new epoch is routed by the old table.
     this.replication.setTable(table);
+    this.failover.applied(state, ownIncarnation !== 0, this.nowMs());
     this.#options.post({ type: "state", table, members, ownIncarnation });
-    if (table.epoch === this.#epoch) return;
-    this.#epoch = table.epoch;
-    if (table.cause !== "takeover") return;
-    for (const member of members) {
-      if (member.state === "down") this.failover.committed(member.id, this.nowMs());
-    }
   }
 
   #onAdmitted(): void {
