@@ -51,6 +51,11 @@ export class Receiver {
     return this.#inbound.values();
   }
 
+  /** What comes in from one peer; undefined until it spoke. */
+  peer(peerId: number): Inbound | undefined {
+    return this.#inbound.get(peerId);
+  }
+
   /** Links that were refused before their peer was known. */
   get refusedHellos(): number {
     return this.#refusedHellos;

@@ -74,6 +74,17 @@ const PACKETS: readonly MetricEntry[] = [
     ["port", "zone"],
     ({ dataplane }) => (dataplane?.ports ?? []).map((port) => [[port.name, port.zone], port.carrier]),
   ),
+  labelled(
+    "counter",
+    "synwall_port_lost_frames_total",
+    "Frames that a port had no room for: received ones (rx) that nobody saw, and sent ones (tx)",
+    ["port", "zone", "direction"],
+    ({ dataplane }) =>
+      (dataplane?.ports ?? []).flatMap(({ name, zone, rxDropped, txDropped }) => [
+        [[name, zone, "rx"], rxDropped] as const,
+        [[name, zone, "tx"], txDropped] as const,
+      ]),
+  ),
 ];
 
 const FLOWS: readonly MetricEntry[] = [

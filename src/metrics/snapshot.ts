@@ -4,6 +4,8 @@
  * `Latencies` are base/histogram.ts LatencyHistograms, handed over as they are.
  */
 import type { MemberState } from "../../cluster/control/model.ts";
+import type { InboundCounts } from "../../cluster/sync/inbound.ts";
+import type { SenderCounts } from "../../cluster/sync/sender.ts";
 import type { Latencies } from "./histogram.ts";
 
 export interface MetricsSnapshot {
@@ -33,6 +35,7 @@ export interface MetricsSnapshot {
     readonly isLeader: boolean;
     readonly proposals: number;
     readonly proposalsRefused: number;
+    readonly proposalsWaiting: number;
     /** How long the disk took to confirm a write to the log. */
     readonly fsync: Latencies;
   };
@@ -48,6 +51,10 @@ export interface MetricsSnapshot {
   readonly transport: {
     /** Connections refused, by a short reason word of the transport ("certificate", "name", "version", ...). */
     readonly refusals: Readonly<Record<string, number>>;
+  };
+  readonly heartbeats: {
+    /** Datagrams refused, by reason (liveness/envelope.ts). */
+    readonly refused: Readonly<Record<string, number>>;
   };
   /** Absent on a witness. */
   readonly dataplane?: DataplaneSnapshot;
@@ -67,7 +74,19 @@ export interface PeerSnapshot {
     readonly resyncs: number;
     /** From change to acknowledgement. */
     readonly ack: Latencies;
+    readonly sender: SenderCounts;
+    /** What comes in from this peer; absent until it spoke. */
+    readonly inbound?: InboundCounts;
   };
+}
+
+export interface PortSnapshot {
+  readonly name: string;
+  readonly zone: string;
+  readonly carrier: boolean;
+  /** Frames that were lost before they were seen, and after they were handed over. */
+  readonly rxDropped: number;
+  readonly txDropped: number;
 }
 
 export interface DataplaneSnapshot {
@@ -77,7 +96,7 @@ export interface DataplaneSnapshot {
   /** Ports of all pool addresses towards one destination; 0 without SNAT. */
   readonly natPortsMax: number;
   readonly isRealtime: boolean;
-  readonly ports: readonly { readonly name: string; readonly zone: string; readonly carrier: boolean }[];
+  readonly ports: readonly PortSnapshot[];
   readonly slotsOwned: number;
   readonly slotsBackedUp: number;
   readonly lease: { readonly validForMs: number; readonly isFenced: boolean };

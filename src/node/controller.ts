@@ -128,7 +128,13 @@ export class Controller {
 
   async propose(command: Command): Promise<CommandResult> {
     this.#proposals++;
-    const result = await this.driver.propose(command);
+    let result: CommandResult;
+    try {
+      result = await this.driver.propose(command);
+    } catch (error) {
+      this.#proposalsRefused++;
+      throw error;
+    }
     if (!result.ok) {
       this.#proposalsRefused++;
       this.#options.log("debug", `${command.type} refused: ${result.reason}`);

@@ -32,10 +32,13 @@ import type { FramePool, Port } from "../io/port.ts";
 import { parseIpv4 } from "../policy/address.ts";
 import { findDatagram, writeClusterFrame, writeZoneFrame } from "./heartbeat-frames.ts";
 import { PacketLoop } from "./packet-loop.ts";
+import { WorkerBoard } from "./worker-board.ts";
 import { DOORBELL, type FromWorker, type ToWorker, type WorkerSetup } from "./worker-protocol.ts";
 
 /** How often the driver of a core calls tick(). */
 export const WORKER_TICK_MS = 1;
+/** How often the board is written. */
+const BOARD_MS = 1000;
 /** Records that a snapshot may add to the ring in one turn: live changes keep most of it. */
 const EXPORT_RECORDS_PER_TURN = 256;
 const BROADCAST = new Uint8Array(6).fill(0xff);
@@ -50,11 +53,13 @@ export class DataplaneCore {
   readonly #authority: Authority;
   readonly #loop: PacketLoop;
   readonly #counters: Float64Array;
+  readonly #board: WorkerBoard;
   readonly #span = { at: 0, lengthBytes: 0 };
   readonly #isUp: boolean[];
   #isExporting = false;
   #viewAtMs = 0;
   #tickedMs: number;
+  #boardDueMs = 0;
   /** Barriers that the ring had no room for yet, oldest first. */
   #barriers: { readonly slot: number; readonly epoch: number }[] = [];
 
@@ -74,6 +79,7 @@ export class DataplaneCore {
     this.#view = makeView(setup, ports.length);
     const { memory, policy } = setup;
     this.#counters = new Float64Array(memory.counters);
+    this.#board = new WorkerBoard(memory.board);
     this.#tickedMs = env.nowMs();
     const changes = new RecordRing(memory.changes);
     this.engine = new Engine({
@@ -327,6 +333,9 @@ export class DataplaneCore {
     this.#tickedMs = nowMs;
     if (lateMs > this.#counters[COUNT.loopLateMsMax]!) this.#counters[COUNT.loopLateMsMax] = lateMs;
     this.#counters[COUNT.poolExhausted] = this.#pool.exhausted();
+    if (nowMs < this.#boardDueMs) return;
+    this.#boardDueMs = nowMs + BOARD_MS;
+    this.#board.write(this.#ports, this.#authority.heartbeats.refused);
   }
 
   #watchCarriers(nowMs: number): void {

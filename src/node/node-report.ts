@@ -9,13 +9,14 @@ import type { LatencyHistogram } from "../base/histogram.ts";
 import { COUNT_VERDICTS, COUNTER_CELLS, counterIndex, EXTRA_COUNTERS } from "../dataplane/counters.ts";
 import { FlowReader } from "../dataplane/flow-reader.ts";
 import { DROP_REASONS, VERDICT_DROP_BASE } from "../dataplane/verdict.ts";
-import type { DataplaneSnapshot, MetricsSnapshot } from "../metrics/snapshot.ts";
+import type { DataplaneSnapshot, MetricsSnapshot, PeerSnapshot } from "../metrics/snapshot.ts";
 import type { FlowFilter, LatencySummary, PeerStatus, StatusReport } from "./admin-model.ts";
 import type { Started } from "./dataplane-host.ts";
 import { countFlows, type FlowContext, listFlows } from "./flows-view.ts";
 import { deriveKeys } from "./keys.ts";
 import type { NodeCore } from "./node-core.ts";
 import { buildStatus, slotsUnsynced } from "./status.ts";
+import { WorkerBoard } from "./worker-board.ts";
 
 const VERDICT_NAMES = ["forwarded", "redirected", "forwarded_shared", "answered", "held", "local"] as const;
 /** Usable ports of one address towards one destination: 1024..65535. */
@@ -35,6 +36,7 @@ export class NodeReport {
   readonly #counters: Float64Array;
   readonly #ruleHits: Float64Array;
   readonly #lease: Float64Array;
+  readonly #board: WorkerBoard;
   readonly #reader: FlowReader;
   readonly #options: NodeReportOptions;
   readonly #startedMs: number;
@@ -49,6 +51,7 @@ export class NodeReport {
     this.#counters = new Float64Array(memory.counters);
     this.#ruleHits = new Float64Array(memory.ruleHits);
     this.#lease = new Float64Array(memory.lease);
+    this.#board = new WorkerBoard(memory.board);
     this.#reader = new FlowReader(memory.flows);
   }
 
@@ -160,25 +163,10 @@ export class NodeReport {
         isLeader: raft.lead === self.id,
         proposals,
         proposalsRefused,
+        proposalsWaiting: raft.proposalsWaiting,
         fsync: storage.syncLatency,
       },
-      peers: status.peers.map((peer) => ({
-        name: peer.name,
-        isAlive: peer.alive,
-        links: peer.links,
-        ...(peer.sync === undefined
-          ? {}
-          : {
-              sync: {
-                isConnected: peer.sync.connected,
-                lagMs: peer.sync.lagMs,
-                lagRecords: peer.sync.lagRecords,
-                lagBytes: peer.sync.lagBytes,
-                resyncs: peer.sync.resyncs,
-                ack: this.core.replication.router.sender(peer.id).ackLatency,
-              },
-            }),
-      })),
+      peers: status.peers.map((peer) => this.#peerMetrics(peer)),
       failover: {
         takeovers: failover.takeovers,
         detect: failover.detect,
@@ -191,7 +179,29 @@ export class NodeReport {
           malformed: transport.counters.malformed,
         },
       },
+      heartbeats: { refused: this.#board.heartbeatsRefused() },
       dataplane: this.#dataplaneMetrics(status),
+    };
+  }
+
+  #peerMetrics({ id, name, alive, links, sync }: PeerStatus): PeerSnapshot {
+    const base = { name, isAlive: alive, links };
+    if (sync === undefined) return base;
+    const { router, receiver } = this.core.replication;
+    const { ackLatency, counts } = router.sender(id);
+    const inbound = receiver.peer(id)?.counts;
+    return {
+      ...base,
+      sync: {
+        isConnected: sync.connected,
+        lagMs: sync.lagMs,
+        lagRecords: sync.lagRecords,
+        lagBytes: sync.lagBytes,
+        resyncs: sync.resyncs,
+        ack: ackLatency,
+        sender: counts,
+        ...(inbound === undefined ? {} : { inbound }),
+      },
     };
   }
 
@@ -205,7 +215,7 @@ export class NodeReport {
       flowsMax,
       natPortsMax: pools.size * PORTS_PER_ADDRESS,
       isRealtime: this.#options.started.isRealtime,
-      ports: this.#ports(),
+      ports: this.#ports().map((port, index) => ({ ...port, ...this.#board.lostBy(index) })),
       slotsOwned: self?.slotsOwned ?? 0,
       slotsBackedUp: self?.slotsBackedUp ?? 0,
       lease: { validForMs: Math.max(0, this.#lease[0]! - this.core.nowMs()), isFenced: this.core.isFenced },

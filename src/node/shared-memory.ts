@@ -7,6 +7,7 @@
  *   applied         worker writes      records of the replicas ring applied since start
  *   acked           main writes        by peer: changes that the peer's dataplane has applied
  *   lease           worker writes      exclusive actions are allowed until then (CLOCK_MONOTONIC ms)
+ *   board           worker writes      losses of ports, refused heartbeats (worker-board.ts)
  *   flows, counters, ruleHits          worker writes, main reads
  */
 
@@ -14,6 +15,7 @@ import { RECORD_BYTES } from "../base/record.ts";
 import { createRing, type RingMemory } from "../base/ring.ts";
 import { MAX_NODE_ID } from "../dataplane/cluster-view.ts";
 import { COUNTER_CELLS } from "../dataplane/counters.ts";
+import { WORKER_BOARD_BYTES } from "./worker-board.ts";
 
 /** Records that the changes ring holds: 0.3 s at 200,000 changes a second. */
 const CHANGES_RECORDS = 65_536;
@@ -31,6 +33,7 @@ export interface SharedMemory {
   readonly acked: SharedArrayBuffer;
   /** Float64 [0]: lease end. */
   readonly lease: SharedArrayBuffer;
+  readonly board: SharedArrayBuffer;
 }
 
 export function createSharedMemory(flowTableBytes: number, rules: number): SharedMemory {
@@ -43,5 +46,6 @@ export function createSharedMemory(flowTableBytes: number, rules: number): Share
     applied: new SharedArrayBuffer(8),
     acked: new SharedArrayBuffer(8 * (MAX_NODE_ID + 1)),
     lease: new SharedArrayBuffer(8),
+    board: new SharedArrayBuffer(WORKER_BOARD_BYTES),
   };
 }

@@ -140,6 +140,7 @@ export class WitnessCore {
         isLeader: raft.lead === cluster.self.id,
         proposals,
         proposalsRefused,
+        proposalsWaiting: raft.proposalsWaiting,
         fsync,
       },
       peers: status.peers.map((peer) => ({ name: peer.name, isAlive: peer.alive, links: peer.links })),
@@ -147,6 +148,7 @@ export class WitnessCore {
       transport: {
         refusals: { certificate: transport.counters.peersRefused, malformed: transport.counters.malformed },
       },
+      heartbeats: { refused: this.#authority.heartbeats.refused },
     };
   }
 
