@@ -14,7 +14,8 @@ import type { Bug } from "./ownership-bugs.ts";
 import { scheduleFaults } from "./ownership-faults.ts";
 import { SimLog } from "./ownership-log.ts";
 import { SimMember } from "./ownership-member.ts";
-import { Scheduler, SimNetwork } from "./ownership-network.ts";
+import { SimNetwork } from "./ownership-network.ts";
+import { Scheduler } from "./scheduler.ts";
 
 export interface SimOptions {
   readonly seed: number;

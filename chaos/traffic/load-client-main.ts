@@ -3,7 +3,8 @@
  */
 import { poll } from "../lab/wait.ts";
 import { reportReady, serveControl } from "./child-control.ts";
-import { Download, type DownloadReport } from "./download.ts";
+import { Download } from "./download.ts";
+import type { DownloadReport } from "./download-log.ts";
 import { type StreamReport, Streams } from "./streams.ts";
 import { type VisitReport, Visits } from "./visits.ts";
 

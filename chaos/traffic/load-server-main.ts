@@ -2,21 +2,18 @@
  * Load server: the far end of a drill's TCP traffic. Turns what streams and visits send, and serves the bulk download at a
  * steady pace until it is told to be quiet. Argument: the address to listen on.
  */
-import { createHash } from "node:crypto";
 import { createServer as createHttpServer, type ServerResponse } from "node:http";
 import { createServer, type Socket } from "node:net";
 import { reportReady, serveControl } from "./child-control.ts";
-import { bulk, turn } from "./pattern.ts";
-import { BULK_BYTES_PER_SECOND, BULK_PORT, STREAM_PORT, VISIT_PORTS } from "./ports.ts";
+import { BulkSource, CHUNK_INTERVAL_MS } from "./download-log.ts";
+import { turn } from "./pattern.ts";
+import { BULK_PORT, STREAM_PORT, VISIT_PORTS } from "./ports.ts";
 
 const BACKLOG = 8192;
-const CHUNK_INTERVAL_MS = 10;
-const CHUNK_BYTES = (BULK_BYTES_PER_SECOND * CHUNK_INTERVAL_MS) / 1000;
 
 const address = process.argv[2] ?? "0.0.0.0";
 const downloads = new Set<{ response: ServerResponse; position: number }>();
-const hash = createHash("sha256");
-let bulkBytes = 0;
+const source = new BulkSource();
 let accepted = 0;
 let resets = 0;
 
@@ -40,7 +37,7 @@ serveControl({
     clearInterval(pace);
     for (const { response } of downloads) response.end();
   },
-  result: () => ({ accepted, resets, bulkBytes, bulkHash: hash.copy().digest("hex") }),
+  result: () => ({ accepted, resets, ...source.report() }),
 });
 
 function accept(socket: Socket): void {
@@ -56,10 +53,8 @@ function feedDownloads(): void {
     const { response } = download;
     // A stalled download is not fed: what matters is that it goes on, not that it catches up.
     if (response.destroyed || response.writableNeedDrain) continue;
-    const chunk = bulk(download.position, CHUNK_BYTES);
+    const chunk = source.chunk(download.position);
     download.position += chunk.length;
-    bulkBytes += chunk.length;
-    hash.update(chunk);
     response.write(chunk);
   }
 }

@@ -2,8 +2,7 @@
  * Streams: long-lived TCP connections, one from each client address, that exchange checked bytes for as long as a drill
  * runs. Owns when one counts as broken: reset, ended, timed out, or a wrong byte.
  */
-import { connect, type Socket } from "node:net";
-import { nowMs } from "../../src/node/clock.ts";
+import { systemNet, type TrafficNet, type TrafficSocket } from "./net.ts";
 import { reply, request } from "./pattern.ts";
 import { STREAM_PORT } from "./ports.ts";
 
@@ -26,7 +25,7 @@ export interface StreamReport {
 
 interface Stream {
   readonly index: number;
-  readonly socket: Socket;
+  readonly socket: TrafficSocket;
   isUp: boolean;
   isBroken: boolean;
   round: number;
@@ -38,20 +37,22 @@ interface Stream {
 export class Streams {
   readonly #streams: Stream[];
   readonly #reasons: Record<string, number> = {};
-  readonly #timer: NodeJS.Timeout;
+  readonly #net: TrafficNet;
+  readonly #stop: () => void;
   #exchanges = 0;
   #stallMsMax = 0;
   #tick = 0;
   #isQuiet = false;
 
   /** Opens one stream from each address; `onUp` is called when all have answered once or failed. */
-  constructor(server: string, addresses: readonly string[], onUp: () => void) {
+  constructor(server: string, addresses: readonly string[], onUp: () => void, net: TrafficNet = systemNet) {
+    this.#net = net;
     let pending = addresses.length;
     const settled = (): void => {
       if (--pending === 0) onUp();
     };
     this.#streams = addresses.map((localAddress, index) => this.#open(server, localAddress, index, settled));
-    this.#timer = setInterval(() => this.#ask(), EXCHANGE_INTERVAL_MS / SPREAD_TICKS);
+    this.#stop = net.every(EXCHANGE_INTERVAL_MS / SPREAD_TICKS, () => this.#ask());
   }
 
   /** Asks nothing more; answers that are under way still count. */
@@ -60,7 +61,7 @@ export class Streams {
   }
 
   report(): StreamReport {
-    clearInterval(this.#timer);
+    this.#stop();
     const up = this.#streams.filter(({ isUp }) => isUp);
     for (const stream of up) {
       // What was asked and never answered is a broken connection, however short the drill was.
@@ -78,7 +79,7 @@ export class Streams {
 
   /** Closes every connection. */
   close(): void {
-    clearInterval(this.#timer);
+    this.#stop();
     for (const { socket } of this.#streams) socket.destroy();
   }
 
@@ -88,7 +89,7 @@ export class Streams {
   }
 
   #open(host: string, localAddress: string, index: number, settled: () => void): Stream {
-    const socket = connect({ host, port: STREAM_PORT, localAddress });
+    const socket = this.#net.connect({ host, port: STREAM_PORT, localAddress });
     const stream: Stream = {
       index,
       socket,
@@ -122,7 +123,7 @@ export class Streams {
 
   /** Each tick asks on a share of the streams, so that they do not all speak at once. */
   #ask(): void {
-    const now = nowMs();
+    const now = this.#net.nowMs();
     this.#tick++;
     for (let i = this.#tick % SPREAD_TICKS; i < this.#streams.length; i += SPREAD_TICKS) {
       const stream = this.#streams[i]!;
@@ -150,7 +151,7 @@ export class Streams {
     stream.missingBytes -= bytes.length;
     if (stream.missingBytes > 0) return;
     this.#exchanges++;
-    this.#stallMsMax = Math.max(this.#stallMsMax, nowMs() - stream.askedAtMs);
+    this.#stallMsMax = Math.max(this.#stallMsMax, this.#net.nowMs() - stream.askedAtMs);
   }
 
   #break(stream: Stream, reason: string): void {

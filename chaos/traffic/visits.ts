@@ -2,8 +2,7 @@
  * Visits: new TCP connections at a steady rate from all client addresses. Each connects, sends, is answered and closes.
  * Owns what counts as failed and as slow.
  */
-import { connect } from "node:net";
-import { nowMs } from "../../src/node/clock.ts";
+import { systemNet, type TrafficNet } from "./net.ts";
 import { reply, request } from "./pattern.ts";
 import { VISIT_PORTS } from "./ports.ts";
 
@@ -31,10 +30,11 @@ export interface VisitReport {
 export class Visits {
   readonly #server: string;
   readonly #addresses: readonly string[];
-  readonly #timer: NodeJS.Timeout;
+  readonly #net: TrafficNet;
+  readonly #stop: () => void;
   readonly #latenciesMs: number[] = [];
   readonly #reasons: Record<string, number> = {};
-  readonly #startedAtMs = nowMs();
+  readonly #startedAtMs: number;
   readonly #perSecond: number;
   #due = 0;
   #attempted = 0;
@@ -43,15 +43,17 @@ export class Visits {
   #skipped = 0;
   #underWay = 0;
 
-  constructor(server: string, addresses: readonly string[], perSecond: number) {
+  constructor(server: string, addresses: readonly string[], perSecond: number, net: TrafficNet = systemNet) {
+    this.#net = net;
+    this.#startedAtMs = net.nowMs();
     this.#server = server;
     this.#addresses = addresses;
     this.#perSecond = perSecond;
-    this.#timer = setInterval(() => this.#begin(), TICK_MS);
+    this.#stop = net.every(TICK_MS, () => this.#begin());
   }
 
   quiet(): void {
-    clearInterval(this.#timer);
+    this.#stop();
   }
 
   isIdle(): boolean {
@@ -59,7 +61,7 @@ export class Visits {
   }
 
   report(): VisitReport {
-    clearInterval(this.#timer);
+    this.#stop();
     const sorted = this.#latenciesMs.toSorted((a, b) => a - b);
     const quantile = (q: number): number =>
       sorted[Math.min(sorted.length - 1, Math.floor(q * sorted.length))] ?? 0;
@@ -75,7 +77,7 @@ export class Visits {
   }
 
   #begin(): void {
-    const due = Math.floor(((nowMs() - this.#startedAtMs) * this.#perSecond) / 1000);
+    const due = Math.floor(((this.#net.nowMs() - this.#startedAtMs) * this.#perSecond) / 1000);
     const count = Math.min(BURST_MAX, due - this.#due);
     this.#due = due;
     for (let i = 0; i < count; i++) {
@@ -87,8 +89,8 @@ export class Visits {
   #visit(): void {
     const number = this.#attempted++;
     this.#underWay++;
-    const startedAtMs = nowMs();
-    const socket = connect({
+    const startedAtMs = this.#net.nowMs();
+    const socket = this.#net.connect({
       host: this.#server,
       port: VISIT_PORTS[number % VISIT_PORTS.length]!,
       localAddress: this.#addresses[number % this.#addresses.length]!,
@@ -99,7 +101,7 @@ export class Visits {
       if (isDone) return;
       isDone = true;
       this.#underWay--;
-      if (failure === undefined) this.#succeeded(nowMs() - startedAtMs);
+      if (failure === undefined) this.#succeeded(this.#net.nowMs() - startedAtMs);
       else this.#fail(failure);
     };
     socket.setTimeout(TIMEOUT_MS, () => {

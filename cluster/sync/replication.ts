@@ -104,7 +104,7 @@ export class Replication {
     this.receiver.attach(link, authenticatedId);
   }
 
-  /** A committed table; call it before the worker is told. */
+  /** A committed table; call it in the turn in which the worker is told, right after that: see Router.setTable(). */
   setTable(table: SlotTable): void {
     this.receiver.setTable(table);
     this.router.setTable(table);

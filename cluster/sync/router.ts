@@ -133,7 +133,10 @@ export class Router {
     return this.#peers;
   }
 
-  /** A committed table. Call it before the worker hears of it, so that no record of its epoch is drained under the old one. */
+  /**
+   * A committed table. The worker must hear of it before what is asked of it here, or it would export slots in an old epoch,
+   * which nobody takes; and no record of its epoch may be drained before this call.
+   */
   setTable(table: SlotTable): void {
     const nowMs = this.#options.env.nowMs();
     this.book.setTable(table, nowMs);

@@ -263,10 +263,11 @@ export class NodeCore {
     if (revision === this.#revision && ownIncarnation === this.#incarnation) return;
     this.#revision = revision;
     this.#incarnation = ownIncarnation;
-    // Replication first, so that no record of the new epoch is routed by the old table.
+    // The worker first: replication asks it at once for slots whole, and what is sent in an earlier epoch is stale. No record
+    // of the new epoch is routed by the old table, since rings are drained in turns of their own.
+    this.#options.post({ type: "state", table, members, ownIncarnation });
     this.replication.setTable(table);
     this.failover.applied(state, ownIncarnation !== 0, this.nowMs());
-    this.#options.post({ type: "state", table, members, ownIncarnation });
   }
 
   #onAdmitted(): void {

@@ -1,0 +1,178 @@
+/**
+ * Simulated cluster: real nodes and a real witness in one process, in virtual time, from one seed. Owns the machines and what
+ * can be done to them; the hosts around them are traffic.ts, drills are stage.ts.
+ *
+ *   topology and policy are those of a lab (chaos/lab/topology.ts, files.ts)
+ *
+ *            inside --[ MemorySegment ]--+   +--[ MemorySegment ]-- outside
+ *                                      fw1..N
+ *                        [ MemorySegment ]--- witness        Raft, replication: MemoryNetwork
+ */
+import { MemoryNetwork } from "../../../cluster/transport/in-memory.ts";
+import { parseNodeConfig } from "../../../config/load.ts";
+import type { NodeConfig } from "../../../config/node-config.ts";
+import { seededRandom } from "../../../src/base/env.ts";
+import { SynwallError } from "../../../src/base/errors.ts";
+import type { JournalEvent } from "../../../src/node/admin-model.ts";
+import { memberYaml } from "../../lab/files.ts";
+import { labPaths } from "../../lab/state.ts";
+import { type LabMember, type Link, planTopology, type Topology } from "../../lab/topology.ts";
+import type { Bug } from "./bugs.ts";
+import { SimClock } from "./clock.ts";
+import { EventDigest } from "./digest.ts";
+import { openLifelines } from "./lifelines.ts";
+import { SimMember } from "./member.ts";
+import { bootNode } from "./node.ts";
+import { SimWires } from "./wires.ts";
+import { bootWitness } from "./witness.ts";
+import type { World } from "./world.ts";
+
+const RPC_MS_MIN = 0.1;
+const RPC_MS_MAX = 0.4;
+const SECRET_BYTES = 32;
+/** Members of one cluster are not started in the same instant. */
+const START_SPREAD_MS = 20;
+
+export interface SimOptions {
+  readonly seed: number;
+  readonly nodes: number;
+  readonly hasWitness: boolean;
+  readonly profile: "lan" | "vm";
+  /** Default: the lab's. */
+  readonly flowsMax?: number;
+  readonly bug?: Bug;
+  readonly onEvent?: (member: string, event: JournalEvent) => void;
+  readonly onLog?: (member: string, level: string, text: string) => void;
+}
+
+/** Which way of a member's wire is cut, seen from the member. */
+export type Way = "both" | "out" | "in";
+
+export class SimCluster {
+  readonly options: SimOptions;
+  readonly topology: Topology;
+  readonly clock = new SimClock();
+  readonly random: (bound: number) => number;
+  readonly network: MemoryNetwork;
+  readonly wires: SimWires;
+  readonly members: readonly SimMember[];
+  readonly digest = new EventDigest();
+  /** Members that ended by themselves, and why. */
+  readonly failures: { readonly member: string; readonly error: unknown }[] = [];
+  readonly #world: World;
+
+  constructor(options: SimOptions) {
+    this.options = options;
+    this.random = seededRandom(options.seed);
+    this.wires = new SimWires(this.clock, this.random, (frame, atMs) => this.digest.frame(frame, atMs));
+    this.network = new MemoryNetwork({
+      schedule: (delayMs, callback) => void this.clock.after(delayMs, callback),
+      random: this.random,
+      delayMsMin: RPC_MS_MIN,
+      delayMsMax: RPC_MS_MAX,
+    });
+    this.#world = this.#makeWorld();
+    this.topology = planTopology({ ...labOptions(options) });
+    const secret = Uint8Array.from({ length: SECRET_BYTES }, () => this.random(256));
+    this.members = this.topology.members.map((member) => this.#makeMember(member, secret));
+  }
+
+  /** Starts all members; they are settled later. */
+  async startAll(): Promise<void> {
+    for (const member of this.members) {
+      await this.clock.pause((START_SPREAD_MS * this.random(256)) / 256);
+      this.start(member.name);
+    }
+  }
+
+  member(name: string): SimMember {
+    const member = this.members.find((each) => each.name === name);
+    if (member !== undefined) return member;
+    const names = this.members.map((each) => each.name).join(", ");
+    throw new SynwallError("SW_LAB_FAILED", `no member "${name}": use one of ${names}`);
+  }
+
+  start(name: string): void {
+    const member = this.member(name);
+    if (member.isRunning) throw new SynwallError("SW_LAB_FAILED", `${name} runs already: kill it first`);
+    member.start();
+    openLifelines(this.#world, this.members, member);
+  }
+
+  kill(name: string, how: { readonly isPowerLost?: boolean } = {}): void {
+    const member = this.member(name);
+    if (!member.isRunning) throw new SynwallError("SW_LAB_FAILED", `${name} does not run: nothing to kill`);
+    member.kill(how);
+  }
+
+  /** The process stands still for `ms`. */
+  pause(name: string, ms: number): void {
+    const member = this.member(name);
+    const { life } = member;
+    member.pause();
+    this.clock.after(ms, () => {
+      if (member.life === life) member.resume();
+    });
+  }
+
+  /** Cuts a member's wire in the switch; both ends keep their carrier. */
+  cut(name: string, link: Link | "all", way: Way = "both"): void {
+    const member = this.member(name);
+    for (const [each, port] of member.plugs) {
+      if (link !== "all" && link !== each) continue;
+      this.wires.block(each, port, { fromPort: way !== "in", toPort: way !== "out" });
+      if (each === "cluster") this.#cutNetwork(member, way);
+    }
+  }
+
+  healAll(): void {
+    this.network.healAll();
+    for (const { plugs } of this.members) {
+      for (const [link, port] of plugs) this.wires.unblock(link, port);
+    }
+  }
+
+  #cutNetwork(member: SimMember, way: Way): void {
+    for (const other of this.members) {
+      if (other === member) continue;
+      if (way !== "in") this.network.cut(member.id, other.id);
+      if (way !== "out") this.network.cut(other.id, member.id);
+    }
+  }
+
+  #makeWorld(): World {
+    const { clock, random, wires, network, options } = this;
+    return {
+      clock,
+      random,
+      wires,
+      network,
+      bug: options.bug,
+      onEvent: (member, event) => {
+        this.digest.event(member, event);
+        options.onEvent?.(member, event);
+      },
+      onLog: (member, level, text) => options.onLog?.(member, level, text),
+      onFatal: (member, error) => this.failures.push({ member, error }),
+    };
+  }
+
+  #makeMember(member: LabMember, secret: Uint8Array): SimMember {
+    const text = memberYaml(labOptions(this.options), this.topology, member, PATHS);
+    const config = parseNodeConfig(text, member.role, { name: member.name, secret });
+    const boot = member.role === "node" ? bootNode : bootWitness;
+    return new SimMember(this.#world, resized(config, this.options.flowsMax), boot);
+  }
+}
+
+/** Named in the configuration, and never looked at. */
+const PATHS = labPaths("sim", { uid: 0, isUserNamespace: false });
+
+function labOptions({ nodes, hasWitness, profile }: SimOptions) {
+  return { name: "sim", nodes, hasWitness, profile, port: "auto" } as const;
+}
+
+function resized(config: NodeConfig, flowsMax: number | undefined): NodeConfig {
+  if (flowsMax === undefined || config.dataplane === undefined) return config;
+  return { ...config, dataplane: { ...config.dataplane, flowsMax } };
+}

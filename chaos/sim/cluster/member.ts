@@ -1,0 +1,169 @@
+/**
+ * Member of a simulated cluster: a machine with a disk, places on the wires, and a process that lives on it now and then.
+ * Owns lives and what outlives them; what runs in a life is node.ts and witness.ts.
+ */
+import { DurableStorage } from "../../../cluster/storage/durable-storage.ts";
+import { MemoryFs } from "../../../cluster/storage/memory-fs.ts";
+import type { Transport } from "../../../cluster/transport/transport.ts";
+import type { NodeConfig } from "../../../config/node-config.ts";
+import type { Env } from "../../../src/base/env.ts";
+import { SynwallError } from "../../../src/base/errors.ts";
+import type { MemoryPort } from "../../../src/io/memory.ts";
+import type { AdminMethod, AdminMethods } from "../../../src/node/admin-model.ts";
+import type { AdminHandlers } from "../../../src/node/admin-server.ts";
+import { Journal } from "../../../src/node/journal.ts";
+import type { Log } from "../../../src/node/log.ts";
+import type { SharedMemory } from "../../../src/node/shared-memory.ts";
+import type { Link } from "../../lab/topology.ts";
+import { Life } from "./life.ts";
+import type { World } from "./world.ts";
+
+const DATA_FOLDER = "/data";
+const SEGMENT_BYTES = 262_144;
+const ASK_TIMEOUT_MS = 60_000;
+
+/** What a process is started with. */
+export interface Boot {
+  readonly world: World;
+  readonly config: NodeConfig;
+  readonly life: Life;
+  readonly env: Env;
+  readonly storage: DurableStorage;
+  readonly transport: Transport;
+  readonly journal: Journal;
+  readonly log: Pick<Log, "line">;
+  readonly onFatal: (error: unknown) => void;
+  /** Puts a port where the wire of this link ends. */
+  readonly plug: (link: Link, port: MemoryPort) => void;
+}
+
+/** A process that runs. */
+export interface Running {
+  readonly admin: AdminHandlers;
+  /** Tables and rings of a node. */
+  readonly memory?: SharedMemory;
+  lifelineOpened(node: number): void;
+  lifelineClosed(node: number): void;
+}
+
+export class SimMember {
+  readonly config: NodeConfig;
+  readonly #world: World;
+  readonly #boot: (boot: Boot) => Running;
+  readonly #plugs = new Map<Link, MemoryPort>();
+  #fs = new MemoryFs();
+  #life: Life | undefined;
+  #running: Running | undefined;
+
+  constructor(world: World, config: NodeConfig, boot: (boot: Boot) => Running) {
+    this.#world = world;
+    this.config = config;
+    this.#boot = boot;
+  }
+
+  get id(): number {
+    return this.config.cluster.self.id;
+  }
+
+  get name(): string {
+    return this.config.cluster.self.name;
+  }
+
+  get isNode(): boolean {
+    return this.config.cluster.self.role === "node";
+  }
+
+  get isRunning(): boolean {
+    return this.#life !== undefined;
+  }
+
+  /** The present life; another object after a restart. */
+  get life(): Life | undefined {
+    return this.#life;
+  }
+
+  get running(): Running | undefined {
+    return this.#running;
+  }
+
+  get plugs(): ReadonlyMap<Link, MemoryPort> {
+    return this.#plugs;
+  }
+
+  start(): void {
+    const { config } = this;
+    const { clock, network, random, onEvent, onLog, onFatal } = this.#world;
+    const life = new Life(clock);
+    this.#life = life;
+    this.#running = this.#boot({
+      world: this.#world,
+      config,
+      life,
+      env: { nowMs: () => life.nowMs(), random },
+      storage: DurableStorage.open({
+        directory: DATA_FOLDER,
+        clusterName: config.cluster.name,
+        nodeId: this.id,
+        voters: config.cluster.members.map((member) => member.id),
+        fs: this.#fs,
+        segmentBytes: SEGMENT_BYTES,
+      }),
+      transport: life.transport(network.attach(this.id)),
+      journal: new Journal((event) => onEvent(this.name, event), life),
+      log: { line: (level, text) => onLog(this.name, level, text) },
+      onFatal: (error) => {
+        this.kill();
+        onFatal(this.name, error);
+      },
+      plug: (link, port) => this.#plug(link, port),
+    });
+    network.watchLifelines(this.id, (peer) => life.run(() => this.#running?.lifelineClosed(peer)));
+  }
+
+  /**
+   * The process ends at once. Its disk keeps all that it wrote; with `isPowerLost` only what was synced is sure to be there.
+   */
+  kill({ isPowerLost = false }: { readonly isPowerLost?: boolean } = {}): void {
+    this.#life?.end();
+    this.#life = undefined;
+    this.#running = undefined;
+    this.#fs = isPowerLost ? this.#fs.crash(this.#world.random) : this.#fs.restart();
+    this.#world.network.kill(this.id);
+  }
+
+  /** The process stands still, as a frozen virtual machine. */
+  pause(): void {
+    this.#life?.pause();
+  }
+
+  resume(): void {
+    this.#life?.resume();
+  }
+
+  /** What the admin socket would answer. Throws SW_ADMIN_UNREACHABLE when nobody does. */
+  ask<Method extends AdminMethod>(
+    method: Method,
+    params: AdminMethods[Method]["params"],
+    { timeoutMs = ASK_TIMEOUT_MS }: { readonly timeoutMs?: number } = {},
+  ): Promise<AdminMethods[Method]["result"]> {
+    const life = this.#life;
+    const unreachable = (): SynwallError =>
+      new SynwallError("SW_ADMIN_UNREACHABLE", `${this.name} does not answer`);
+    if (life === undefined) return Promise.reject(unreachable());
+    return new Promise((resolve, reject) => {
+      const callOff = this.#world.clock.after(timeoutMs, () => reject(unreachable()));
+      life.run(() => {
+        const answer = async () => this.#running!.admin[method](params);
+        answer().then(resolve, reject).finally(callOff);
+      });
+    });
+  }
+
+  #plug(link: Link, port: MemoryPort): void {
+    const segment = this.#world.wires.segments[link];
+    const former = this.#plugs.get(link);
+    if (former === undefined) segment.attach(port);
+    else segment.replug(former, port);
+    this.#plugs.set(link, port);
+  }
+}

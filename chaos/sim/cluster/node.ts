@@ -1,0 +1,121 @@
+/**
+ * Simulated node: the parts of a real one, joined without threads. The control thread is NodeCore, the worker DataplaneCore over
+ * memory ports; what they say to each other takes a moment, in order.
+ */
+
+import { flowTableBytes } from "../../../src/dataplane/flow-table.ts";
+import { createMemoryPool, MemoryPort } from "../../../src/io/memory.ts";
+import { adminHandlers } from "../../../src/node/admin-handlers.ts";
+import { DataplaneCore } from "../../../src/node/dataplane-core.ts";
+import type { Started } from "../../../src/node/dataplane-host.ts";
+import { heartbeatMac } from "../../../src/node/keys.ts";
+import { NodeCore } from "../../../src/node/node-core.ts";
+import { NodeReport } from "../../../src/node/node-report.ts";
+import { createSharedMemory } from "../../../src/node/shared-memory.ts";
+import { CLUSTER_MTU, type Link } from "../../lab/topology.ts";
+import { spoiledMessage, spoiledSetup, spoilMemory } from "./bugs.ts";
+import type { Boot, Running } from "./member.ts";
+
+const TICK_MS = 1;
+const POOL_CHUNKS = 8192;
+/** From one thread to the other, and from a frame's arrival to the worker that wakes up. */
+const HOP_MS_MIN = 0.01;
+const HOP_MS_MAX = 0.05;
+
+const STARTED: Omit<Started, "ports"> = {
+  type: "started",
+  driver: "memory",
+  reason: "memory: in-process wires",
+  isRealtime: false,
+  realtimeReason: "virtual time",
+};
+
+export function bootNode(boot: Boot): Running {
+  const { world, config, life, env, storage, transport, journal } = boot;
+  const { flowsMax, policy } = config.dataplane!;
+  const memory = createSharedMemory(flowTableBytes(flowsMax), policy.rules.length);
+  spoilMemory(world.bug, memory);
+  const hopMs = (): number => HOP_MS_MIN + ((HOP_MS_MAX - HOP_MS_MIN) * world.random(256)) / 256;
+  const toMain = inOrder(env.nowMs, hopMs, (ms, work) => void life.after(ms, work));
+  const toWorker = inOrder(env.nowMs, hopMs, (ms, work) => life.wire(ms, work));
+  const core: NodeCore = new NodeCore({
+    ...boot,
+    memory,
+    timers: life,
+    post: (message) => {
+      const heard = spoiledMessage(world.bug, message);
+      toWorker(() => dataplane.receive(heard, env.nowMs()));
+    },
+  });
+  const { setup } = core;
+  const pool = createMemoryPool(POOL_CHUNKS);
+  const ports = setup.ports.map(({ interfaceName, filter }) => {
+    const link = interfaceName as Link;
+    const port = new MemoryPort(pool, {
+      name: `${config.cluster.self.name}-${link}`,
+      filter,
+      mtuBytes: link === "cluster" ? CLUSTER_MTU : 1500,
+      defer: (wake) => life.wire(hopMs(), wake),
+    });
+    boot.plug(link, port);
+    return port;
+  });
+  const dataplane = new DataplaneCore(
+    spoiledSetup(world.bug, setup),
+    pool,
+    ports,
+    heartbeatMac(setup.heartbeatKey),
+    env,
+    (message) => toMain(() => core.receive(message)),
+  );
+  runWorker(boot, dataplane, ports);
+  void transport.start(core.handlers());
+  core.start();
+  journal.add("started", `${config.cluster.self.name} started, ports by ${STARTED.reason}`);
+  const started = {
+    ...STARTED,
+    ports: ports.map(({ name, driver, mode, mtuBytes }) => ({ name, driver, mode, mtuBytes })),
+  };
+  return {
+    admin: adminHandlers(new NodeReport({ core, started, storage, transport })),
+    memory,
+    lifelineOpened: (node) => core.lifelineOpened(node),
+    lifelineClosed: (node) => core.lifelineClosed(node),
+  };
+}
+
+/** What worker.ts does with a thread's event loop. */
+function runWorker({ life, env, world }: Boot, dataplane: DataplaneCore, ports: readonly MemoryPort[]): void {
+  let isTurnDue = false;
+  const turnSoon = (): void => {
+    if (isTurnDue) return;
+    isTurnDue = true;
+    life.wire(0, turn);
+  };
+  const turn = (): void => {
+    isTurnDue = false;
+    if (dataplane.turn(env.nowMs())) turnSoon();
+  };
+  for (const port of ports) port.onReadable(turn);
+  // Nodes do not tick in step.
+  life.wire((TICK_MS * world.random(1024)) / 1024, () =>
+    life.everyWire(TICK_MS, () => {
+      if (dataplane.turn(env.nowMs())) turnSoon();
+      dataplane.tick(env.nowMs());
+    }),
+  );
+}
+
+/** A way along which works take their time, and none overtakes another. */
+function inOrder(
+  nowMs: () => number,
+  delayMs: () => number,
+  schedule: (ms: number, work: () => void) => void,
+): (work: () => void) => void {
+  let lastMs = 0;
+  return (work) => {
+    const now = nowMs();
+    lastMs = Math.max(lastMs, now + delayMs());
+    schedule(lastMs - now, work);
+  };
+}
