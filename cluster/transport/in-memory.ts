@@ -279,7 +279,7 @@ export class MemoryTransport implements Transport {
     if (endpoint?.handlers === undefined) return;
     const counters = endpoint.transport.counters;
     if (!maySend(this.#id, message)) {
-      counters.peersRefused++;
+      counters.refused.stranger++;
       return;
     }
     counters.raftReceived++;

@@ -11,6 +11,7 @@
  */
 import type { Message, MsgSnap } from "raft-ts";
 import type { ReceiverLink, SenderLink } from "../sync/link.ts";
+import { type RefusalCounts, zeroRefusals } from "./refusals.ts";
 
 export interface TransportPeer {
   readonly id: number;
@@ -49,9 +50,8 @@ export interface TransportCounters {
   raftReceived: number;
   /** Not connected, or the queue to the peer was full. */
   raftDropped: number;
-  /** Peers that were turned away: wrong certificate, or a message in another's name. */
-  peersRefused: number;
-  malformed: number;
+  /** Who was turned away. */
+  readonly refused: RefusalCounts;
   snapshotsSent: number;
   snapshotsReceived: number;
   snapshotsFailed: number;
@@ -81,8 +81,7 @@ export function zeroCounters(): TransportCounters {
     raftSent: 0,
     raftReceived: 0,
     raftDropped: 0,
-    peersRefused: 0,
-    malformed: 0,
+    refused: zeroRefusals(),
     snapshotsSent: 0,
     snapshotsReceived: 0,
     snapshotsFailed: 0,

@@ -49,7 +49,7 @@ export interface MetricsSnapshot {
     readonly activate: Latencies;
   };
   readonly transport: {
-    /** Connections refused, by a short reason word of the transport ("certificate", "name", "version", ...). */
+    /** Connections refused, by reason (cluster/transport/refusals.ts). */
     readonly refusals: Readonly<Record<string, number>>;
   };
   readonly heartbeats: {

@@ -2,6 +2,7 @@
  * Node report: what a node says about itself, to operators (status, flows), to Prometheus (metrics) and to load balancers
  * (health). Reads the parts when asked; keeps nothing.
  */
+import { addRefusals, type RefusalCounts, zeroRefusals } from "../../cluster/transport/refusals.ts";
 import type { Transport } from "../../cluster/transport/transport.ts";
 import { VERSION } from "../../config/version.ts";
 import { type HashKey, hashKeyFrom } from "../base/hash.ts";
@@ -28,6 +29,8 @@ export interface NodeReportOptions {
   readonly started: Started;
   readonly storage: { readonly syncLatency: LatencyHistogram };
   readonly transport: Pick<Transport, "counters">;
+  /** Absent where nobody can be refused (simulation). */
+  readonly lifelines?: { readonly refused: Readonly<RefusalCounts> };
 }
 
 export class NodeReport {
@@ -133,7 +136,7 @@ export class NodeReport {
 
   metrics(): MetricsSnapshot {
     const { config, controller, failover } = this.core;
-    const { storage, transport, started } = this.#options;
+    const { storage, transport, lifelines, started } = this.#options;
     const { driver, proposals, proposalsRefused } = controller;
     const { self, name, profile } = config.cluster;
     const status = this.status();
@@ -174,10 +177,7 @@ export class NodeReport {
         activate: failover.activate,
       },
       transport: {
-        refusals: {
-          certificate: transport.counters.peersRefused,
-          malformed: transport.counters.malformed,
-        },
+        refusals: addRefusals(transport.counters.refused, lifelines?.refused ?? zeroRefusals()),
       },
       heartbeats: { refused: this.#board.heartbeatsRefused() },
       dataplane: this.#dataplaneMetrics(status),

@@ -66,7 +66,7 @@ export class Node {
   async #start(): Promise<void> {
     const { cluster, control } = this.#config;
     const tls = loadTls(cluster.tls, cluster.self.name);
-    await this.#startLifelines(tls);
+    const lifelines = await this.#startLifelines(tls);
     mkdirSync(control.dataDir, { recursive: true, mode: 0o700 });
     const storage = DurableStorage.open({
       directory: control.dataDir,
@@ -86,7 +86,7 @@ export class Node {
     const core = this.#makeCore(storage, transport);
     const started = await this.#startDataplane(core);
     await transport.start(core.handlers());
-    await this.#startServers(new NodeReport({ core, started, storage, transport }));
+    await this.#startServers(new NodeReport({ core, started, storage, transport, lifelines }));
     this.#undo.push(() => core.stop());
     core.start();
     this.#journal.add("started", `${cluster.self.name} started, ports by ${started.reason}`);
@@ -111,7 +111,7 @@ export class Node {
   }
 
   /** First of all: what is open by now is copied into the thread's own descriptor table, and must stay little. */
-  async #startLifelines(tls: TlsMaterial): Promise<void> {
+  async #startLifelines(tls: TlsMaterial): Promise<LifelineHost> {
     const { cluster, dataplane } = this.#config;
     const { self, members, ports } = cluster;
     const lifelines = new LifelineHost(
@@ -131,12 +131,13 @@ export class Node {
           this.#lifelinesUp.delete(node);
           this.#core?.lifelineClosed(node);
         },
-        onRefused: (why) => this.#log.line("warn", why),
+        onWarning: (text) => this.#log.line("warn", text),
         onDeath: (error) => this.#onFatal(error),
       },
     );
     this.#undo.push(() => lifelines.stop());
     await lifelines.start();
+    return lifelines;
   }
 
   async #startDataplane(core: NodeCore): Promise<Started> {

@@ -134,7 +134,7 @@ export function transportConformance(name: string, makeWorld: () => Promise<Tran
       a.transport.sendRaft(heartbeat(1, 2, 6));
       await world.until(() => b.received.length > 0);
       expect(b.received.map(({ message }) => message.term)).toEqual([6]);
-      expect(b.transport.counters.peersRefused).toBe(1);
+      expect(b.transport.counters.refused.stranger).toBe(1);
     });
 
     test("a request that a follower passes on keeps the name of who asked", async () => {
