@@ -91,6 +91,8 @@ export class SyncNode {
       openLink: (peer) => this.#watched(this.#transport.openSyncLink(peer)),
       requestExport: (slots) => this.post({ type: "export", slots }),
       requestDigest: () => {},
+      onResync: () => {},
+      onRefused: () => {},
       reportReady: (slots) => options.onReady?.(slots),
     });
     this.replication.addPeer(3 - id);

@@ -21,6 +21,10 @@ export interface ReceiverOptions {
   readonly applied: Float64Array;
   readonly limits: SyncLimits;
   readonly env: Env;
+  /** A stream from this peer was refused; 0: before it said who it is, in a way to be believed. */
+  readonly onRefused: (peerId: number, why: string) => void;
+  /** An owner is asked to send slots whole again. */
+  readonly onResyncWanted: (ownerId: number, slots: readonly number[], reason: ResyncReason) => void;
   readonly reportReady: (slots: readonly number[], backupEpochs: readonly number[]) => void;
 }
 
@@ -43,7 +47,10 @@ export class Receiver {
       slots: options.slots,
       limits: options.limits,
       reportReady: options.reportReady,
-      requestResync: (ownerId, slots) => this.#peer(ownerId).request(slots, "digest"),
+      requestResync: (ownerId, slots) => {
+        options.onResyncWanted(ownerId, slots, "digest");
+        this.#peer(ownerId).request(slots, "digest");
+      },
     });
   }
 
@@ -125,6 +132,7 @@ export class Receiver {
     const why = this.#whyNot(message, authenticatedId);
     if (why !== undefined) {
       this.#refusedHellos++;
+      this.#options.onRefused(authenticatedId, `it was refused: ${why}`);
       link.send({ type: "refuse", reason: message.type === "hello" ? "identity" : "order", detail: why });
       link.close();
       return undefined;
@@ -186,6 +194,7 @@ export class Receiver {
       limits,
       env,
       writer: this.#writer,
+      onRefused: this.#options.onRefused,
       onDigest: (from, slot, epoch, position) => this.readiness.expect(from, slot, epoch, position),
     });
     if (this.#table !== undefined) peer.setTable(this.#table);

@@ -16,6 +16,7 @@ import type { ReceiverLink, SenderLink } from "./link.ts";
 import type { ResyncReason } from "./messages.ts";
 import { Receiver } from "./receiver.ts";
 import { Router } from "./router.ts";
+import type { SessionEnd } from "./sender.ts";
 import { SLOT_HELD } from "./slot-book.ts";
 
 export interface ReplicationOptions {
@@ -37,6 +38,15 @@ export interface ReplicationOptions {
   readonly requestExport: (slots: readonly number[]) => void;
   /** The worker must publish a DIGEST of each of these slots. */
   readonly requestDigest: (slots: readonly number[]) => void;
+  /** Slots travel whole again: `sent` to this peer, or `asked` for from it. For the journal. */
+  readonly onResync: (
+    peerId: number,
+    slots: readonly number[],
+    way: "sent" | "asked",
+    reason: ResyncReason | SessionEnd,
+  ) => void;
+  /** A stream to or from this peer was refused, by either end; 0: by somebody who is not to be believed. For the log. */
+  readonly onRefused: (peerId: number, why: string) => void;
   /** To be proposed as `ready`. */
   readonly reportReady: (slots: readonly number[], backupEpochs: readonly number[]) => void;
 }
@@ -77,9 +87,11 @@ export class Replication {
       limits,
       env,
       requestExport: options.requestExport,
-      onResyncAsked: (peerId, count) => {
-        this.#resyncsBy[peerId] = this.#resyncsBy[peerId]! + count;
+      onResync: (peerId, slots, reason) => {
+        if (isAskedFor(reason)) this.#resyncsBy[peerId] = this.#resyncsBy[peerId]! + slots.length;
+        options.onResync(peerId, slots, "sent", reason);
       },
+      onRefused: options.onRefused,
     });
     this.receiver = new Receiver({
       selfId,
@@ -89,6 +101,8 @@ export class Replication {
       limits,
       env,
       reportReady: options.reportReady,
+      onResyncWanted: (ownerId, its, reason) => options.onResync(ownerId, its, "asked", reason),
+      onRefused: options.onRefused,
     });
     this.#connector = new Connector(limits, options.openLink);
     this.#antiEntropy = new AntiEntropy(slots, limits.digestIntervalMs);
@@ -160,4 +174,9 @@ export class Replication {
       refusal: sender.refusal?.detail,
     };
   }
+}
+
+/** The ends of sessions are counted by the sender. */
+function isAskedFor(reason: ResyncReason | SessionEnd): reason is ResyncReason {
+  return reason === "digest" || reason === "refused" || reason === "operator";
 }

@@ -47,8 +47,10 @@ export interface RouterOptions {
   readonly env: Env;
   /** Asks the worker to publish these slots whole: BEGIN, records, END, DIGEST. */
   readonly requestExport: (slots: readonly number[]) => void;
-  /** Slots are sent to this peer again because somebody asked. */
-  readonly onResyncAsked?: (peerId: number, slots: number) => void;
+  /** Slots are sent to this peer again: because somebody asked, or because a session ended and with it what was under way. */
+  readonly onResync: (peerId: number, slots: readonly number[], reason: ResyncReason | SessionEnd) => void;
+  /** A stream to this peer ends because one end does not take what the other says. */
+  readonly onRefused: (peerId: number, why: string) => void;
 }
 
 /** Numbers that only grow. */
@@ -122,6 +124,7 @@ export class Router {
         onProgress: (peer) => this.#onProgress(peer),
         onSessionEnd: (peer, end, nowMs) => this.#onSessionEnd(peer, end, nowMs),
         onResync: (peer, request) => this.#onResync(peer, request),
+        onRefused: (peer, why) => this.#options.onRefused(peer, why),
       },
     });
     this.#senders[peerId] = sender;
@@ -193,12 +196,15 @@ export class Router {
   forceFullSync(peerId = 0): number {
     const nowMs = this.#options.env.nowMs();
     let count = 0;
-    for (let slot = 0; slot < this.book.slots; slot++) {
-      const target = this.book.target[slot]!;
-      if (target === 0 || (peerId !== 0 && target !== peerId)) continue;
-      if (!this.#want(slot, nowMs)) continue;
-      count++;
-      this.#options.onResyncAsked?.(target, 1);
+    for (const { peerId: peer } of this.#peers) {
+      if (peerId !== 0 && peer !== peerId) continue;
+      const slots: number[] = [];
+      for (let slot = 0; slot < this.book.slots; slot++) {
+        if (this.book.target[slot] === peer && this.#want(slot, nowMs)) slots.push(slot);
+      }
+      if (slots.length === 0) continue;
+      count += slots.length;
+      this.#options.onResync(peer, slots, "operator");
     }
     this.counts.resyncs.operator += count;
     this.#requestExports(nowMs);
@@ -379,21 +385,24 @@ export class Router {
       if (op !== OP_DIGEST || book.state[slot] === SLOT_SENT) book.lose(slot, backlog.publishedMs(i), nowMs);
     }
     this.counts.lost += backlog.length;
+    const wanted: number[] = [];
     for (let slot = 0; slot < book.slots; slot++) {
       if (book.target[slot] !== peerId) continue;
       if (end === "restart" || end === "forgot") book.lose(slot, nowMs, nowMs);
       else if (book.state[slot]! > SLOT_REQUESTED) book.set(slot, SLOT_WANTED, nowMs);
+      if (book.state[slot] === SLOT_WANTED) wanted.push(slot);
     }
+    this.#options.onResync(peerId, wanted, end);
   }
 
   #onResync(peerId: number, request: ResyncRequest): void {
     const nowMs = this.#options.env.nowMs();
-    for (const slot of request.slots) {
-      if (this.book.target[slot] !== peerId || this.book.isOwned[slot] === 0) continue;
-      if (!this.#want(slot, nowMs)) continue;
-      this.counts.resyncs[request.reason]++;
-      this.#options.onResyncAsked?.(peerId, 1);
-    }
+    const { book } = this;
+    const slots = request.slots.filter(
+      (slot) => book.target[slot] === peerId && book.isOwned[slot] === 1 && this.#want(slot, nowMs),
+    );
+    this.counts.resyncs[request.reason] += slots.length;
+    if (slots.length > 0) this.#options.onResync(peerId, slots, request.reason);
     this.#requestExports(nowMs);
   }
 

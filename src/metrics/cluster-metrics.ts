@@ -172,6 +172,12 @@ const SYNC: readonly MetricEntry[] = [
 ];
 
 const INBOUND: readonly MetricEntry[] = [
+  single(
+    "counter",
+    "synwall_sync_hello_refusals_total",
+    "Streams that were refused before it was known whose they are",
+    (s) => s.replication?.hellosRefused,
+  ),
   inbound("synwall_sync_received_records_total", "Records received from the peer", (c) => c.records),
   inbound("synwall_sync_received_batches_total", "Batches received from the peer", (c) => c.batches),
   inbound(

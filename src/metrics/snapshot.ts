@@ -57,6 +57,11 @@ export interface MetricsSnapshot {
     readonly refused: Readonly<Record<string, number>>;
   };
   /** Absent on a witness. */
+  readonly replication?: {
+    /** Streams refused before their sender said who it is, in a way to be believed. */
+    readonly hellosRefused: number;
+  };
+  /** Absent on a witness. */
   readonly dataplane?: DataplaneSnapshot;
 }
 

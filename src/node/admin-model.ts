@@ -32,6 +32,8 @@ export interface PeerStatus {
     readonly lagBytes: number;
     readonly ack: LatencySummary;
     readonly resyncs: number;
+    /** Why the stream was refused, by either end, while it is; absent when it is not. */
+    readonly refusal?: string;
   };
 }
 

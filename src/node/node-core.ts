@@ -32,6 +32,16 @@ import { workerSetup } from "./worker-setup.ts";
 /** Packets that wait in the worker, for an acknowledgement or otherwise. */
 const HELD = counterIndex("heldNow");
 
+/** Why slots travel whole again. */
+const RESYNC_TEXT = {
+  digest: "their digests differ",
+  refused: "the backup could not apply some of their records",
+  operator: "an operator asked for it",
+  overflow: "the backup was too far behind",
+  restart: "the backup started anew",
+  forgot: "the backup misses what it had",
+} as const;
+
 export interface NodeCoreOptions {
   /** Of a node: with a dataplane. */
   readonly config: NodeConfig;
@@ -150,7 +160,7 @@ export class NodeCore {
   // ---------------------------------------------------------------- parts
 
   #makeReplication(): Replication {
-    const { config, memory, env, transport, post } = this.#options;
+    const { config, memory, env, transport, journal, log, post } = this.#options;
     const { cluster } = config;
     const replication = new Replication({
       selfId: cluster.self.id,
@@ -163,6 +173,16 @@ export class NodeCore {
       openLink: (peer) => this.#watched(transport.openSyncLink(peer)),
       requestExport: (slots) => post({ type: "export", slots }),
       requestDigest: (slots) => post({ type: "digest", slots }),
+      onResync: (peer, slots, way, reason) => {
+        const what = `${slots.length} slots`;
+        const name = this.controller.name(peer);
+        const text = way === "sent" ? `${what} go to ${name} whole` : `${name} is to send ${what} whole`;
+        journal.add("resync", `${text}: ${RESYNC_TEXT[reason]}`, { node: peer, slots });
+      },
+      onRefused: (peer, why) => {
+        const name = peer === 0 ? "a stranger" : this.controller.name(peer);
+        log.line("warn", `sync with ${name}: ${why}`);
+      },
       reportReady: (slots, backupEpochs) =>
         void this.#propose({ type: "ready", node: cluster.self.id, slots, backupEpochs }),
     });

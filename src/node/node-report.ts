@@ -180,6 +180,7 @@ export class NodeReport {
         refusals: addRefusals(transport.counters.refused, lifelines?.refused ?? zeroRefusals()),
       },
       heartbeats: { refused: this.#board.heartbeatsRefused() },
+      replication: { hellosRefused: this.core.replication.receiver.refusedHellos },
       dataplane: this.#dataplaneMetrics(status),
     };
   }
@@ -252,12 +253,11 @@ export class NodeReport {
           links: mirror.links(member.id),
         };
         if (member.role === "witness") return base;
-        const { isConnected, lagMs, lagRecords, lagBytes, resyncs } = replication.status(
-          member.id,
-          this.core.nowMs(),
-        );
+        const { isConnected, refusal, ...rest } = replication.status(member.id, this.core.nowMs());
+        const { lagMs, lagRecords, lagBytes, resyncs } = rest;
         const ack = summary(replication.router.sender(member.id).ackLatency);
-        return { ...base, sync: { connected: isConnected, lagMs, lagRecords, lagBytes, ack, resyncs } };
+        const sync = { connected: isConnected, lagMs, lagRecords, lagBytes, ack, resyncs };
+        return { ...base, sync: refusal === undefined ? sync : { ...sync, refusal } };
       });
   }
 

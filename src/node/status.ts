@@ -143,6 +143,11 @@ function alerts(facts: StatusFacts): string[] {
     if (!peer.alive && state.members.find((member) => member.id === peer.id)?.state !== "down") {
       lines.push(`${peer.name} is silent on all links`);
     }
+    if (peer.sync?.refusal !== undefined && peer.alive) {
+      lines.push(
+        `sync to ${peer.name} is refused: ${peer.sync.refusal}; new flows are unprotected; run the same version on both nodes, or see the logs`,
+      );
+    }
     if (peer.sync !== undefined && peer.alive && peer.sync.lagMs > LAG_ALERT_MS) {
       lines.push(
         `sync to ${peer.name} lags ${Math.round(peer.sync.lagMs)} ms (${peer.sync.lagRecords} changes): a failure now would lose them`,

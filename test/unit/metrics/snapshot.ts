@@ -76,6 +76,7 @@ export const NODE_SNAPSHOT: MetricsSnapshot = {
   },
   transport: { refusals: { certificate: 4 } },
   heartbeats: { refused: { version: 2, forged: 1 } },
+  replication: { hellosRefused: 2 },
   dataplane: {
     counters: Float64Array.from({ length: COUNTER_CELLS }, (_, i) => 1000 + i),
     flowsMax: 262_144,
@@ -93,6 +94,6 @@ export const NODE_SNAPSHOT: MetricsSnapshot = {
 };
 
 export const WITNESS_SNAPSHOT: MetricsSnapshot = (() => {
-  const { dataplane: _dataplane, ...rest } = NODE_SNAPSHOT;
+  const { dataplane: _dataplane, replication: _replication, ...rest } = NODE_SNAPSHOT;
   return { ...rest, info: { ...rest.info, node: "witness", role: "witness", driver: "" } };
 })();

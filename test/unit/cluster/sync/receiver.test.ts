@@ -31,6 +31,8 @@ let replicas: RecordRing;
 let applied: Float64Array;
 let ready: { slots: number[]; epochs: number[] }[];
 let receiver: Receiver;
+let refusals: [peer: number, why: string][];
+let wanted: [owner: number, slots: readonly number[], reason: string][];
 
 function start(capacity = 1024, limits: Partial<SyncLimits> = {}): void {
   replicas = ring(capacity);
@@ -42,6 +44,8 @@ function start(capacity = 1024, limits: Partial<SyncLimits> = {}): void {
     applied,
     limits: syncLimits(limits),
     env: clock,
+    onRefused: (peer, why) => refusals.push([peer, why]),
+    onResyncWanted: (owner, slots, reason) => wanted.push([owner, slots, reason]),
     reportReady: (slots, epochs) => ready.push({ slots: [...slots], epochs: [...epochs] }),
   });
   receiver.setTable(pairTable());
@@ -50,6 +54,8 @@ function start(capacity = 1024, limits: Partial<SyncLimits> = {}): void {
 beforeEach(() => {
   clock = new FakeClock();
   ready = [];
+  refusals = [];
+  wanted = [];
   start();
 });
 
@@ -198,6 +204,7 @@ describe("refusing", () => {
     link.receive({ type: "heartbeat", beat: 1, lastSequence: 0 });
     expect(link.take()).toEqual([expect.objectContaining({ type: "refuse", reason: "order" })]);
     expect(receiver.refusedHellos).toBe(1);
+    expect(refusals).toEqual([[1, expect.stringMatching(/needs hello/)]]);
   });
 
   test("a gap in the sequence is refused, also one that only a heartbeat shows", () => {
@@ -220,6 +227,7 @@ describe("refusing", () => {
     expect(link.take()).toEqual([expect.objectContaining({ type: "refuse", reason })]);
     expect(replicas.length()).toBe(0);
     expect([...receiver.peers][0]!.counts.refusals[reason as "bounds"]).toBe(1);
+    expect(refusals).toEqual([[1, expect.stringContaining(`it was refused (${reason}): Cannot`)]]);
   });
 
   test("a slab of another length than its count says is refused", () => {
@@ -382,6 +390,10 @@ describe("proofs", () => {
       { type: "resync", slots: [7], reason: "digest" },
     ]);
     expect(receiver.readiness.counts).toMatchObject({ mismatches: 1, divergences: 1 });
+    expect(wanted).toEqual([
+      [1, [6], "digest"],
+      [1, [7], "digest"],
+    ]);
   });
 
   test("a request to send slots again is kept until a link takes it", () => {

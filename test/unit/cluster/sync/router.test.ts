@@ -27,6 +27,7 @@ let changes: RecordRing;
 let acked: Float64Array;
 let exportsAsked: number[][];
 let router: Router;
+let resyncs: [peer: number, slots: number, reason: string][];
 
 function start(table: SlotTable, limits: Partial<SyncLimits> = {}): void {
   router = new Router({
@@ -37,6 +38,8 @@ function start(table: SlotTable, limits: Partial<SyncLimits> = {}): void {
     limits: syncLimits(limits),
     env: clock,
     requestExport: (slots) => exportsAsked.push([...slots]),
+    onResync: (peer, slots, reason) => resyncs.push([peer, slots.length, reason]),
+    onRefused: () => {},
   });
   router.sender(2);
   router.sender(3);
@@ -48,6 +51,7 @@ beforeEach(() => {
   changes = ring(1024);
   acked = new Float64Array(256);
   exportsAsked = [];
+  resyncs = [];
 });
 
 function connect(peer: number, life = 7): Link {
@@ -202,6 +206,7 @@ describe("what is claimed as acknowledged", () => {
     clock.ms += 40;
     drain({ slot: 2 });
     expect(router.sender(2).counts.sessionEnds.overflow).toBe(1);
+    expect(resyncs).toEqual([[2, expect.any(Number), "overflow"]]);
     expect(router.book.lostSlots[2]).toBe(2);
     expect(router.lagMs(2, clock.ms)).toBe(40);
 
@@ -357,6 +362,7 @@ describe("resync", () => {
     router.tick(clock.ms);
     expect(exportsAsked).toHaveLength(2);
     expect(router.counts.resyncs.digest).toBe(2);
+    expect(resyncs.filter(([, , reason]) => reason === "digest").map(([peer]) => peer)).toContain(2);
   });
 
   test("slots that the peer does not back up are not sent to it", () => {
@@ -370,6 +376,7 @@ describe("resync", () => {
     connect(2);
     connect(3);
     expect(router.forceFullSync(3)).toBe(1);
+    expect(resyncs.at(-1)).toEqual([3, 1, "operator"]);
     expect(exportsAsked).toEqual([[4]]);
     expect(router.forceFullSync()).toBe(SLOTS - 1);
     expect(exportsAsked.flat()).toHaveLength(SLOTS);
