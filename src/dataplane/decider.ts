@@ -251,7 +251,7 @@ export class Decider {
       : slotByFlow(key, slots, packet.source, destination, packet.sourcePort, destinationPort);
     const turn = this.#turn(slot);
     if (turn !== OURS) return turn;
-    return this.#create(slot, dnat !== NO_DNAT, destination, destinationPort);
+    return this.#create(slot, zone, dnat !== NO_DNAT, destination, destinationPort);
   }
 
   /** Addresses that a forwarded packet may have: PARSED, or the verdict. */
@@ -331,8 +331,17 @@ export class Decider {
     return sent === VERDICT_FORWARDED ? VERDICT_ANSWERED : sent;
   }
 
-  /** A new flow in a slot that is ours: rules, NAT, row, record, and then the packet itself. */
-  #create(slot: number, isDnat: boolean, destination: number, destinationPort: number): number {
+  /**
+   * A new flow in a slot that is ours and that leaves by `toZone`: rules, NAT, row, record, and then the packet itself. The
+   * rules come before anything that could answer: to whom they deny it, the firewall is not there.
+   */
+  #create(
+    slot: number,
+    toZone: number,
+    isDnat: boolean,
+    destination: number,
+    destinationPort: number,
+  ): number {
     const packet = this.#packet;
     const policy = this.#policy;
     const unexpected = this.#unexpected(PARSED);
@@ -340,11 +349,9 @@ export class Decider {
     if (packet.kind === KIND_TCP && hasBadFlags(tcp.flags(this.#bytes, packet.l4At))) {
       return this.#forwarder.drop(packet.at, DROP_INVALID_STATE);
     }
-    const verdict = this.#forwarder.route(destination);
-    if (verdict !== NO_EGRESS) return verdict;
     const rule = this.#rules.match(
       packet.zone,
-      this.#forwarder.egressZone,
+      toZone,
       packet.protocol,
       packet.source,
       destination,
@@ -357,7 +364,9 @@ export class Decider {
     if (rule === NO_RULE || this.#rules.action[rule] !== ACTION_ACCEPT) {
       return this.#forwarder.drop(packet.at, DROP_DENIED);
     }
-    const snat = policy.snatOf(packet.zone, this.#forwarder.egressZone, packet.source);
+    const verdict = this.#forwarder.route(destination);
+    if (verdict !== NO_EGRESS) return verdict;
+    const snat = policy.snatOf(packet.zone, toZone, packet.source);
     let source = packet.source;
     let sourcePort = packet.sourcePort;
     if (snat !== NO_SNAT) {
