@@ -50,6 +50,9 @@ export const EXTRA_COUNTERS = [
   "digestMismatches",
   "heldForNeighbourNow",
   "exportsPendingNow",
+  "ruleLogRecords",
+  "ruleLogLimited",
+  "ruleLogFull",
 ] as const;
 
 export type ExtraCounter = (typeof EXTRA_COUNTERS)[number];

@@ -29,6 +29,7 @@ import { NatAllocator } from "./nat.ts";
 import { DIRECT, PARSED, Packet, REDIRECTED_CLUSTER, REDIRECTED_ZONE } from "./packet.ts";
 import { isFromPeer, peerByClusterIp } from "./redirect.ts";
 import { Replicas } from "./replica.ts";
+import { RuleLog } from "./rule-log.ts";
 import { RuleTable } from "./rules.ts";
 import { dropVerdict, VERDICT_LOCAL } from "./verdict.ts";
 import { virtualSlot } from "./virtual-mac.ts";
@@ -104,6 +105,7 @@ export class Engine {
       context,
       packet: this.#packet,
       rules: new RuleTable(options.policy, options.ruleHits),
+      ruleLog: new RuleLog(context, options.ruleLog, limits.ruleLogsPerSecond),
       book: this.book,
       nat: this.#nat,
       waiting: this.#waiting,

@@ -53,6 +53,21 @@ export const DROP_REASONS = [
 
 export type DropReason = (typeof DROP_REASONS)[number];
 
+/** Names of the verdicts below VERDICT_DROP_BASE; position = verdict. */
+export const VERDICT_NAMES = [
+  "forwarded",
+  "redirected",
+  "forwarded_shared",
+  "answered",
+  "held",
+  "local",
+] as const;
+
+/** What metrics, logs and people call a verdict: a drop by its reason. */
+export function verdictName(verdict: number): string {
+  return VERDICT_NAMES[verdict] ?? DROP_REASONS[verdict - VERDICT_DROP_BASE] ?? `verdict ${verdict}`;
+}
+
 /** Verdict number of a drop reason; for set-up, not for the hot path (keep the result in a constant). */
 export function dropVerdict(reason: DropReason): number {
   return VERDICT_DROP_BASE + DROP_REASONS.indexOf(reason);

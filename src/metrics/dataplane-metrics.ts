@@ -1,27 +1,9 @@
 /**
  * Dataplane metrics: packets, flows, NAT, steering, the worker. Part of the catalogue; nothing here on a witness.
  */
-import {
-  DROP_REASONS,
-  VERDICT_ANSWERED,
-  VERDICT_DROP_BASE,
-  VERDICT_FORWARDED,
-  VERDICT_FORWARDED_SHARED,
-  VERDICT_HELD,
-  VERDICT_LOCAL,
-  VERDICT_REDIRECTED,
-} from "../dataplane/verdict.ts";
+import { DROP_REASONS, VERDICT_DROP_BASE, VERDICT_NAMES } from "../dataplane/verdict.ts";
 import type { MetricArea, MetricEntry } from "./entry.ts";
 import { cell, cells, labelled, single } from "./entry.ts";
-
-const VERDICTS: readonly (readonly [name: string, verdict: number])[] = [
-  ["forwarded", VERDICT_FORWARDED],
-  ["redirected", VERDICT_REDIRECTED],
-  ["forwarded_shared", VERDICT_FORWARDED_SHARED],
-  ["answered", VERDICT_ANSWERED],
-  ["held", VERDICT_HELD],
-  ["local", VERDICT_LOCAL],
-];
 
 const PACKETS: readonly MetricEntry[] = [
   cell("counter", "synwall_dataplane_received_frames_total", "Frames that ports received", "rxFrames"),
@@ -36,7 +18,7 @@ const PACKETS: readonly MetricEntry[] = [
     ({ dataplane }) =>
       dataplane === undefined
         ? []
-        : VERDICTS.map(([name, verdict]) => [[name], dataplane.counters[verdict]!]),
+        : VERDICT_NAMES.map((name, verdict) => [[name], dataplane.counters[verdict]!]),
   ),
   labelled(
     "counter",
@@ -151,6 +133,22 @@ const FLOWS: readonly MetricEntry[] = [
   ),
   labelled("counter", "synwall_rule_hits_total", "Decisions by rule", ["rule"], ({ dataplane }) =>
     (dataplane?.ruleHits ?? []).map(({ rule, hits }) => [[rule], hits]),
+  ),
+  cell(
+    "counter",
+    "synwall_rule_log_records_total",
+    "Decisions of rules with log: true that were recorded",
+    "ruleLogRecords",
+  ),
+  cells(
+    "counter",
+    "synwall_rule_log_refused_total",
+    "Decisions of rules with log: true that were not recorded: more than log.flowsPerSecond (rate), or the log is behind (full)",
+    ["reason"],
+    [
+      ["ruleLogLimited", "rate"],
+      ["ruleLogFull", "full"],
+    ],
   ),
 ];
 

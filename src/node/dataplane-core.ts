@@ -94,6 +94,8 @@ export class DataplaneCore {
       })),
       table: new FlowTable(setup.flowsMax, hashKeyFrom(setup.flowKey), memory.flows),
       changes,
+      ruleLog: new RecordRing(memory.ruleLog),
+      limits: { ruleLogsPerSecond: setup.ruleLogsPerSecond },
       counters: this.#counters,
       ruleHits: new Float64Array(memory.ruleHits),
       key: hashKeyFrom(setup.flowKey),

@@ -9,7 +9,7 @@ import { type HashKey, hashKeyFrom } from "../base/hash.ts";
 import type { LatencyHistogram } from "../base/histogram.ts";
 import { COUNT_VERDICTS, COUNTER_CELLS, counterIndex, EXTRA_COUNTERS } from "../dataplane/counters.ts";
 import { FlowReader } from "../dataplane/flow-reader.ts";
-import { DROP_REASONS, VERDICT_DROP_BASE } from "../dataplane/verdict.ts";
+import { DROP_REASONS, VERDICT_DROP_BASE, VERDICT_NAMES } from "../dataplane/verdict.ts";
 import type { DataplaneSnapshot, MetricsSnapshot, PeerSnapshot } from "../metrics/snapshot.ts";
 import type { FlowFilter, LatencySummary, PeerStatus, StatusReport } from "./admin-model.ts";
 import type { Started } from "./dataplane-host.ts";
@@ -19,7 +19,6 @@ import type { NodeCore } from "./node-core.ts";
 import { buildStatus, slotsUnsynced } from "./status.ts";
 import { WorkerBoard } from "./worker-board.ts";
 
-const VERDICT_NAMES = ["forwarded", "redirected", "forwarded_shared", "answered", "held", "local"] as const;
 /** Usable ports of one address towards one destination: 1024..65535. */
 const PORTS_PER_ADDRESS = 64_512;
 

@@ -12,11 +12,12 @@ import { loadTls, type TlsMaterial } from "../../cluster/transport/tls.ts";
 import type { NodeConfig } from "../../config/node-config.ts";
 import { SynwallError } from "../base/errors.ts";
 import { clusterMtuNeeded } from "../base/mtu.ts";
+import { RecordRing } from "../base/ring.ts";
 import { flowTableBytes } from "../dataplane/flow-table.ts";
 import { Metrics } from "../metrics/registry.ts";
 import { adminHandlers } from "./admin-handlers.ts";
 import { AdminServer } from "./admin-server.ts";
-import { realEnv } from "./clock.ts";
+import { nowMs, realEnv } from "./clock.ts";
 import { DataplaneHost, type Started } from "./dataplane-host.ts";
 import { HttpServer } from "./http-server.ts";
 import { Journal } from "./journal.ts";
@@ -24,6 +25,7 @@ import { LifelineHost } from "./lifeline-host.ts";
 import type { Log } from "./log.ts";
 import { NodeCore } from "./node-core.ts";
 import { NodeReport } from "./node-report.ts";
+import { RULE_LOG_WRITE_MS, RuleLogLines } from "./rule-log-lines.ts";
 import { createSharedMemory } from "./shared-memory.ts";
 
 export class Node {
@@ -84,6 +86,7 @@ export class Node {
     });
     this.#undo.push(() => transport.close());
     const core = this.#makeCore(storage, transport);
+    this.#startRuleLog(core);
     const started = await this.#startDataplane(core);
     await transport.start(core.handlers());
     await this.#startServers(new NodeReport({ core, started, storage, transport, lifelines }));
@@ -162,6 +165,21 @@ export class Node {
       );
     }
     return started;
+  }
+
+  /** Before the dataplane, so that it stops after it: what was decided last is written too. */
+  #startRuleLog({ memory }: NodeCore): void {
+    const lines = new RuleLogLines({
+      ring: new RecordRing(memory.ruleLog),
+      policy: this.#config.dataplane!.policy,
+      clock: { nowMs, wallMs: () => Date.now() },
+      write: (line, text) => this.#log.rule(line, text),
+    });
+    const stop = systemTimers.every(RULE_LOG_WRITE_MS, () => void lines.write());
+    this.#undo.push(() => {
+      stop();
+      lines.write();
+    });
   }
 
   async #startServers(report: NodeReport): Promise<void> {

@@ -22,6 +22,8 @@ export interface WorkerSetup {
   readonly memory: SharedMemory;
   readonly flowsMax: number;
   readonly policy: PolicyModel;
+  /** Records of rules with `log: true`, at most. */
+  readonly ruleLogsPerSecond: number;
   readonly driver: "auto" | "xdp" | "cap";
   readonly realtime: "auto" | "never";
   /** Zone ports first, the cluster port last. */

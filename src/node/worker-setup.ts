@@ -13,7 +13,7 @@ const REDIRECT_UDP_PORT = 6081;
 
 export function workerSetup(config: NodeConfig, memory: SharedMemory): WorkerSetup {
   const { cluster, dataplane } = config;
-  const { interfaces, policy, driver, realtime, flowsMax } = dataplane!;
+  const { interfaces, policy, driver, realtime, flowsMax, ruleLogsPerSecond } = dataplane!;
   const zoneLinks = interfaces.slice(0, -1).map((_, index) => index + 1);
   const peers: WorkerPeer[] = cluster.members
     .filter((member) => member.id !== cluster.self.id)
@@ -28,6 +28,7 @@ export function workerSetup(config: NodeConfig, memory: SharedMemory): WorkerSet
     memory,
     flowsMax,
     policy,
+    ruleLogsPerSecond,
     driver,
     realtime,
     ports: interfaces.map((port) => ({

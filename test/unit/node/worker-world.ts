@@ -55,6 +55,7 @@ function setup(memory: SharedMemory): WorkerSetup {
     memory,
     flowsMax: FLOWS_MAX,
     policy: LAB_POLICY,
+    ruleLogsPerSecond: 1000,
     driver: "auto",
     realtime: "never",
     ports: NAMES.map((interfaceName) => ({ interfaceName, filter: { kind: "all" } })),
