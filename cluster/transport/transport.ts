@@ -50,6 +50,8 @@ export interface TransportCounters {
   raftReceived: number;
   /** Not connected, or the queue to the peer was full. */
   raftDropped: number;
+  /** Waiting in the queues to all peers now; the only one that goes down again. */
+  raftQueued: number;
   /** Who was turned away. */
   readonly refused: RefusalCounts;
   snapshotsSent: number;
@@ -81,6 +83,7 @@ export function zeroCounters(): TransportCounters {
     raftSent: 0,
     raftReceived: 0,
     raftDropped: 0,
+    raftQueued: 0,
     refused: zeroRefusals(),
     snapshotsSent: 0,
     snapshotsReceived: 0,

@@ -53,6 +53,9 @@ export const EXTRA_COUNTERS = [
   "ruleLogRecords",
   "ruleLogLimited",
   "ruleLogFull",
+  "neighboursPendingNow",
+  "neighboursEvicted",
+  "neighboursRefused",
 ] as const;
 
 export type ExtraCounter = (typeof EXTRA_COUNTERS)[number];

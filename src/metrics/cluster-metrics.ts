@@ -172,6 +172,12 @@ const SYNC: readonly MetricEntry[] = [
 ];
 
 const INBOUND: readonly MetricEntry[] = [
+  sync(
+    "gauge",
+    "synwall_sync_received_waiting_records",
+    "Records of the peer that wait because the ring to the dataplane is full",
+    (s) => s.staged,
+  ),
   single(
     "counter",
     "synwall_sync_hello_refusals_total",
@@ -217,6 +223,25 @@ const RAFT: readonly MetricEntry[] = [
     "synwall_raft_proposals_refused_total",
     "Proposals that were refused or not decided in time",
     (s) => s.raft.proposalsRefused,
+  ),
+  single("counter", "synwall_raft_messages_sent_total", "Raft messages sent", (s) => s.transport.raftSent),
+  single(
+    "counter",
+    "synwall_raft_messages_received_total",
+    "Raft messages received",
+    (s) => s.transport.raftReceived,
+  ),
+  single(
+    "counter",
+    "synwall_raft_messages_dropped_total",
+    "Raft messages not sent: the peer was not connected, or too many waited; Raft sends them again",
+    (s) => s.transport.raftDropped,
+  ),
+  single(
+    "gauge",
+    "synwall_raft_messages_waiting",
+    "Raft messages that wait to leave",
+    (s) => s.transport.raftQueued,
   ),
   single(
     "gauge",

@@ -175,7 +175,25 @@ const STEERING: readonly MetricEntry[] = [
     "ARP requests that this node sent to find neighbours",
     "arpRequests",
   ),
-  cell("gauge", "synwall_neighbours_entries", "Neighbours whose MAC address is known", "neighboursNow"),
+  cell("gauge", "synwall_neighbours_entries", "Neighbours that are known or asked for", "neighboursNow"),
+  cell(
+    "gauge",
+    "synwall_neighbours_pending_entries",
+    "Neighbours that are being asked for their MAC address",
+    "neighboursPendingNow",
+  ),
+  cell(
+    "counter",
+    "synwall_neighbours_evicted_total",
+    "Neighbours that made room for others",
+    "neighboursEvicted",
+  ),
+  cell(
+    "counter",
+    "synwall_neighbours_refused_total",
+    "Neighbours that were not asked for, because too many are asked for or none could make room",
+    "neighboursRefused",
+  ),
   cell(
     "counter",
     "synwall_steering_announcements_total",
@@ -233,6 +251,23 @@ const WORKER: readonly MetricEntry[] = [
   cell("counter", "synwall_frames_send_full_total", "Times that a port's send ring had no room", "txFull"),
 ];
 
+const RINGS: readonly MetricEntry[] = [
+  labelled(
+    "gauge",
+    "synwall_ring_records",
+    "Records that wait in a ring between the worker and the main thread",
+    ["ring"],
+    ({ dataplane }) => (dataplane?.rings ?? []).map(({ name, waiting }) => [[name], waiting]),
+  ),
+  labelled(
+    "gauge",
+    "synwall_ring_capacity_records",
+    "Records that a ring can hold; what finds it full is counted by its writer",
+    ["ring"],
+    ({ dataplane }) => (dataplane?.rings ?? []).map(({ name, capacity }) => [[name], capacity]),
+  ),
+];
+
 const REPLICATION: readonly MetricEntry[] = [
   cell("counter", "synwall_sync_changes_total", "Changes of flows written for replication", "changesOut"),
   cell(
@@ -279,5 +314,6 @@ export const DATAPLANE_METRICS: readonly MetricArea[] = [
   { title: "NAT", entries: NAT },
   { title: "Steering and ownership", entries: STEERING },
   { title: "Worker", entries: WORKER },
+  { title: "Rings", entries: RINGS },
   { title: "Replication, seen by the dataplane", entries: REPLICATION },
 ];

@@ -51,6 +51,11 @@ export interface MetricsSnapshot {
   readonly transport: {
     /** Connections refused, by reason (cluster/transport/refusals.ts). */
     readonly refusals: Readonly<Record<string, number>>;
+    /** Raft messages: sent, received, not sent for want of a connection or of room, and waiting to leave. */
+    readonly raftSent: number;
+    readonly raftReceived: number;
+    readonly raftDropped: number;
+    readonly raftQueued: number;
   };
   readonly heartbeats: {
     /** Datagrams refused, by reason (liveness/envelope.ts). */
@@ -82,6 +87,8 @@ export interface PeerSnapshot {
     readonly sender: SenderCounts;
     /** What comes in from this peer; absent until it spoke. */
     readonly inbound?: InboundCounts;
+    /** Records of this peer that wait because the ring to the dataplane is full. */
+    readonly staged: number;
   };
 }
 
@@ -101,6 +108,8 @@ export interface DataplaneSnapshot {
   /** Ports of all pool addresses towards one destination; 0 without SNAT. */
   readonly natPortsMax: number;
   readonly isRealtime: boolean;
+  /** Rings between the worker and the main thread. */
+  readonly rings: readonly { readonly name: string; readonly waiting: number; readonly capacity: number }[];
   readonly ports: readonly PortSnapshot[];
   readonly slotsOwned: number;
   readonly slotsBackedUp: number;

@@ -7,6 +7,7 @@ import type { Transport } from "../../cluster/transport/transport.ts";
 import { VERSION } from "../../config/version.ts";
 import { type HashKey, hashKeyFrom } from "../base/hash.ts";
 import type { LatencyHistogram } from "../base/histogram.ts";
+import { RecordRing } from "../base/ring.ts";
 import { COUNT_VERDICTS, COUNTER_CELLS, counterIndex, EXTRA_COUNTERS } from "../dataplane/counters.ts";
 import { FlowReader } from "../dataplane/flow-reader.ts";
 import { DROP_REASONS, VERDICT_DROP_BASE, VERDICT_NAMES } from "../dataplane/verdict.ts";
@@ -39,6 +40,8 @@ export class NodeReport {
   readonly #ruleHits: Float64Array;
   readonly #lease: Float64Array;
   readonly #board: WorkerBoard;
+  /** Looked at only: others read and write them. */
+  readonly #rings: readonly (readonly [name: string, ring: RecordRing])[];
   readonly #reader: FlowReader;
   readonly #options: NodeReportOptions;
   readonly #startedMs: number;
@@ -53,6 +56,11 @@ export class NodeReport {
     this.#counters = new Float64Array(memory.counters);
     this.#ruleHits = new Float64Array(memory.ruleHits);
     this.#lease = new Float64Array(memory.lease);
+    this.#rings = [
+      ["changes", new RecordRing(memory.changes)],
+      ["replicas", new RecordRing(memory.replicas)],
+      ["rule_log", new RecordRing(memory.ruleLog)],
+    ];
     this.#board = new WorkerBoard(memory.board);
     this.#reader = new FlowReader(memory.flows);
   }
@@ -176,6 +184,7 @@ export class NodeReport {
         activate: failover.activate,
       },
       transport: {
+        ...transport.counters,
         refusals: addRefusals(transport.counters.refused, lifelines?.refused ?? zeroRefusals()),
       },
       heartbeats: { refused: this.#board.heartbeatsRefused() },
@@ -189,7 +198,7 @@ export class NodeReport {
     if (sync === undefined) return base;
     const { router, receiver } = this.core.replication;
     const { ackLatency, counts } = router.sender(id);
-    const inbound = receiver.peer(id)?.counts;
+    const inbound = receiver.peer(id);
     return {
       ...base,
       sync: {
@@ -200,7 +209,8 @@ export class NodeReport {
         resyncs: sync.resyncs,
         ack: ackLatency,
         sender: counts,
-        ...(inbound === undefined ? {} : { inbound }),
+        ...(inbound === undefined ? {} : { inbound: inbound.counts }),
+        staged: inbound?.stagedRecords ?? 0,
       },
     };
   }
@@ -215,6 +225,7 @@ export class NodeReport {
       flowsMax,
       natPortsMax: pools.size * PORTS_PER_ADDRESS,
       isRealtime: this.#options.started.isRealtime,
+      rings: this.#rings.map(([name, ring]) => ({ name, waiting: ring.length(), capacity: ring.capacity })),
       ports: this.#ports().map((port, index) => ({ ...port, ...this.#board.lostBy(index) })),
       slotsOwned: self?.slotsOwned ?? 0,
       slotsBackedUp: self?.slotsBackedUp ?? 0,

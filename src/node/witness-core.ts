@@ -145,7 +145,7 @@ export class WitnessCore {
       },
       peers: status.peers.map((peer) => ({ name: peer.name, isAlive: peer.alive, links: peer.links })),
       failover: { takeovers: 0, detect: none, decide: none, activate: none },
-      transport: { refusals: transport.counters.refused },
+      transport: { ...transport.counters, refusals: transport.counters.refused },
       heartbeats: { refused: this.#authority.heartbeats.refused },
     };
   }

@@ -54,6 +54,7 @@ export const NODE_SNAPSHOT: MetricsSnapshot = {
           sessionEnds: { overflow: 1, restart: 0, forgot: 0 },
           refusals: { version: 3, identity: 0, order: 0, sequence: 0, bounds: 0 },
         },
+        staged: 6,
         inbound: {
           records: 800,
           batches: 300,
@@ -74,7 +75,10 @@ export const NODE_SNAPSHOT: MetricsSnapshot = {
     decide: observedMs(4),
     activate: observedMs(20),
   },
-  transport: { refusals: { certificate: 4 } },
+  transport: {
+    refusals: { certificate: 4 },
+    ...{ raftSent: 90, raftReceived: 91, raftDropped: 3, raftQueued: 1 },
+  },
   heartbeats: { refused: { version: 2, forged: 1 } },
   replication: { hellosRefused: 2 },
   dataplane: {
@@ -82,6 +86,7 @@ export const NODE_SNAPSHOT: MetricsSnapshot = {
     flowsMax: 262_144,
     natPortsMax: 129_024,
     isRealtime: true,
+    rings: [{ name: "changes", waiting: 5, capacity: 65_536 }],
     ports: [{ name: "eth1", zone: "inside", carrier: true, rxDropped: 21, txDropped: 22 }],
     slotsOwned: 32,
     slotsBackedUp: 32,
