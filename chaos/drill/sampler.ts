@@ -1,25 +1,23 @@
 /**
  * Sampler: who owns how many slots, over time, asked from the members while a drill runs.
  */
-import { nowMs } from "../../src/node/clock.ts";
-import { statusOf } from "../lab/ask.ts";
-import type { Lab } from "../lab/lab.ts";
+import { type Stage, statusOn } from "./stage.ts";
 
 const INTERVAL_MS = 200;
 
 export class SlotSampler {
-  readonly #lab: Lab;
+  readonly #stage: Stage;
   readonly #samples: { readonly atMs: number; readonly slots: Readonly<Record<string, number>> }[] = [];
-  readonly #timer: NodeJS.Timeout;
+  readonly #stop: () => void;
   #isAsking = false;
 
-  constructor(lab: Lab) {
-    this.#lab = lab;
-    this.#timer = setInterval(() => void this.#ask(), INTERVAL_MS);
+  constructor(stage: Stage) {
+    this.#stage = stage;
+    this.#stop = stage.every(INTERVAL_MS, () => void this.#ask());
   }
 
   stop(): void {
-    clearInterval(this.#timer);
+    this.#stop();
   }
 
   /** By member: [milliseconds after `zeroMs`, slots]. */
@@ -37,16 +35,14 @@ export class SlotSampler {
   async #ask(): Promise<void> {
     if (this.#isAsking) return;
     this.#isAsking = true;
-    const { ask } = this.#lab.context;
-    const reports = await Promise.all(
-      this.#lab.state.topology.members.map(({ name }) => statusOf(ask, this.#lab.paths.socket(name))),
-    );
+    const stage = this.#stage;
+    const reports = await Promise.all(stage.members.map(({ name }) => statusOn(stage, name)));
     this.#isAsking = false;
     const latest = reports.flatMap((report) => report ?? []).toSorted((a, b) => b.epoch - a.epoch)[0];
     if (latest === undefined) return;
     const nodes = latest.members.filter(({ role }) => role === "node");
     this.#samples.push({
-      atMs: nowMs(),
+      atMs: stage.nowMs(),
       slots: Object.fromEntries(nodes.map(({ name, slotsOwned }) => [name, slotsOwned])),
     });
   }

@@ -2,11 +2,9 @@
  * Scenarios: what each drill does to its victim, and what the cluster must have become before the drill is over.
  * Owns no traffic and no measuring (drill.ts).
  */
-
-import { nowMs } from "../../src/node/clock.ts";
-import { cutMember, killMember, startAgain } from "../lab/faults.ts";
-import { type Lab, type SettleOptions, waitSettled } from "../lab/lab.ts";
+import type { SettleOptions } from "../lab/settling.ts";
 import type { Scenario } from "./model.ts";
+import { type Stage, waitSettledOn } from "./stage.ts";
 
 const MOVE_TIMEOUT_MS = 30_000;
 
@@ -25,8 +23,8 @@ interface Script {
   /** The fault is the victim's return. */
   readonly isVictimDownBefore: boolean;
   /** Before traffic starts. */
-  prepare(lab: Lab, victim: string): Promise<void>;
-  inject(lab: Lab, victim: string, helper: string): Promise<Injection>;
+  prepare(stage: Stage, victim: string): Promise<void>;
+  inject(stage: Stage, victim: string, helper: string): Promise<Injection>;
 }
 
 const nothing = async (): Promise<void> => undefined;
@@ -35,26 +33,26 @@ export const SCRIPTS: Readonly<Record<Scenario, Script>> = {
   kill: {
     isVictimDownBefore: false,
     prepare: nothing,
-    async inject(lab, victim) {
-      const faultAtMs = await killMember(lab, victim);
+    async inject(stage, victim) {
+      const faultAtMs = await stage.kill(victim);
       return { faultAtMs, isDead: true, isGone: true, settle: { without: [victim] } };
     },
   },
   silent: {
     isVictimDownBefore: false,
     prepare: nothing,
-    async inject(lab, victim) {
-      const faultAtMs = await cutMember(lab, victim, "all");
+    async inject(stage, victim) {
+      const faultAtMs = await stage.cutAll(victim);
       return { faultAtMs, isDead: false, isGone: true, settle: { without: [victim] } };
     },
   },
   drain: {
     isVictimDownBefore: false,
     prepare: nothing,
-    async inject(lab, victim, helper) {
-      const faultAtMs = nowMs();
-      await lab.context.ask(
-        lab.paths.socket(helper),
+    async inject(stage, victim, helper) {
+      const faultAtMs = stage.nowMs();
+      await stage.ask(
+        helper,
         "drain",
         { node: victim, timeoutMs: MOVE_TIMEOUT_MS },
         { timeoutMs: MOVE_TIMEOUT_MS + 5_000 },
@@ -64,13 +62,13 @@ export const SCRIPTS: Readonly<Record<Scenario, Script>> = {
   },
   rejoin: {
     isVictimDownBefore: true,
-    async prepare(lab, victim) {
-      const before = await lab.context.ask(lab.paths.socket(victim), "status", {});
-      await killMember(lab, victim);
-      await waitSettled(lab, { without: [victim], afterEpoch: before.epoch });
+    async prepare(stage, victim) {
+      const before = await stage.ask(victim, "status", {});
+      await stage.kill(victim);
+      await waitSettledOn(stage, { without: [victim], afterEpoch: before.epoch });
     },
-    async inject(lab, victim) {
-      const faultAtMs = await startAgain(lab, victim);
+    async inject(stage, victim) {
+      const faultAtMs = await stage.start(victim);
       return { faultAtMs, isDead: false, isGone: false, settle: {} };
     },
   },

@@ -4,7 +4,7 @@
  */
 import { existsSync, readFileSync } from "node:fs";
 import { SynwallError } from "../../src/base/errors.ts";
-import type { StatusReport } from "../../src/node/admin-model.ts";
+import { nowMs } from "../../src/node/clock.ts";
 import { type Ask, statusOf } from "./ask.ts";
 import { writeFiles } from "./files.ts";
 import { buildNetwork, deleteHost, pidsIn, standingHosts } from "./network.ts";
@@ -17,6 +17,7 @@ import {
   startDetached,
   synwallCommand,
 } from "./processes.ts";
+import { SETTLE_TIMEOUT_MS, type SettleOptions, settle } from "./settling.ts";
 import {
   claimDirectory,
   type LabOwner,
@@ -30,11 +31,11 @@ import {
 } from "./state.ts";
 import { type LabMember, type LabOptions, planTopology, type Topology } from "./topology.ts";
 import { ANCHOR } from "./user-namespace.ts";
-import { poll } from "./wait.ts";
+import { pause, poll } from "./wait.ts";
 
 /** Hosts that serve HTTP on port 80 as long as the lab stands. */
 const SERVICES = ["web", "server"] as const;
-const SETTLE_TIMEOUT_MS = 60_000;
+const ASK_INTERVAL_MS = 100;
 const LOG_LINES_SHOWN = 3;
 
 export interface LabContext {
@@ -94,18 +95,6 @@ export async function startMember(lab: Lab, member: LabMember): Promise<void> {
   await startInHost(lab, member.name, member.name, command);
 }
 
-export interface SettleOptions {
-  /** Members that are not waited for: dead, cut off. */
-  readonly without?: readonly string[];
-  /** Only a state of a later epoch counts. */
-  readonly afterEpoch?: number;
-  readonly timeoutMs?: number;
-  /** How often members are asked: more seldom while something is measured. */
-  readonly intervalMs?: number;
-}
-
-const ASK_INTERVAL_MS = 100;
-
 /**
  * Waits until every member (but those `without`) says that the cluster is settled.
  * Throws SW_LAB_FAILED when one of them dies or time is up.
@@ -119,30 +108,16 @@ export async function waitSettled(lab: Lab, options: SettleOptions = {}): Promis
 
 /** The same, but time that is up is no error: answers what was still waited for; empty when all is settled. */
 export async function trySettled(lab: Lab, options: SettleOptions = {}): Promise<string> {
-  const {
-    without = [],
-    afterEpoch = 0,
-    timeoutMs = SETTLE_TIMEOUT_MS,
-    intervalMs = ASK_INTERVAL_MS,
-  } = options;
-  const members = lab.state.topology.members.filter(({ name }) => !without.includes(name));
-  let waitingFor = "";
-  const isSettled = await poll(
-    async () => {
-      failWhenDead(lab, without);
-      const reports = await Promise.all(
-        members.map(async (member) => statusOf(lab.context.ask, lab.paths.socket(member.name))),
-      );
-      const waits = members.flatMap((member, i) => describeWait(member, members, afterEpoch, reports[i]));
-      const line = waits[0] ?? "";
-      if (line !== waitingFor && line !== "") lab.context.progress(line);
-      waitingFor = line;
-      return waits.length === 0;
-    },
-    timeoutMs,
-    { abort: lab.context.abort, intervalMs },
-  );
-  return isSettled ? "" : waitingFor;
+  const { ask, progress, abort } = lab.context;
+  const cluster = {
+    members: lab.state.topology.members,
+    nowMs,
+    pause: (ms: number) => pause(ms, abort),
+    statusOf: (member: string) => statusOf(ask, lab.paths.socket(member)),
+    failWhenDead: (without: readonly string[]) => failWhenDead(lab, without),
+    progress,
+  };
+  return settle(cluster, options);
 }
 
 /** Waits until a member that was started answers. Throws SW_LAB_FAILED with its last words when it ends instead. */
@@ -237,30 +212,6 @@ function stateIfAny(name: string, paths: LabPaths): LabState | undefined {
   } catch {
     return undefined; // Nothing, or half made: the namespaces tell the rest.
   }
-}
-
-/** What a member still waits for; empty when it is settled. */
-function describeWait(
-  member: LabMember,
-  members: readonly LabMember[],
-  afterEpoch: number,
-  report: StatusReport | undefined,
-): string[] {
-  if (report === undefined) return [`${member.name}: waiting for its admin socket`];
-  const missing = members.filter(
-    (other) =>
-      !report.members.some(
-        (seen) => seen.id === other.id && (other.role === "witness" || seen.state === "active"),
-      ),
-  );
-  if (report.leader === "") return [`${member.name}: waiting for a leader`];
-  if (missing.length > 0)
-    return [`${member.name}: waiting for ${missing.map(({ name }) => name).join(", ")} to be active`];
-  if (report.epoch <= afterEpoch) return [`${member.name}: epoch ${report.epoch}, waiting for the next one`];
-  if (!report.isSettled) return [`${member.name}: epoch ${report.epoch}, waiting for slots to settle`];
-  if (member.role === "node" && !report.isReady)
-    return [`${member.name}: epoch ${report.epoch}, receiving flows`];
-  return [];
 }
 
 function failWhenDead(lab: Lab, without: readonly string[]): void {

@@ -7,6 +7,7 @@ import { spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { SynwallError } from "../../src/base/errors.ts";
 import { isRunning } from "./processes.ts";
+import { run } from "./run.ts";
 import { type LabOwner, labPaths, readState } from "./state.ts";
 
 /** Name under which the anchor is among a lab's processes. */
@@ -44,20 +45,7 @@ export function mayBuild(): boolean {
  */
 export function privateCommand(name: string, command: readonly string[]): string[] {
   const anchor = anchorOf(name);
-  if (anchor === undefined) {
-    return [
-      "unshare",
-      "--user",
-      "--map-root-user",
-      "--net",
-      "--mount",
-      "sh",
-      "-c",
-      PREPARE,
-      "sh",
-      ...command,
-    ];
-  }
+  if (anchor === undefined) return freshNamespaces(command);
   const flags = ["--user", "--net", "--mount", "--preserve-credentials"];
   return ["nsenter", `--target=${anchor}`, ...flags, ...command];
 }
@@ -87,6 +75,21 @@ export function runPrivately(name: string, command: readonly string[]): Promise<
       resolve(code ?? (signal === "SIGINT" ? 130 : 1));
     });
   });
+}
+
+/** Why this user cannot have namespaces of its own, in a few words; empty when it can. */
+export async function whyNoUserNamespace(): Promise<string> {
+  const [file, ...args] = freshNamespaces(["true"]);
+  try {
+    await run(file, args);
+    return "";
+  } catch {
+    return "user namespaces are not to be had";
+  }
+}
+
+function freshNamespaces(command: readonly string[]): [string, ...string[]] {
+  return ["unshare", "--user", "--map-root-user", "--net", "--mount", "sh", "-c", PREPARE, "sh", ...command];
 }
 
 function anchorOf(name: string): number | undefined {

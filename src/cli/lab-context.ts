@@ -54,7 +54,7 @@ export function toLabOptions(options: UpOptions): LabOptions {
   if (options.port === "memory") {
     throw new SynwallError(
       "SW_LAB_FAILED",
-      "--port memory: memory ports join nodes of one process only, a lab has one process a node: use auto, xdp or cap",
+      "--port memory: memory ports exist in 'synwall lab demo' only, where all nodes are in one process: use auto, xdp or cap",
     );
   }
   const { isUserNamespace } = labOwner();
@@ -79,18 +79,25 @@ export async function withLabContext(
     process.exitCode = await runPrivately(name, synwallCommand(process.argv.slice(2)));
     return;
   }
+  await untilSignal((abort) =>
+    work({
+      owner: labOwner(),
+      ask: adminCall,
+      progress: (line) => terminal.err(`  ${line}\n`),
+      abort,
+    }),
+  );
+}
+
+/** Runs `work`; Ctrl-C and its like abort it, and it cleans up. */
+export async function untilSignal(work: (abort: AbortSignal) => Promise<void>): Promise<void> {
   const controller = new AbortController();
   const stop = (signal: NodeJS.Signals): void =>
     controller.abort(new SynwallError("SW_LAB_FAILED", `${signal}: stopped, the lab was taken down again`));
   const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
   for (const signal of signals) process.on(signal, stop);
   try {
-    await work({
-      owner: labOwner(),
-      ask: adminCall,
-      progress: (line) => terminal.err(`  ${line}\n`),
-      abort: controller.signal,
-    });
+    await work(controller.signal);
   } finally {
     for (const signal of signals) process.off(signal, stop);
     // Results are long, and the process ends right after its command: a pipe that is full must be read first.

@@ -4,7 +4,7 @@
  * which they were attached.
  */
 import { assert } from "../base/assert.ts";
-import { type Copyable, copyable } from "./copy.ts";
+import { type Copyable, CopySlab, copyable } from "./copy.ts";
 import { MacTable } from "./mac-table.ts";
 import type { MemoryPort } from "./memory.ts";
 
@@ -45,6 +45,7 @@ export class MemorySegment {
   readonly #carry: ((frame: FrameInFlight) => void) | undefined;
   readonly #attachments: Attachment[] = [];
   readonly #learned = new MacTable(1024);
+  readonly #copies = new CopySlab();
 
   constructor(options: MemorySegmentOptions) {
     this.#isBridge = options.kind === "bridge";
@@ -121,7 +122,7 @@ export class MemorySegment {
       to.port.accept(memory, at, lengthBytes);
       return;
     }
-    const bytes = memory.bytes.slice(at, at + lengthBytes);
+    const bytes = this.#copies.copy(memory.bytes, at, lengthBytes);
     this.#carry({
       segment: this,
       from,

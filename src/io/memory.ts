@@ -34,7 +34,7 @@ export interface MemoryPortOptions {
   readonly ringFrames?: number;
   /** Runs a wake-up soon, never at once. Default setImmediate; a simulator schedules at its present time. */
   readonly defer?: (task: () => void) => void;
-  /** Hears (a copy of) what the filter leaves to the kernel. */
+  /** Hears what the filter leaves to the kernel; `frame` is valid during the call only. */
   readonly kernel?: (frame: Uint8Array) => void;
 }
 
@@ -152,7 +152,7 @@ export class MemoryPort implements Port {
   accept(from: Copyable, at: number, lengthBytes: number): void {
     if (this.#isClosed) return;
     if (!isForUs(this.#filter, from.bytes, at, lengthBytes)) {
-      this.#kernel?.(from.bytes.slice(at, at + lengthBytes));
+      this.#kernel?.(from.bytes.subarray(at, at + lengthBytes));
       return;
     }
     const copyAt = this.#rx.isFull() || lengthBytes > FRAME_BYTES_MAX ? -1 : this.pool.alloc();

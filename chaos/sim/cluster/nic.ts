@@ -9,7 +9,7 @@ const CHUNKS = 4;
 export class Nic {
   readonly port: MemoryPort;
 
-  /** Its port is still to be attached to a switch. `onFrame` is given a frame of its own. */
+  /** Its port is still to be attached to a switch. `onFrame` has a frame during the call only. */
   constructor(name: string, onFrame: (frame: Uint8Array) => void) {
     this.port = new MemoryPort(createMemoryPool(CHUNKS), {
       name,

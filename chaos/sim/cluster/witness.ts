@@ -32,15 +32,14 @@ export function bootWitness(boot: Boot): Running {
       nic.send(out.subarray(0, lengthBytes));
     },
   });
-  const nic = new Nic(
-    `${self.name}-cluster`,
-    (frame) =>
-      void life.after(WAKE_MS, () => {
-        if (!findDatagram(frame, 0, frame.length, true, span)) return;
-        const from = core.receiveHeartbeat(frame.subarray(span.at, span.at + span.lengthBytes));
-        if (from !== 0) macs.set(from, frame.slice(6, 12));
-      }),
-  );
+  const nic = new Nic(`${self.name}-cluster`, (arrived) => {
+    const frame = arrived.slice();
+    life.after(WAKE_MS, () => {
+      if (!findDatagram(frame, 0, frame.length, true, span)) return;
+      const from = core.receiveHeartbeat(frame.subarray(span.at, span.at + span.lengthBytes));
+      if (from !== 0) macs.set(from, frame.slice(6, 12));
+    });
+  });
   boot.plug("cluster", nic.port);
   life.every(TICK_MS, () => core.tick());
   void transport.start(core.handlers());

@@ -3,9 +3,11 @@
  * chaos/drill.
  */
 import { Command } from "commander";
-import { nodesOf, runDrill } from "../../../chaos/drill/drill.ts";
+import { runDrill } from "../../../chaos/drill/drill.ts";
+import { labStage } from "../../../chaos/drill/lab-stage.ts";
 import { type DrillResult, SCENARIO_TEXT, SCENARIOS, type Scenario } from "../../../chaos/drill/model.ts";
-import { type Lab, openLab } from "../../../chaos/lab/lab.ts";
+import { nodesOf, type Stage } from "../../../chaos/drill/stage.ts";
+import { openLab } from "../../../chaos/lab/lab.ts";
 import { SynwallError } from "../../base/errors.ts";
 import { formatDrills, formatSummary } from "../drill-table.ts";
 import { EXIT_REFUSED } from "../exit-status.ts";
@@ -42,10 +44,10 @@ export function drillCommand(terminal: Terminal = processTerminal): Command {
     .action(async (asked: string, options: RunOptions) => {
       const scenarios = parseScenario(asked);
       await withLabContext(options.name, terminal, async (context) => {
-        const lab = openLab(options.name, context);
+        const stage = labStage(openLab(options.name, context));
         const results: DrillResult[] = [];
         try {
-          await runDrills(lab, scenarios, options, (result) => results.push(result));
+          await runDrills(stage, scenarios, options, (result) => results.push(result));
         } finally {
           // Also when a later drill could not be carried out: what was measured before is worth reading.
           if (options.json && results.length > 0)
@@ -62,18 +64,18 @@ export function drillCommand(terminal: Terminal = processTerminal): Command {
 
 /** Runs scenarios, each `repeat` times, on the nodes in turn so that leaders and followers are hit. */
 export async function runDrills(
-  lab: Lab,
+  stage: Stage,
   scenarios: readonly Scenario[],
   { repeat, node }: { readonly repeat: number; readonly node?: string | undefined },
   onResult: (result: DrillResult) => void,
 ): Promise<void> {
-  const nodes = nodesOf(lab);
+  const nodes = nodesOf(stage);
   for (let round = 0; round < repeat; round++) {
     for (const [i, scenario] of scenarios.entries()) {
-      lab.context.abort?.throwIfAborted();
+      stage.abort?.throwIfAborted();
       const victim = node ?? nodes[(round + i) % nodes.length]!;
-      const result = await runDrill(lab, { scenario, victim });
-      lab.context.progress(
+      const result = await runDrill(stage, { scenario, victim });
+      stage.progress(
         `${scenario} ${victim}: ${result.verdict}${result.reasons.length > 0 ? ` (${result.reasons.join("; ")})` : ""}`,
       );
       onResult(result);

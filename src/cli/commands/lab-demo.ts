@@ -1,28 +1,24 @@
 /**
- * `synwall lab demo`: the main job from nothing to a verdict. A lab is built, loaded, broken in every way that the drills
- * know, measured and taken down; a table and report.html stay.
+ * `synwall lab demo`: the main job from nothing to a verdict. A cluster is built, loaded, broken in every way that the drills
+ * know, measured and taken down; a table and report.html stay. The cluster stands in namespaces of this machine, or in this very
+ * process (lab-demo-memory.ts).
  */
-import { writeFileSync } from "node:fs";
 import { cpus, release } from "node:os";
-import { resolve } from "node:path";
 import type { Command } from "commander";
-import { type DrillResult, SCENARIOS } from "../../../chaos/drill/model.ts";
+import { labStage } from "../../../chaos/drill/lab-stage.ts";
 import { statusOf } from "../../../chaos/lab/ask.ts";
 import { type Lab, type LabContext, labDown, labUp } from "../../../chaos/lab/lab.ts";
-import { reportPage } from "../../../chaos/report/page.ts";
+import { mayBuild, whyNoUserNamespace } from "../../../chaos/lab/user-namespace.ts";
 import { SynwallError } from "../../base/errors.ts";
-import { formatDrills, formatSummary } from "../drill-table.ts";
-import { EXIT_REFUSED } from "../exit-status.ts";
-import { toLabOptions, type UpOptions, withLabContext, withUpOptions } from "../lab-context.ts";
+import { whyNoCap } from "../../io/cap-check.ts";
+import { toLabOptions, withLabContext, withUpOptions } from "../lab-context.ts";
+import { type DemoOptions, tellStory } from "../lab-story.ts";
 import { wholeAtLeast } from "../options.ts";
-import { formatMs, printJson, type Terminal } from "../terminal.ts";
-import { runDrills } from "./drill.ts";
+import type { Terminal } from "../terminal.ts";
+import { memoryDemo } from "./lab-demo-memory.ts";
 
-interface DemoOptions extends UpOptions {
-  readonly keep?: boolean;
-  readonly report: string;
-  readonly repeat: number;
-}
+/** The same in every run, so that runs can be compared. */
+const DEFAULT_SEED = 1;
 
 export function addDemo(lab: Command, terminal: Terminal): void {
   withUpOptions(lab.command("demo"))
@@ -30,73 +26,56 @@ export function addDemo(lab: Command, terminal: Terminal): void {
     .option("--keep", "leave the lab up")
     .option("--report <file>", "where the report goes", "report.html")
     .option("--repeat <n>", "run every drill so many times", wholeAtLeast(1), 1)
-    .action(async (options: DemoOptions) => {
-      await withLabContext(options.name, terminal, (context) => demo(options, context, terminal));
+    .option("--seed <n>", "with --port memory: decides every delay and draw", wholeAtLeast(0), DEFAULT_SEED)
+    .action(async (options: DemoOptions, command: Command) => {
+      if (options.nodes < 2) {
+        throw new SynwallError(
+          "SW_LAB_FAILED",
+          "--nodes 1: drills need a second node to take over: use 2 to 8",
+        );
+      }
+      const why = options.port === "auto" && !mayBuild() ? await whyNoLab() : "";
+      if (why !== "") terminal.err(`synwall: not root, and ${why}: memory ports instead, in one process\n`);
+      if (why !== "" || options.port === "memory") {
+        // Virtual time is never busy: the patient profile is for real machines.
+        const isAsked = command.getOptionValueSource("profile") !== "default";
+        await memoryDemo({ ...options, profile: isAsked ? options.profile : "lan" }, terminal);
+      } else await withLabContext(options.name, terminal, (context) => demo(options, context, terminal));
     });
+}
+
+/** Why this user cannot have a lab in namespaces; empty when nothing speaks against it. */
+async function whyNoLab(): Promise<string> {
+  const why = await whyNoUserNamespace();
+  return why === "" ? await whyNoCap() : why;
 }
 
 async function demo(options: DemoOptions, context: LabContext, terminal: Terminal): Promise<void> {
   const labOptions = toLabOptions(options);
-  if (labOptions.nodes < 2) {
-    throw new SynwallError("SW_LAB_FAILED", "--nodes 1: drills need a second node to take over: use 2 to 8");
-  }
   const startedMs = performance.now();
   const witness = labOptions.hasWitness ? " and a witness" : "";
   terminal.err(
     `synwall: lab "${options.name}": ${labOptions.nodes} nodes${witness}, profile ${options.profile}\n`,
   );
   const lab = await labUp(labOptions, context);
-  const results: DrillResult[] = [];
-  let environment: string[] = [];
-  try {
-    terminal.err(`synwall: ${SCENARIOS.length * options.repeat} drills\n`);
-    environment = await describeEnvironment(lab);
-    await runDrills(lab, SCENARIOS, { repeat: options.repeat }, (result) => results.push(result));
-  } finally {
+  const takeDown = async (): Promise<void> => {
     if (!options.keep) await labDown(options.name, { ...context, progress: () => undefined });
-    // Also when a drill could not be carried out: what was measured before is worth reading.
-    if (results.length > 0) {
-      const createdAt = new Date().toISOString();
-      writeFileSync(
-        options.report,
-        reportPage({ results, profile: options.profile, environment, createdAt }),
-      );
-      print(results, options, environment, performance.now() - startedMs, terminal);
-    }
+  };
+  const environment = await describeEnvironment(lab);
+  await tellStory({ stage: labStage(lab), startedMs, environment, takeDown }, options, terminal);
+  if (options.keep && !options.json) {
+    terminal.out(`the lab stands: synwall lab down --name ${options.name} removes it\n`);
   }
-  if (results.some(({ verdict }) => verdict === "fail")) process.exitCode = EXIT_REFUSED;
-}
-
-function print(
-  results: readonly DrillResult[],
-  options: DemoOptions,
-  environment: readonly string[],
-  tookMs: number,
-  terminal: Terminal,
-): void {
-  if (options.json) {
-    printJson(terminal, { results, environment, report: resolve(options.report) });
-    return;
-  }
-  const summary = formatSummary(results);
-  const passed = results.filter(({ verdict }) => verdict === "pass").length;
-  terminal.out(`\n${formatDrills(results)}\n${summary === "" ? "" : `${summary}\n`}`);
-  terminal.out(`measured on ${environment.join(", ")}\n`);
-  terminal.out(
-    `${passed} of ${results.length} drills passed in ${formatMs(tookMs)}; report: ${resolve(options.report)}\n`,
-  );
-  if (options.keep) terminal.out(`the lab stands: synwall lab down --name ${options.name} removes it\n`);
 }
 
 async function describeEnvironment(lab: Lab): Promise<string[]> {
   const member = lab.state.topology.members[0]!;
-  const driver =
-    (await statusOf(lab.context.ask, lab.paths.socket(member.name)))?.dataplane?.driver ?? "unknown";
+  const status = await statusOf(lab.context.ask, lab.paths.socket(member.name));
   const processors = cpus();
   return [
     `${processors.length} x ${processors[0]?.model.trim() ?? "unknown processor"}`,
     `Linux ${release()}`,
     `Node.js ${process.version}`,
-    `${driver} ports`,
+    `${status?.dataplane?.driver ?? "unknown"} ports`,
   ];
 }

@@ -1,0 +1,75 @@
+/**
+ * Stage: what a drill stands on: a lab of processes (lab-stage.ts) or a simulated cluster (chaos/sim/cluster/stage.ts). Owns the
+ * few words in which a drill asks, breaks, mends and waits; scenarios and judgement know nothing else of where they run.
+ */
+import { SynwallError } from "../../src/base/errors.ts";
+import type { AdminMethod, AdminMethods, StatusReport } from "../../src/node/admin-model.ts";
+import { SETTLE_TIMEOUT_MS, type SettleOptions } from "../lab/settling.ts";
+import type { LabMember } from "../lab/topology.ts";
+import type { TrafficPlan, TrafficReport } from "../traffic/traffic.ts";
+
+export interface Stage {
+  readonly members: readonly LabMember[];
+  readonly profile: "lan" | "vm";
+  /** Events are stamped this exactly: shorter overlaps prove nothing. */
+  readonly stampToleranceMs: number;
+  readonly abort?: AbortSignal | undefined;
+  /** One line for the operator. */
+  progress(line: string): void;
+  nowMs(): number;
+  /** Since 1970. */
+  wallMs(): number;
+  pause(ms: number): Promise<void>;
+  every(ms: number, callback: () => void): () => void;
+  /** Asks a member's admin socket. Throws SW_ADMIN_UNREACHABLE. */
+  ask<Method extends AdminMethod>(
+    member: string,
+    method: Method,
+    params: AdminMethods[Method]["params"],
+    options?: { readonly timeoutMs?: number },
+  ): Promise<AdminMethods[Method]["result"]>;
+  /** Waits until all members say that the cluster is settled; answers what was still waited for when time was up, or "". */
+  trySettled(options?: SettleOptions): Promise<string>;
+  isRunning(member: string): boolean;
+  /** Ends the process at once, as a crash does. Answers when. */
+  kill(member: string): Promise<number>;
+  /** Starts a member that does not run. Answers when. */
+  start(member: string): Promise<number>;
+  /** Cuts a member off all links; carriers stay. Answers when. */
+  cutAll(member: string): Promise<number>;
+  /** Mends every wire. */
+  heal(): Promise<void>;
+  /** Answers when every stream stands. */
+  startTraffic(plan: Omit<TrafficPlan, "lab">): Promise<RunningTraffic>;
+}
+
+export interface RunningTraffic {
+  /** Lets the traffic come to its end and answers what it saw. */
+  end(): Promise<TrafficReport>;
+  /** Ends everything at once. */
+  kill(): void;
+}
+
+const STATUS_TIMEOUT_MS = 2_000;
+
+/** A member's status; undefined when it does not answer. */
+export async function statusOn(stage: Stage, member: string): Promise<StatusReport | undefined> {
+  try {
+    return await stage.ask(member, "status", {}, { timeoutMs: STATUS_TIMEOUT_MS });
+  } catch {
+    return undefined; // Not up, paused or stopping: all the same to who waits for it.
+  }
+}
+
+/** Waits until the cluster is settled. Throws SW_LAB_FAILED when a member dies or time is up. */
+export async function waitSettledOn(stage: Stage, options: SettleOptions = {}): Promise<void> {
+  const waitingFor = await stage.trySettled(options);
+  if (waitingFor === "") return;
+  const timeoutMs = options.timeoutMs ?? SETTLE_TIMEOUT_MS;
+  throw new SynwallError("SW_LAB_FAILED", `not settled after ${timeoutMs / 1000} s: ${waitingFor}`);
+}
+
+/** Names of the stage's nodes. */
+export function nodesOf(stage: Stage): string[] {
+  return stage.members.filter(({ role }) => role === "node").map(({ name }) => name);
+}
