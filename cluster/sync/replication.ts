@@ -17,7 +17,7 @@ import type { ResyncReason } from "./messages.ts";
 import { Receiver } from "./receiver.ts";
 import { Router } from "./router.ts";
 import type { SessionEnd } from "./sender.ts";
-import { SLOT_HELD } from "./slot-book.ts";
+import { COPY_HELD } from "./slot-book.ts";
 
 export interface ReplicationOptions {
   readonly selfId: number;
@@ -137,7 +137,7 @@ export class Replication {
     const { book } = this.router;
     const due = this.#antiEntropy.due(
       nowMs,
-      (slot) => book.isOwned[slot] === 1 && book.isSettled[slot] === 1 && book.state[slot] === SLOT_HELD,
+      (slot) => book.isOwned[slot] === 1 && book.isSettled[slot] === 1 && book.state[slot] === COPY_HELD,
     );
     if (due.length > 0) this.#options.requestDigest(due);
   }

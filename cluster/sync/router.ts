@@ -27,13 +27,13 @@ import type { ResyncReason, ResyncRequest } from "./messages.ts";
 import { epochAt, opAt, RECORD_WORDS, slotAt, wordsOf } from "./record-words.ts";
 import { Sender, type SessionEnd } from "./sender.ts";
 import {
-  SLOT_ENDED,
-  SLOT_HELD,
-  SLOT_NONE,
-  SLOT_REQUESTED,
-  SLOT_SENT,
-  SLOT_STREAMING,
-  SLOT_WANTED,
+  COPY_ENDED,
+  COPY_HELD,
+  COPY_NONE,
+  COPY_REQUESTED,
+  COPY_SENT,
+  COPY_STREAMING,
+  COPY_WANTED,
   SlotBook,
 } from "./slot-book.ts";
 
@@ -238,7 +238,7 @@ export class Router {
       else counts.stray++;
       return;
     }
-    if (book.isLost[slot] === 1 && book.state[slot]! < SLOT_STREAMING) {
+    if (book.isLost[slot] === 1 && book.state[slot]! < COPY_STREAMING) {
       counts.lost++;
       return;
     }
@@ -253,25 +253,25 @@ export class Router {
       case OP_SNAPSHOT_BEGIN:
         book.isExporting[slot] = 1;
         if (target === 0) break;
-        book.set(slot, SLOT_STREAMING, nowMs);
+        book.set(slot, COPY_STREAMING, nowMs);
         this.#append(target, slot, at, nowMs);
         return;
       case OP_SNAPSHOT_END:
         // An END whose BEGIN went elsewhere, or got lost, would make the peer drop what it was not sent again.
-        if (state !== SLOT_STREAMING) break;
-        book.set(slot, SLOT_ENDED, nowMs);
+        if (state !== COPY_STREAMING) break;
+        book.set(slot, COPY_ENDED, nowMs);
         this.#append(target, slot, at, nowMs);
         return;
       case OP_DIGEST:
         book.isExporting[slot] = 0;
-        if (state === SLOT_ENDED) {
-          book.set(slot, SLOT_SENT, nowMs);
+        if (state === COPY_ENDED) {
+          book.set(slot, COPY_SENT, nowMs);
           this.#append(target, slot, at, nowMs);
           book.digestSequence[slot] = this.#senders[target]?.lastSequence ?? 0;
           this.#payBarrier(slot, nowMs);
           return;
         }
-        if (state !== SLOT_HELD || book.isOwned[slot] === 0) break;
+        if (state !== COPY_HELD || book.isOwned[slot] === 0) break;
         this.#append(target, slot, at, nowMs);
         return;
       case OP_BARRIER:
@@ -289,7 +289,7 @@ export class Router {
       return;
     }
     const state = book.state[slot]!;
-    if (target !== book.target[slot] || state === SLOT_HELD || state === SLOT_SENT) {
+    if (target !== book.target[slot] || state === COPY_HELD || state === COPY_SENT) {
       this.#append(target, slot, at, nowMs);
       return;
     }
@@ -350,7 +350,7 @@ export class Router {
     const { book } = this;
     if (book.sentSlots > 0) {
       for (let slot = 0; slot < book.slots; slot++) {
-        if (book.state[slot] !== SLOT_SENT || book.target[slot] !== peerId) continue;
+        if (book.state[slot] !== COPY_SENT || book.target[slot] !== peerId) continue;
         if (book.digestSequence[slot]! > sender.ackedSequence) continue;
         book.hold(slot, nowMs);
         this.counts.exportsDone++;
@@ -382,15 +382,15 @@ export class Router {
       const op = opAt(words, at);
       if (book.target[slot] !== peerId) continue;
       if (op === OP_BARRIER && book.isOwned[slot] === 0) this.#owe(slot, words, at);
-      if (op !== OP_DIGEST || book.state[slot] === SLOT_SENT) book.lose(slot, backlog.publishedMs(i), nowMs);
+      if (op !== OP_DIGEST || book.state[slot] === COPY_SENT) book.lose(slot, backlog.publishedMs(i), nowMs);
     }
     this.counts.lost += backlog.length;
     const wanted: number[] = [];
     for (let slot = 0; slot < book.slots; slot++) {
       if (book.target[slot] !== peerId) continue;
       if (end === "restart" || end === "forgot") book.lose(slot, nowMs, nowMs);
-      else if (book.state[slot]! > SLOT_REQUESTED) book.set(slot, SLOT_WANTED, nowMs);
-      if (book.state[slot] === SLOT_WANTED) wanted.push(slot);
+      else if (book.state[slot]! > COPY_REQUESTED) book.set(slot, COPY_WANTED, nowMs);
+      if (book.state[slot] === COPY_WANTED) wanted.push(slot);
     }
     this.#options.onResync(peerId, wanted, end);
   }
@@ -411,13 +411,13 @@ export class Router {
     const { book } = this;
     const { resyncBackoffMs, resyncBackoffMsMax } = this.#options.limits;
     const state = book.state[slot]!;
-    if (state !== SLOT_HELD && state !== SLOT_SENT) return false;
+    if (state !== COPY_HELD && state !== COPY_SENT) return false;
     const backoff = book.backoffMs[slot]!;
     const isCalm = nowMs - book.notBeforeMs[slot]! > 2 * resyncBackoffMsMax;
     book.backoffMs[slot] =
       backoff === 0 || isCalm ? resyncBackoffMs : Math.min(backoff * 2, resyncBackoffMsMax);
     book.notBeforeMs[slot] = isCalm ? nowMs : nowMs + backoff;
-    book.set(slot, SLOT_WANTED, nowMs);
+    book.set(slot, COPY_WANTED, nowMs);
     return true;
   }
 
@@ -428,8 +428,8 @@ export class Router {
     const asked: number[] = [];
     const ask = (slot: number): void => {
       if (book.underWay >= limits.exportSlots) return;
-      if (book.state[slot] !== SLOT_WANTED || !this.#mayExport(slot, nowMs)) return;
-      book.set(slot, SLOT_REQUESTED, nowMs);
+      if (book.state[slot] !== COPY_WANTED || !this.#mayExport(slot, nowMs)) return;
+      book.set(slot, COPY_REQUESTED, nowMs);
       asked.push(slot);
     };
     // The packets of slots that are handed over wait for it.
@@ -457,17 +457,17 @@ export class Router {
     const { exportDeadlineMs, exportMsMax } = this.#options.limits;
     for (let slot = 0; slot < book.slots; slot++) {
       const state = book.state[slot]!;
-      if (state === SLOT_NONE || state === SLOT_HELD || state === SLOT_SENT) continue;
+      if (state === COPY_NONE || state === COPY_HELD || state === COPY_SENT) continue;
       const ageMs = nowMs - book.sinceMs[slot]!;
-      if (state === SLOT_WANTED) {
+      if (state === COPY_WANTED) {
         // The worker gave up an export that was not wanted any more; do not wait for its end for ever.
         if (ageMs > exportMsMax) book.isExporting[slot] = 0;
         continue;
       }
-      if (ageMs <= (state === SLOT_STREAMING ? exportMsMax : exportDeadlineMs)) continue;
-      if (state !== SLOT_REQUESTED) book.isExporting[slot] = 0;
+      if (ageMs <= (state === COPY_STREAMING ? exportMsMax : exportDeadlineMs)) continue;
+      if (state !== COPY_REQUESTED) book.isExporting[slot] = 0;
       this.counts.exportsExpired++;
-      book.set(slot, SLOT_WANTED, nowMs);
+      book.set(slot, COPY_WANTED, nowMs);
       const sender = this.#senders[book.target[slot]!];
       if (!this.#owed.has(slot) || sender === undefined || !sender.isOpen) continue;
       // Rather a barrier without the last changes than a slot that nobody decides.
