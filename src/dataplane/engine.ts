@@ -35,8 +35,6 @@ import { dropVerdict, VERDICT_LOCAL } from "./verdict.ts";
 import { virtualSlot } from "./virtual-mac.ts";
 import { LIST_HANDOVER, LIST_NEIGHBOURS, LIST_TAKEOVER, Waiting } from "./waiting.ts";
 
-/** BFD and leases on the cluster link. */
-const HEARTBEAT_UDP_PORT = 3784;
 /** Records of snapshots between two ticks, when nobody calls exportStep(). */
 const EXPORTS_PER_TICK = 64;
 /** A replica whose time seems over, or a flow that a fenced node may not end, is looked at again after this. */
@@ -241,7 +239,7 @@ export class Engine {
     }
     const datagram = ip + ipv4.IPV4_BYTES;
     const port = u16(bytes, datagram + 2);
-    if (port === HEARTBEAT_UDP_PORT) return VERDICT_LOCAL;
+    if (port === udp.HEARTBEAT_PORT) return VERDICT_LOCAL;
     if (port !== geneve.GENEVE_PORT) return this.#forwarder.drop(at, DROP_UNKNOWN_PROTOCOL);
     return this.#fromRedirect(at, lengthBytes, ip, datagram + udp.UDP_BYTES);
   }
