@@ -10,7 +10,6 @@
 import type { ClusterState } from "../../cluster/control/model.ts";
 import type { Timers } from "../../cluster/control/timers.ts";
 import type { LogStore } from "../../cluster/storage/log-store.ts";
-import type { SyncLink } from "../../cluster/sync/link.ts";
 import { Replication } from "../../cluster/sync/replication.ts";
 import type { Transport, TransportHandlers } from "../../cluster/transport/transport.ts";
 import type { NodeConfig } from "../../config/node-config.ts";
@@ -24,6 +23,7 @@ import type { Journal } from "./journal.ts";
 import { LAG_SAMPLE_INTERVAL_MS, LagRecorder } from "./lag-recorder.ts";
 import type { Log } from "./log.ts";
 import type { SharedMemory } from "./shared-memory.ts";
+import { SyncDoorbells } from "./sync-doorbells.ts";
 import { WorkerEvents } from "./worker-events.ts";
 import { WorkerMirror } from "./worker-mirror.ts";
 import { DOORBELL, type FromWorker, type ToWorker, type WorkerSetup } from "./worker-protocol.ts";
@@ -72,13 +72,10 @@ export class NodeCore {
   readonly #events: WorkerEvents;
   readonly #changes: RecordRing;
   readonly #replicas: RecordRing;
-  readonly #counters: Float64Array;
+  readonly #bells: SyncDoorbells;
   #revision = -1;
   #incarnation = 0;
   #isStopped = false;
-  #isDrainDue = false;
-  #isWakeDue = false;
-  #claimsSeen = 0;
   #stopSampling: (() => void) | undefined;
 
   constructor(options: NodeCoreOptions) {
@@ -90,7 +87,7 @@ export class NodeCore {
     this.failover = new FailoverTimes(config.cluster.self.id);
     this.#changes = new RecordRing(memory.changes);
     this.#replicas = new RecordRing(memory.replicas);
-    this.#counters = new Float64Array(memory.counters);
+    this.#bells = this.#makeDoorbells();
     this.setup = workerSetup(config, memory);
     this.mirror = new WorkerMirror(this.setup);
     this.replication = this.#makeReplication();
@@ -118,7 +115,7 @@ export class NodeCore {
   handlers(): TransportHandlers {
     return this.controller.handlers({
       version: VERSION,
-      onSyncLink: (from, link) => this.replication.attachReceiver(this.#watched(link), from),
+      onSyncLink: (from, link) => this.replication.attachReceiver(this.#bells.watched(link), from),
     });
   }
 
@@ -133,6 +130,7 @@ export class NodeCore {
   stop(): void {
     this.#isStopped = true;
     this.#stopSampling?.();
+    this.#bells.stop();
     this.controller.stop();
   }
 
@@ -140,7 +138,7 @@ export class NodeCore {
   receive(message: FromWorker): void {
     if (this.#isStopped) return;
     if (message === DOORBELL) {
-      this.#onDoorbell();
+      this.#bells.drain();
       return;
     }
     this.mirror.note(message);
@@ -159,6 +157,20 @@ export class NodeCore {
 
   // ---------------------------------------------------------------- parts
 
+  #makeDoorbells(): SyncDoorbells {
+    const { memory, timers, post } = this.#options;
+    const counters = new Float64Array(memory.counters);
+    return new SyncDoorbells({
+      changes: this.#changes,
+      replicas: this.#replicas,
+      replication: () => this.replication,
+      nowMs: () => this.nowMs(),
+      afterInput: (work) => timers.afterInput(work),
+      isAwaited: () => counters[HELD]! > 0,
+      wake: () => post(DOORBELL),
+    });
+  }
+
   #makeReplication(): Replication {
     const { config, memory, env, transport, journal, log, post } = this.#options;
     const { cluster } = config;
@@ -170,7 +182,7 @@ export class NodeCore {
       applied: new Float64Array(memory.applied),
       acked: new Float64Array(memory.acked),
       env,
-      openLink: (peer) => this.#watched(transport.openSyncLink(peer)),
+      openLink: (peer) => this.#bells.watched(transport.openSyncLink(peer)),
       requestExport: (slots) => post({ type: "export", slots }),
       requestDigest: (slots) => post({ type: "digest", slots }),
       onResync: (peer, slots, way, reason) => {
@@ -218,62 +230,7 @@ export class NodeCore {
       this.lag.add(now, peer.id, this.replication.status(peer.id, now).lagMs);
     }
     this.replication.tick(now);
-    this.#onDoorbell();
-  }
-
-  // ---------------------------------------------------------------- rings
-
-  /** The rings have news: send changes, acknowledge replicas, wake the worker when peers acknowledged ours. */
-  #onDoorbell(): void {
-    if (this.#isStopped) return;
-    const isMore = this.replication.onDoorbell(this.nowMs());
-    this.#wakeWorker();
-    // Before sleeping: ask to be woken, and look once more, so that nothing comes between.
-    if ((isMore || !this.#changes.arm()) && !this.#isDrainDue) {
-      this.#isDrainDue = true;
-      this.#options.timers.afterInput(() => {
-        this.#isDrainDue = false;
-        this.#onDoorbell();
-      });
-    }
-  }
-
-  /** The same link; after each message, the worker is woken when there is something for it. */
-  #watched<Out, In>(link: SyncLink<Out, In>): SyncLink<Out, In> {
-    return {
-      bind: (handlers) =>
-        link.bind({
-          onOpen: () => handlers.onOpen(),
-          onMessage: (message) => {
-            handlers.onMessage(message);
-            this.#onPeerMessage();
-          },
-          onWritable: () => handlers.onWritable(),
-          onClose: (why) => handlers.onClose(why),
-        }),
-      send: (message) => link.send(message),
-      pause: () => link.pause(),
-      resume: () => link.resume(),
-      close: () => link.close(),
-    };
-  }
-
-  /** A peer said something: replicas may lie in the ring, or its acknowledgement may let packets go. One doorbell for all of it. */
-  #onPeerMessage(): void {
-    if (this.#isWakeDue) return;
-    this.#isWakeDue = true;
-    queueMicrotask(() => {
-      this.#isWakeDue = false;
-      this.#wakeWorker();
-    });
-  }
-
-  #wakeWorker(): void {
-    const { claims } = this.replication.router.counts;
-    const isAckNews = claims !== this.#claimsSeen && this.#counters[HELD]! > 0;
-    this.#claimsSeen = claims;
-    if ((this.#replicas.length() > 0 && this.#replicas.takeArmed()) || isAckNews)
-      this.#options.post(DOORBELL);
+    this.#bells.drain();
   }
 
   // ---------------------------------------------------------------- state
