@@ -168,9 +168,6 @@ export class DataplaneCore {
         if (message.isOpen) this.#authority.lifelineOpened(message.node);
         else this.#authority.lifelineClosed(message.node, nowMs);
         break;
-      case "streamReset":
-        this.#authority.streamReset(message.node);
-        break;
       case "export":
         for (const slot of message.slots) this.engine.exportSlot(slot);
         this.#isExporting = this.engine.exportStep(EXPORT_RECORDS_PER_TURN, nowMs);
