@@ -92,6 +92,7 @@ export class Node {
     await this.#startServers(new NodeReport({ core, started, storage, transport, lifelines }));
     this.#undo.push(() => core.stop());
     core.start();
+    this.#undo.push(() => core.controller.handOver());
     this.#journal.add("started", `${cluster.self.name} started, ports by ${started.reason}`);
   }
 
