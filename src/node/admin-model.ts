@@ -189,6 +189,11 @@ export interface AdminMethods {
       readonly ack: LatencySummary;
     };
   };
+  /** Sends all slots that this node owns to their backups again; only to `peer` when given. Answers how many. */
+  readonly "sync.full": {
+    params: { readonly peer?: string };
+    result: { readonly slots: number };
+  };
   /** Current values of the dataplane's counters by name (verdicts, drops, extras). */
   readonly counters: { params: Record<string, never>; result: Readonly<Record<string, number>> };
 }

@@ -15,6 +15,7 @@ import type { Transport, TransportHandlers } from "../../cluster/transport/trans
 import type { NodeConfig } from "../../config/node-config.ts";
 import { VERSION } from "../../config/version.ts";
 import type { Env } from "../base/env.ts";
+import { SynwallError } from "../base/errors.ts";
 import { RecordRing } from "../base/ring.ts";
 import { counterIndex } from "../dataplane/counters.ts";
 import { Controller } from "./controller.ts";
@@ -155,6 +156,18 @@ export class NodeCore {
     this.journal.add("lifeline-closed", `the process of ${name} closed its lifeline`, { node });
   }
 
+  /** Sends all slots that this node owns to their backups again; only to one peer when named. Answers how many. */
+  forceFullSync(peerName?: string): number {
+    if (peerName === undefined) return this.replication.forceFullSync();
+    const peers = this.#peerNodes();
+    const peer = peers.find(({ name }) => name === peerName);
+    if (peer !== undefined) return this.replication.forceFullSync(peer.id);
+    throw new SynwallError(
+      "SW_ADMIN_BAD_REQUEST",
+      `"${peerName}" is no other node of this cluster: use one of ${peers.map(({ name }) => name).join(", ")}`,
+    );
+  }
+
   // ---------------------------------------------------------------- parts
 
   #makeDoorbells(): SyncDoorbells {
@@ -219,7 +232,7 @@ export class NodeCore {
     });
   }
 
-  #peerNodes(): readonly { readonly id: number }[] {
+  #peerNodes(): readonly { readonly id: number; readonly name: string }[] {
     const { self, members } = this.config.cluster;
     return members.filter((member) => member.role === "node" && member.id !== self.id);
   }
