@@ -117,17 +117,6 @@ export class Receiver {
     this.readiness.result(slot, isEqual);
   }
 
-  /** Asks the owners of these slots to send them whole again. */
-  requestResync(slots: readonly number[], reason: ResyncReason): void {
-    const byOwner = new Map<number, number[]>();
-    for (const slot of slots) {
-      const owner = this.#table?.owner[slot] ?? 0;
-      if (owner === 0 || owner === this.#options.selfId) continue;
-      byOwner.set(owner, [...(byOwner.get(owner) ?? []), slot]);
-    }
-    for (const [owner, its] of byOwner) this.#peer(owner).request(its, reason);
-  }
-
   #onHello(link: ReceiverLink, message: SenderMessage, authenticatedId: number): Inbound | undefined {
     const why = this.#whyNot(message, authenticatedId);
     if (why !== undefined) {

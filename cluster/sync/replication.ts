@@ -147,18 +147,9 @@ export class Replication {
     this.receiver.digestResult(slot, isEqual);
   }
 
-  expectBarrier(slot: number, epoch: number, target: number): void {
-    this.router.expectBarrier(slot, epoch, target);
-  }
-
   /** Sends all that this node owns to its backups again; only to one peer when given. Answers how many slots. */
   forceFullSync(peerId = 0): number {
     return this.router.forceFullSync(peerId);
-  }
-
-  /** Asks owners to send these slots again. */
-  requestResync(slots: readonly number[], reason: ResyncReason): void {
-    this.receiver.requestResync(slots, reason);
   }
 
   status(peerId: number, nowMs: number): PeerSyncStatus {

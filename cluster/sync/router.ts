@@ -24,7 +24,7 @@ import type { RecordRing } from "../../src/base/ring.ts";
 import type { SlotTable } from "../control/model.ts";
 import type { SyncLimits } from "./limits.ts";
 import type { ResyncReason, ResyncRequest } from "./messages.ts";
-import { epochAt, opAt, RECORD_WORDS, slotAt, wordsOf } from "./record-words.ts";
+import { opAt, RECORD_WORDS, slotAt, wordsOf } from "./record-words.ts";
 import { Sender, type SessionEnd } from "./sender.ts";
 import {
   COPY_ENDED,
@@ -100,8 +100,6 @@ export class Router {
   readonly #peers: Sender[] = [];
   /** By slot: a barrier that may leave only after what was lost before it was sent again. */
   readonly #owed = new Map<number, Uint32Array>();
-  /** Explicit targets of barriers: slot -> node and the epoch from which on. */
-  readonly #expected = new Map<number, { readonly epoch: number; readonly target: number }>();
   #isPaused = false;
 
   constructor(options: RouterOptions) {
@@ -148,11 +146,6 @@ export class Router {
     }
     for (const sender of this.#peers) this.#publishAcked(sender);
     this.#requestExports(nowMs);
-  }
-
-  /** The next barrier of `slot` for `epoch` or later goes to `target`, whatever the table says. */
-  expectBarrier(slot: number, epoch: number, target: number): void {
-    this.#expected.set(slot, { epoch, target });
   }
 
   /** Takes what waits in the ring, within bounds. True when more is to be taken: call again soon. */
@@ -209,13 +202,6 @@ export class Router {
     this.counts.resyncs.operator += count;
     this.#requestExports(nowMs);
     return count;
-  }
-
-  /** The worker could not publish some changes of these slots, since the ring was full: their copies are in doubt. */
-  changesLost(slots: readonly number[]): void {
-    const nowMs = this.#options.env.nowMs();
-    for (const slot of slots) this.book.lose(slot, nowMs, nowMs);
-    this.#requestExports(nowMs);
   }
 
   #route(at: number, nowMs: number): void {
@@ -283,26 +269,17 @@ export class Router {
 
   #routeBarrier(slot: number, at: number, nowMs: number): void {
     const { book } = this;
-    const target = this.#barrierTarget(slot, epochAt(this.#words, at));
+    const target = book.isOwned[slot] === 1 ? 0 : book.target[slot]!;
     if (target === 0) {
       this.counts.stray++;
       return;
     }
     const state = book.state[slot]!;
-    if (target !== book.target[slot] || state === COPY_HELD || state === COPY_SENT) {
+    if (state === COPY_HELD || state === COPY_SENT) {
       this.#append(target, slot, at, nowMs);
       return;
     }
     this.#owe(slot, this.#words, at);
-  }
-
-  #barrierTarget(slot: number, epoch: number): number {
-    const expected = this.#expected.get(slot);
-    if (expected !== undefined && epoch >= expected.epoch) {
-      this.#expected.delete(slot);
-      return expected.target;
-    }
-    return this.book.isOwned[slot] === 1 ? 0 : this.book.target[slot]!;
   }
 
   /** What could not be taken is lost, and said so; nothing is lost silently. */

@@ -397,9 +397,15 @@ describe("proofs", () => {
   });
 
   test("a request to send slots again is kept until a link takes it", () => {
-    receiver.requestResync([4, 5], "operator");
-    const link = open();
-    expect(link.take().at(-1)).toEqual({ type: "resync", slots: [4, 5], reason: "operator" });
+    receiver.setTable(unproven());
+    const link = connect();
+    batch(link, 1, { op: OP_DIGEST, slot: 6 });
+    link.isFull = true;
+    receiver.digestResult(6, false);
+    expect(link.take()).toEqual([]);
+    link.isFull = false;
+    link.handlers!.onWritable();
+    expect(link.take().at(-1)).toEqual({ type: "resync", slots: [6], reason: "digest" });
   });
 
   test("a result without a digest is ignored", () => {

@@ -171,14 +171,6 @@ describe("where records go", () => {
     ]);
   });
 
-  test("a barrier for an expected target goes there", () => {
-    start(pairTable());
-    const three = connect(3);
-    router.expectBarrier(5, 4, 3);
-    drain({ op: OP_BARRIER, slot: 5, epoch: 4 });
-    expect(out(three)).toEqual([[OP_BARRIER, 5]]);
-  });
-
   test("records of slots that are another's are counted as stray", () => {
     start(pairTable({ owner: put(pairTable().owner, 3, 2), backup: put(pairTable().backup, 3, 3) }));
     drain({ slot: 3 }, { op: OP_DIGEST, slot: 3 }, { slot: SLOTS + 1 });
@@ -327,14 +319,6 @@ describe("snapshots", () => {
     clock.ms += 101;
     router.drain(clock.ms);
     expect(changes.length()).toBe(0);
-  });
-
-  test("changes that the ring refused are made up for by a snapshot of their slots", () => {
-    start(pairTable());
-    connect(2);
-    router.changesLost([6]);
-    expect(exportsAsked).toEqual([[6]]);
-    expect(acked[2]).toBe(0);
   });
 
   test("a digest is sent only for a copy that should be whole", () => {
