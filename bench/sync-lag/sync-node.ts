@@ -109,12 +109,8 @@ export class SyncNode {
   }
 
   async start(): Promise<void> {
-    const unused = async (): Promise<never> => {
-      throw new Error("not part of this bench");
-    };
     await this.#transport.start({
       onRaft: () => {},
-      onPropose: unused,
       onStatus: () => ({
         node: 0,
         version: "",

@@ -16,12 +16,7 @@ import {
   type sendUnaryData,
 } from "@grpc/grpc-js";
 import { MalformedError, type Message } from "raft-ts";
-import type {
-  ProposeRequest,
-  ProposeResponse,
-  StatusRequest,
-  StatusResponse,
-} from "../../proto/gen/synwall/v1/control.ts";
+import type { StatusRequest, StatusResponse } from "../../proto/gen/synwall/v1/control.ts";
 import type {
   ExchangeRequest,
   ExchangeResponse,
@@ -73,10 +68,6 @@ export class GrpcServer {
       ) => this.#takeSnapshot(call, answer),
     });
     this.#server.addService(controlService, {
-      propose: (
-        call: ServerUnaryCall<ProposeRequest, ProposeResponse>,
-        answer: sendUnaryData<ProposeResponse>,
-      ) => this.#propose(call, answer),
       status: (call: ServerUnaryCall<StatusRequest, StatusResponse>, answer: sendUnaryData<StatusResponse>) =>
         this.#status(call, answer),
     });
@@ -190,24 +181,6 @@ export class GrpcServer {
       this.#options.onRefused(`member ${from}: ${error.message}`);
       return error.message;
     }
-  }
-
-  #propose(
-    call: ServerUnaryCall<ProposeRequest, ProposeResponse>,
-    answer: sendUnaryData<ProposeResponse>,
-  ): void {
-    const from = this.#identify(call);
-    if (from === undefined) {
-      answer(denied());
-      return;
-    }
-    this.#options.handlers.onPropose(from, call.request.envelope).then(
-      (result) => answer(null, { result }),
-      (error: unknown) => {
-        const details = error instanceof Error ? error.message : String(error);
-        answer({ code: StatusCode.UNAVAILABLE, details });
-      },
-    );
   }
 
   #status(call: ServerUnaryCall<StatusRequest, StatusResponse>, answer: sendUnaryData<StatusResponse>): void {

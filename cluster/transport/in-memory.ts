@@ -248,10 +248,6 @@ export class MemoryTransport implements Transport {
     });
   }
 
-  propose(to: number, envelope: Uint8Array, timeoutMs: number): Promise<Uint8Array> {
-    return this.#call(to, timeoutMs, "propose", (handlers) => handlers.onPropose(this.#id, envelope.slice()));
-  }
-
   status(to: number, timeoutMs: number): Promise<PeerReport> {
     return this.#call(to, timeoutMs, "ask for the status", async (handlers) => handlers.onStatus(this.#id));
   }

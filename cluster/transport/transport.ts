@@ -36,8 +36,6 @@ export interface PeerReport {
 
 export interface TransportHandlers {
   onRaft(from: number, message: Message): void;
-  /** A proposal from a peer; the answer is the encoded result. */
-  onPropose(from: number, envelope: Uint8Array): Promise<Uint8Array>;
   onStatus(from: number): PeerReport;
   /** A peer wants to replicate to this node. The link is not bound yet. */
   onSyncLink(from: number, link: ReceiverLink): void;
@@ -68,7 +66,6 @@ export interface Transport {
   sendRaft(message: Exclude<Message, MsgSnap>): void;
   sendSnapshot(message: MsgSnap): void;
   /** Rejects with SW_CONTROL_TIMEOUT when no answer came in time. */
-  propose(to: number, envelope: Uint8Array, timeoutMs: number): Promise<Uint8Array>;
   status(to: number, timeoutMs: number): Promise<PeerReport>;
   /** A new link to replicate to `to`; opens once the peer is reached, closes when it is not. Never reconnects. */
   openSyncLink(to: number): SenderLink;

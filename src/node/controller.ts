@@ -85,10 +85,6 @@ export class Controller {
     const { driver } = this;
     return {
       onRaft: (_from, message) => driver.receive(message),
-      onPropose: () =>
-        Promise.reject(
-          new SynwallError("SW_CONTROL_REFUSED", "members propose through Raft, not through this call"),
-        ),
       onStatus: () => {
         const { term, commit, applied, state, lead } = driver.status();
         const { self } = this.#options.config.cluster;

@@ -23,7 +23,6 @@ const MEMBERS = [1, 2].map((id) => ({ id, name: `fw${id}`, address: `127.0.0.${i
 
 const quiet: TransportHandlers = {
   onRaft: () => {},
-  onPropose: async () => new Uint8Array(0),
   onStatus: () => {
     throw new Error("not asked for");
   },
