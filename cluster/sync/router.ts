@@ -369,7 +369,7 @@ export class Router {
       else if (book.state[slot]! > COPY_REQUESTED) book.set(slot, COPY_WANTED, nowMs);
       if (book.state[slot] === COPY_WANTED) wanted.push(slot);
     }
-    this.#options.onResync(peerId, wanted, end);
+    if (wanted.length > 0) this.#options.onResync(peerId, wanted, end);
   }
 
   #onResync(peerId: number, request: ResyncRequest): void {
