@@ -22,10 +22,14 @@ const SETTLE_TIMEOUT_MS = 30_000;
 export interface DrillOptions {
   readonly scenario: Scenario;
   readonly victim: string;
+  /** How long traffic is watched before the fault, and after the cluster has settled again. */
+  readonly warmUpMs?: number;
+  readonly aftermathMs?: number;
 }
 
 /** Runs one drill and answers its measured result. Throws SW_DRILL_FAILED when it could not be carried out. */
-export async function runDrill(stage: Stage, { scenario, victim }: DrillOptions): Promise<DrillResult> {
+export async function runDrill(stage: Stage, options: DrillOptions): Promise<DrillResult> {
+  const { scenario, victim } = options;
   checkVictim(stage, victim);
   await restore(stage);
   const helper = nodesOf(stage).find((name) => name !== victim)!;
@@ -39,7 +43,7 @@ export async function runDrill(stage: Stage, { scenario, victim }: DrillOptions)
     downloadAddress: flows[0]!.address,
   });
   try {
-    const plan = { scenario, victim, helper, flows };
+    const plan = { ...options, helper, flows };
     const measured = toMeasurement(stage, plan, await observe(stage, plan, traffic));
     await restore(stage);
     return judge(measured, stage.profile);
@@ -68,13 +72,10 @@ interface Observation {
   readonly sampler: SlotSampler;
 }
 
-async function observe(
-  stage: Stage,
-  { scenario, victim, helper }: Plan,
-  traffic: RunningTraffic,
-): Promise<Observation> {
+async function observe(stage: Stage, plan: Plan, traffic: RunningTraffic): Promise<Observation> {
+  const { scenario, victim, helper, warmUpMs = WARM_UP_MS, aftermathMs = AFTERMATH_MS } = plan;
   const startedAt = new Date(stage.wallMs()).toISOString();
-  await stage.pause(WARM_UP_MS / 2);
+  await stage.pause(warmUpMs / 2);
   // Load may have shaken what was settled before; a drill begins with a whole cluster or not at all.
   const shaken = await stage.trySettled({ without: SCRIPTS[scenario].isVictimDownBefore ? [victim] : [] });
   if (shaken !== "")
@@ -83,7 +84,7 @@ async function observe(
   const before = await snapshot(stage, helper);
   const sampler = new SlotSampler(stage);
   try {
-    await stage.pause(WARM_UP_MS / 2);
+    await stage.pause(warmUpMs / 2);
     const shares = await flowShares(stage);
     stage.progress(`${scenario} ${victim}: now`);
     const injection = await SCRIPTS[scenario].inject(stage, victim, helper);
@@ -93,7 +94,7 @@ async function observe(
       timeoutMs: SETTLE_TIMEOUT_MS,
     });
     const settledMs = unsettled === "" ? stage.nowMs() - injection.faultAtMs : null;
-    await stage.pause(AFTERMATH_MS);
+    await stage.pause(aftermathMs);
     const report = await traffic.end();
     const evidence = await collect(stage, before.atMs);
     const after = await snapshot(stage, helper);

@@ -285,17 +285,12 @@ export class DataplaneCore {
         this.#post({ type: "slots", change: effect.type, slots: effect.slots, epoch, atMs: this.#viewAtMs });
         return;
       case "lost": {
-        // A loop that stood still hears of it late, but it decided nothing since its lease ran out.
-        const atMs = Math.min(this.#viewAtMs, this.#view.leaseUntilMs[0]!);
+        const atMs = this.#decidedUntil(this.#viewAtMs);
         this.#post({ type: "slots", change: "lost", slots: effect.slots, epoch, atMs });
         return;
       }
       case "fenced":
-        this.#post({
-          type: "fenced",
-          isFenced: true,
-          atMs: Math.min(effect.atMs, this.#view.leaseUntilMs[0]!),
-        });
+        this.#post({ type: "fenced", isFenced: true, atMs: this.#decidedUntil(effect.atMs) });
         this.#copyLease();
         return;
       case "unfenced":
@@ -306,6 +301,13 @@ export class DataplaneCore {
       default:
         effect satisfies never;
     }
+  }
+
+  /** A loop that stood still hears of it late, but it decided nothing since its lease ran out. */
+  #decidedUntil(atMs: number): number {
+    const untilMs = this.#view.leaseUntilMs[0]!;
+    // A node that never had a lease never decided anything: there is no earlier moment to name.
+    return Number.isFinite(untilMs) ? Math.min(atMs, untilMs) : atMs;
   }
 
   #copyView(): void {

@@ -13,6 +13,7 @@ import { parseNodeConfig } from "../../../config/load.ts";
 import type { NodeConfig } from "../../../config/node-config.ts";
 import { seededRandom } from "../../../src/base/env.ts";
 import { SynwallError } from "../../../src/base/errors.ts";
+import type { FrameInFlight } from "../../../src/io/memory-segment.ts";
 import type { JournalEvent } from "../../../src/node/admin-model.ts";
 import { memberYaml } from "../../lab/files.ts";
 import { labPaths } from "../../lab/state.ts";
@@ -59,12 +60,17 @@ export class SimCluster {
   readonly digest = new EventDigest();
   /** Members that ended by themselves, and why. */
   readonly failures: { readonly member: string; readonly error: unknown }[] = [];
+  /** A switch has taken a frame, for each place to which it goes. */
+  onSent: (frame: FrameInFlight) => void = () => undefined;
   readonly #world: World;
 
   constructor(options: SimOptions) {
     this.options = options;
     this.random = seededRandom(options.seed);
-    this.wires = new SimWires(this.clock, this.random, (frame, atMs) => this.digest.frame(frame, atMs));
+    this.wires = new SimWires(this.clock, this.random, {
+      onSent: (frame) => this.onSent(frame),
+      onArrived: (frame, atMs) => this.digest.frame(frame, atMs),
+    });
     this.network = new MemoryNetwork({
       schedule: (delayMs, callback) => void this.clock.after(delayMs, callback),
       random: this.random,

@@ -13,7 +13,7 @@ import { NodeCore } from "../../../src/node/node-core.ts";
 import { NodeReport } from "../../../src/node/node-report.ts";
 import { createSharedMemory } from "../../../src/node/shared-memory.ts";
 import { CLUSTER_MTU, type Link } from "../../lab/topology.ts";
-import { spoiledMessage, spoiledSetup, spoilMemory } from "./bugs.ts";
+import { spoiledMessage, spoiledSetup, spoilMemory, unprovenSettle } from "./bugs.ts";
 import type { Boot, Running } from "./member.ts";
 
 const TICK_MS = 1;
@@ -43,6 +43,8 @@ export function bootNode(boot: Boot): Running {
     memory,
     timers: life,
     post: (message) => {
+      const unproven = unprovenSettle(world.bug, message, setup.selfId);
+      if (unproven !== undefined) void core.controller.propose(unproven);
       const heard = spoiledMessage(world.bug, message);
       toWorker(() => dataplane.receive(heard, env.nowMs()));
     },

@@ -70,8 +70,9 @@ export class TcpSocket implements TrafficSocket {
   #duplicateAcks = 0;
   #rtoMs = RTO_MS_SYN;
   #progressAtMs: number;
-  #isTimerOn = false;
   #timerAtMs = 0;
+  /** When the next event of the timer is due. */
+  #wakeAtMs = Number.POSITIVE_INFINITY;
   #isFinQueued = false;
   #isFinReceived = false;
   #activeAtMs: number;
@@ -249,9 +250,13 @@ export class TcpSocket implements TrafficSocket {
 
   #push(flags: number, payload: Uint8Array): void {
     const segment: OutSegment = { seq: this.#sendSeq, flags, payload };
-    if (this.#queue.length === 0) this.#progressAtMs = this.#options.host.nowMs();
+    const isFirst = this.#queue.length === 0;
     this.#queue.push(segment);
     this.#sendSeq = endOf(segment);
+    if (isFirst) {
+      this.#progressAtMs = this.#options.host.nowMs();
+      this.#startTimer();
+    }
     this.#transmit();
   }
 
@@ -267,7 +272,6 @@ export class TcpSocket implements TrafficSocket {
       this.#next++;
       if (distance(endOf(segment), this.#unsentSeq) > 0) this.#unsentSeq = endOf(segment);
       this.#sendNow(segment.flags, segment.seq, segment.payload);
-      if (!this.#isTimerOn) this.#startTimer();
     }
   }
 
@@ -289,23 +293,29 @@ export class TcpSocket implements TrafficSocket {
 
   // ---------------------------------------------------------------- timer
 
-  /** One event at a time: when it is due, it looks how long is left. */
+  /** The first unacknowledged segment has so long from now. */
   #startTimer(): void {
+    this.#timerAtMs = this.#options.host.nowMs() + this.#rtoMs;
+    this.#wakeAt(this.#timerAtMs);
+  }
+
+  /** An event that comes too early looks how long is left; so one is enough, unless it would come too late. */
+  #wakeAt(atMs: number): void {
+    if (atMs >= this.#wakeAtMs) return;
+    this.#wakeAtMs = atMs;
     const { host } = this.#options;
-    this.#timerAtMs = host.nowMs() + this.#rtoMs;
-    if (this.#isTimerOn) return;
-    this.#isTimerOn = true;
-    host.after(this.#rtoMs, () => this.#onTimer());
+    host.after(atMs - host.nowMs(), () => {
+      if (this.#wakeAtMs !== atMs) return;
+      this.#wakeAtMs = Number.POSITIVE_INFINITY;
+      this.#onTimer();
+    });
   }
 
   #onTimer(): void {
-    this.#isTimerOn = false;
     if (this.isClosed || this.#queue.length === 0) return;
-    const { host } = this.#options;
-    const now = host.nowMs();
+    const now = this.#options.host.nowMs();
     if (now < this.#timerAtMs) {
-      this.#isTimerOn = true;
-      host.after(this.#timerAtMs - now, () => this.#onTimer());
+      this.#wakeAt(this.#timerAtMs);
       return;
     }
     if (this.#state === "open" && now - this.#progressAtMs > STUCK_MS_MAX) {

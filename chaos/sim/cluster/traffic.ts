@@ -31,9 +31,16 @@ const PROBE_CLIENT_PORT = 40_000;
 export interface SimLoad {
   readonly connections: number;
   readonly visitsPerSecond: number;
+  /** A chunk of the download is fed this often. */
+  readonly feedIntervalMs: number;
 }
 
-export const FULL_LOAD: SimLoad = { connections: 200, visitsPerSecond: 500 };
+/** As in a lab. */
+export const FULL_LOAD: SimLoad = {
+  connections: 200,
+  visitsPerSecond: 500,
+  feedIntervalMs: CHUNK_INTERVAL_MS,
+};
 
 export class SimTraffic {
   readonly #clock: SimClock;
@@ -119,7 +126,7 @@ export class SimTraffic {
       this.#feeds.add(feed);
       socket.on("close", () => void this.#feeds.delete(feed));
     });
-    this.#every(CHUNK_INTERVAL_MS, () => this.#feed());
+    this.#every(this.#load.feedIntervalMs, () => this.#feed());
   }
 
   #feed(): void {

@@ -38,19 +38,23 @@ export class SimWires {
   readonly segments: Readonly<Record<Link, MemorySegment>>;
   readonly #clock: SimClock;
   readonly #random: (bound: number) => number;
-  readonly #onFrame: (frame: FrameInFlight, atMs: number) => void;
+  readonly #onSent: (frame: FrameInFlight) => void;
+  readonly #onArrived: (frame: FrameInFlight, atMs: number) => void;
   /** When the last frame of each way arrives: those behind it come later.. */
   readonly #lastMs = new Map<MemoryPort, Map<MemoryPort, number>>();
 
-  /** `onFrame` hears of each arrival. */
   constructor(
     clock: SimClock,
     random: (bound: number) => number,
-    onFrame: (frame: FrameInFlight, atMs: number) => void,
+    events: {
+      readonly onSent: (frame: FrameInFlight) => void;
+      readonly onArrived: (frame: FrameInFlight, atMs: number) => void;
+    },
   ) {
     this.#clock = clock;
     this.#random = random;
-    this.#onFrame = onFrame;
+    this.#onSent = events.onSent;
+    this.#onArrived = events.onArrived;
     const bridge = (): MemorySegment =>
       new MemorySegment({ kind: "bridge", carry: (frame) => this.#carry(frame) });
     this.segments = { inside: bridge(), outside: bridge(), cluster: bridge() };
@@ -66,6 +70,7 @@ export class SimWires {
 
   #carry(frame: FrameInFlight): void {
     const { lostPpm, duplicatedPpm } = this.weather;
+    this.#onSent(frame);
     if (this.#chance(lostPpm)) return;
     this.#send(frame);
     if (this.#chance(duplicatedPpm)) this.#send(frame);
@@ -85,7 +90,7 @@ export class SimWires {
       lasts.set(frame.to, atMs);
     }
     this.#clock.wire(atMs - now, () => {
-      this.#onFrame(frame, this.#clock.nowMs());
+      this.#onArrived(frame, this.#clock.nowMs());
       frame.deliver();
     });
   }
