@@ -86,6 +86,7 @@ function loadNode(file: ReadFile, look: Look): NodeConfig {
       realtime: content.dataplane.realtime,
       interfaces,
       flowsMax: content.flows.max,
+      ruleLogsPerSecond: content.log.flowsPerSecond,
       policy: compilePolicy(policy, portsOf),
     },
   });

@@ -53,7 +53,7 @@ export interface RaftDriverOptions {
   readonly tuning?: Partial<DriverTuning>;
   /** This member, too, has not heard `node` for a little longer than it should, though it has not judged it. */
   readonly isQuiet?: (node: number) => boolean;
-  /** Run by a leader after every applied entry and on replan(). */
+  /** Run by a leader after every applied entry. */
   readonly plan?: (state: ClusterState) => Command | undefined;
   /** After each entry that was applied, and after a snapshot was installed. */
   readonly onCommitted: (state: ClusterState, committed: Committed) => void;
@@ -176,7 +176,7 @@ export class RaftDriver {
     return this.proposeEncoded(id, data, command.type, timeoutMs);
   }
 
-  /** As propose(), for an envelope that another process made: `id` must be the one inside. */
+  /** As propose(), for a command that is encoded already: `id` must be the one inside. */
   proposeEncoded(id: string, data: Uint8Array, what: string, timeoutMs: number): Promise<CommandResult> {
     if (this.#isEnded) {
       return Promise.reject(new SynwallError("SW_CONTROL_TIMEOUT", `Cannot propose ${what}: stopped`));
@@ -217,12 +217,6 @@ export class RaftDriver {
   transferLeader(node: number): void {
     if (this.#isEnded) return;
     this.#guard(() => this.#node.transferLeader(node));
-    this.#pump();
-  }
-
-  /** A fact that the plan depends on has changed. */
-  replan(): void {
-    this.#planIdleAt = -1;
     this.#pump();
   }
 

@@ -45,6 +45,7 @@ export interface InboundOptions {
   readonly writer: ReplicaWriter;
   /** A digest was handed to the worker, as the `position`-th record since the start: a result will come. */
   readonly onDigest: (peerId: number, slot: number, epoch: number, position: number) => void;
+  readonly onRefused: (peerId: number, why: string) => void;
 }
 
 /** Numbers that only grow. */
@@ -280,6 +281,7 @@ export class Inbound {
 
   refuse(reason: RefuseReason, detail: string): void {
     this.counts.refusals[reason]++;
+    this.#options.onRefused(this.peerId, `it was refused (${reason}): ${detail}`);
     this.#link?.send({ type: "refuse", reason, detail });
     this.#closeLink();
   }

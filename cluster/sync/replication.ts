@@ -16,7 +16,8 @@ import type { ReceiverLink, SenderLink } from "./link.ts";
 import { matchPolicies, type PolicyMatch, type ResyncReason } from "./messages.ts";
 import { Receiver } from "./receiver.ts";
 import { Router } from "./router.ts";
-import { SLOT_HELD } from "./slot-book.ts";
+import type { SessionEnd } from "./sender.ts";
+import { COPY_HELD } from "./slot-book.ts";
 
 export interface ReplicationOptions {
   readonly selfId: number;
@@ -39,6 +40,15 @@ export interface ReplicationOptions {
   readonly requestExport: (slots: readonly number[]) => void;
   /** The worker must publish a DIGEST of each of these slots. */
   readonly requestDigest: (slots: readonly number[]) => void;
+  /** Slots travel whole again: `sent` to this peer, or `asked` for from it. For the journal. */
+  readonly onResync: (
+    peerId: number,
+    slots: readonly number[],
+    way: "sent" | "asked",
+    reason: ResyncReason | SessionEnd,
+  ) => void;
+  /** A stream to or from this peer was refused, by either end; 0: by somebody who is not to be believed. For the log. */
+  readonly onRefused: (peerId: number, why: string) => void;
   /** To be proposed as `ready`. */
   readonly reportReady: (slots: readonly number[], backupEpochs: readonly number[]) => void;
 }
@@ -81,9 +91,11 @@ export class Replication {
       env,
       policy: options.policy ?? "",
       requestExport: options.requestExport,
-      onResyncAsked: (peerId, count) => {
-        this.#resyncsBy[peerId] = this.#resyncsBy[peerId]! + count;
+      onResync: (peerId, slots, reason) => {
+        if (isAskedFor(reason)) this.#resyncsBy[peerId] = this.#resyncsBy[peerId]! + slots.length;
+        options.onResync(peerId, slots, "sent", reason);
       },
+      onRefused: options.onRefused,
     });
     this.receiver = new Receiver({
       selfId,
@@ -93,6 +105,8 @@ export class Replication {
       limits,
       env,
       reportReady: options.reportReady,
+      onResyncWanted: (ownerId, its, reason) => options.onResync(ownerId, its, "asked", reason),
+      onRefused: options.onRefused,
     });
     this.#connector = new Connector(limits, options.openLink);
     this.#antiEntropy = new AntiEntropy(slots, limits.digestIntervalMs);
@@ -127,7 +141,7 @@ export class Replication {
     const { book } = this.router;
     const due = this.#antiEntropy.due(
       nowMs,
-      (slot) => book.isOwned[slot] === 1 && book.isSettled[slot] === 1 && book.state[slot] === SLOT_HELD,
+      (slot) => book.isOwned[slot] === 1 && book.isSettled[slot] === 1 && book.state[slot] === COPY_HELD,
     );
     if (due.length > 0) this.#options.requestDigest(due);
   }
@@ -137,18 +151,9 @@ export class Replication {
     this.receiver.digestResult(slot, isEqual);
   }
 
-  expectBarrier(slot: number, epoch: number, target: number): void {
-    this.router.expectBarrier(slot, epoch, target);
-  }
-
   /** Sends all that this node owns to its backups again; only to one peer when given. Answers how many slots. */
   forceFullSync(peerId = 0): number {
     return this.router.forceFullSync(peerId);
-  }
-
-  /** Asks owners to send these slots again. */
-  requestResync(slots: readonly number[], reason: ResyncReason): void {
-    this.receiver.requestResync(slots, reason);
   }
 
   status(peerId: number, nowMs: number): PeerSyncStatus {
@@ -165,4 +170,9 @@ export class Replication {
       policy: matchPolicies(this.#options.policy ?? "", this.receiver.policyOf(peerId)),
     };
   }
+}
+
+/** The ends of sessions are counted by the sender. */
+function isAskedFor(reason: ResyncReason | SessionEnd): reason is ResyncReason {
+  return reason === "digest" || reason === "refused" || reason === "operator";
 }

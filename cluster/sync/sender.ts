@@ -33,6 +33,8 @@ export interface SenderEvents {
   /** The session ends; the backlog still holds what was not acknowledged, until this returns. */
   onSessionEnd(peerId: number, end: SessionEnd, nowMs: number): void;
   onResync(peerId: number, request: ResyncRequest): void;
+  /** The stream ends because one end does not take what the other says; `why` is for the log. */
+  onRefused(peerId: number, why: string): void;
 }
 
 export interface SenderOptions {
@@ -340,6 +342,7 @@ export class Sender {
   #onRefuse(reason: RefuseReason, detail: string, nowMs: number): void {
     this.counts.refusals[reason]++;
     this.#refusal = { reason, detail };
+    this.#events.onRefused(this.peerId, `it refused (${reason}): ${detail}`);
     this.#drop(nowMs, true);
     // Both sides count differently: only a new numbering helps.
     if (reason === "sequence") this.#endSession("forgot", nowMs);
@@ -413,6 +416,7 @@ export class Sender {
   #fault(reason: RefuseReason, detail: string, nowMs: number): void {
     this.counts.refusals[reason]++;
     this.#refusal = { reason, detail };
+    this.#events.onRefused(this.peerId, `it was refused (${reason}): ${detail}`);
     this.#send({ type: "refuse", reason, detail });
     this.#drop(nowMs, true);
   }

@@ -151,11 +151,6 @@ export class Authority {
     this.#run(this.ownership.barrierApplied(from, slot, epoch, nowMs));
   }
 
-  /** The stream of changes to `to` was built anew. */
-  streamReset(to: number): void {
-    this.#run(this.ownership.resendBarriers(to));
-  }
-
   /** The peer's kernel closed its lifeline; see Heartbeats.lifelineClosed() for what does not count as that. */
   lifelineClosed(node: number, nowMs: number): void {
     this.heartbeats.lifelineClosed(node, nowMs);

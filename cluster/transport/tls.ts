@@ -104,7 +104,9 @@ export function checkIs(
     const name = commonName(certificate);
     return name === memberName
       ? undefined
-      : new Error(`the certificate is for "${name}", not "${memberName}"`);
+      : Object.assign(new Error(`the certificate is for "${name}", not "${memberName}"`), {
+          code: "ERR_TLS_CERT_ALTNAME_INVALID",
+        });
   };
 }
 

@@ -18,6 +18,8 @@ export interface EngineOptions {
   readonly table: FlowTable;
   /** Where changes of flows go, or null when nobody replicates. */
   readonly changes: RecordRing | null;
+  /** Where records of rules with `log: true` go (RULE_LOG_BYTES each); absent when nobody reads them. */
+  readonly ruleLog?: RecordRing;
   /** COUNTER_CELLS cells. */
   readonly counters: Float64Array;
   /** One cell per rule and one for packets that no rule matched. */
@@ -37,6 +39,7 @@ export interface EngineLimits {
   readonly freeFramesMin: number;
   readonly neighboursMax: number;
   readonly icmpErrorsPerSecond: number;
+  readonly ruleLogsPerSecond: number;
   /** Flows ended between two ticks. */
   readonly expiriesPerTick: number;
   /** How long a packet waits for a slot in a planned move. */
@@ -50,6 +53,7 @@ export const DEFAULT_LIMITS: EngineLimits = {
   freeFramesMin: 64,
   neighboursMax: 4096,
   icmpErrorsPerSecond: 200,
+  ruleLogsPerSecond: 1000,
   expiriesPerTick: 4096,
   handoverHoldMs: 50,
   takeoverHoldMs: 400,

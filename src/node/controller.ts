@@ -22,6 +22,8 @@ const ABSENT_MS = 3000;
 /** The same in leases, for one that fell silent while nobody held a proven copy of its flows. */
 const UNPROVEN_LEASES = 10;
 const WATCH_INTERVAL_MS = 100;
+/** A transfer takes a round trip; who stops does not wait longer than this for it. */
+const HAND_OVER_MS_MAX = 500;
 
 export interface ControllerOptions {
   readonly config: NodeConfig;
@@ -47,6 +49,7 @@ export class Controller {
   readonly membership: Membership;
   readonly #options: ControllerOptions;
   readonly #watchers = new Set<(state: ClusterState) => void>();
+  readonly #successionWatchers = new Set<() => void>();
   readonly #absentSinceMs = new Map<number, number>();
   #stopWatch: (() => void) | undefined;
   #epoch = -1;
@@ -98,10 +101,6 @@ export class Controller {
     const { driver } = this;
     return {
       onRaft: (_from, message) => driver.receive(message),
-      onPropose: () =>
-        Promise.reject(
-          new SynwallError("SW_CONTROL_REFUSED", "members propose through Raft, not through this call"),
-        ),
       onStatus: () => {
         const { term, commit, applied, state, lead } = driver.status();
         const { self } = this.#options.config.cluster;
@@ -145,7 +144,13 @@ export class Controller {
 
   async propose(command: Command): Promise<CommandResult> {
     this.#proposals++;
-    const result = await this.driver.propose(command);
+    let result: CommandResult;
+    try {
+      result = await this.driver.propose(command);
+    } catch (error) {
+      this.#proposalsRefused++;
+      throw error;
+    }
     if (!result.ok) {
       this.#proposalsRefused++;
       this.#options.log("debug", `${command.type} refused: ${result.reason}`);
@@ -177,6 +182,29 @@ export class Controller {
       epoch: this.driver.state().table.epoch,
     });
     this.membership.peerDied(node);
+  }
+
+  /**
+   * Hands leadership over when this member has it and an active node can take it, so that nobody waits for an election when
+   * this process ends. Resolves when another leads, or when that takes too long.
+   */
+  handOver(): Promise<void> {
+    const heir = this.#heir();
+    const { self } = this.#options.config.cluster;
+    if (heir === undefined || this.driver.status().lead !== self.id) return Promise.resolve();
+    this.#options.journal.add("leader", `${self.name} hands leadership to ${this.name(heir)}`, {
+      node: heir,
+    });
+    return new Promise((resolve) => {
+      const done = (): void => {
+        callOff();
+        this.#successionWatchers.delete(done);
+        resolve();
+      };
+      const callOff = this.#options.timers.after(HAND_OVER_MS_MAX, done);
+      this.#successionWatchers.add(done);
+      this.driver.transferLeader(heir);
+    });
   }
 
   /** Empties a node of its slots, losing nothing. Resolves when it owns none; answers the epoch. */
@@ -269,12 +297,34 @@ export class Controller {
       this.#options.journal.add("epoch-committed", text, { epoch: table.epoch, node });
     }
     this.membership.onCommitted();
+    this.#leaveLead(state, committed);
     for (const watch of this.#watchers) watch(state);
   }
 
   #onLeader(lead: number, term: number): void {
     const text = lead === 0 ? `no leader in term ${term}` : `${this.name(lead)} leads in term ${term}`;
     this.#options.journal.add("leader", text, { node: lead });
+    if (lead === 0 || lead === this.#options.config.cluster.self.id) return;
+    for (const done of this.#successionWatchers) done();
+  }
+
+  /** A node that was just drained is about to be stopped: it should not lead then. */
+  #leaveLead({ members }: ClusterState, { command }: Committed): void {
+    const { self } = this.#options.config.cluster;
+    if (command?.type !== "setState" || command.node !== self.id) return;
+    if (members.find((member) => member.id === self.id)?.state !== "drained") return;
+    // Not from within the driver's own turn.
+    this.#options.timers.afterInput(() => void this.handOver());
+  }
+
+  #heir(): number | undefined {
+    const { self } = this.#options.config.cluster;
+    const alive = this.#options.alive();
+    return this.driver
+      .state()
+      .members.find(
+        ({ id, role, state }) => id !== self.id && role === "node" && state === "active" && alive.has(id),
+      )?.id;
   }
 
   /** Leaves the silent node to #watchAbsent(), sooner than one that nobody saw dying. */

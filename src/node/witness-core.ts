@@ -17,7 +17,7 @@ import { Controller } from "./controller.ts";
 import type { Journal } from "./journal.ts";
 import { deriveKeys, heartbeatMac } from "./keys.ts";
 import type { Log } from "./log.ts";
-import { buildStatus } from "./status.ts";
+import { buildStatus, slotsUnsynced } from "./status.ts";
 
 export interface WitnessCoreOptions {
   readonly config: NodeConfig;
@@ -136,7 +136,7 @@ export class WitnessCore {
         isReady: status.isReady,
         isUnwitnessed: status.isUnwitnessed,
         memberStates: driver.state().members.map((member) => member.state),
-        slotsUnsynced: status.slots.synced.filter((isSynced) => !isSynced).length,
+        slotsUnsynced: slotsUnsynced(driver.state()),
       },
       raft: {
         term: raft.term,
@@ -144,13 +144,13 @@ export class WitnessCore {
         isLeader: raft.lead === cluster.self.id,
         proposals,
         proposalsRefused,
+        proposalsWaiting: raft.proposalsWaiting,
         fsync,
       },
       peers: status.peers.map((peer) => ({ name: peer.name, isAlive: peer.alive, links: peer.links })),
       failover: { takeovers: 0, detect: none, decide: none, activate: none },
-      transport: {
-        refusals: { certificate: transport.counters.peersRefused, malformed: transport.counters.malformed },
-      },
+      transport: { ...transport.counters, refusals: transport.counters.refused },
+      heartbeats: { refused: this.#authority.heartbeats.refused },
     };
   }
 

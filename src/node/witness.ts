@@ -76,6 +76,7 @@ export class Witness {
     await this.#startServers(core, storage);
     this.#undo.push(() => core.stop());
     core.start();
+    this.#undo.push(() => core.controller.handOver());
     this.#journal.add("started", `witness ${cluster.self.name} started`);
   }
 

@@ -80,7 +80,7 @@ export class WorkerEvents {
   #onSlots({ change, slots, epoch, atMs }: Slots): void {
     const { journal, failover } = this.#options;
     journal.add(SLOT_KINDS[change], `${slots.length} slots ${change}`, { slots, epoch, atMs });
-    if (change === "gained") failover.gained(atMs);
+    if (change === "gained") failover.gained(slots, atMs);
   }
 
   #onLiveness(event: Liveness): void {
@@ -100,6 +100,7 @@ export class WorkerEvents {
         journal.add("link-down", `${name} is silent on link ${event.link}`, { node, atMs });
         return;
       case "peerUp":
+        failover.heard(node);
         journal.add("peer-up", `${name} is heard`, { node, atMs });
         return;
       case "peerDown":

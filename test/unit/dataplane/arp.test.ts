@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { slotOfAddress } from "../../../src/dataplane/slot.ts";
 import { virtualMac } from "../../../src/dataplane/virtual-mac.ts";
-import { arp, ethernet, ip, mac, macText, see, tcp, udp } from "./frames.ts";
+import { arp, echo, ethernet, ip, mac, macText, see, tcp, udp } from "./frames.ts";
 import { Pair, SLOTS } from "./pair.ts";
 import {
   hostMac,
@@ -173,6 +173,26 @@ describe("learning", () => {
     expect(verdictName(world.packet(PORT_INSIDE, packet))).toBe("forwarded");
     world.tick();
     expect(world.count("arpRequests")).toBe(2);
+  });
+});
+
+describe("a full neighbour cache", () => {
+  const ping = (host: number) => echo({ from: `10.10.0.${host}`, to: "10.10.0.1", id: 1 });
+
+  test("forgets an entry for a new one, and counts it", () => {
+    const world = new World({ limits: { neighboursMax: 4 } });
+    for (let host = 2; host < 8; host++) world.packet(PORT_INSIDE, ping(host));
+    expect(world.take()).toHaveLength(6);
+    world.tick();
+    expect([world.count("neighboursNow"), world.count("neighboursEvicted")]).toEqual([4, 2]);
+    expect([world.count("neighboursPendingNow"), world.count("neighboursRefused")]).toEqual([0, 0]);
+  });
+
+  test("refuses a new one while all others are being asked for, and counts it", () => {
+    const world = new World({ limits: { neighboursMax: 4 }, answersArp: false });
+    for (let host = 2; host < 8; host++) world.packet(PORT_INSIDE, ping(host));
+    expect([world.count("neighboursPendingNow"), world.count("neighboursRefused")]).toEqual([4, 2]);
+    expect(world.count("neighboursEvicted")).toBe(0);
   });
 });
 

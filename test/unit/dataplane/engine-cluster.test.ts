@@ -176,9 +176,9 @@ describe("a dead owner", () => {
     const sent = open(pair, pair.one, C1);
     pair.two.view.peerFlags[1] = 0;
     const reply = udp({ from: SERVER, to: sent.from, sport: 53, dport: sent.sport });
-    expect(["shared", "held"]).toContain(verdictName(pair.two.packet(PORT_OUTSIDE, reply)));
+    expect(["forwarded_shared", "held"]).toContain(verdictName(pair.two.packet(PORT_OUTSIDE, reply)));
     expect(see(pair.two.takeOne().frame).ip!.to).toBe(C1);
-    expect(verdictName(pair.two.packet(PORT_OUTSIDE, reply))).toBe("shared");
+    expect(verdictName(pair.two.packet(PORT_OUTSIDE, reply))).toBe("forwarded_shared");
   });
 
   test("packets of new flows wait for the takeover and then go, in order", () => {
@@ -246,7 +246,7 @@ describe("a fenced owner", () => {
     const pair = new Pair();
     open(pair, pair.one, C1);
     pair.one.view.leaseUntilMs[0] = pair.one.nowMs;
-    expect(verdictName(pair.one.packet(PORT_INSIDE, ask(C1)))).toBe("shared");
+    expect(verdictName(pair.one.packet(PORT_INSIDE, ask(C1)))).toBe("forwarded_shared");
     expect(verdictName(pair.one.packet(PORT_INSIDE, ask(C1, 4001)))).toBe("fenced");
     pair.one.tick(60_000);
     expect(pair.one.table.used).toBe(1);

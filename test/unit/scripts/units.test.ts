@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
-import { REDIRECT_OVERHEAD_BYTES } from "../../../src/base/mtu.ts";
+import { REDIRECT_OVERHEAD_BYTES } from "../../../src/dataplane/cluster-mtu.ts";
 import { QUEUES_MAX, QUEUES_PER_PORT_MAX } from "../../../src/io/xdp/queue-budget.ts";
 
 const ROOT = new URL("../../../", import.meta.url);

@@ -10,16 +10,6 @@ export const protobufFileName = "synwall/v1/control.proto";
 
 /** Requests to the control plane of a member. */
 
-export interface ProposeRequest {
-  /** UTF-8 JSON: { v, id, by, cmd }, as in the entries of the log. */
-  envelope: Uint8Array;
-}
-
-export interface ProposeResponse {
-  /** UTF-8 JSON: the command's result. */
-  result: Uint8Array;
-}
-
 export interface StatusRequest {
 }
 
@@ -36,98 +26,6 @@ export interface StatusResponse {
   /** Numbers of the zone links on which this node has no carrier. A version that does not know the field tells of none. */
   lostLinks: number[];
 }
-
-function createBaseProposeRequest(): ProposeRequest {
-  return { envelope: new Uint8Array(0) };
-}
-
-export const ProposeRequest: MessageFns<ProposeRequest> = {
-  encode(message: ProposeRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message.envelope.length !== 0) {
-      writer.uint32(10).bytes(message.envelope);
-    }
-    return writer;
-  },
-
-  decode(input: BinaryReader | Uint8Array, length?: number): ProposeRequest {
-    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
-    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
-    if (previousRecursionDepth >= 100) {
-      throw new globalThis.Error("protobuf decode recursion limit exceeded");
-    }
-    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
-    try {
-      const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseProposeRequest();
-      while (reader.pos < end) {
-        const tag = reader.uint32();
-        switch (tag >>> 3) {
-          case 1: {
-            if (tag !== 10) {
-              break;
-            }
-
-            message.envelope = reader.bytes();
-            continue;
-          }
-        }
-        if ((tag & 7) === 4 || tag === 0) {
-          break;
-        }
-        reader.skip(tag & 7);
-      }
-      return message;
-    } finally {
-      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
-    }
-  },
-};
-
-function createBaseProposeResponse(): ProposeResponse {
-  return { result: new Uint8Array(0) };
-}
-
-export const ProposeResponse: MessageFns<ProposeResponse> = {
-  encode(message: ProposeResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message.result.length !== 0) {
-      writer.uint32(10).bytes(message.result);
-    }
-    return writer;
-  },
-
-  decode(input: BinaryReader | Uint8Array, length?: number): ProposeResponse {
-    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
-    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
-    if (previousRecursionDepth >= 100) {
-      throw new globalThis.Error("protobuf decode recursion limit exceeded");
-    }
-    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
-    try {
-      const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseProposeResponse();
-      while (reader.pos < end) {
-        const tag = reader.uint32();
-        switch (tag >>> 3) {
-          case 1: {
-            if (tag !== 10) {
-              break;
-            }
-
-            message.result = reader.bytes();
-            continue;
-          }
-        }
-        if ((tag & 7) === 4 || tag === 0) {
-          break;
-        }
-        reader.skip(tag & 7);
-      }
-      return message;
-    } finally {
-      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
-    }
-  },
-};
 
 function createBaseStatusRequest(): StatusRequest {
   return {};
@@ -317,15 +215,6 @@ export const ControlServiceDefinition = {
   name: "ControlService",
   fullName: "synwall.v1.ControlService",
   methods: {
-    /** Answers when the command was applied on the member that was asked. */
-    propose: {
-      name: "Propose",
-      requestType: ProposeRequest as typeof ProposeRequest,
-      requestStream: false,
-      responseType: ProposeResponse as typeof ProposeResponse,
-      responseStream: false,
-      options: {},
-    },
     status: {
       name: "Status",
       requestType: StatusRequest as typeof StatusRequest,

@@ -84,7 +84,6 @@ export class DriverCluster {
     });
     const handlers: TransportHandlers = {
       onRaft: (_from, message) => driver.receive(message),
-      onPropose: async () => new Uint8Array(0),
       onStatus: () => {
         throw new Error("not asked for");
       },

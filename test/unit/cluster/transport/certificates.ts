@@ -51,6 +51,24 @@ export class CertificateFolder {
     return path;
   }
 
+  /** One that ended yesterday. */
+  expired(name: string): TlsFiles {
+    const [first, last] = [2, 1].map((days) => opensslTime(Date.now() - days * 86_400_000));
+    const base = `expired-${name}`;
+    openssl(this.path, [
+      ...["req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"],
+      ...["-keyout", `${base}.key`, "-out", `${base}.csr`, "-subj", `/CN=${name}`],
+    ]);
+    // Only "openssl ca" can date a certificate back, and it wants its own little world.
+    writeFileSync(this.file("index.txt"), "");
+    writeFileSync(this.file("ca.cnf"), CA_CONFIG);
+    openssl(this.path, [
+      ...["ca", "-batch", "-notext", "-config", "ca.cnf", "-in", `${base}.csr`, "-out", `${base}.crt`],
+      ...["-cert", "ca.crt", "-keyfile", "ca.key", "-startdate", first!, "-enddate", last!],
+    ]);
+    return { ca: this.file("ca.crt"), cert: this.file(`${base}.crt`), key: this.file(`${base}.key`) };
+  }
+
   file(name: string): string {
     return join(this.path, name);
   }
@@ -84,6 +102,22 @@ function removeAll(): void {
 function removeAndDie(signal: NodeJS.Signals): void {
   removeAll();
   process.kill(process.pid, signal);
+}
+
+const CA_CONFIG = `[ca]
+default_ca = only
+[only]
+database = index.txt
+new_certs_dir = .
+rand_serial = yes
+default_md = sha256
+policy = any
+[any]
+commonName = supplied
+`;
+
+function opensslTime(ms: number): string {
+  return `${new Date(ms).toISOString().replace(/[-:T]|\.\d+/g, "")}`;
 }
 
 function openssl(cwd: string, args: readonly string[]): void {

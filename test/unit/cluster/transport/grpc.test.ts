@@ -1,9 +1,12 @@
-import { createServer, type Server } from "node:net";
+import { once } from "node:events";
+import { readFileSync } from "node:fs";
+import { connect, createServer, type Server } from "node:net";
+import { connect as connectTls } from "node:tls";
 import { afterAll, afterEach, describe, expect, test } from "vitest";
 import { GrpcTransport } from "../../../../cluster/transport/grpc.ts";
 import { SnapshotCollector, snapshotParts } from "../../../../cluster/transport/grpc-snapshot.ts";
 import { fromWire } from "../../../../cluster/transport/raft-codec.ts";
-import { loadTls } from "../../../../cluster/transport/tls.ts";
+import { checkIs, loadTls } from "../../../../cluster/transport/tls.ts";
 import type { TransportHandlers } from "../../../../cluster/transport/transport.ts";
 import { StatusResponse } from "../../../../proto/gen/synwall/v1/control.ts";
 import { CertificateFolder } from "./certificates.ts";
@@ -21,7 +24,6 @@ const MEMBERS = [1, 2].map((id) => ({ id, name: `fw${id}`, address: `127.0.0.${i
 
 const quiet: TransportHandlers = {
   onRaft: () => {},
-  onPropose: async () => new Uint8Array(0),
   onStatus: () => {
     throw new Error("not asked for");
   },
@@ -70,9 +72,11 @@ describe("who is let in", () => {
     running.push(stranger);
     await stranger.start(quiet);
     await until(() => refused.length > 0 && told.length > 0);
-    expect(refused[0]).toMatch(/has a certificate for "fw9", which is no other member/);
+    expect(refused[0]).toMatch(
+      /refused 127\.0\.0\.\d+: its certificate is for "fw9", which is no other member/,
+    );
     expect(told[0]).toMatch(/fw1 refused this node/);
-    expect(server.counters.peersRefused).toBeGreaterThan(0);
+    expect(server.counters.refused.stranger).toBeGreaterThan(0);
     expect(stranger.isConnected(1)).toBe(false);
   });
 
@@ -104,12 +108,14 @@ describe("who is let in", () => {
     const second = make(2, port, [], { ...renewed, ca });
     await Promise.all([first.start(quiet), second.start(quiet)]);
     await until(() => first.isConnected(2) && second.isConnected(1));
-    expect([first.counters.peersRefused, second.counters.peersRefused]).toEqual([0, 0]);
+    const refusals = [first, second].flatMap(({ counters }) => Object.values(counters.refused));
+    expect(refusals.every((count) => count === 0)).toBe(true);
   });
 
   test("a certificate of another CA does not get as far as a message", async () => {
     const port = await freePort();
-    const server = make(1, port, []);
+    const refused: string[] = [];
+    const server = make(1, port, refused);
     await server.start(quiet);
     const foreign = make(2, port, [], folder.member("fw2", "rogue"));
     await foreign.start(quiet);
@@ -129,6 +135,49 @@ describe("who is let in", () => {
     await until(() => isClosed);
     expect(isOpen).toBe(false);
     expect(foreign.isConnected(1)).toBe(false);
+  });
+
+  test.each([
+    ["another CA", () => folder.member("fw2", "rogue"), "certificate", /UNABLE_TO|CERT_/],
+    ["the past", () => folder.expired("fw2"), "expired", /CERT_HAS_EXPIRED/],
+  ] as const)(
+    "a certificate of %s is counted and told, though it fails in TLS",
+    async (_, certificateOf, reason, why) => {
+      const port = await freePort();
+      const refused: string[] = [];
+      const server = make(1, port, refused);
+      await server.start(quiet);
+      const files = certificateOf();
+      const socket = connectTls({
+        host: MEMBERS[0]!.address,
+        port,
+        ca: readFileSync(folder.file("ca.crt")),
+        cert: readFileSync(files.cert),
+        key: readFileSync(files.key),
+        ALPNProtocols: ["h2"],
+        checkServerIdentity: checkIs("fw1"),
+      });
+      socket.on("error", () => {});
+      socket.once("secureConnect", () => socket.write("PRI"));
+      await until(() => refused.length > 0);
+      socket.destroy();
+      expect(server.counters.refused[reason]).toBe(1);
+      expect(refused[0]).toMatch(why);
+      expect(refused[0]).toMatch(/^refused 127\./);
+    },
+  );
+
+  test("who connects and goes away again is not counted as refused", async () => {
+    const port = await freePort();
+    const refused: string[] = [];
+    const server = make(1, port, refused);
+    await server.start(quiet);
+    const socket = connect(port, MEMBERS[0]!.address, () => socket.end());
+    await once(socket, "close");
+    const speaker = connect(port, MEMBERS[0]!.address, () => speaker.end("GET / HTTP/1.1\r\n\r\n"));
+    speaker.on("error", () => {});
+    await until(() => refused.length > 0);
+    expect(server.counters.refused).toMatchObject({ tls: 1, certificate: 0, expired: 0, stranger: 0 });
   });
 });
 
