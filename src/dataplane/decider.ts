@@ -300,10 +300,11 @@ export class Decider {
     }
     if (state === SLOT_REMOTE) {
       if (packet.way !== DIRECT) {
-        // The other node may know a table that has not reached this one yet.
+        // The other node may know a table that has not reached this one yet, or that the owner whose backup we are is dead.
         const isAhead = packet.wayEpoch > this.#view.epoch;
-        if (!isAhead || this.isLate) return this.#forwarder.drop(packet.at, DROP_TWICE);
-        return this.#waiting.forSlot(packet, LIST_HANDOVER);
+        const isBackup = this.#view.backup[slot]! === this.#view.selfId;
+        if (this.isLate || !(isAhead || isBackup)) return this.#forwarder.drop(packet.at, DROP_TWICE);
+        return this.#waiting.forSlot(packet, isAhead ? LIST_HANDOVER : LIST_TAKEOVER);
       }
       const verdict = this.#forwarder.redirect(slot);
       if (verdict !== OURS) return verdict;

@@ -153,15 +153,20 @@ export class Forwarder {
     return verdict;
   }
 
-  /** Sends the packet in hand to its slot's owner: a verdict, or OURS when no link leads there. */
+  /**
+   * Sends the packet in hand to its slot's owner, or to the backup of an owner that is dead, which alone has its flows: a
+   * verdict, or OURS when no link leads there.
+   */
   redirect(slot: number): number {
     const { counters, ports } = this.#context;
     const view = this.#view;
     const packet = this.#packet;
     const owner = view.owner[slot]!;
-    const peer = view.peers[owner];
-    if (peer === undefined || owner === view.selfId) return OURS;
-    const flags = view.peerFlags[owner]!;
+    if (owner === view.selfId) return OURS;
+    const target = (view.peerFlags[owner]! & PEER_ALIVE) === 0 ? view.backup[slot]! : owner;
+    const peer = view.peers[target];
+    if (peer === undefined || target === view.selfId) return OURS;
+    const flags = view.peerFlags[target]!;
     if ((flags & PEER_ON_CLUSTER_LINK) !== 0 && this.#clusterPort >= 0) {
       // Trailing padding stays behind; the inner packet is what counts.
       packet.lengthBytes = ethernet.ETHERNET_BYTES + packet.totalBytes;

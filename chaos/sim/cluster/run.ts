@@ -4,6 +4,7 @@
  */
 import type { JournalEvent } from "../../../src/node/admin-model.ts";
 import { runDrill } from "../../drill/drill.ts";
+import { LIMITS } from "../../drill/limits.ts";
 import { type DrillResult, SCENARIOS, type Scenario } from "../../drill/model.ts";
 import { nodesOf, type Stage, waitSettledOn } from "../../drill/stage.ts";
 import type { Bug } from "./bugs.ts";
@@ -94,9 +95,10 @@ function disarming(stage: Stage, watch: CommitWatch): Stage {
   };
 }
 
-/** What no single failure may cost; limits of time are judged by chaos/drill/limits.ts. */
+/** What no single failure may cost. */
 function breaches(result: DrillResult): string[] {
   const { scenario, victim, connections, visits, download, packets, overlaps, translationsLost } = result;
+  const outageMs = Math.max(result.outageMs.toServer, result.outageMs.toClient);
   const isPlanned = scenario === "drain" || scenario === "rejoin";
   const broken = Object.entries(connections.reasons).map(([why, count]) => `${count} ${why}`);
   const checks: readonly [boolean, string][] = [
@@ -107,6 +109,7 @@ function breaches(result: DrillResult): string[] {
     [!download.isHashRight, `download damaged ${download.error}`],
     [translationsLost > 0, `${translationsLost} translated addresses changed`],
     [packets.sent === 0, "no probe was sent"],
+    [outageMs > LIMITS.lan[scenario].outageMsMax, `outage ${outageMs.toFixed(1)} ms`],
     [packets.duplicated > 0, `${packets.duplicated} probes doubled`],
     [isPlanned && packets.lost > 0, `${packets.lost} probes lost`],
     [overlaps.length > 0, `${overlaps.length} slots had two owners at a time`],

@@ -164,12 +164,12 @@ export class TcpSocket implements TrafficSocket {
   #onReset(segment: Segment): void {
     if (this.#state === "closed") return;
     const isOurs =
-      this.#state === "synSent" ? segment.ack === this.#sendSeq : segment.seq === this.#receiveSeq;
+      this.#state === "synSent" ? segment.ack === this.#unsentSeq : segment.seq === this.#receiveSeq;
     if (isOurs) this.#fail(this.#state === "synSent" ? "ECONNREFUSED" : "ECONNRESET");
   }
 
   #onSynAnswer(segment: Segment): void {
-    if ((segment.flags & (SYN | ACK)) !== (SYN | ACK) || segment.ack !== this.#sendSeq) return;
+    if ((segment.flags & (SYN | ACK)) !== (SYN | ACK) || segment.ack !== this.#unsentSeq) return;
     this.#receiveSeq = plus(segment.seq, 1);
     this.#state = "open";
     this.#onAck(segment);
@@ -227,7 +227,7 @@ export class TcpSocket implements TrafficSocket {
   }
 
   #onAck({ ack, payload }: Segment): void {
-    if (distance(ack, this.#sendSeq) > 0) return;
+    if (distance(ack, this.#unsentSeq) > 0) return;
     const before = this.#queue.length;
     while (this.#queue.length > 0 && distance(ack, endOf(this.#queue[0]!)) >= 0) {
       this.#queue.shift();

@@ -1,5 +1,11 @@
 import { describe, expect, test } from "vitest";
-import { PEER_ALIVE, SLOT_HANDOVER, SLOT_OWNED, SLOT_TAKEOVER } from "../../../src/dataplane/cluster-view.ts";
+import {
+  PEER_ALIVE,
+  SLOT_HANDOVER,
+  SLOT_OWNED,
+  SLOT_REMOTE,
+  SLOT_TAKEOVER,
+} from "../../../src/dataplane/cluster-view.ts";
 import { REPLICA_DIGEST_BAD, REPLICA_DIGEST_OK } from "../../../src/dataplane/replica.ts";
 import { slotOfAddress } from "../../../src/dataplane/slot.ts";
 import { ip, macText, see, tcp, udp } from "./frames.ts";
@@ -238,6 +244,40 @@ describe("a dead owner", () => {
     pair.assign(2, () => 2);
     pair.two.tick(10_040);
     expect(pair.two.table.used).toBe(0);
+  });
+});
+
+describe("a dead owner, for a node that is not its backup", () => {
+  /** Node 3 owned everything and is dead to node 1; node 2 is its backup, and has heard nothing yet. */
+  function afterDeath(): Pair {
+    const pair = new Pair();
+    for (const { view } of pair.worlds) {
+      view.owner.fill(3, 0, SLOTS);
+      view.backup.fill(2, 0, SLOTS);
+      view.state.fill(SLOT_REMOTE, 0, SLOTS);
+    }
+    pair.two.view.peerFlags[3] = PEER_ALIVE;
+    return pair;
+  }
+
+  test("packets go to the backup, which alone has the flows, before anything is decided", () => {
+    const pair = afterDeath();
+    expect(verdictName(pair.one.packet(PORT_INSIDE, ask(C1)))).toBe("redirected");
+    const { port, frame } = pair.one.takeOne();
+    expect([port, see(frame).ip!.to]).toEqual([PORT_CLUSTER, "172.16.0.2"]);
+  });
+
+  test("the backup keeps what it does not know until the slot is its own, also when it has not noticed the death", () => {
+    const pair = afterDeath();
+    pair.one.packet(PORT_INSIDE, ask(C1));
+    expect(verdictName(pair.two.receive(PORT_CLUSTER, pair.one.takeOne().frame))).toBe("held");
+    pair.setForeign(pair.two, SLOT_TAKEOVER);
+    pair.two.engine.slotsChanged(pair.two.nowMs);
+    expect(pair.two.count("holdNow")).toBe(1);
+    pair.assign(2, () => 2);
+    pair.settle();
+    expect(pair.two.takeOne().port).toBe(PORT_OUTSIDE);
+    expect(pair.two.lost()).toBe(0);
   });
 });
 
