@@ -4,12 +4,13 @@
  *
  *   npm run build && node --import tsx bench/failover.bench.ts [--runs 7] [--smoke]
  *
- * Needs root for its network namespaces. Exit status 1 when a drill kept no limit.
+ * Needs root for its network namespaces. Exit status 1 when a drill failed, or when a median is over its budget.
  */
 import { execFileSync, spawnSync } from "node:child_process";
 import { cpus, release } from "node:os";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { judgeMedians } from "../chaos/drill/limits.ts";
 import { type DrillResult, SCENARIOS } from "../chaos/drill/model.ts";
 
 const { values } = parseArgs({
@@ -43,7 +44,10 @@ try {
   const parsed = JSON.parse(drills.stdout) as DrillResult | DrillResult[];
   const results = Array.isArray(parsed) ? parsed : [parsed];
   print(results);
-  status = values.smoke || results.every((result) => result.verdict === "pass") ? 0 : 1;
+  const medians = judgeMedians(results);
+  for (const { line } of medians) process.stdout.write(`${line}\n`);
+  const isGood = results.every(({ verdict }) => verdict === "pass") && medians.every(({ isKept }) => isKept);
+  status = values.smoke || isGood ? 0 : 1;
 } finally {
   execFileSync(SYNWALL, ["lab", "down", "--name", NAME], { stdio: ["ignore", "ignore", "inherit"] });
 }

@@ -4,12 +4,13 @@
  */
 import { readFileSync } from "node:fs";
 import { type Document, LineCounter, parseDocument } from "yaml";
+import { whyUnreadable } from "../cluster/transport/tls.ts";
 import { SynwallError } from "../src/base/errors.ts";
 import { checkPolicy } from "../src/policy/check.ts";
 import { compilePolicy, zoneNames } from "../src/policy/compile.ts";
 import type { PolicySource } from "../src/policy/source.ts";
 import { checkCluster, checkInterfaces } from "./check.ts";
-import { checkTls, type FileMistake, raise, readSecret, reason } from "./files.ts";
+import { checkTls, type FileMistake, raise, readSecret } from "./files.ts";
 import { formatMistake, lineOf, type Mistake, mistakesOf } from "./mistakes.ts";
 import type { InterfaceConfig, MemberConfig, NodeConfig } from "./node-config.ts";
 import { type NodeFile, nodeSchema, type WitnessFile, witnessSchema } from "./schema.ts";
@@ -85,6 +86,7 @@ function loadNode(file: ReadFile, look: Look): NodeConfig {
       realtime: content.dataplane.realtime,
       interfaces,
       flowsMax: content.flows.max,
+      ruleLogsPerSecond: content.log.flowsPerSecond,
       policy: compilePolicy(policy, portsOf),
     },
   });
@@ -161,7 +163,7 @@ function readYaml(path: string): ReadFile {
   } catch (cause) {
     throw new SynwallError(
       "SW_CONFIG_UNREADABLE",
-      `${path}: cannot read the configuration (${reason(cause)}): name a file that exists with --config`,
+      `${path}: cannot read the configuration (${whyUnreadable(cause)}): name a file that exists with --config`,
       { path },
       cause,
     );

@@ -47,6 +47,8 @@ export interface NodeConfig {
     readonly interfaces: readonly InterfaceConfig[];
     readonly flowsMax: number;
     readonly policy: PolicyModel;
+    /** Lines of rules with `log: true`, at most. */
+    readonly ruleLogsPerSecond: number;
   };
   readonly logLevel: "fatal" | "error" | "warn" | "info" | "debug";
 }

@@ -139,7 +139,10 @@ const flows = mapping({
   timeouts: timeouts.default({}),
 });
 
-const log = mapping({ level: oneOf("fatal", "error", "warn", "info", "debug").default("info") });
+const level = oneOf("fatal", "error", "warn", "info", "debug").default("info");
+const log = mapping({ level });
+/** `flowsPerSecond`: lines of rules with `log: true`; what is beyond is counted. */
+const nodeLog = mapping({ level, flowsPerSecond: whole(0, 100_000).default(1000) });
 
 /** The file of a member that forwards packets. */
 export const nodeSchema = mapping({
@@ -151,7 +154,7 @@ export const nodeSchema = mapping({
   nat: nat.default({ snat: [], dnat: [] }),
   rules: rules.default([]),
   flows: flows.prefault({}),
-  log: log.default({ level: "info" }),
+  log: nodeLog.prefault({}),
 });
 
 /** The file of a witness: no packets, so no zones, rules or interfaces. */

@@ -12,7 +12,12 @@ set -euo pipefail
 SOURCE=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 TARGET=/opt/synwall
 ETC=/etc/synwall
+# An allow-list: what else lies in a checkout (keys, above all) is nothing that a member runs.
+SOURCES=(bench bin chaos cluster config docs proto scripts src test)
+FILES=(LICENSE README.md package.json package-lock.json tsconfig.base.json tsconfig.build.json tsconfig.json .npmrc)
 NODE_MAJOR_MIN=20
+# Programs are read by the user synwall, whatever root's own habit is; keys and configuration get their modes one by one.
+umask 022
 
 say() { echo "provision: $*"; }
 fail() { echo "provision: $*" >&2; exit 2; }
@@ -62,12 +67,22 @@ say "Node.js $(node -v)"
 
 if [ "$SOURCE" != "$TARGET" ]; then
   say "copying to $TARGET"
+  # What an upgrade no longer has must not be built any more; packages and the last build stay until they are replaced.
+  for folder in "${SOURCES[@]}"; do rm -rf "${TARGET:?}/$folder"; done
   mkdir -p "$TARGET"
-  tar -C "$SOURCE" --exclude=./node_modules --exclude=./dist --exclude=./.git --exclude=./.lab --exclude=./.vagrant \
-    --exclude=./cluster/raft-ts/dist -cf - . | tar -C "$TARGET" --no-same-owner -xf -
-  chmod -R go-w "$TARGET" # What root runs, nobody else may write, however the checkout was made.
+  # Keys belong in /etc/synwall, each on its own member: never those that lie in the checkout.
+  (cd "$SOURCE" && find "${SOURCES[@]}" "${FILES[@]}" \( -name node_modules -o -name dist -o -name 'pki*' \) -prune -o \
+    -type f ! -name '*.key' ! -name '*.secret' ! -name '*.pem' -print0) |
+    tar -C "$SOURCE" --null --no-recursion --files-from=- -cf - | tar -C "$TARGET" --no-same-owner -xf -
+  rm -f "$TARGET/dist/.built"
+  for left in "$TARGET"/pki*; do
+    if [ -e "$left" ]; then say "$left holds keys that an earlier version copied there: remove it if you have it elsewhere"; fi
+  done
 fi
 bash "$TARGET/scripts/setup.sh"
+# What root runs, nobody else may write, and synwall may read, however the checkout was made. Keys stay as they are.
+find "$TARGET" \( -name .git -o -name 'pki*' -o -name '*.key' -o -name '*.secret' \) -prune -o \
+  ! -type l -exec chmod a+rX,go-w {} +
 ln -sfn "$TARGET/bin/synwall" /usr/local/bin/synwall
 
 if ! getent passwd synwall >/dev/null; then

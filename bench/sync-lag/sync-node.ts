@@ -6,13 +6,13 @@
 import { readFileSync } from "node:fs";
 import { Worker } from "node:worker_threads";
 import { emptyState, type SlotTable } from "../../cluster/control/model.ts";
-import type { SyncLink } from "../../cluster/sync/link.ts";
 import { Replication } from "../../cluster/sync/replication.ts";
 import { GrpcTransport } from "../../cluster/transport/grpc.ts";
 import { loadTls, type TlsFiles } from "../../cluster/transport/tls.ts";
 import { RECORD_BYTES } from "../../src/base/record.ts";
 import { createRing, RecordRing } from "../../src/base/ring.ts";
 import { nowMs, realEnv } from "../../src/node/clock.ts";
+import { SyncDoorbells } from "../../src/node/sync-doorbells.ts";
 import type { FromModel, ModelWorkerSetup, ToModel } from "./model-worker.ts";
 
 export const SLOTS = 64;
@@ -47,12 +47,8 @@ export class SyncNode {
   readonly replication: Replication;
   readonly #worker: Worker;
   readonly #transport: GrpcTransport;
-  readonly #changes: RecordRing;
-  readonly #replicas: RecordRing;
+  readonly #bells: SyncDoorbells;
   readonly #ticker: NodeJS.Timeout;
-  #claimsSeen = 0;
-  #isDrainDue = false;
-  #isWakeDue = false;
 
   constructor(options: SyncNodeOptions) {
     const { id } = options;
@@ -64,8 +60,18 @@ export class SyncNode {
       slots: SLOTS,
       peer: 3 - id,
     };
-    this.#changes = new RecordRing(setup.changes);
-    this.#replicas = new RecordRing(setup.replicas);
+    const changes = new RecordRing(setup.changes);
+    const replicas = new RecordRing(setup.replicas);
+    this.#bells = new SyncDoorbells({
+      changes,
+      replicas,
+      replication: () => this.replication,
+      nowMs,
+      afterInput: setImmediate,
+      // The model counts every acknowledgement.
+      isAwaited: () => true,
+      wake: () => this.post({ type: "doorbell" }),
+    });
     // Node.js 20 loads TypeScript in a thread only when the thread itself asks tsx to.
     const script = JSON.stringify(new URL("./model-worker.ts", import.meta.url).href);
     const start = `import("tsx/esm/api").then((tsx) => (tsx.register(), import(${script})))`;
@@ -81,32 +87,30 @@ export class SyncNode {
     this.replication = new Replication({
       selfId: id,
       slots: SLOTS,
-      changes: this.#changes,
-      replicas: this.#replicas,
+      changes,
+      replicas,
       applied: new Float64Array(setup.applied),
       acked: new Float64Array(setup.acked),
       env: realEnv,
       // Live changes alone would never have equal digests here: the model keeps no flows.
       limits: { digestIntervalMs: 1_000_000_000 },
-      openLink: (peer) => this.#watched(this.#transport.openSyncLink(peer)),
+      openLink: (peer) => this.#bells.watched(this.#transport.openSyncLink(peer)),
       requestExport: (slots) => this.post({ type: "export", slots }),
       requestDigest: () => {},
+      onResync: () => {},
+      onRefused: () => {},
       reportReady: (slots) => options.onReady?.(slots),
     });
     this.replication.addPeer(3 - id);
     this.#ticker = setInterval(() => {
       this.replication.tick(nowMs());
-      this.#onDoorbell();
+      this.#bells.drain();
     }, TICK_MS);
   }
 
   async start(): Promise<void> {
-    const unused = async (): Promise<never> => {
-      throw new Error("not part of this bench");
-    };
     await this.#transport.start({
       onRaft: () => {},
-      onPropose: unused,
       onStatus: () => ({
         node: 0,
         version: "",
@@ -116,8 +120,9 @@ export class SyncNode {
         state: "",
         lead: 0,
         epoch: 0,
+        lostLinks: [],
       }),
-      onSyncLink: (from, link) => this.replication.attachReceiver(this.#watched(link), from),
+      onSyncLink: (from, link) => this.replication.attachReceiver(this.#bells.watched(link), from),
       onUnreachable: () => {},
       onSnapshotSent: () => {},
     });
@@ -134,57 +139,9 @@ export class SyncNode {
   }
 
   #onWorker(message: FromModel, options: SyncNodeOptions): void {
-    if (message.type === "doorbell") this.#onDoorbell();
+    if (message.type === "doorbell") this.#bells.drain();
     else if (message.type === "digest") this.replication.digestResult(message.slot, message.isEqual);
     else options.onDone?.(message.summary);
-  }
-
-  #onDoorbell(): void {
-    const isMore = this.replication.onDoorbell(nowMs());
-    this.#wakeWorker();
-    if ((isMore || !this.#changes.arm()) && !this.#isDrainDue) {
-      this.#isDrainDue = true;
-      setImmediate(() => {
-        this.#isDrainDue = false;
-        this.#onDoorbell();
-      });
-    }
-  }
-
-  #watched<Out, In>(link: SyncLink<Out, In>): SyncLink<Out, In> {
-    return {
-      bind: (handlers) =>
-        link.bind({
-          onOpen: () => handlers.onOpen(),
-          onMessage: (message) => {
-            handlers.onMessage(message);
-            this.#wakeSoon();
-          },
-          onWritable: () => handlers.onWritable(),
-          onClose: (why) => handlers.onClose(why),
-        }),
-      send: (message) => link.send(message),
-      pause: () => link.pause(),
-      resume: () => link.resume(),
-      close: () => link.close(),
-    };
-  }
-
-  #wakeSoon(): void {
-    if (this.#isWakeDue) return;
-    this.#isWakeDue = true;
-    queueMicrotask(() => {
-      this.#isWakeDue = false;
-      this.#wakeWorker();
-    });
-  }
-
-  #wakeWorker(): void {
-    const { claims } = this.replication.router.counts;
-    const isAckNews = claims !== this.#claimsSeen;
-    this.#claimsSeen = claims;
-    if ((this.#replicas.length() > 0 && this.#replicas.takeArmed()) || isAckNews)
-      this.post({ type: "doorbell" });
   }
 }
 

@@ -18,6 +18,8 @@ export const BUGS = [
   "late-stop",
   /** A fenced node is acknowledged all the same. */
   "toothless-fence",
+  /** A voter acknowledges a life that the cluster has replaced. */
+  "ageless-voter",
 ] as const;
 
 export type Bug = (typeof BUGS)[number];
@@ -41,8 +43,8 @@ export function plantBug(bug: Bug, member: SimMember, world: World): void {
     case "forgotten-promise": {
       const promised = new Map<number, number>();
       const request = voter.request.bind(voter);
-      voter.request = (node, epoch, nowMs) => {
-        const isGiven = request(node, epoch, nowMs);
+      voter.request = (node, epoch, incarnation, nowMs) => {
+        const isGiven = request(node, epoch, incarnation, nowMs);
         if (isGiven) promised.set(node, nowMs + leaseMs * DRIFT + 2);
         return isGiven;
       };
@@ -62,7 +64,14 @@ export function plantBug(bug: Bug, member: SimMember, world: World): void {
       return;
     case "toothless-fence": {
       const request = voter.request.bind(voter);
-      voter.request = (node, epoch, nowMs) => request(node, epoch, nowMs) || voter.isFenced(node, nowMs);
+      voter.request = (node, epoch, incarnation, nowMs) =>
+        request(node, epoch, incarnation, nowMs) || voter.isFenced(node, nowMs);
+      return;
+    }
+    case "ageless-voter": {
+      const request = voter.request.bind(voter);
+      voter.request = (node, epoch, _incarnation, nowMs) =>
+        request(node, epoch, Number.POSITIVE_INFINITY, nowMs);
       return;
     }
     default:

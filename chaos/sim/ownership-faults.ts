@@ -31,6 +31,8 @@ function oneFault(world: World): void {
     // One way, on some links or all.
     const other = pick(world, world.members);
     cutSome(world, member, other, network.chance(0.5));
+  } else if (kind < 61) {
+    cutOffAndDeafen(world, member);
   } else if (kind < 67) {
     // Cut off from everybody, one way or both.
     const isTwoWay = network.chance(0.6);
@@ -72,6 +74,24 @@ function isolateAndBlink(world: World, victim: SimMember): void {
   }
   world.note(`isolate ${victim.id}, blink ${voter.id}`);
   scheduler.after(network.between(30, 80), () => killAndRestart(world, voter, network.between(0.5, 10)));
+}
+
+/**
+ * A node that is declared down, let in again, and whose worker learns of neither until the fence has lapsed: by its own
+ * light it owns slots, and it asks for a lease.
+ */
+function cutOffAndDeafen(world: World, member: SimMember): void {
+  if (!member.isRunning || member.role === "witness") return;
+  const { network, scheduler } = world;
+  world.note(`cut off ${member.id}, deaf`);
+  for (const other of world.members) {
+    for (const link of member.links) {
+      network.cut(member.id, other.id, link);
+      network.cut(other.id, member.id, link);
+    }
+  }
+  member.deafen(network.between(650, 1200));
+  scheduler.after(network.between(60, 200), () => world.healNetwork());
 }
 
 function killAndRestart(world: World, member: SimMember, downMs: number): void {

@@ -40,6 +40,8 @@ export class SimMember {
   #incarnation = 0;
   #isCaughtUp = false;
   #catchUpTo = Number.POSITIVE_INFINITY;
+  /** What control has applied waits in the worker's queue. */
+  #isDeaf = false;
 
   constructor(world: World, id: number, role: "node" | "witness", links: readonly number[]) {
     this.#world = world;
@@ -77,6 +79,7 @@ export class SimMember {
     this.#incarnation = 0;
     this.#isCaughtUp = false;
     this.#catchUpTo = Number.POSITIVE_INFINITY;
+    this.#isDeaf = false;
     this.engine = new Uint8Array(slots);
     this.applied = Math.max(0, this.applied - Math.floor(network.between(0, 3)));
     const peers: PeerConfig[] = [];
@@ -156,6 +159,18 @@ export class SimMember {
     this.#world.check(this);
   }
 
+  /** For `ms` the worker does not take what control tells it; heartbeats and leases go on, and so does control. */
+  deafen(ms: number): void {
+    const { life } = this;
+    this.#isDeaf = true;
+    this.#world.scheduler.after(ms, () =>
+      this.whenAwake(life, () => {
+        this.#isDeaf = false;
+        this.#tellWorker();
+      }),
+    );
+  }
+
   /** Runs `action` in the life `life` of this process: now, or when it wakes up. */
   whenAwake(life: number, action: () => void): void {
     if (!this.isRunning || this.life !== life) return;
@@ -188,12 +203,16 @@ export class SimMember {
       }
     }
     this.applied = count;
-    const state = log.stateAt(count);
-    this.authority.applyState(state, this.#incarnation, this.localMs());
+    if (!this.#isDeaf) this.#tellWorker();
     if (!this.#isCaughtUp && count >= this.#catchUpTo) {
       this.#isCaughtUp = true;
       this.authority.setCaughtUp();
     }
+  }
+
+  #tellWorker(): void {
+    const state = this.#world.log.stateAt(this.applied);
+    this.authority.applyState(state, this.#incarnation, this.localMs());
   }
 
   #isAdmitted(state: ClusterState): boolean {

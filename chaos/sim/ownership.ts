@@ -68,8 +68,6 @@ export class World {
   #violation: string | undefined;
   #recoveredMs: number | undefined;
   #leader: SimMember | undefined;
-  /** Streams that lost something while cut: from * 256 + to. */
-  readonly #broken = new Set<number>();
 
   constructor(options: SimOptions) {
     this.options = options;
@@ -139,35 +137,30 @@ export class World {
     });
   }
 
-  /** The stream of changes stands for a TCP connection: in order, whole, or broken and built anew. */
+  /**
+   * The stream of changes: what did not get through is kept and sent again once the peer can be reached, as sender.ts and
+   * router.ts do; only the end of the process that has it ends that.
+   */
   sendBarrier(from: SimMember, to: number, slot: number, epoch: number): void {
     const target = this.member(to);
     const { life } = from;
-    const targetLife = target.life;
-    this.scheduler.after(this.network.between(0.2, 3), () => {
-      if (
-        !this.network.passes(from.id, to, 0) ||
-        !target.isRunning ||
-        from.life !== life ||
-        !from.isRunning
-      ) {
-        this.#broken.add(from.id * 256 + to);
+    const send = (): void => {
+      if (!from.isRunning || from.life !== life) return;
+      const isConnected = this.network.passes(from.id, to, 0) && this.network.passes(to, from.id, 0);
+      if (!isConnected || !target.isRunning || from.isPaused) {
+        this.scheduler.after(this.network.between(2, 20), send);
         return;
       }
-      target.whenAwake(targetLife, () =>
+      target.whenAwake(target.life, () =>
         target.authority.barrierApplied(from.id, slot, epoch, target.localMs()),
       );
-    });
+    };
+    this.scheduler.after(this.network.between(0.2, 3), send);
   }
 
   healNetwork(): void {
     this.note("heal the network");
     this.network.heal();
-    for (const pair of this.#broken) {
-      const from = this.member(pair >> 8);
-      from.whenAwake(from.life, () => from.authority.streamReset(pair & 255));
-    }
-    this.#broken.clear();
   }
 
   /** Whether `touched` now shares an exclusive slot with another process. Called after everything that a member does. */

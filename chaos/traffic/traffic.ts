@@ -127,7 +127,7 @@ export class Traffic {
   }
 
   #startPing(): void {
-    const args = ["ping", "-n", "-q", "-i", PING_INTERVAL_S, SERVER_ADDRESS];
+    const args = ["ping", "-n", "-i", PING_INTERVAL_S, SERVER_ADDRESS];
     const [file, ...rest] = namespaceCommand(this.#lab, "client", args);
     this.#ping = spawn(file!, rest, { stdio: ["ignore", "pipe", "ignore"], detached: true });
     this.#ping.on("error", () => undefined); // Its report stays empty: the drill sees that.

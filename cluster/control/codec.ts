@@ -38,6 +38,7 @@ const table = z.strictObject({
   cause: z.enum(["initial", "takeover", "handover", "backup", "settled"]),
 });
 
+const logName = z.string().min(1).max(64);
 const memberShape = {
   id: memberId,
   name: z.string().min(1).max(64),
@@ -48,7 +49,12 @@ const memberShape = {
 const member = z.strictObject(memberShape);
 
 const command = z.discriminatedUnion("type", [
-  z.strictObject({ type: z.literal("up"), member }),
+  z.strictObject({
+    type: z.literal("up"),
+    member,
+    slots: z.number().int().min(1).max(1024).exactOptional(),
+    log: logName.exactOptional(),
+  }),
   z.strictObject({ type: z.literal("down"), node: memberId, incarnation: whole, baseEpoch: whole, table }),
   z.strictObject({ type: z.literal("table"), baseEpoch: whole, table }),
   z.strictObject({
@@ -91,6 +97,7 @@ const snapshot = z.strictObject({
           ...memberShape,
           state: z.enum(["joining", "active", "draining", "drained", "down", "removed"]),
           incarnation: whole,
+          log: logName.exactOptional(),
         }),
       )
       .max(255),

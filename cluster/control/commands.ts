@@ -23,6 +23,11 @@ export function ringNode(member: Member): RingNode {
     : { id: member.id, weight: member.weight };
 }
 
+/** Some flows of `node` have no proven copy: whoever takes its slots over now breaks them. */
+export function wouldLoseFlows({ table }: ClusterState, node: number): boolean {
+  return table.owner.some((owner, s) => owner === node && !(table.backup[s] !== 0 && table.synced[s]));
+}
+
 /** "node is dead, its slots go to their backups", from `state`. `alive` says whom the proposer hears; absent: everybody. */
 export function downCommand(
   state: ClusterState,

@@ -8,7 +8,6 @@
  * The disk is written synchronously (see storage/fs.ts): nothing can come between a write and what waits for it.
  */
 import {
-  type Config,
   type ConfState,
   decodeConfChange,
   MalformedError,
@@ -22,32 +21,14 @@ import { SynwallError } from "../../src/base/errors.ts";
 import type { LogStore } from "../storage/log-store.ts";
 import type { Transport } from "../transport/transport.ts";
 import { encodeEnvelope } from "./codec.ts";
-import { applyEntry, decodeMachine, emptyMachine, encodeMachine, type MachineState } from "./machine.ts";
+import { isBeyondEmptyLog, requireFit, requireWholeLog } from "./fitness.ts";
+import { LeaderLoss } from "./leader-loss.ts";
+import { applyEntry, emptyMachine, encodeMachine, type MachineState, restoreMachine } from "./machine.ts";
 import type { ClusterState, Command, CommandResult } from "./model.ts";
 import { Proposals } from "./proposals.ts";
-import { Succession } from "./succession.ts";
+import { raftConfig } from "./raft-config.ts";
 import type { Timers } from "./timers.ts";
-
-/** The rest of a cluster's cadence follows from these: election timeout = electionTick..2 * electionTick - 1 ticks. */
-export interface DriverTuning {
-  readonly tickMs: number;
-  readonly electionTick: number;
-  readonly heartbeatTick: number;
-  /** Entries between two snapshots, and bytes after which one is made earlier. */
-  readonly snapshotEntries: number;
-  readonly snapshotBytes: number;
-  /** Entries kept behind a snapshot for followers that are a little behind. */
-  readonly keepEntries: number;
-}
-
-export const DEFAULT_TUNING: DriverTuning = {
-  tickMs: 10,
-  electionTick: 15,
-  heartbeatTick: 3,
-  snapshotEntries: 10_000,
-  snapshotBytes: 16 * 1_048_576,
-  keepEntries: 1_000,
-};
+import { DEFAULT_TUNING, type DriverTuning } from "./tuning.ts";
 
 /** What an applied entry did; `result` of a command that this node proposed also answers its propose(). */
 export interface Committed {
@@ -63,14 +44,16 @@ export interface RaftDriverOptions {
   readonly isWitness: boolean;
   /** Voters that have a dataplane, this node included; they succeed each other by id. */
   readonly candidates: readonly number[];
-  /** Slots of the cluster, for a state machine that is still empty. */
+  /** Slots of the cluster by the configuration. */
   readonly slots: number;
   readonly storage: LogStore;
   readonly transport: Pick<Transport, "sendRaft" | "sendSnapshot">;
   readonly timers: Timers;
   readonly random: (bound: number) => number;
   readonly tuning?: Partial<DriverTuning>;
-  /** Run by a leader after every applied entry and on replan(). */
+  /** This member, too, has not heard `node` for a little longer than it should, though it has not judged it. */
+  readonly isQuiet?: (node: number) => boolean;
+  /** Run by a leader after every applied entry. */
   readonly plan?: (state: ClusterState) => Command | undefined;
   /** After each entry that was applied, and after a snapshot was installed. */
   readonly onCommitted: (state: ClusterState, committed: Committed) => void;
@@ -92,15 +75,15 @@ export interface DriverStatus {
 }
 
 const PROPOSE_TIMEOUT_MS = 2_000;
+/** How often a member that may let go of the leader looks whether it misses it: well below a heartbeat interval. */
+const RECONSIDER_MS = 2;
 
 export class RaftDriver {
   readonly #options: RaftDriverOptions;
   readonly #tuning: DriverTuning;
   readonly #node: RawNode;
   readonly #proposals = new Proposals();
-  readonly #succession = new Succession();
-  /** Members that liveness called dead and that were not heard since. */
-  readonly #dead = new Set<number>();
+  readonly #loss: LeaderLoss;
   /** Tells the ids of this life from those of any other. */
   readonly #life: string;
   #machine: MachineState;
@@ -111,36 +94,52 @@ export class RaftDriver {
   #term = 0;
   #sequence = 0;
   #plannedId = "";
-  /** The revision at which a planned command changed nothing: planning the same again would never end. */
+  /** The revision at which nothing was to be planned, or a planned command changed nothing: planning again would find the same. */
   #planIdleAt = -1;
   #messagesRefused = 0;
   #lastTickMs = 0;
-  #stopTicking: (() => void) | undefined;
+  readonly #stopTicking: (() => void)[] = [];
   #isPumpDue = false;
   #isPumping = false;
   /** A Ready whose messages were sent, and that is stored after they have left the process. */
   #unsaved: Ready | undefined;
   #isEnded = false;
 
-  /** Throws SW_STORAGE_CORRUPT when the stored snapshot cannot be read, InvariantError when the store contradicts itself. */
+  /**
+   * Throws SW_STORAGE_CORRUPT when the stored snapshot cannot be read, SW_CLUSTER_DIFFERS when it is of a cluster with other
+   * slots, InvariantError when the store contradicts itself.
+   */
   constructor(options: RaftDriverOptions) {
     this.#options = options;
     this.#tuning = { ...DEFAULT_TUNING, ...options.tuning };
-    const { storage } = options;
+    const { storage, slots } = options;
     const snapshot = storage.snapshot();
-    this.#machine = snapshot.index === 0 ? emptyMachine(options.slots) : restored(snapshot.data);
+    // What the log is applied to is part of the log: the configuration may say something else today.
+    this.#machine =
+      snapshot.index === 0 ? emptyMachine(storage.founding?.slots ?? slots) : restoreMachine(snapshot.data);
     this.#confState = storage.initialState().confState;
     this.#applied = snapshot.index;
     this.#snapshotIndex = snapshot.index;
     this.#life = `${options.self}-${randomHex(options.random)}`;
-    this.#node = new RawNode(this.#config());
+    this.#node = new RawNode(raftConfig({ ...options, tuning: this.#tuning, applied: this.#applied }));
+    this.#loss = new LeaderLoss({
+      ...options,
+      node: this.#node,
+      lateTicks: this.#tuning.heartbeatTick,
+      isQuiet: (node) => options.isQuiet?.(node) === true,
+      step: (message) => this.#step(message),
+    });
+    this.#requireFit();
   }
 
   /** Begins to tick and to take messages; applies what is committed already. */
   start(): void {
     const { timers } = this.#options;
     this.#lastTickMs = timers.nowMs();
-    this.#stopTicking = timers.every(this.#tuning.tickMs, () => this.#onTimer());
+    this.#stopTicking.push(timers.every(this.#tuning.tickMs, () => this.#onTimer()));
+    if (this.#options.isQuiet !== undefined) {
+      this.#stopTicking.push(timers.every(RECONSIDER_MS, () => this.#reconsider()));
+    }
     this.#pump();
   }
 
@@ -177,7 +176,7 @@ export class RaftDriver {
     return this.proposeEncoded(id, data, command.type, timeoutMs);
   }
 
-  /** As propose(), for an envelope that another process made: `id` must be the one inside. */
+  /** As propose(), for a command that is encoded already: `id` must be the one inside. */
   proposeEncoded(id: string, data: Uint8Array, what: string, timeoutMs: number): Promise<CommandResult> {
     if (this.#isEnded) {
       return Promise.reject(new SynwallError("SW_CONTROL_TIMEOUT", `Cannot propose ${what}: stopped`));
@@ -192,31 +191,25 @@ export class RaftDriver {
   /** Takes a message of a peer; `message.from` was checked by the transport. */
   receive(message: Message): void {
     if (this.#isEnded) return;
-    this.#dead.delete(message.from);
     this.#guard(() => {
-      try {
-        this.#node.step(message);
-      } catch (error) {
-        const isForeign = error instanceof MalformedError || error instanceof StepLocalMessageError;
-        if (!isForeign && !(error instanceof ProposalDroppedError)) throw error;
-        this.#messagesRefused++;
-        this.#options.onLog?.("debug", `refused ${message.type} of ${message.from}: ${error.message}`);
+      const status = this.#node.status();
+      requireWholeLog(message, status);
+      if (isBeyondEmptyLog(message, status)) {
+        this.#refused(message, "this log is empty: it may have held more");
+        return;
       }
+      this.#loss.receive(message);
     });
     this.#pumpSoon();
   }
 
-  /** Liveness is sure that `node` is dead: if it leads, somebody else must, at once. */
+  /**
+   * Liveness is sure that `node` is dead: if it leads, somebody else must, at once. Survivors need not learn of it at the
+   * same time: whoever does first asks for votes, and the others give them as soon as they know, or suspect it as well.
+   */
   leaderDied(node: number): void {
     if (this.#isEnded || node === this.#options.self) return;
-    this.#dead.add(node);
-    const { lead, state } = this.#node.status();
-    if (state === "leader" || (lead !== 0 && lead !== node)) return;
-    this.#guard(() => this.#node.forgetLeader());
-    if (this.#options.isWitness) return;
-    if (this.#succession.begin(this.#options.self, this.#dead, this.#options.candidates)) {
-      this.#guard(() => this.#node.campaign());
-    }
+    this.#guard(() => this.#loss.died(node));
     this.#pump();
   }
 
@@ -224,12 +217,6 @@ export class RaftDriver {
   transferLeader(node: number): void {
     if (this.#isEnded) return;
     this.#guard(() => this.#node.transferLeader(node));
-    this.#pump();
-  }
-
-  /** A fact that the plan depends on has changed. */
-  replan(): void {
-    this.#planIdleAt = -1;
     this.#pump();
   }
 
@@ -266,10 +253,31 @@ export class RaftDriver {
       for (let i = 0; i < ticks; i++) {
         this.#node.tick();
         this.#proposals.tick(nowMs);
-        if (this.#succession.tick() && this.#node.status().lead === 0) this.#node.campaign();
+        this.#loss.tick();
       }
     });
     this.#pump();
+  }
+
+  #reconsider(): void {
+    if (this.#isEnded || !this.#loss.isAsked) return;
+    this.#guard(() => this.#loss.reconsider());
+    this.#pump();
+  }
+
+  #step(message: Message): void {
+    try {
+      this.#node.step(message);
+    } catch (error) {
+      const isForeign = error instanceof MalformedError || error instanceof StepLocalMessageError;
+      if (!isForeign && !(error instanceof ProposalDroppedError)) throw error;
+      this.#refused(message, error.message);
+    }
+  }
+
+  #refused(message: Message, why: string): void {
+    this.#messagesRefused++;
+    this.#options.onLog?.("debug", `refused ${message.type} of ${message.from}: ${why}`);
   }
 
   // ---------------------------------------------------------------- the loop
@@ -337,7 +345,7 @@ export class RaftDriver {
 
   #noteLeader(lead: number): void {
     const { term } = this.#node.status();
-    if (lead !== 0) this.#succession.end();
+    if (lead !== 0) this.#loss.over();
     if (lead === this.#lead && term === this.#term) return;
     this.#lead = lead;
     this.#term = term;
@@ -370,7 +378,10 @@ export class RaftDriver {
     const { cluster } = this.#machine;
     if (cluster.revision === this.#planIdleAt) return;
     const command = plan(cluster);
-    if (command === undefined) return;
+    if (command === undefined) {
+      this.#planIdleAt = cluster.revision;
+      return;
+    }
     const id = `${this.#life}-${++this.#sequence}`;
     try {
       this.#node.propose(encodeEnvelope({ id, by: this.#options.self, cmd: command }));
@@ -392,6 +403,7 @@ export class RaftDriver {
     if (entry.data.length === 0) return;
     const { state, envelope, result } = applyEntry(this.#machine, entry.data);
     this.#machine = state;
+    this.#requireFit();
     if (envelope?.id === this.#plannedId) {
       this.#plannedId = "";
       if (!result.ok || !result.changed) this.#planIdleAt = state.cluster.revision;
@@ -406,10 +418,11 @@ export class RaftDriver {
   }
 
   #install(snapshot: NonNullable<Ready["snapshot"]>): void {
-    this.#machine = restored(snapshot.data);
+    this.#machine = restoreMachine(snapshot.data);
     this.#confState = snapshot.confState;
     this.#applied = snapshot.index;
     this.#snapshotIndex = snapshot.index;
+    this.#requireFit();
     this.#options.onCommitted(this.#machine.cluster, {
       index: snapshot.index,
       by: 0,
@@ -430,34 +443,9 @@ export class RaftDriver {
 
   // ---------------------------------------------------------------- start and end
 
-  #config(): Config {
-    const { self, isWitness, storage, random, onLog } = this.#options;
-    return {
-      id: self,
-      electionTick: this.#tuning.electionTick,
-      heartbeatTick: this.#tuning.heartbeatTick,
-      storage,
-      applied: this.#applied,
-      random,
-      preVote: true,
-      checkQuorum: true,
-      maxSizePerMessage: 1_048_576,
-      maxInflightMessages: 256,
-      maxUncommittedBytes: 16 * 1_048_576,
-      disableProposalForwarding: false,
-      stepDownOnRemoval: true,
-      readOnly: "safe",
-      witness: isWitness,
-      ...(onLog === undefined
-        ? {}
-        : {
-            logger: {
-              debug: (message) => onLog("debug", message),
-              info: (message) => onLog("info", message),
-              warn: (message) => onLog("warn", message),
-            },
-          }),
-    };
+  #requireFit(): void {
+    const { self, slots, storage } = this.#options;
+    requireFit(this.#machine.cluster, { self, slots, log: storage.founding?.log ?? "" });
   }
 
   /** A failed disk or a broken invariant ends the driver: what was not sent stays unsent. */
@@ -474,15 +462,9 @@ export class RaftDriver {
   #end(why: string): void {
     if (this.#isEnded) return;
     this.#isEnded = true;
-    this.#stopTicking?.();
+    for (const stop of this.#stopTicking) stop();
     this.#proposals.failAll(why);
   }
-}
-
-function restored(data: Uint8Array): MachineState {
-  const decoded = decodeMachine(data);
-  if (decoded.ok) return decoded.value;
-  throw new SynwallError("SW_STORAGE_CORRUPT", `Cannot restore the cluster's state: ${decoded.reason}`);
 }
 
 /** 48 random bits; `random` gives at most 32 at a time. */

@@ -3,6 +3,7 @@
  * node, and whatever an entry holds, it is applied or refused, never thrown.
  * Owns the rules of each command. Bytes are codec.ts; checking and merging of tables is table-change.ts.
  */
+import { SynwallError } from "../../src/base/errors.ts";
 import { type Decoded, decodeEnvelope, decodeSnapshot, type Envelope, encodeSnapshot } from "./codec.ts";
 import { isCarrier } from "./commands.ts";
 import {
@@ -57,6 +58,13 @@ export function decodeMachine(bytes: Uint8Array): Decoded<MachineState> {
   return decodeSnapshot(bytes);
 }
 
+/** The state of a snapshot. Throws SW_STORAGE_CORRUPT. */
+export function restoreMachine(bytes: Uint8Array): MachineState {
+  const decoded = decodeMachine(bytes);
+  if (decoded.ok) return decoded.value;
+  throw new SynwallError("SW_STORAGE_CORRUPT", `Cannot restore the cluster's state: ${decoded.reason}`);
+}
+
 export interface Outcome {
   readonly cluster: ClusterState;
   readonly result: CommandResult;
@@ -66,7 +74,7 @@ export interface Outcome {
 export function applyCommand(cluster: ClusterState, command: Command): Outcome {
   switch (command.type) {
     case "up":
-      return up(cluster, command.member);
+      return up(cluster, command);
     case "down":
       return down(cluster, command);
     case "table":
@@ -82,9 +90,23 @@ export function applyCommand(cluster: ClusterState, command: Command): Outcome {
   }
 }
 
-function up(cluster: ClusterState, wanted: Omit<Member, "state" | "incarnation">): Outcome {
+function up(cluster: ClusterState, command: Extract<Command, { type: "up" }>): Outcome {
+  const known = cluster.table.owner.length;
+  const { slots = known, member } = command;
+  if (slots === known) return admit(cluster, command);
+  if (cluster.revision > 0) {
+    return refused(cluster, `the cluster has ${known} slots, ${member.name} is set to ${slots}`);
+  }
+  // Nothing has happened yet: the log says how many slots there are, not the configuration of whoever reads it.
+  const outcome = admit(emptyState(slots), command);
+  return outcome.result.ok ? outcome : { cluster, result: outcome.result };
+}
+
+function admit(cluster: ClusterState, command: Extract<Command, { type: "up" }>): Outcome {
   const { table } = cluster;
+  const { member: wanted } = command;
   const present = find(cluster, wanted.id);
+  const log = command.log ?? present?.log;
   if (wanted.id === 0) return refused(cluster, "member id 0 means nobody");
   if (wanted.role === "node" ? wanted.weight < 1 : wanted.weight !== 0) {
     return refused(cluster, `a ${wanted.role} cannot have weight ${wanted.weight}`);
@@ -93,6 +115,9 @@ function up(cluster: ClusterState, wanted: Omit<Member, "state" | "incarnation">
   if (namesake !== undefined) return refused(cluster, `name ${wanted.name} belongs to member ${namesake.id}`);
   if (present !== undefined && present.role !== wanted.role) {
     return refused(cluster, `member ${wanted.id} is a ${present.role}, not a ${wanted.role}`);
+  }
+  if (present?.log !== undefined && log !== present.log) {
+    return refused(cluster, `${wanted.name} comes with another log: it has forgotten what it voted`);
   }
   if (present?.state === "removed") return refused(cluster, `member ${wanted.id} was removed for good`);
   if (table.owner.includes(wanted.id)) {
@@ -103,6 +128,7 @@ function up(cluster: ClusterState, wanted: Omit<Member, "state" | "incarnation">
     // A restart ends a drain as well: whoever upgrades a node need not remember to bring it back.
     state: wanted.role === "witness" ? "active" : "joining",
     incarnation: (present?.incarnation ?? 0) + 1,
+    ...(log === undefined ? {} : { log }),
   };
   const members = [...cluster.members.filter((m) => m.id !== member.id), member].sort((a, b) => a.id - b.id);
   return changed(cluster, members, forgetCopies(table, member.id));

@@ -24,6 +24,8 @@ export interface Member {
   readonly state: MemberState;
   /** Counts the lives of the member's dataplane: a new one holds no flows. 0: never seen. */
   readonly incarnation: number;
+  /** Name of the member's Raft log (storage/founding.ts); absent while none was told. Another one has forgotten its votes. */
+  readonly log?: string;
 }
 
 /**
@@ -56,8 +58,17 @@ export interface ClusterState {
 
 /** Commands travel as UTF-8 JSON in Raft entries: `{ v: 1, id, by, cmd }`, see machine.ts. */
 export type Command =
-  /** A node's dataplane is up in a new life. Refused while the member still owns slots: `down` it first. */
-  | { readonly type: "up"; readonly member: Omit<Member, "state" | "incarnation"> }
+  /**
+   * A node's dataplane is up in a new life. Refused while the member still owns slots: `down` it first. The first one of a
+   * cluster decides how many slots there are, whatever the configuration of whoever applies it says; members with other
+   * `slots` and members that come with another `log` are refused. Both are absent in logs of older builds.
+   */
+  | {
+      readonly type: "up";
+      readonly member: Omit<Member, "state" | "incarnation" | "log">;
+      readonly slots?: number;
+      readonly log?: string;
+    }
   /** The member is dead (or starts a new life): `table` is computed by ring from the state at `baseEpoch`. */
   | {
       readonly type: "down";

@@ -41,7 +41,7 @@ export class Proposals {
         data,
         what,
         deadlineMs,
-        // A peer that asks again with the same id gets both of its answers.
+        // Who asks again with the same id gets both answers.
         resolve: (result) => {
           before?.(result);
           resolve(result);

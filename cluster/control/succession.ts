@@ -6,7 +6,8 @@
  *   rank r                                  r * RANK_TICKS later, if there is still no leader
  *   witness                                 lets go of the leader only, so that its vote is free
  *
- * Others may not have noticed yet and ignore the request: it is repeated every REPEAT_TICKS, ATTEMPTS_MAX times.
+ * Others may not have noticed yet: they answer as soon as they have (driver.ts). Against losses the request is repeated every
+ * REPEAT_TICKS and a little later each time, ATTEMPTS_MAX times.
  */
 
 const RANK_TICKS = 3;
@@ -16,13 +17,15 @@ const ATTEMPTS_MAX = 25;
 export class Succession {
   #ticksLeft = -1;
   #attempts = 0;
+  #isFirst = false;
 
-  get isActive(): boolean {
-    return this.#ticksLeft >= 0;
+  /** This node is the one that campaigns at once, and there is no leader yet. */
+  get isFirst(): boolean {
+    return this.#isFirst && this.#ticksLeft >= 0;
   }
 
   /** Answers true when this node is to campaign at once. `candidates`: ids of voters that are no witness. */
-  begin(self: number, dead: ReadonlySet<number>, candidates: readonly number[]): boolean {
+  begin(self: number, dead: Pick<ReadonlySet<number>, "has">, candidates: readonly number[]): boolean {
     const rank = candidates
       .filter((id) => !dead.has(id))
       .sort((a, b) => a - b)
@@ -31,6 +34,7 @@ export class Succession {
       this.end();
       return false;
     }
+    this.#isFirst = rank === 0;
     this.#attempts = 0;
     this.#ticksLeft = rank === 0 ? REPEAT_TICKS : rank * RANK_TICKS;
     if (rank === 0) this.#attempts = 1;

@@ -15,6 +15,9 @@ import { BfdSession } from "./bfd.ts";
 import { BFD_ADMIN_DOWN, BFD_DOWN, BFD_UP, type BfdPacket } from "./bfd-packet.ts";
 import type { DeathCause, LivenessEvent, LivenessProfile, PeerConfig } from "./model.ts";
 
+/** Without a packet on any link for so many intervals a peer is quiet: no verdict, but another's word may be believed. */
+const QUIET_INTERVALS = 1.5;
+
 export interface DetectorLink {
   readonly link: number;
   bfd: BfdSession;
@@ -99,6 +102,14 @@ export class PeerDetector {
   /** Nothing speaks against this life of the peer: it is alive, or was not alive yet. */
   get isTrusted(): boolean {
     return Number.isNaN(this.#closedMs) && !this.#isOver && (this.isAlive || !this.#mayLive);
+  }
+
+  /** It is dead, or has missed more than an interval on every link. */
+  isQuiet(nowMs: number): boolean {
+    return (
+      !this.isAlive ||
+      nowMs > this.#lastHeardMs + this.#forgivenMs + QUIET_INTERVALS * this.#profile.intervalMs
+    );
   }
 
   /** A new life of the peer proved itself: the old one is over, its sessions with it. */

@@ -116,15 +116,17 @@ export class EnvelopeWriter {
 }
 
 /** Why a datagram was refused; counted by the receiver. */
-export type EnvelopeRefusal =
-  | "short"
-  | "foreign"
-  | "version"
-  | "stranger"
-  | "forged"
-  | "replayed"
-  | "stale"
-  | "malformed";
+export const ENVELOPE_REFUSALS = [
+  "short",
+  "foreign", // of another cluster, or no heartbeat at all
+  "version",
+  "stranger", // from or to somebody who is no peer, or on another link than it says
+  "forged", // the HMAC is wrong
+  "replayed",
+  "stale", // of a life that is over
+  "malformed",
+] as const;
+export type EnvelopeRefusal = (typeof ENVELOPE_REFUSALS)[number];
 
 /**
  * Reads and authenticates one datagram for `self`. Lengths are checked before anything is read, the HMAC before anything

@@ -4,11 +4,12 @@
  * lease and fence messages is takeover's.
  *
  * A life is proven before it is believed: a peer's new nonce counts only in a datagram that echoes ours, so a recorded
- * datagram cannot pose as a restart.
+ * datagram cannot pose as a restart. Messages other than BFD count only in such a datagram as well: what was meant for an
+ * earlier life of this member, and came late, must not answer a question of this one.
  *
  *   A (new life)                         B
- *     | nonce a, echo 0  ------------->  | candidate a
- *     | <-------------  nonce b, echo a  | (at once)
+ *     | nonce a, echo 0  ------------->  |
+ *     | <-------------  nonce b, echo a  | (at once, and only there: a may be recorded)
  *   b proven                             |
  *     | nonce a, echo b  ------------->  | a proven; an older life of A is over
  */
@@ -80,8 +81,6 @@ interface Peer {
   readonly wires: Wire[];
   /** The proven life; 0: none. */
   nonce: number;
-  /** A life that still has to echo our nonce; 0: none. */
-  candidate: number;
   readonly retired: number[];
   /** The life that the lifeline belongs to; 0: unknown or none. */
   lifeline: number;
@@ -149,7 +148,6 @@ export class Heartbeats {
       detector,
       wires,
       nonce: 0,
-      candidate: 0,
       retired: [],
       lifeline: 0,
       isLifelineWaiting: false,
@@ -245,7 +243,7 @@ export class Heartbeats {
     const peer = this.#peers.get(node);
     if (peer === undefined) return;
     for (const wire of peer.wires) {
-      this.#begin(peer, wire);
+      this.#begin(peer, wire, peer.nonce);
       this.#addBody(type, body);
       this.#output.send(wire.detector.link, node, this.#writer.seal());
     }
@@ -267,6 +265,11 @@ export class Heartbeats {
 
   isAlive(node: number): boolean {
     return this.#peers.get(node)?.detector.isAlive === true;
+  }
+
+  /** The peer is dead, or has missed more than an interval: this member would believe others that it is dead. */
+  isQuiet(node: number, nowMs: number): boolean {
+    return this.#peers.get(node)?.detector.isQuiet(nowMs) !== false;
   }
 
   /** The peer answers on this link. */
@@ -300,7 +303,6 @@ export class Heartbeats {
       }
       const wasKnown = peer.nonce !== 0;
       peer.nonce = h.nonce;
-      peer.candidate = 0;
       if (peer.isLifelineWaiting) {
         peer.lifeline = h.nonce;
         peer.isLifelineWaiting = false;
@@ -312,25 +314,25 @@ export class Heartbeats {
       if (wasKnown) peer.detector.restarted(nowMs);
       return true;
     }
-    peer.candidate = h.nonce;
     // At once, but at most one answer per interval: recorded datagrams must not make us flood.
     if (nowMs - wire.answeredMs >= this.#config.profile.intervalMs) {
       wire.answeredMs = nowMs;
-      this.#transmit(peer, wire, nowMs);
+      this.#transmit(peer, wire, nowMs, h.nonce);
     }
     return false;
   }
 
   #deliver(peer: Peer, wire: Wire, bytes: Uint8Array, nowMs: number): void {
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-    const { count, from } = this.#header;
+    const { count, from, echo } = this.#header;
+    const isForThisLife = echo === this.nonce;
     let at = ENVELOPE_HEADER_BYTES;
     for (let i = 0; i < count; i++) {
       const type = view.getUint8(at);
       const length = view.getUint16(at + 2);
       at += MESSAGE_HEADER_BYTES;
       if (type !== MESSAGE_BFD) {
-        this.#output.message(from, wire.detector.link, type, view, at, length, nowMs);
+        if (isForThisLife) this.#output.message(from, wire.detector.link, type, view, at, length, nowMs);
       } else if (decodeBfd(view, at, length, this.#packet)) {
         peer.detector.receive(wire.detector, this.#packet, nowMs);
       } else {
@@ -344,15 +346,14 @@ export class Heartbeats {
     for (const w of peer.wires) if (w.detector.bfd.isTransmitDue(nowMs)) this.#transmit(peer, w, nowMs);
   }
 
-  #transmit(peer: Peer, wire: Wire, nowMs: number): void {
-    this.#begin(peer, wire);
+  #transmit(peer: Peer, wire: Wire, nowMs: number, echo = peer.nonce): void {
+    this.#begin(peer, wire, echo);
     encodeBfd(wire.detector.bfd.transmit(nowMs), this.#writer.view, this.#writer.add(MESSAGE_BFD, BFD_BYTES));
     for (const [type, body] of peer.standing) this.#addBody(type, body);
     this.#output.send(wire.detector.link, peer.detector.peer.nodeId, this.#writer.seal());
   }
 
-  #begin(peer: Peer, wire: Wire): void {
-    const echo = peer.candidate === 0 ? peer.nonce : peer.candidate;
+  #begin(peer: Peer, wire: Wire, echo: number): void {
     wire.seq++;
     this.#writer.begin(
       this.#config.selfId,

@@ -13,7 +13,7 @@ export interface LivenessProfile {
 }
 
 export const PROFILES: Readonly<Record<LivenessProfile["name"], LivenessProfile>> = {
-  lan: { name: "lan", intervalMs: 10, multiplier: 5, leaseMs: 60 },
+  lan: { name: "lan", intervalMs: 10, multiplier: 6, leaseMs: 60 },
   vm: { name: "vm", intervalMs: 50, multiplier: 3, leaseMs: 200 },
   wan: { name: "wan", intervalMs: 300, multiplier: 3, leaseMs: 1200 },
 };

@@ -8,8 +8,10 @@
  * A change of the commit index alone is not written: it goes with the next write. Losing it costs nothing, since a leader
  * tells it again.
  */
+import { randomBytes } from "node:crypto";
 import { type ConfState, type Entry, type HardState, MemoryStorage, type Snapshot } from "raft-ts";
 import { LatencyHistogram } from "../../src/base/histogram.ts";
+import { type Founding, requireSameVoters } from "./founding.ts";
 import { diskFs, type StorageFs } from "./fs.ts";
 import type { LogStore, Saved } from "./log-store.ts";
 import { SnapshotStore } from "./snapshot-store.ts";
@@ -24,8 +26,9 @@ export interface DurableStorageOptions {
   readonly directory: string;
   readonly clusterName: string;
   readonly nodeId: number;
-  /** The cluster's voters, for a log that is still empty and holds no membership of its own. */
+  /** By the configuration. A new log keeps both; an old one must have been begun with the same voters. */
   readonly voters: readonly number[];
+  readonly slots: number;
   readonly fs?: StorageFs;
   readonly segmentBytes?: number;
 }
@@ -42,7 +45,10 @@ export class DurableStorage implements LogStore {
   #marker: { readonly index: number; readonly term: number } | undefined;
   #bytes = 0;
 
-  /** Throws SW_STORAGE_CORRUPT when the log cannot be trusted, SW_STORAGE_FAILED when the disk or a lock says no. */
+  /**
+   * Throws SW_STORAGE_CORRUPT when the log cannot be trusted, SW_CLUSTER_DIFFERS when it was begun with other voters,
+   * SW_STORAGE_FAILED when the disk or a lock says no.
+   */
   static open(options: DurableStorageOptions): DurableStorage {
     const { fs = diskFs, directory } = options;
     let unlock: (() => void) | undefined;
@@ -58,18 +64,20 @@ export class DurableStorage implements LogStore {
   }
 
   private constructor(options: DurableStorageOptions, fs: StorageFs, unlock: () => void) {
-    const { directory, clusterName, nodeId, voters, segmentBytes = SEGMENT_BYTES } = options;
+    const { directory, clusterName, nodeId, voters, slots, segmentBytes = SEGMENT_BYTES } = options;
     this.#unlock = unlock;
     this.#snapshots = new SnapshotStore(fs, `${directory}/snap`, clusterName);
     // A log begun anew beside old snapshots would have forgotten its votes.
     if (fs.list(`${directory}/wal`).length === 0 && !this.#snapshots.isEmpty()) {
       throw corrupt(`${directory}/wal`, "the log is gone, while snapshots are there");
     }
+    const founding = { voters, slots, log: randomBytes(8).toString("hex") };
     const { wal, found } = Wal.open({
       fs,
       folder: `${directory}/wal`,
       cluster: clusterName,
       node: nodeId,
+      founding,
       segmentBytes,
       onSynced: (ms) => this.syncLatency.record(ms),
       nowMs,
@@ -85,6 +93,8 @@ export class DurableStorage implements LogStore {
     });
     this.#written =
       found === undefined ? this.#memory.initialState().hardState : this.#load(found, directory);
+    if (found !== undefined && found.founding === undefined)
+      this.#found({ voters, slots, log: "" }, directory);
   }
 
   save(ready: Saved): void {
@@ -140,6 +150,10 @@ export class DurableStorage implements LogStore {
     return stored;
   }
 
+  get founding(): Founding {
+    return this.#wal.founding;
+  }
+
   bytesSinceSnapshot(): number {
     return this.#bytes;
   }
@@ -193,6 +207,13 @@ export class DurableStorage implements LogStore {
     }
     this.#memory.setHardState({ ...hardState, commit });
     return hardState;
+  }
+
+  /** A log of version 1: what it was begun with is known from its snapshot, if there is one, and from today on by itself. */
+  #found(founding: Founding, directory: string): void {
+    const snapshot = this.#memory.snapshot();
+    if (snapshot.index > 0) requireSameVoters(directory, snapshot.confState.voters, founding.voters);
+    this.#wal.found(founding, this.#head());
   }
 
   #head(): WalHead {

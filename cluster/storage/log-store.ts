@@ -3,11 +3,14 @@
  * Every call is synchronous: when save() has returned, the Ready is as durable as it will ever be.
  */
 import type { ConfState, Ready, Snapshot, Storage } from "raft-ts";
+import type { Founding } from "./founding.ts";
 
 /** The part of a Ready that is stored. */
 export type Saved = Pick<Ready, "entries" | "mustSync"> & Partial<Pick<Ready, "hardState" | "snapshot">>;
 
 export interface LogStore extends Storage {
+  /** What the log was begun with; undefined where nobody keeps it. */
+  readonly founding: Founding | undefined;
   /** Throws SW_STORAGE_FAILED; the store is unusable after that and the process must end. */
   save(ready: Saved): void;
   /** Records the state machine at `index` and drops the log up to `index - keepEntries`. */

@@ -3,13 +3,16 @@
  * object and drops the driver: everything that save() took then counts as durable.
  */
 import { type ConfState, type Entry, type HardState, MemoryStorage, type Snapshot } from "raft-ts";
+import type { Founding } from "./founding.ts";
 import type { LogStore, Saved } from "./log-store.ts";
 
 export class MemoryLogStore implements LogStore {
+  readonly founding: Founding | undefined;
   readonly #memory: MemoryStorage;
   #bytes = 0;
 
-  constructor(confState: ConfState) {
+  constructor(confState: ConfState, founding?: Founding) {
+    this.founding = founding;
     this.#memory = new MemoryStorage(confState);
   }
 

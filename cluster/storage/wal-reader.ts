@@ -8,6 +8,7 @@
  */
 import type { Entry, HardState } from "raft-ts";
 import { SynwallError } from "../../src/base/errors.ts";
+import { type Founding, requireSameVoters } from "./founding.ts";
 import type { StorageFs } from "./fs.ts";
 import {
   type Header,
@@ -41,18 +42,21 @@ export interface Replay {
   readonly lastBatch: number;
   /** Bytes of a torn write from `endAt` on; 0 when there are none. */
   readonly tornBytes: number;
+  /** As the latest segment says; logs of version 1 do not. */
+  readonly founding: Founding | undefined;
+}
+
+/** Whose log is expected. */
+export interface Identity extends Pick<Meta, "cluster" | "node"> {
+  readonly voters: readonly number[];
 }
 
 export function segmentName(sequence: number, firstIndex: number): string {
   return `${String(sequence).padStart(8, "0")}-${String(firstIndex).padStart(16, "0")}.wal`;
 }
 
-/** Undefined when the folder holds no log yet. Throws SW_STORAGE_CORRUPT. */
-export function replay(
-  fs: StorageFs,
-  folder: string,
-  identity: Pick<Meta, "cluster" | "node">,
-): Replay | undefined {
+/** Undefined when the folder holds no log yet. Throws SW_STORAGE_CORRUPT, SW_CLUSTER_DIFFERS. */
+export function replay(fs: StorageFs, folder: string, identity: Identity): Replay | undefined {
   const segments = findSegments(fs, folder);
   if (segments.length === 0) return undefined;
   const state = new ReplayState(folder, identity);
@@ -78,7 +82,8 @@ function findSegments(fs: StorageFs, folder: string): Segment[] {
 
 class ReplayState {
   readonly #folder: string;
-  readonly #identity: Pick<Meta, "cluster" | "node">;
+  readonly #identity: Identity;
+  #founding: Founding | undefined;
   #entries: Entry[] = [];
   #hardState: HardState = { term: 0, vote: 0, commit: 0 };
   #snapshot: { index: number; term: number } | undefined;
@@ -90,7 +95,7 @@ class ReplayState {
   #lastSegmentBytes = 0;
   #tornBytes = 0;
 
-  constructor(folder: string, identity: Pick<Meta, "cluster" | "node">) {
+  constructor(folder: string, identity: Identity) {
     this.#folder = folder;
     this.#identity = identity;
   }
@@ -136,6 +141,7 @@ class ReplayState {
       lastCrc: this.#crc,
       lastBatch: this.#batch,
       tornBytes: this.#tornBytes,
+      founding: this.#founding,
     };
   }
 
@@ -163,7 +169,7 @@ class ReplayState {
   #checkMeta(segment: Segment, record: WalRecord | undefined, where: string): void {
     if (record?.type !== "meta") throw corrupt(where, "it does not begin with its meta record");
     const { meta } = record;
-    const { cluster, node } = this.#identity;
+    const { cluster, node, voters } = this.#identity;
     if (meta.cluster !== cluster || meta.node !== node) {
       throw new SynwallError(
         "SW_STORAGE_CORRUPT",
@@ -175,6 +181,8 @@ class ReplayState {
     if (this.#batch >= 0 && meta.previousCrc !== this.#crc) {
       throw corrupt(where, "it does not follow the segment before it");
     }
+    this.#founding = meta.founding;
+    if (meta.founding !== undefined) requireSameVoters(this.#folder, meta.founding.voters, voters);
   }
 
   #apply(record: WalRecord, segment: Segment, where: string): void {
@@ -228,6 +236,6 @@ function lastNonZero(bytes: Uint8Array, from: number): number {
 export function corrupt(where: string, what: string): SynwallError {
   return new SynwallError(
     "SW_STORAGE_CORRUPT",
-    `${where}: ${what}: the log cannot be trusted; move the folder away and let this node join under a new id`,
+    `${where}: ${what}: the log cannot be trusted; leave this member stopped and do as docs/errors.md says`,
   );
 }

@@ -13,6 +13,7 @@
  */
 import type { Entry, HardState } from "raft-ts";
 import { crc32c } from "./crc32c.ts";
+import type { Founding } from "./founding.ts";
 
 export const HEADER_BYTES = 16;
 const FLAG_LAST = 1;
@@ -20,7 +21,9 @@ const TYPE_META = 1;
 const TYPE_ENTRY = 2;
 const TYPE_HARD_STATE = 3;
 const TYPE_SNAPSHOT = 4;
-const FORMAT_VERSION = 1;
+/** 2 added the founding. */
+const FORMAT_VERSION = 2;
+const FORMAT_WITHOUT_FOUNDING = 1;
 /** Batch numbers this far apart are chance, not a log. */
 const BATCH_SPAN_MAX = 2 ** 24;
 
@@ -31,6 +34,8 @@ export interface Meta {
   readonly sequence: number;
   /** crc of the last record of the segment before. */
   readonly previousCrc: number;
+  /** Absent in logs of version 1. */
+  readonly founding?: Founding;
 }
 
 export type WalRecord =
@@ -158,8 +163,10 @@ function typeOf(record: WalRecord): number {
 
 function encodePayload(record: WalRecord): Uint8Array {
   switch (record.type) {
-    case "meta":
-      return new TextEncoder().encode(JSON.stringify({ version: FORMAT_VERSION, ...record.meta }));
+    case "meta": {
+      const version = record.meta.founding === undefined ? FORMAT_WITHOUT_FOUNDING : FORMAT_VERSION;
+      return new TextEncoder().encode(JSON.stringify({ version, ...record.meta }));
+    }
     case "entry": {
       const { term, index, type, data } = record.entry;
       const bytes = new Uint8Array(24 + data.length);
@@ -199,7 +206,9 @@ function decodePayload(type: number, payload: Uint8Array): WalRecord | undefined
 
 function decodeMeta(payload: Uint8Array): WalRecord | undefined {
   const meta: unknown = JSON.parse(new TextDecoder().decode(payload));
-  const { version, cluster, node, sequence, previousCrc } = meta as Meta & { version: number };
-  if (version !== FORMAT_VERSION) return undefined;
-  return { type: "meta", meta: { cluster, node, sequence, previousCrc } };
+  const { version, cluster, node, sequence, previousCrc, founding } = meta as Meta & { version: number };
+  const known = { cluster, node, sequence, previousCrc };
+  if (version === FORMAT_WITHOUT_FOUNDING) return { type: "meta", meta: known };
+  if (version !== FORMAT_VERSION || founding === undefined) return undefined;
+  return { type: "meta", meta: { ...known, founding } };
 }

@@ -11,6 +11,7 @@
 import type { HardState } from "raft-ts";
 import { assert } from "../../src/base/assert.ts";
 import { SynwallError } from "../../src/base/errors.ts";
+import type { Founding } from "./founding.ts";
 import { type StorageFile, type StorageFs, zeros } from "./fs.ts";
 import { type Replay, replay, type Segment, segmentName } from "./wal-reader.ts";
 import { encodeBatch, type WalRecord } from "./wal-record.ts";
@@ -20,6 +21,8 @@ export interface WalOptions {
   readonly folder: string;
   readonly cluster: string;
   readonly node: number;
+  /** Of a new log; one that has its own keeps it. */
+  readonly founding: Founding;
   readonly segmentBytes: number;
   /** Milliseconds that a write and its sync took. */
   readonly onSynced: (ms: number) => void;
@@ -38,6 +41,7 @@ const SPARE = "spare.tmp";
 
 export class Wal {
   readonly #options: WalOptions;
+  #founding: Founding;
   #segments: Segment[];
   #file: StorageFile | undefined;
   #fileBytes = 0;
@@ -48,18 +52,22 @@ export class Wal {
   #spareBytes = 0;
   #isFailed = false;
 
-  /** Opens the log of a folder, or begins one. A torn tail is wiped. Throws SW_STORAGE_CORRUPT, SW_STORAGE_FAILED. */
+  /**
+   * Opens the log of a folder, or begins one. A torn tail is wiped. Throws SW_STORAGE_CORRUPT, SW_STORAGE_FAILED, and
+   * SW_CLUSTER_DIFFERS before anything is changed.
+   */
   static open(options: WalOptions): { wal: Wal; found: Replay | undefined } {
-    const { fs, folder, cluster, node } = options;
+    const { fs, folder, cluster, node, founding } = options;
     return orFailed(folder, () => {
       for (const name of fs.list(folder)) if (name.endsWith(".tmp")) fs.remove(`${folder}/${name}`);
-      const found = replay(fs, folder, { cluster, node });
+      const found = replay(fs, folder, { cluster, node, voters: founding.voters });
       return { wal: new Wal(options, found), found };
     });
   }
 
   private constructor(options: WalOptions, found: Replay | undefined) {
     this.#options = options;
+    this.#founding = found?.founding ?? options.founding;
     this.#segments = found?.segments ?? [];
     if (found === undefined) {
       this.#rotate({ hardState: { term: 0, vote: 0, commit: 0 }, snapshot: undefined, nextIndex: 1 }, 0);
@@ -113,6 +121,17 @@ export class Wal {
     this.#prepareSpare();
   }
 
+  /** What the log was begun with. */
+  get founding(): Founding {
+    return this.#founding;
+  }
+
+  /** Writes a founding into a log that has none. */
+  found(founding: Founding, head: WalHead): void {
+    this.#founding = founding;
+    this.#attempt(() => this.#rotate(head, 0));
+  }
+
   /** Drops the oldest segments, as long as no entry above `index` is in them. The present one stays. */
   dropUpTo(index: number): void {
     const { fs, folder } = this.#options;
@@ -135,9 +154,10 @@ export class Wal {
   /** Begins the next segment, large enough for a write of `bytes`. It is durable with its head before its name is. */
   #rotate(head: WalHead, bytes: number): void {
     const { fs, folder, cluster, node, segmentBytes } = this.#options;
+    const founding = this.#founding;
     const sequence = (this.#segments.at(-1)?.sequence ?? 0) + 1;
     const records: WalRecord[] = [
-      { type: "meta", meta: { cluster, node, sequence, previousCrc: this.#crc } },
+      { type: "meta", meta: { cluster, node, sequence, previousCrc: this.#crc, founding } },
       { type: "hardState", hardState: head.hardState },
     ];
     if (head.snapshot !== undefined) records.push({ type: "snapshot", ...head.snapshot, isInstalled: false });

@@ -45,6 +45,7 @@ export interface InboundOptions {
   readonly writer: ReplicaWriter;
   /** A digest was handed to the worker, as the `position`-th record since the start: a result will come. */
   readonly onDigest: (peerId: number, slot: number, epoch: number, position: number) => void;
+  readonly onRefused: (peerId: number, why: string) => void;
 }
 
 /** Numbers that only grow. */
@@ -96,6 +97,7 @@ export class Inbound {
   #tableEpoch = 0;
 
   #link: ReceiverLink | undefined;
+  #policy = "";
   #session = 0;
   /** Counts sessions, so that marks of an older one are known. */
   #generation = 0;
@@ -118,6 +120,11 @@ export class Inbound {
 
   get isConnected(): boolean {
     return this.#link !== undefined;
+  }
+
+  /** The peer's policy fingerprint by its latest hello; empty: unknown. */
+  get policy(): string {
+    return this.#policy;
   }
 
   get appliedSequence(): number {
@@ -148,6 +155,7 @@ export class Inbound {
   /** A link whose hello was read: what is known goes back, unless the two do not fit. */
   welcome(link: ReceiverLink, hello: Hello): void {
     this.#replaceLink(link);
+    this.#policy = hello.policyFingerprint;
     if (hello.protocolVersion !== SYNC_PROTOCOL_VERSION || hello.recordVersion !== RECORD_WIRE_VERSION) {
       this.refuse(
         "version",
@@ -273,6 +281,7 @@ export class Inbound {
 
   refuse(reason: RefuseReason, detail: string): void {
     this.counts.refusals[reason]++;
+    this.#options.onRefused(this.peerId, `it was refused (${reason}): ${detail}`);
     this.#link?.send({ type: "refuse", reason, detail });
     this.#closeLink();
   }

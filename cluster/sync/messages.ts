@@ -5,7 +5,7 @@
  * Owns shapes and limits; does not own their encoding (transport/) nor what a record means (src/base/record.ts).
  *
  *   sender                                                receiver
- *     | -- hello { session, nodeId, versions } ------------> |   first message of every link
+ *     | -- hello { session, nodeId, versions, policy } ----> |   first message of every link
  *     | <-- welcome { session, received, applied } --------- |   or refuse
  *     | -- batch { firstSequence, count, slab } -----------> |   contiguous: the next one begins where this one ended
  *     | -- heartbeat { beat, lastSequence } ---------------> |   when idle
@@ -40,6 +40,17 @@ export interface Hello {
   readonly peerId: number;
   /** 1..2^48: random at the sender's start, then counting. Never 0. */
   readonly session: number;
+  /** Names what the sender's policy means by positions; empty: not told. A difference is reported, replication goes on. */
+  readonly policyFingerprint: string;
+}
+
+/** What two nodes know of each other's policies. */
+export type PolicyMatch = "same" | "different" | "unknown";
+
+/** An older build tells nothing, which is not a difference. */
+export function matchPolicies(own: string, other: string): PolicyMatch {
+  if (own === "" || other === "") return "unknown";
+  return own === other ? "same" : "different";
 }
 
 /** Receiver: where to go on. */

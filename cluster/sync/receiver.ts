@@ -21,6 +21,10 @@ export interface ReceiverOptions {
   readonly applied: Float64Array;
   readonly limits: SyncLimits;
   readonly env: Env;
+  /** A stream from this peer was refused; 0: before it said who it is, in a way to be believed. */
+  readonly onRefused: (peerId: number, why: string) => void;
+  /** An owner is asked to send slots whole again. */
+  readonly onResyncWanted: (ownerId: number, slots: readonly number[], reason: ResyncReason) => void;
   readonly reportReady: (slots: readonly number[], backupEpochs: readonly number[]) => void;
 }
 
@@ -43,12 +47,25 @@ export class Receiver {
       slots: options.slots,
       limits: options.limits,
       reportReady: options.reportReady,
-      requestResync: (ownerId, slots) => this.#peer(ownerId).request(slots, "digest"),
+      requestResync: (ownerId, slots) => {
+        options.onResyncWanted(ownerId, slots, "digest");
+        this.#peer(ownerId).request(slots, "digest");
+      },
     });
   }
 
   get peers(): Iterable<Inbound> {
     return this.#inbound.values();
+  }
+
+  /** The policy fingerprint that the peer told last; empty: unknown. */
+  policyOf(peerId: number): string {
+    return this.#inbound.get(peerId)?.policy ?? "";
+  }
+
+  /** What comes in from one peer; undefined until it spoke. */
+  peer(peerId: number): Inbound | undefined {
+    return this.#inbound.get(peerId);
   }
 
   /** Links that were refused before their peer was known. */
@@ -105,21 +122,11 @@ export class Receiver {
     this.readiness.result(slot, isEqual);
   }
 
-  /** Asks the owners of these slots to send them whole again. */
-  requestResync(slots: readonly number[], reason: ResyncReason): void {
-    const byOwner = new Map<number, number[]>();
-    for (const slot of slots) {
-      const owner = this.#table?.owner[slot] ?? 0;
-      if (owner === 0 || owner === this.#options.selfId) continue;
-      byOwner.set(owner, [...(byOwner.get(owner) ?? []), slot]);
-    }
-    for (const [owner, its] of byOwner) this.#peer(owner).request(its, reason);
-  }
-
   #onHello(link: ReceiverLink, message: SenderMessage, authenticatedId: number): Inbound | undefined {
     const why = this.#whyNot(message, authenticatedId);
     if (why !== undefined) {
       this.#refusedHellos++;
+      this.#options.onRefused(authenticatedId, `it was refused: ${why}`);
       link.send({ type: "refuse", reason: message.type === "hello" ? "identity" : "order", detail: why });
       link.close();
       return undefined;
@@ -181,6 +188,7 @@ export class Receiver {
       limits,
       env,
       writer: this.#writer,
+      onRefused: this.#options.onRefused,
       onDigest: (from, slot, epoch, position) => this.readiness.expect(from, slot, epoch, position),
     });
     if (this.#table !== undefined) peer.setTable(this.#table);

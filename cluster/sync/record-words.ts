@@ -3,7 +3,7 @@
  * 4-byte boundaries in the rings; bytes are little-endian, as on every machine that Node.js 20 runs on.
  */
 import { assert } from "../../src/base/assert.ts";
-import { OP_BARRIER, OP_UPSERT, RECORD_BYTES, RECORD_EPOCH_AT } from "../../src/base/record.ts";
+import { OP_BARRIER, OP_UPSERT, RECORD_BYTES } from "../../src/base/record.ts";
 
 export const RECORD_WORDS = RECORD_BYTES / 4;
 
@@ -24,11 +24,6 @@ export function opAt(words: Uint32Array, at: number): number {
 
 export function slotAt(words: Uint32Array, at: number): number {
   return words[at]! >>> 16;
-}
-
-/** The epoch that the record was written in. */
-export function epochAt(words: Uint32Array, at: number): number {
-  return words[at + RECORD_EPOCH_AT / 4]!;
 }
 
 export function isOp(op: number): boolean {

@@ -13,10 +13,11 @@ import { AntiEntropy } from "./anti-entropy.ts";
 import { Connector } from "./connector.ts";
 import { type SyncLimits, syncLimits } from "./limits.ts";
 import type { ReceiverLink, SenderLink } from "./link.ts";
-import type { ResyncReason } from "./messages.ts";
+import { matchPolicies, type PolicyMatch, type ResyncReason } from "./messages.ts";
 import { Receiver } from "./receiver.ts";
 import { Router } from "./router.ts";
-import { SLOT_HELD } from "./slot-book.ts";
+import type { SessionEnd } from "./sender.ts";
+import { COPY_HELD } from "./slot-book.ts";
 
 export interface ReplicationOptions {
   readonly selfId: number;
@@ -30,6 +31,8 @@ export interface ReplicationOptions {
   /** By node id: changes that this peer has applied; the worker reads it. */
   readonly acked: Float64Array;
   readonly env: Env;
+  /** This node's policy fingerprint, compared with every peer's; absent: unknown. */
+  readonly policy?: string;
   readonly limits?: Partial<SyncLimits>;
   /** A new link to a peer; it closes when the peer cannot be reached. Called by tick() whenever there is none. */
   readonly openLink: (peerId: number) => SenderLink;
@@ -37,6 +40,15 @@ export interface ReplicationOptions {
   readonly requestExport: (slots: readonly number[]) => void;
   /** The worker must publish a DIGEST of each of these slots. */
   readonly requestDigest: (slots: readonly number[]) => void;
+  /** Slots travel whole again: `sent` to this peer, or `asked` for from it. For the journal. */
+  readonly onResync: (
+    peerId: number,
+    slots: readonly number[],
+    way: "sent" | "asked",
+    reason: ResyncReason | SessionEnd,
+  ) => void;
+  /** A stream to or from this peer was refused, by either end; 0: by somebody who is not to be believed. For the log. */
+  readonly onRefused: (peerId: number, why: string) => void;
   /** To be proposed as `ready`. */
   readonly reportReady: (slots: readonly number[], backupEpochs: readonly number[]) => void;
 }
@@ -53,6 +65,7 @@ export interface PeerSyncStatus {
   readonly resyncs: number;
   /** Why the peer refused, while it does. */
   readonly refusal: string | undefined;
+  readonly policy: PolicyMatch;
 }
 
 export class Replication {
@@ -76,10 +89,13 @@ export class Replication {
       acked: options.acked,
       limits,
       env,
+      policy: options.policy ?? "",
       requestExport: options.requestExport,
-      onResyncAsked: (peerId, count) => {
-        this.#resyncsBy[peerId] = this.#resyncsBy[peerId]! + count;
+      onResync: (peerId, slots, reason) => {
+        if (isAskedFor(reason)) this.#resyncsBy[peerId] = this.#resyncsBy[peerId]! + slots.length;
+        options.onResync(peerId, slots, "sent", reason);
       },
+      onRefused: options.onRefused,
     });
     this.receiver = new Receiver({
       selfId,
@@ -89,6 +105,8 @@ export class Replication {
       limits,
       env,
       reportReady: options.reportReady,
+      onResyncWanted: (ownerId, its, reason) => options.onResync(ownerId, its, "asked", reason),
+      onRefused: options.onRefused,
     });
     this.#connector = new Connector(limits, options.openLink);
     this.#antiEntropy = new AntiEntropy(slots, limits.digestIntervalMs);
@@ -123,7 +141,7 @@ export class Replication {
     const { book } = this.router;
     const due = this.#antiEntropy.due(
       nowMs,
-      (slot) => book.isOwned[slot] === 1 && book.isSettled[slot] === 1 && book.state[slot] === SLOT_HELD,
+      (slot) => book.isOwned[slot] === 1 && book.isSettled[slot] === 1 && book.state[slot] === COPY_HELD,
     );
     if (due.length > 0) this.#options.requestDigest(due);
   }
@@ -133,18 +151,9 @@ export class Replication {
     this.receiver.digestResult(slot, isEqual);
   }
 
-  expectBarrier(slot: number, epoch: number, target: number): void {
-    this.router.expectBarrier(slot, epoch, target);
-  }
-
   /** Sends all that this node owns to its backups again; only to one peer when given. Answers how many slots. */
   forceFullSync(peerId = 0): number {
     return this.router.forceFullSync(peerId);
-  }
-
-  /** Asks owners to send these slots again. */
-  requestResync(slots: readonly number[], reason: ResyncReason): void {
-    this.receiver.requestResync(slots, reason);
   }
 
   status(peerId: number, nowMs: number): PeerSyncStatus {
@@ -158,6 +167,12 @@ export class Replication {
       lostSlots: this.router.book.lostSlots[peerId]!,
       resyncs: overflow + restart + forgot + this.#resyncsBy[peerId]!,
       refusal: sender.refusal?.detail,
+      policy: matchPolicies(this.#options.policy ?? "", this.receiver.policyOf(peerId)),
     };
   }
+}
+
+/** The ends of sessions are counted by the sender. */
+function isAskedFor(reason: ResyncReason | SessionEnd): reason is ResyncReason {
+  return reason === "digest" || reason === "refused" || reason === "operator";
 }

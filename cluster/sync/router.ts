@@ -24,16 +24,16 @@ import type { RecordRing } from "../../src/base/ring.ts";
 import type { SlotTable } from "../control/model.ts";
 import type { SyncLimits } from "./limits.ts";
 import type { ResyncReason, ResyncRequest } from "./messages.ts";
-import { epochAt, opAt, RECORD_WORDS, slotAt, wordsOf } from "./record-words.ts";
+import { opAt, RECORD_WORDS, slotAt, wordsOf } from "./record-words.ts";
 import { Sender, type SessionEnd } from "./sender.ts";
 import {
-  SLOT_ENDED,
-  SLOT_HELD,
-  SLOT_NONE,
-  SLOT_REQUESTED,
-  SLOT_SENT,
-  SLOT_STREAMING,
-  SLOT_WANTED,
+  COPY_ENDED,
+  COPY_HELD,
+  COPY_NONE,
+  COPY_REQUESTED,
+  COPY_SENT,
+  COPY_STREAMING,
+  COPY_WANTED,
   SlotBook,
 } from "./slot-book.ts";
 
@@ -45,10 +45,14 @@ export interface RouterOptions {
   readonly acked: Float64Array;
   readonly limits: SyncLimits;
   readonly env: Env;
+  /** This node's policy fingerprint, told to every peer; absent: unknown. */
+  readonly policy?: string;
   /** Asks the worker to publish these slots whole: BEGIN, records, END, DIGEST. */
   readonly requestExport: (slots: readonly number[]) => void;
-  /** Slots are sent to this peer again because somebody asked. */
-  readonly onResyncAsked?: (peerId: number, slots: number) => void;
+  /** Slots are sent to this peer again: because somebody asked, or because a session ended and with it what was under way. */
+  readonly onResync: (peerId: number, slots: readonly number[], reason: ResyncReason | SessionEnd) => void;
+  /** A stream to this peer ends because one end does not take what the other says. */
+  readonly onRefused: (peerId: number, why: string) => void;
 }
 
 /** Numbers that only grow. */
@@ -98,8 +102,6 @@ export class Router {
   readonly #peers: Sender[] = [];
   /** By slot: a barrier that may leave only after what was lost before it was sent again. */
   readonly #owed = new Map<number, Uint32Array>();
-  /** Explicit targets of barriers: slot -> node and the epoch from which on. */
-  readonly #expected = new Map<number, { readonly epoch: number; readonly target: number }>();
   #isPaused = false;
 
   constructor(options: RouterOptions) {
@@ -112,16 +114,18 @@ export class Router {
   sender(peerId: number): Sender {
     const known = this.#senders[peerId];
     if (known !== undefined) return known;
-    const { selfId, limits, env } = this.#options;
+    const { selfId, limits, env, policy = "" } = this.#options;
     const sender = new Sender({
       selfId,
       peerId,
       limits,
       env,
+      policy,
       events: {
         onProgress: (peer) => this.#onProgress(peer),
         onSessionEnd: (peer, end, nowMs) => this.#onSessionEnd(peer, end, nowMs),
         onResync: (peer, request) => this.#onResync(peer, request),
+        onRefused: (peer, why) => this.#options.onRefused(peer, why),
       },
     });
     this.#senders[peerId] = sender;
@@ -145,11 +149,6 @@ export class Router {
     }
     for (const sender of this.#peers) this.#publishAcked(sender);
     this.#requestExports(nowMs);
-  }
-
-  /** The next barrier of `slot` for `epoch` or later goes to `target`, whatever the table says. */
-  expectBarrier(slot: number, epoch: number, target: number): void {
-    this.#expected.set(slot, { epoch, target });
   }
 
   /** Takes what waits in the ring, within bounds. True when more is to be taken: call again soon. */
@@ -193,23 +192,19 @@ export class Router {
   forceFullSync(peerId = 0): number {
     const nowMs = this.#options.env.nowMs();
     let count = 0;
-    for (let slot = 0; slot < this.book.slots; slot++) {
-      const target = this.book.target[slot]!;
-      if (target === 0 || (peerId !== 0 && target !== peerId)) continue;
-      if (!this.#want(slot, nowMs)) continue;
-      count++;
-      this.#options.onResyncAsked?.(target, 1);
+    for (const { peerId: peer } of this.#peers) {
+      if (peerId !== 0 && peer !== peerId) continue;
+      const slots: number[] = [];
+      for (let slot = 0; slot < this.book.slots; slot++) {
+        if (this.book.target[slot] === peer && this.#want(slot, nowMs)) slots.push(slot);
+      }
+      if (slots.length === 0) continue;
+      count += slots.length;
+      this.#options.onResync(peer, slots, "operator");
     }
     this.counts.resyncs.operator += count;
     this.#requestExports(nowMs);
     return count;
-  }
-
-  /** The worker could not publish some changes of these slots, since the ring was full: their copies are in doubt. */
-  changesLost(slots: readonly number[]): void {
-    const nowMs = this.#options.env.nowMs();
-    for (const slot of slots) this.book.lose(slot, nowMs, nowMs);
-    this.#requestExports(nowMs);
   }
 
   #route(at: number, nowMs: number): void {
@@ -232,7 +227,7 @@ export class Router {
       else counts.stray++;
       return;
     }
-    if (book.isLost[slot] === 1 && book.state[slot]! < SLOT_STREAMING) {
+    if (book.isLost[slot] === 1 && book.state[slot]! < COPY_STREAMING) {
       counts.lost++;
       return;
     }
@@ -247,25 +242,25 @@ export class Router {
       case OP_SNAPSHOT_BEGIN:
         book.isExporting[slot] = 1;
         if (target === 0) break;
-        book.set(slot, SLOT_STREAMING, nowMs);
+        book.set(slot, COPY_STREAMING, nowMs);
         this.#append(target, slot, at, nowMs);
         return;
       case OP_SNAPSHOT_END:
         // An END whose BEGIN went elsewhere, or got lost, would make the peer drop what it was not sent again.
-        if (state !== SLOT_STREAMING) break;
-        book.set(slot, SLOT_ENDED, nowMs);
+        if (state !== COPY_STREAMING) break;
+        book.set(slot, COPY_ENDED, nowMs);
         this.#append(target, slot, at, nowMs);
         return;
       case OP_DIGEST:
         book.isExporting[slot] = 0;
-        if (state === SLOT_ENDED) {
-          book.set(slot, SLOT_SENT, nowMs);
+        if (state === COPY_ENDED) {
+          book.set(slot, COPY_SENT, nowMs);
           this.#append(target, slot, at, nowMs);
           book.digestSequence[slot] = this.#senders[target]?.lastSequence ?? 0;
           this.#payBarrier(slot, nowMs);
           return;
         }
-        if (state !== SLOT_HELD || book.isOwned[slot] === 0) break;
+        if (state !== COPY_HELD || book.isOwned[slot] === 0) break;
         this.#append(target, slot, at, nowMs);
         return;
       case OP_BARRIER:
@@ -277,26 +272,17 @@ export class Router {
 
   #routeBarrier(slot: number, at: number, nowMs: number): void {
     const { book } = this;
-    const target = this.#barrierTarget(slot, epochAt(this.#words, at));
+    const target = book.isOwned[slot] === 1 ? 0 : book.target[slot]!;
     if (target === 0) {
       this.counts.stray++;
       return;
     }
     const state = book.state[slot]!;
-    if (target !== book.target[slot] || state === SLOT_HELD || state === SLOT_SENT) {
+    if (state === COPY_HELD || state === COPY_SENT) {
       this.#append(target, slot, at, nowMs);
       return;
     }
     this.#owe(slot, this.#words, at);
-  }
-
-  #barrierTarget(slot: number, epoch: number): number {
-    const expected = this.#expected.get(slot);
-    if (expected !== undefined && epoch >= expected.epoch) {
-      this.#expected.delete(slot);
-      return expected.target;
-    }
-    return this.book.isOwned[slot] === 1 ? 0 : this.book.target[slot]!;
   }
 
   /** What could not be taken is lost, and said so; nothing is lost silently. */
@@ -344,7 +330,7 @@ export class Router {
     const { book } = this;
     if (book.sentSlots > 0) {
       for (let slot = 0; slot < book.slots; slot++) {
-        if (book.state[slot] !== SLOT_SENT || book.target[slot] !== peerId) continue;
+        if (book.state[slot] !== COPY_SENT || book.target[slot] !== peerId) continue;
         if (book.digestSequence[slot]! > sender.ackedSequence) continue;
         book.hold(slot, nowMs);
         this.counts.exportsDone++;
@@ -376,24 +362,27 @@ export class Router {
       const op = opAt(words, at);
       if (book.target[slot] !== peerId) continue;
       if (op === OP_BARRIER && book.isOwned[slot] === 0) this.#owe(slot, words, at);
-      if (op !== OP_DIGEST || book.state[slot] === SLOT_SENT) book.lose(slot, backlog.publishedMs(i), nowMs);
+      if (op !== OP_DIGEST || book.state[slot] === COPY_SENT) book.lose(slot, backlog.publishedMs(i), nowMs);
     }
     this.counts.lost += backlog.length;
+    const wanted: number[] = [];
     for (let slot = 0; slot < book.slots; slot++) {
       if (book.target[slot] !== peerId) continue;
       if (end === "restart" || end === "forgot") book.lose(slot, nowMs, nowMs);
-      else if (book.state[slot]! > SLOT_REQUESTED) book.set(slot, SLOT_WANTED, nowMs);
+      else if (book.state[slot]! > COPY_REQUESTED) book.set(slot, COPY_WANTED, nowMs);
+      if (book.state[slot] === COPY_WANTED) wanted.push(slot);
     }
+    if (wanted.length > 0) this.#options.onResync(peerId, wanted, end);
   }
 
   #onResync(peerId: number, request: ResyncRequest): void {
     const nowMs = this.#options.env.nowMs();
-    for (const slot of request.slots) {
-      if (this.book.target[slot] !== peerId || this.book.isOwned[slot] === 0) continue;
-      if (!this.#want(slot, nowMs)) continue;
-      this.counts.resyncs[request.reason]++;
-      this.#options.onResyncAsked?.(peerId, 1);
-    }
+    const { book } = this;
+    const slots = request.slots.filter(
+      (slot) => book.target[slot] === peerId && book.isOwned[slot] === 1 && this.#want(slot, nowMs),
+    );
+    this.counts.resyncs[request.reason] += slots.length;
+    if (slots.length > 0) this.#options.onResync(peerId, slots, request.reason);
     this.#requestExports(nowMs);
   }
 
@@ -402,13 +391,13 @@ export class Router {
     const { book } = this;
     const { resyncBackoffMs, resyncBackoffMsMax } = this.#options.limits;
     const state = book.state[slot]!;
-    if (state !== SLOT_HELD && state !== SLOT_SENT) return false;
+    if (state !== COPY_HELD && state !== COPY_SENT) return false;
     const backoff = book.backoffMs[slot]!;
     const isCalm = nowMs - book.notBeforeMs[slot]! > 2 * resyncBackoffMsMax;
     book.backoffMs[slot] =
       backoff === 0 || isCalm ? resyncBackoffMs : Math.min(backoff * 2, resyncBackoffMsMax);
     book.notBeforeMs[slot] = isCalm ? nowMs : nowMs + backoff;
-    book.set(slot, SLOT_WANTED, nowMs);
+    book.set(slot, COPY_WANTED, nowMs);
     return true;
   }
 
@@ -419,8 +408,8 @@ export class Router {
     const asked: number[] = [];
     const ask = (slot: number): void => {
       if (book.underWay >= limits.exportSlots) return;
-      if (book.state[slot] !== SLOT_WANTED || !this.#mayExport(slot, nowMs)) return;
-      book.set(slot, SLOT_REQUESTED, nowMs);
+      if (book.state[slot] !== COPY_WANTED || !this.#mayExport(slot, nowMs)) return;
+      book.set(slot, COPY_REQUESTED, nowMs);
       asked.push(slot);
     };
     // The packets of slots that are handed over wait for it.
@@ -448,17 +437,17 @@ export class Router {
     const { exportDeadlineMs, exportMsMax } = this.#options.limits;
     for (let slot = 0; slot < book.slots; slot++) {
       const state = book.state[slot]!;
-      if (state === SLOT_NONE || state === SLOT_HELD || state === SLOT_SENT) continue;
+      if (state === COPY_NONE || state === COPY_HELD || state === COPY_SENT) continue;
       const ageMs = nowMs - book.sinceMs[slot]!;
-      if (state === SLOT_WANTED) {
+      if (state === COPY_WANTED) {
         // The worker gave up an export that was not wanted any more; do not wait for its end for ever.
         if (ageMs > exportMsMax) book.isExporting[slot] = 0;
         continue;
       }
-      if (ageMs <= (state === SLOT_STREAMING ? exportMsMax : exportDeadlineMs)) continue;
-      if (state !== SLOT_REQUESTED) book.isExporting[slot] = 0;
+      if (ageMs <= (state === COPY_STREAMING ? exportMsMax : exportDeadlineMs)) continue;
+      if (state !== COPY_REQUESTED) book.isExporting[slot] = 0;
       this.counts.exportsExpired++;
-      book.set(slot, SLOT_WANTED, nowMs);
+      book.set(slot, COPY_WANTED, nowMs);
       const sender = this.#senders[book.target[slot]!];
       if (!this.#owed.has(slot) || sender === undefined || !sender.isOpen) continue;
       // Rather a barrier without the last changes than a slot that nobody decides.

@@ -33,6 +33,8 @@ export interface SenderEvents {
   /** The session ends; the backlog still holds what was not acknowledged, until this returns. */
   onSessionEnd(peerId: number, end: SessionEnd, nowMs: number): void;
   onResync(peerId: number, request: ResyncRequest): void;
+  /** The stream ends because one end does not take what the other says; `why` is for the log. */
+  onRefused(peerId: number, why: string): void;
 }
 
 export interface SenderOptions {
@@ -40,6 +42,8 @@ export interface SenderOptions {
   readonly peerId: number;
   readonly limits: SyncLimits;
   readonly env: Env;
+  /** This node's policy fingerprint; absent: unknown. */
+  readonly policy?: string;
   readonly events: SenderEvents;
 }
 
@@ -79,6 +83,7 @@ export class Sender {
   readonly #limits: SyncLimits;
   readonly #env: Env;
   readonly #events: SenderEvents;
+  readonly #policy: string;
 
   #link: SenderLink | undefined;
   #phase: Phase = "none";
@@ -112,6 +117,7 @@ export class Sender {
     this.#limits = options.limits;
     this.#env = options.env;
     this.#events = options.events;
+    this.#policy = options.policy ?? "";
     this.backlog = new Backlog(options.limits.backlogRecords);
     const fullBatches = Math.ceil(options.limits.backlogRecords / BATCH_RECORDS_MAX);
     this.#batchEnds = new Float64Array(2 * fullBatches + options.limits.gatherAtBatches + 8);
@@ -245,6 +251,7 @@ export class Sender {
       nodeId: this.#selfId,
       peerId: this.peerId,
       session: this.#session,
+      policyFingerprint: this.#policy,
     });
     this.#isBlocked = !isTaken;
   }
@@ -335,6 +342,7 @@ export class Sender {
   #onRefuse(reason: RefuseReason, detail: string, nowMs: number): void {
     this.counts.refusals[reason]++;
     this.#refusal = { reason, detail };
+    this.#events.onRefused(this.peerId, `it refused (${reason}): ${detail}`);
     this.#drop(nowMs, true);
     // Both sides count differently: only a new numbering helps.
     if (reason === "sequence") this.#endSession("forgot", nowMs);
@@ -408,6 +416,7 @@ export class Sender {
   #fault(reason: RefuseReason, detail: string, nowMs: number): void {
     this.counts.refusals[reason]++;
     this.#refusal = { reason, detail };
+    this.#events.onRefused(this.peerId, `it was refused (${reason}): ${detail}`);
     this.#send({ type: "refuse", reason, detail });
     this.#drop(nowMs, true);
   }

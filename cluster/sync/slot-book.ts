@@ -15,13 +15,13 @@
  */
 import type { SlotTable } from "../control/model.ts";
 
-export const SLOT_NONE = 0;
-export const SLOT_HELD = 1;
-export const SLOT_WANTED = 2;
-export const SLOT_REQUESTED = 3;
-export const SLOT_STREAMING = 4;
-export const SLOT_ENDED = 5;
-export const SLOT_SENT = 6;
+export const COPY_NONE = 0;
+export const COPY_HELD = 1;
+export const COPY_WANTED = 2;
+export const COPY_REQUESTED = 3;
+export const COPY_STREAMING = 4;
+export const COPY_ENDED = 5;
+export const COPY_SENT = 6;
 
 const NODES = 256;
 
@@ -29,7 +29,7 @@ export class SlotBook {
   readonly slots: number;
   /** By slot: node id, 0 = nobody. Read per record; changed by setTable() only. */
   readonly target: Uint8Array;
-  /** By slot: SLOT_*. Change it with set(). */
+  /** By slot: COPY_*. Change it with set(). */
   readonly state: Uint8Array;
   /** By slot: 1 when records were dropped on their way to the target. */
   readonly isLost: Uint8Array;
@@ -111,13 +111,13 @@ export class SlotBook {
       if (this.lostSlots[target]!++ === 0) this.lostSinceMs[target] = sinceMs;
     }
     if (sinceMs < this.lostSinceMs[target]!) this.lostSinceMs[target] = sinceMs;
-    if (this.state[slot] !== SLOT_REQUESTED) this.set(slot, SLOT_WANTED, nowMs);
+    if (this.state[slot] !== COPY_REQUESTED) this.set(slot, COPY_WANTED, nowMs);
   }
 
   /** The copy is complete: a snapshot and all that came with it are applied. */
   hold(slot: number, nowMs: number): void {
     this.#find(slot);
-    this.set(slot, SLOT_HELD, nowMs);
+    this.set(slot, COPY_HELD, nowMs);
   }
 
   #own(slot: number, target: number, table: SlotTable, nowMs: number): void {
@@ -130,18 +130,18 @@ export class SlotBook {
     this.#backupEpoch[slot] = table.backupEpoch[slot]!;
     this.#isProven[slot] = isProven ? 1 : 0;
     if (isSameCopy) {
-      if (isProven && !wasProven && this.state[slot] === SLOT_WANTED && this.isLost[slot] === 0) {
-        this.set(slot, SLOT_HELD, nowMs);
+      if (isProven && !wasProven && this.state[slot] === COPY_WANTED && this.isLost[slot] === 0) {
+        this.set(slot, COPY_HELD, nowMs);
       }
       return;
     }
-    this.#aim(slot, target, target === 0 ? SLOT_NONE : isProven ? SLOT_HELD : SLOT_WANTED, nowMs);
+    this.#aim(slot, target, target === 0 ? COPY_NONE : isProven ? COPY_HELD : COPY_WANTED, nowMs);
   }
 
   /** The new owner was the proven backup as a rule: what is under way to it goes on. */
   #leave(slot: number, target: number, nowMs: number): void {
     if (this.target[slot] === target) return;
-    this.#aim(slot, target, target === 0 ? SLOT_NONE : SLOT_WANTED, nowMs);
+    this.#aim(slot, target, target === 0 ? COPY_NONE : COPY_WANTED, nowMs);
   }
 
   #aim(slot: number, target: number, state: number, nowMs: number): void {
@@ -150,7 +150,7 @@ export class SlotBook {
     if (!isStillLost) this.#find(slot);
     this.#count(slot, -1);
     this.target[slot] = target;
-    this.state[slot] = isStillLost ? SLOT_WANTED : state;
+    this.state[slot] = isStillLost ? COPY_WANTED : state;
     this.sinceMs[slot] = nowMs;
     this.notBeforeMs[slot] = 0;
     this.backoffMs[slot] = 0;
@@ -166,10 +166,10 @@ export class SlotBook {
 
   #count(slot: number, by: number): void {
     const state = this.state[slot]!;
-    if (state === SLOT_WANTED) this.wantedSlots += by;
-    if (state >= SLOT_REQUESTED) this.underWay += by;
-    if (state === SLOT_SENT) this.sentSlots += by;
-    if (state === SLOT_STREAMING || state === SLOT_ENDED) {
+    if (state === COPY_WANTED) this.wantedSlots += by;
+    if (state >= COPY_REQUESTED) this.underWay += by;
+    if (state === COPY_SENT) this.sentSlots += by;
+    if (state === COPY_STREAMING || state === COPY_ENDED) {
       const target = this.target[slot]!;
       this.streaming[target] = this.streaming[target]! + by;
     }

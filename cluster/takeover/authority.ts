@@ -123,11 +123,14 @@ export class Authority {
    */
   applyState(state: Pick<ClusterState, "table" | "members">, ownIncarnation: number, nowMs: number): void {
     const { table, members } = state;
-    const barred = members.filter((m) => m.state === "down" || m.state === "removed").map((m) => m.id);
-    this.voter.observe(table.epoch, barred);
+    this.voter.observe(table.epoch, members);
     if (this.#config.role !== "node") return;
     const me = members.find((m) => m.id === this.#config.selfId);
-    const isAdmitted = ownIncarnation !== 0 && me?.incarnation === ownIncarnation && !barred.includes(me.id);
+    const isAdmitted =
+      ownIncarnation !== 0 &&
+      me?.incarnation === ownIncarnation &&
+      me.state !== "down" &&
+      me.state !== "removed";
     this.#incarnation = isAdmitted ? ownIncarnation : 0;
     this.#run(this.ownership.applyTable(table, members, isAdmitted, nowMs));
   }
@@ -146,11 +149,6 @@ export class Authority {
 
   barrierApplied(from: number, slot: number, epoch: number, nowMs: number): void {
     this.#run(this.ownership.barrierApplied(from, slot, epoch, nowMs));
-  }
-
-  /** The stream of changes to `to` was built anew. */
-  streamReset(to: number): void {
-    this.#run(this.ownership.resendBarriers(to));
   }
 
   /** The peer's kernel closed its lifeline; see Heartbeats.lifelineClosed() for what does not count as that. */
@@ -202,7 +200,7 @@ export class Authority {
         if (r === undefined) return;
         this.heartbeats.setIncarnation(from, r.incarnation);
         if (!this.#voters.includes(this.#config.selfId)) return;
-        const isGiven = this.voter.request(from, r.epoch, nowMs);
+        const isGiven = this.voter.request(from, r.epoch, r.incarnation, nowMs);
         this.heartbeats.setStanding(from, MESSAGE_LEASE_ACK, isGiven ? ackBody(r.nonce, r.seq) : undefined);
         return;
       }
@@ -260,7 +258,8 @@ export class Authority {
     encodeLeaseRequest({ nonce, seq, epoch, incarnation: this.#incarnation }, this.#requestBody);
     for (const v of this.#voters) {
       if (v !== selfId) this.heartbeats.setStanding(v, MESSAGE_LEASE_REQUEST, this.#requestBody);
-      else if (this.voter.request(selfId, epoch, nowMs)) this.lease.ack(selfId, nonce, seq);
+      else if (this.voter.request(selfId, epoch, this.#incarnation, nowMs))
+        this.lease.ack(selfId, nonce, seq);
     }
   }
 

@@ -27,7 +27,7 @@ import type { FenceAsker } from "./fence.ts";
 export type OwnershipEffect =
   /** `state`, `owner`, `backup`, `gainedEpoch` and `epoch` changed: put them before the engine, before anything below. */
   | { readonly type: "view" }
-  /** We stopped deciding `slot`: put a barrier behind its last change, towards `to`. */
+  /** We stopped deciding `slot`: put a barrier behind its last change, towards `to`. The stream keeps it until it is there. */
   | { readonly type: "barrier"; readonly to: number; readonly slot: number; readonly epoch: number }
   /** Send a frame from the virtual MAC of each slot into each zone. */
   | { readonly type: "announce"; readonly slots: readonly number[] }
@@ -142,14 +142,6 @@ export class Ownership {
   /** We stood still, or were without a lease: others may have announced our slots meanwhile. */
   reannounce(): OwnershipEffect[] {
     return this.#announce(() => true);
-  }
-
-  /** The stream of changes to `to` was built anew: barriers that were under way may be lost. */
-  resendBarriers(to: number): OwnershipEffect[] {
-    const effects: OwnershipEffect[] = [];
-    for (let s = 0; s < this.#config.slots; s++) if (this.owner[s] === to) this.#slot(s).barrierSent = 0;
-    this.#sendBarriers(effects);
-    return effects;
   }
 
   /** Lets time pass: promises run out, patience ends. */

@@ -8,6 +8,7 @@
  * forgotten fence could still be trusted; and it acknowledges nobody before setCaughtUp(): only then does it know
  * which nodes the cluster has declared down.
  */
+import type { Member } from "../control/model.ts";
 import { DEFAULT_MARGIN_MS, DRIFT, FENCE_BINDS_LEASES, QUIET_LEASES } from "./timing.ts";
 
 /** Promises to one node are kept apart by the epoch that it knew, newest last; older ones are merged conservatively. */
@@ -37,6 +38,8 @@ interface NodeRecord {
   fenceUntilMs: number;
   seenEpoch: number;
   isBarred: boolean;
+  /** The life that the cluster knows; requests of earlier ones are refused. */
+  incarnation: number;
 }
 
 export class PromiseVoter {
@@ -64,18 +67,27 @@ export class PromiseVoter {
     this.#isCaughtUp = true;
   }
 
-  /** The committed state that this voter has applied: `barred` are the nodes that are down or removed in it. */
-  observe(epoch: number, barred: readonly number[]): void {
+  /** The committed state that this voter has applied: whoever is down or removed in it is barred. */
+  observe(epoch: number, members: readonly Pick<Member, "id" | "state" | "incarnation">[]): void {
     this.#tableEpoch = epoch;
-    for (const id of barred) this.#record(id);
-    for (const [id, r] of this.#nodes) r.isBarred = barred.includes(id);
+    for (const { id, state, incarnation } of members) {
+      const r = this.#record(id);
+      r.isBarred = state === "down" || state === "removed";
+      r.incarnation = incarnation;
+    }
   }
 
-  /** A lease request of `node`, which knows `epoch`. True: acknowledged, and the promise is made. */
-  request(node: number, epoch: number, nowMs: number): boolean {
+  /**
+   * A lease request of `node` in its life `incarnation`, which knows `epoch`. True: acknowledged, and the promise is made.
+   *
+   * A node that was declared down and let in again may have a worker that has not heard of either: it asks for its old life,
+   * under an epoch in which it still owned slots. Once the fence has lapsed only the incarnation tells it apart.
+   */
+  request(node: number, epoch: number, incarnation: number, nowMs: number): boolean {
     const r = this.#record(node);
     r.seenEpoch = Math.max(r.seenEpoch, epoch);
     if (!this.#isCaughtUp || nowMs < this.#quietUntilMs || r.isBarred) return false;
+    if (incarnation < r.incarnation) return false;
     if (epoch <= r.fencedEpoch && nowMs < r.fenceUntilMs) return false;
     this.#grant(r, epoch, nowMs + this.#promiseMs);
     return true;
@@ -123,6 +135,7 @@ export class PromiseVoter {
         fenceUntilMs: Number.NEGATIVE_INFINITY,
         seenEpoch: 0,
         isBarred: false,
+        incarnation: 0,
       };
       this.#nodes.set(node, r);
     }

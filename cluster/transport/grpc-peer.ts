@@ -137,10 +137,12 @@ export class GrpcPeer {
       return;
     }
     this.#counters.raftSent++;
+    this.#counters.raftQueued++;
     this.#queuedMessages++;
     this.#queuedBytes += bytes;
     stream.write({ messages: [toWire(message)] }, () => {
       if (stream !== this.#stream) return;
+      this.#counters.raftQueued--;
       this.#queuedMessages--;
       this.#queuedBytes -= bytes;
     });
@@ -241,8 +243,6 @@ export class GrpcPeer {
       this.#backoffMs = BACKOFF_MS_MIN;
       this.#counters.connects++;
     });
-    this.#queuedMessages = 0;
-    this.#queuedBytes = 0;
     this.#stream = stream;
   }
 
@@ -274,6 +274,9 @@ export class GrpcPeer {
     const client = this.#client;
     this.#stream = undefined;
     this.#client = undefined;
+    this.#counters.raftQueued -= this.#queuedMessages;
+    this.#queuedMessages = 0;
+    this.#queuedBytes = 0;
     stream?.cancel();
     client?.close();
   }

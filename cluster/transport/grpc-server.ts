@@ -3,6 +3,7 @@
  * peer's certificate must be a member's, and a Raft message must come in that member's name.
  * Owns accepting and refusing; does not own what happens with a message (the handlers).
  */
+import type { Server as TlsServer } from "node:tls";
 import {
   Metadata,
   Server,
@@ -15,24 +16,21 @@ import {
   type sendUnaryData,
 } from "@grpc/grpc-js";
 import { MalformedError, type Message } from "raft-ts";
-import type {
-  ProposeRequest,
-  ProposeResponse,
-  StatusRequest,
-  StatusResponse,
-} from "../../proto/gen/synwall/v1/control.ts";
+import type { StatusRequest, StatusResponse } from "../../proto/gen/synwall/v1/control.ts";
 import type {
   ExchangeRequest,
   ExchangeResponse,
   SendSnapshotRequest,
   SendSnapshotResponse,
 } from "../../proto/gen/synwall/v1/raft.ts";
+import { assert } from "../../src/base/assert.ts";
 import { SynwallError } from "../../src/base/errors.ts";
 import type { ReceiverMessage, SenderMessage } from "../sync/messages.ts";
 import { GrpcLink } from "./grpc-link.ts";
 import { CHANNEL_OPTIONS, controlService, encodeSync, raftService, syncService } from "./grpc-services.ts";
 import { SnapshotCollector } from "./grpc-snapshot.ts";
 import { fromWire } from "./raft-codec.ts";
+import { watchHandshakes } from "./refusals.ts";
 import { commonName, type TlsMaterial } from "./tls.ts";
 import { maySend, type TransportCounters, type TransportHandlers, type TransportPeer } from "./transport.ts";
 
@@ -70,10 +68,6 @@ export class GrpcServer {
       ) => this.#takeSnapshot(call, answer),
     });
     this.#server.addService(controlService, {
-      propose: (
-        call: ServerUnaryCall<ProposeRequest, ProposeResponse>,
-        answer: sendUnaryData<ProposeResponse>,
-      ) => this.#propose(call, answer),
       status: (call: ServerUnaryCall<StatusRequest, StatusResponse>, answer: sendUnaryData<StatusResponse>) =>
         this.#status(call, answer),
     });
@@ -92,14 +86,26 @@ export class GrpcServer {
     );
     return new Promise((resolve, reject) => {
       this.#server.bindAsync(`${address}:${port}`, credentials, (error) => {
-        if (error === null) resolve();
-        else reject(listenError("cluster.ports.grpc", `${address}:${port}`, error));
+        if (error === null) {
+          this.#watchHandshakes();
+          resolve();
+        } else reject(listenError("cluster.ports.grpc", `${address}:${port}`, error));
       });
     });
   }
 
   close(): void {
     this.#server.forceShutdown();
+  }
+
+  /** Who fails in TLS never comes as far as a call, and grpc-js does not tell: its listeners are asked directly. */
+  #watchHandshakes(): void {
+    for (const listener of tlsListeners(this.#server)) {
+      watchHandshakes(listener, (reason, address, why) => {
+        this.#options.counters.refused[reason]++;
+        this.#options.onRefused(`refused ${address}: ${why}`);
+      });
+    }
   }
 
   #exchange(
@@ -156,7 +162,7 @@ export class GrpcServer {
     });
     if (why !== undefined || message === undefined) return false;
     if (!maySend(from, message)) {
-      counters.peersRefused++;
+      counters.refused.stranger++;
       onRefused(`member ${from} sent ${message.type} in the name of ${message.from}`);
       return false;
     }
@@ -171,34 +177,20 @@ export class GrpcServer {
       return undefined;
     } catch (error) {
       if (!(error instanceof MalformedError)) throw error;
-      this.#options.counters.malformed++;
+      this.#options.counters.refused.malformed++;
       this.#options.onRefused(`member ${from}: ${error.message}`);
       return error.message;
     }
   }
 
-  #propose(
-    call: ServerUnaryCall<ProposeRequest, ProposeResponse>,
-    answer: sendUnaryData<ProposeResponse>,
-  ): void {
+  #status(call: ServerUnaryCall<StatusRequest, StatusResponse>, answer: sendUnaryData<StatusResponse>): void {
     const from = this.#identify(call);
     if (from === undefined) {
       answer(denied());
       return;
     }
-    this.#options.handlers.onPropose(from, call.request.envelope).then(
-      (result) => answer(null, { result }),
-      (error: unknown) => {
-        const details = error instanceof Error ? error.message : String(error);
-        answer({ code: StatusCode.UNAVAILABLE, details });
-      },
-    );
-  }
-
-  #status(call: ServerUnaryCall<StatusRequest, StatusResponse>, answer: sendUnaryData<StatusResponse>): void {
-    const from = this.#identify(call);
-    if (from === undefined) answer(denied());
-    else answer(null, { ...this.#options.handlers.onStatus(from) });
+    const report = this.#options.handlers.onStatus(from);
+    answer(null, { ...report, lostLinks: [...report.lostLinks] });
   }
 
   #replicate(call: ServerDuplexStream<SenderMessage, Buffer>): void {
@@ -228,10 +220,19 @@ export class GrpcServer {
     const name = commonName(call.getAuthContext()?.sslPeerCertificate);
     const id = this.#idByName.get(name);
     if (id !== undefined) return id;
-    this.#options.counters.peersRefused++;
-    this.#options.onRefused(`${call.getPeer()} has a certificate for "${name}", which is no other member`);
+    this.#options.counters.refused.stranger++;
+    // Without the port, which differs each time: the log counts lines that are the same.
+    const address = call.getPeer().replace(/:\d+$/, "");
+    this.#options.onRefused(`refused ${address}: its certificate is for "${name}", which is no other member`);
     return undefined;
   }
+}
+
+/** The TLS servers inside a started grpc-js server, which its interface hides; the version is pinned, and a test looks. */
+function tlsListeners(server: Server): readonly TlsServer[] {
+  const { http2Servers } = server as unknown as { readonly http2Servers?: ReadonlyMap<TlsServer, unknown> };
+  assert(http2Servers !== undefined && http2Servers.size > 0, "grpc-js keeps its listeners elsewhere");
+  return [...http2Servers.keys()];
 }
 
 /** One line that names the setting, for what a listener can meet. */

@@ -61,7 +61,6 @@ export const raftService = {
 };
 
 export const controlService = {
-  propose: method(ControlServiceDefinition, ControlServiceDefinition.methods.propose),
   status: method(ControlServiceDefinition, ControlServiceDefinition.methods.status),
 };
 

@@ -101,11 +101,6 @@ export class GrpcTransport implements Transport {
     this.#peers.get(message.to)?.sendSnapshot(message);
   }
 
-  async propose(to: number, envelope: Uint8Array, timeoutMs: number): Promise<Uint8Array> {
-    const options = { timeoutMs, what: "propose" };
-    return (await this.#peer(to, options.what).ask(controlService.propose, { envelope }, options)).result;
-  }
-
   async status(to: number, timeoutMs: number): Promise<PeerReport> {
     const options = { timeoutMs, what: "ask for the status" };
     return this.#peer(to, options.what).ask(controlService.status, {}, options);
@@ -181,7 +176,6 @@ export class GrpcTransport implements Transport {
     };
     return {
       onRaft: unless((from, message) => handlers.onRaft(from, message)),
-      onPropose: (from, envelope) => handlers.onPropose(from, envelope),
       onStatus: (from) => handlers.onStatus(from),
       onSyncLink: unless((from, link) => handlers.onSyncLink(from, link)),
       onUnreachable: unless((to) => handlers.onUnreachable(to)),

@@ -248,10 +248,6 @@ export class MemoryTransport implements Transport {
     });
   }
 
-  propose(to: number, envelope: Uint8Array, timeoutMs: number): Promise<Uint8Array> {
-    return this.#call(to, timeoutMs, "propose", (handlers) => handlers.onPropose(this.#id, envelope.slice()));
-  }
-
   status(to: number, timeoutMs: number): Promise<PeerReport> {
     return this.#call(to, timeoutMs, "ask for the status", async (handlers) => handlers.onStatus(this.#id));
   }
@@ -279,7 +275,7 @@ export class MemoryTransport implements Transport {
     if (endpoint?.handlers === undefined) return;
     const counters = endpoint.transport.counters;
     if (!maySend(this.#id, message)) {
-      counters.peersRefused++;
+      counters.refused.stranger++;
       return;
     }
     counters.raftReceived++;

@@ -11,12 +11,15 @@ import type { AddressInfo } from "node:net";
 import { connect, createServer, type Server, type TLSSocket } from "node:tls";
 import { listenError } from "./grpc-server.ts";
 import { BACKOFF_MS_MAX, BACKOFF_MS_MIN } from "./grpc-services.ts";
+import { judgeHandshake, type RefusalReason, watchHandshakes } from "./refusals.ts";
 import { checkIs, commonName, type TlsMaterial } from "./tls.ts";
 import type { TransportPeer } from "./transport.ts";
 
 const PING_MS = 1_000;
 const SILENT_MS_MAX = 3_000;
 const CONNECT_MS_MAX = 1_000;
+/** Connections that may be open beyond one for each peer: those that are replaced, and strangers until they are refused. */
+const SPARE_CONNECTIONS = 32;
 const PING = Uint8Array.of(1);
 /** Sent before a living process closes a line: what follows says nothing about the process. */
 const GOODBYE = Uint8Array.of(2);
@@ -33,7 +36,7 @@ export interface LifelineOptions {
   /** The peer's process ended, or so it seems. Called once for each connection that was up. */
   readonly onClosed: (peer: number) => void;
   readonly onUp?: (peer: number) => void;
-  readonly onRefused?: (why: string) => void;
+  readonly onRefused?: (why: string, reason: RefusalReason) => void;
 }
 
 interface Line {
@@ -80,7 +83,7 @@ export class Lifelines {
   }
 
   #listen(): Promise<void> {
-    const { self, port, tls } = this.#options;
+    const { self, peers, port, tls } = this.#options;
     const server = createServer({
       ...tls,
       requestCert: true,
@@ -89,8 +92,13 @@ export class Lifelines {
     });
     this.#server = server;
     server.on("secureConnection", (socket) => this.#accept(socket));
-    server.on("tlsClientError", (error, socket) => {
-      this.#options.onRefused?.(`lifeline of ${socket.remoteAddress ?? "?"}: ${error.message}`);
+    watchHandshakes(server, (reason, address, why) => {
+      this.#options.onRefused?.(`refused a lifeline of ${address}: ${why}`, reason);
+    });
+    server.maxConnections = peers.length + SPARE_CONNECTIONS;
+    server.on("drop", (dropped) => {
+      const address = dropped?.remoteAddress ?? "?";
+      this.#options.onRefused?.(`refused a lifeline of ${address}: too many are open`, "limit");
     });
     return new Promise((resolve, reject) => {
       server.once("error", (error) =>
@@ -106,7 +114,8 @@ export class Lifelines {
     const name = commonName(socket.getPeerCertificate());
     const peer = this.#options.peers.find((other) => other.name === name);
     if (peer === undefined || this.#isClosed) {
-      this.#options.onRefused?.(`lifeline of ${socket.remoteAddress ?? "?"}: "${name}" is no other node`);
+      const why = `refused a lifeline of ${socket.remoteAddress ?? "?"}: "${name}" is no other node`;
+      this.#options.onRefused?.(why, "stranger");
       socket.on("error", () => {});
       socket.destroy();
       return;
@@ -139,7 +148,12 @@ export class Lifelines {
       clearTimeout(deadline);
       if (!isUp) again(false);
     });
-    socket.on("error", () => {});
+    socket.on("error", (error) => {
+      const reason = isUp ? undefined : judgeHandshake({ error });
+      if (reason !== undefined) {
+        this.#options.onRefused?.(`refused a lifeline of ${peer.name}: ${error.message}`, reason);
+      }
+    });
     // With TLS 1.3 a client is done before the server judged its certificate: the first byte shows that it was accepted.
     socket.once("data", () => {
       clearTimeout(deadline);

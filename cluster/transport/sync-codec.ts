@@ -9,7 +9,7 @@ import {
   ReplicateResponse,
   ResyncReason as S,
 } from "../../proto/gen/synwall/v1/sync.ts";
-import type { ReceiverMessage, Refuse, ResyncReason, SenderMessage } from "../sync/messages.ts";
+import type { Ack, Batch, ReceiverMessage, Refuse, ResyncReason, SenderMessage } from "../sync/messages.ts";
 
 const REFUSE_REASONS: Readonly<Record<Refuse["reason"], R>> = {
   version: R.REFUSE_REASON_VERSION,
@@ -26,6 +26,7 @@ const RESYNC_REASONS: Readonly<Record<ResyncReason, S>> = {
 };
 
 export function encodeFromSender(message: SenderMessage): Uint8Array {
+  if (message.type === "batch") return encodeBatch(message);
   return ReplicateRequest.encode({ message: senderToWire(message) }).finish();
 }
 
@@ -46,6 +47,7 @@ export function decodeFromSender(bytes: Uint8Array): SenderMessage {
 }
 
 export function encodeFromReceiver(message: ReceiverMessage): Uint8Array {
+  if (message.type === "ack") return encodeAck(message);
   return ReplicateResponse.encode({ message: receiverToWire(message) }).finish();
 }
 
@@ -63,6 +65,64 @@ export function decodeFromReceiver(bytes: Uint8Array): ReceiverMessage {
     default:
       throw new MalformedError("Cannot take a replication answer: its kind is not known here");
   }
+}
+
+/**
+ * Batches and acknowledgements pass a thousand times a second, so these two are written by hand: byte for byte what the
+ * generated encoder writes (a test compares), with one allocation and one copy of the slab.
+ */
+function encodeBatch({ firstSequence, count, slab }: Batch): Uint8Array {
+  const bodyBytes =
+    fieldBytes(firstSequence) +
+    fieldBytes(count) +
+    (slab.length === 0 ? 0 : fieldBytes(slab.length) + slab.length);
+  const out = Buffer.allocUnsafe(1 + varintBytes(bodyBytes) + bodyBytes);
+  let at = writeField(out, 0, BATCH_TAG, bodyBytes);
+  if (firstSequence !== 0) at = writeField(out, at, FIRST_TAG, firstSequence);
+  if (count !== 0) at = writeField(out, at, SECOND_TAG, count);
+  if (slab.length === 0) return out;
+  at = writeField(out, at, SLAB_TAG, slab.length);
+  out.set(slab, at);
+  return out;
+}
+
+function encodeAck({ appliedSequence, beat }: Ack): Uint8Array {
+  const bodyBytes = fieldBytes(appliedSequence) + fieldBytes(beat);
+  const out = Buffer.allocUnsafe(1 + varintBytes(bodyBytes) + bodyBytes);
+  let at = writeField(out, 0, ACK_TAG, bodyBytes);
+  if (appliedSequence !== 0) at = writeField(out, at, FIRST_TAG, appliedSequence);
+  if (beat !== 0) writeField(out, at, SECOND_TAG, beat);
+  return out;
+}
+
+/** Protobuf tags: field number << 3 | wire type (0 varint, 2 length-delimited). */
+const BATCH_TAG = (2 << 3) | 2;
+const ACK_TAG = (2 << 3) | 2;
+const FIRST_TAG = 1 << 3;
+const SECOND_TAG = 2 << 3;
+const SLAB_TAG = (3 << 3) | 2;
+const VARINT_BASE = 128;
+
+/** Bytes of a one-byte tag and a varint; nothing is written for zero. */
+function fieldBytes(value: number): number {
+  return value === 0 ? 0 : 1 + varintBytes(value);
+}
+
+function varintBytes(value: number): number {
+  let bytes = 1;
+  for (let rest = value; rest >= VARINT_BASE; rest = Math.floor(rest / VARINT_BASE)) bytes++;
+  return bytes;
+}
+
+/** Writes a tag and a whole number below 2^53; answers the offset behind them. */
+function writeField(out: Uint8Array, from: number, tag: number, value: number): number {
+  let at = from;
+  out[at++] = tag;
+  let rest = value;
+  for (; rest >= VARINT_BASE; rest = Math.floor(rest / VARINT_BASE))
+    out[at++] = (rest % VARINT_BASE) | VARINT_BASE;
+  out[at++] = rest;
+  return at;
 }
 
 function senderToWire(message: SenderMessage): NonNullable<ReplicateRequest["message"]> {

@@ -1,12 +1,12 @@
 /**
- * TLS material: reads and checks the cluster's CA and this member's certificate and key before anything listens, so that a
- * mistake is one line that names the file and the fix. Owns no sockets.
+ * TLS: reads the cluster's CA file and a member's certificate and key, and finds everything that would make a hand-shake fail
+ * later, so that `synwall check` and a start judge alike. Owns no sockets, and no places in a configuration (config/files.ts).
  *
- * Identity rule: a member is who its certificate's common name says, if the cluster's CA signed it.
+ * Identity rule: a member is who its certificate's common name says, if a CA of the cluster signed it. The CA file may hold
+ * several: while a CA is replaced, members trust the old and the new one.
  */
-
 import { createPrivateKey, X509Certificate } from "node:crypto";
-import { readFileSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
 import type { PeerCertificate } from "node:tls";
 import { SynwallError } from "../../src/base/errors.ts";
 
@@ -16,44 +16,78 @@ export interface TlsFiles {
   readonly key: string;
 }
 
+/** PEM as it was read and checked; `ca` may hold several certificates, which Node.js' TLS takes as they are. */
 export interface TlsMaterial {
   readonly ca: Buffer;
   readonly cert: Buffer;
   readonly key: Buffer;
 }
 
-/** Throws SW_TLS_INVALID. `nowMs`: wall time in milliseconds, for the dates of validity. */
+/** What is wrong with one of the files, in one line that names the file and the fix. */
+export interface TlsMistake {
+  readonly field: keyof TlsFiles;
+  readonly message: string;
+}
+
+export interface JudgedTls {
+  /** Absent when a file could not be read. Not to be used when there are mistakes. */
+  readonly material?: TlsMaterial;
+  readonly mistakes: readonly TlsMistake[];
+}
+
+const PEM_BLOCK = /-----BEGIN CERTIFICATE-----[\s\S]+?-----END CERTIFICATE-----/g;
+
+const FIXES: Readonly<Record<keyof TlsFiles, string>> = {
+  ca: "install the cluster's CA certificate there",
+  cert: "install this member's certificate there",
+  key: "install this member's private key there",
+};
+
+/** Throws SW_TLS_INVALID with the first mistake. `nowMs`: wall time in milliseconds, for the dates of validity. */
 export function loadTls(files: TlsFiles, memberName: string, nowMs = Date.now()): TlsMaterial {
-  const material = { ca: read(files.ca, "ca"), cert: read(files.cert, "cert"), key: read(files.key, "key") };
-  const ca = parse(material.ca, files.ca, "ca");
-  const cert = parse(material.cert, files.cert, "cert");
-  const key = privateKey(material.key, files.key);
-  if (!ca.ca) fail("ca", files.ca, "is no CA certificate: name the certificate that signed the members'");
-  if (!cert.checkIssued(ca) || !cert.verify(ca.publicKey)) {
-    fail("cert", files.cert, `was not signed by ${files.ca}: sign it with the cluster's CA`);
-  }
-  if (!cert.checkPrivateKey(key)) {
-    fail("key", files.key, `does not belong to ${files.cert}: name the key that it was made with`);
-  }
-  const name = commonName(cert.toLegacyObject());
-  if (name !== memberName) {
-    fail(
-      "cert",
-      files.cert,
-      `is for "${name}", this member is "${memberName}": make one with CN=${memberName}`,
-    );
-  }
-  for (const [field, path, certificate] of [
-    ["ca", files.ca, ca],
-    ["cert", files.cert, cert],
-  ] as const) {
-    if (nowMs > Date.parse(certificate.validTo))
-      fail(field, path, `expired on ${certificate.validTo}: renew it`);
-    if (nowMs < Date.parse(certificate.validFrom)) {
-      fail(field, path, `is not valid before ${certificate.validFrom}: check this machine's clock`);
+  const { material, mistakes } = judgeTls(files, memberName, nowMs);
+  const [first] = mistakes;
+  if (material !== undefined && first === undefined) return material;
+  const { field, message } = first!;
+  throw new SynwallError("SW_TLS_INVALID", `cluster.tls.${field}: ${message}`, { field, path: files[field] });
+}
+
+/** Reads and judges the files of the member called `member`. `nowMs` is wall time, for the dates of validity. */
+export function judgeTls(files: TlsFiles, member: string, nowMs: number): JudgedTls {
+  const mistakes: TlsMistake[] = [];
+  const read = (field: keyof TlsFiles): Buffer | undefined => {
+    try {
+      return readFileSync(files[field]);
+    } catch (cause) {
+      const message = `cannot read ${files[field]} (${whyUnreadable(cause)}): ${FIXES[field]}`;
+      mistakes.push({ field, message });
+      return undefined;
     }
+  };
+  const ca = read("ca");
+  const cert = read("cert");
+  const key = read("key");
+  if (ca === undefined || cert === undefined || key === undefined) return { mistakes };
+
+  const authorities = parseAll(ca);
+  const own = parse(cert);
+  if (authorities === undefined) mistakes.push(noCertificate("ca", files.ca));
+  if (own === undefined) mistakes.push(noCertificate("cert", files.cert));
+  mistakes.push(...judgeKey(key, own, files));
+  if (own !== undefined) {
+    mistakes.push(...judgeName(own, member, files), ...judgeDates(own, "cert", files.cert, nowMs));
   }
-  return material;
+  if (authorities !== undefined) mistakes.push(...judgeAuthorities(authorities, own, files, nowMs));
+  return { material: { ca, cert, key }, mistakes };
+}
+
+/** Why a file could not be read, in words. */
+export function whyUnreadable(cause: unknown): string {
+  const code = (cause as NodeJS.ErrnoException).code;
+  if (code === "ENOENT") return "no such file";
+  if (code === "EACCES" || code === "EPERM") return "permission denied";
+  if (code === "EISDIR") return "it is a directory";
+  return code ?? String(cause);
 }
 
 /** The name that a certificate proves; "" when it has none. */
@@ -70,37 +104,89 @@ export function checkIs(
     const name = commonName(certificate);
     return name === memberName
       ? undefined
-      : new Error(`the certificate is for "${name}", not "${memberName}"`);
+      : Object.assign(new Error(`the certificate is for "${name}", not "${memberName}"`), {
+          code: "ERR_TLS_CERT_ALTNAME_INVALID",
+        });
   };
 }
 
-function read(path: string, field: string): Buffer {
-  try {
-    return readFileSync(path);
-  } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code;
-    const why =
-      code === "ENOENT" ? "does not exist: create it or correct the path" : `cannot be read (${code})`;
-    return fail(field, path, why, error);
+function judgeAuthorities(
+  authorities: readonly X509Certificate[],
+  own: X509Certificate | undefined,
+  files: TlsFiles,
+  nowMs: number,
+): TlsMistake[] {
+  if (authorities.some((authority) => !authority.ca)) {
+    const one = authorities.length === 1 ? "is not a CA certificate" : "holds a certificate that is no CA's";
+    return [{ field: "ca", message: `${files.ca} ${one}: install the CA's own` }];
   }
+  if (own === undefined) return [];
+  const issuer = authorities.find(
+    (authority) => own.checkIssued(authority) && own.verify(authority.publicKey),
+  );
+  // Of several CAs, one that has expired and is not ours harms nobody: it is on its way out.
+  if (issuer !== undefined) return judgeDates(issuer, "ca", files.ca, nowMs);
+  const message = `${files.cert} is not signed by ${files.ca}: use a certificate of the cluster's own CA`;
+  return [{ field: "cert", message }];
 }
 
-function parse(pem: Buffer, path: string, field: string): X509Certificate {
+function judgeKey(pem: Buffer, own: X509Certificate | undefined, files: TlsFiles): TlsMistake[] {
+  const mistakes: TlsMistake[] = [];
+  const add = (message: string): unknown => mistakes.push({ field: "key", message });
+  const mode = statSync(files.key).mode & 0o777;
+  if ((mode & 0o007) !== 0) {
+    add(`${files.key} has mode 0${mode.toString(8)}, so everybody can read it: run chmod 600 ${files.key}`);
+  }
+  try {
+    const key = createPrivateKey(pem);
+    if (own !== undefined && !own.checkPrivateKey(key)) {
+      add(`${files.key} does not belong to ${files.cert}: install the key made with it`);
+    }
+  } catch {
+    add(`${files.key} holds no private key that can be read: install a PEM key without a password`);
+  }
+  return mistakes;
+}
+
+function judgeName(own: X509Certificate, member: string, files: TlsFiles): TlsMistake[] {
+  const name = commonName(own.toLegacyObject());
+  if (name === member) return [];
+  const fix = `issue one whose common name is ${member}`;
+  return [{ field: "cert", message: `${files.cert} is for "${name}", but this member is ${member}: ${fix}` }];
+}
+
+function judgeDates(
+  certificate: X509Certificate,
+  field: keyof TlsFiles,
+  path: string,
+  nowMs: number,
+): TlsMistake[] {
+  const { validFrom, validTo } = certificate;
+  if (nowMs > Date.parse(validTo)) {
+    return [{ field, message: `${path} expired on ${validTo}: issue a new certificate` }];
+  }
+  if (nowMs < Date.parse(validFrom)) {
+    const fix = "check this machine's clock, or issue a new one";
+    return [{ field, message: `${path} is valid only from ${validFrom}: ${fix}` }];
+  }
+  return [];
+}
+
+function noCertificate(field: "ca" | "cert", path: string): TlsMistake {
+  return { field, message: `${path} holds no certificate that can be read: install one in PEM form` };
+}
+
+/** Every certificate of a PEM file; undefined when there is none or one cannot be read. */
+function parseAll(pem: Buffer): X509Certificate[] | undefined {
+  const blocks = pem.toString("latin1").match(PEM_BLOCK) ?? [];
+  const parsed = blocks.map((block) => parse(block)).filter((one) => one !== undefined);
+  return parsed.length === 0 || parsed.length < blocks.length ? undefined : parsed;
+}
+
+function parse(pem: Buffer | string): X509Certificate | undefined {
   try {
     return new X509Certificate(pem);
-  } catch (error) {
-    return fail(field, path, "is not a PEM certificate", error);
+  } catch {
+    return undefined;
   }
-}
-
-function privateKey(pem: Buffer, path: string): ReturnType<typeof createPrivateKey> {
-  try {
-    return createPrivateKey(pem);
-  } catch (error) {
-    return fail("key", path, "is not an unencrypted PEM private key", error);
-  }
-}
-
-function fail(field: string, path: string, why: string, cause?: unknown): never {
-  throw new SynwallError("SW_TLS_INVALID", `cluster.tls.${field}: ${path} ${why}`, { field, path }, cause);
 }

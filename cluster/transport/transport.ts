@@ -11,6 +11,7 @@
  */
 import type { Message, MsgSnap } from "raft-ts";
 import type { ReceiverLink, SenderLink } from "../sync/link.ts";
+import { type RefusalCounts, zeroRefusals } from "./refusals.ts";
 
 export interface TransportPeer {
   readonly id: number;
@@ -31,12 +32,12 @@ export interface PeerReport {
   /** Node id of the leader; 0: none known. */
   readonly lead: number;
   readonly epoch: number;
+  /** Zone links on which the node has no carrier, by number. */
+  readonly lostLinks: readonly number[];
 }
 
 export interface TransportHandlers {
   onRaft(from: number, message: Message): void;
-  /** A proposal from a peer; the answer is the encoded result. */
-  onPropose(from: number, envelope: Uint8Array): Promise<Uint8Array>;
   onStatus(from: number): PeerReport;
   /** A peer wants to replicate to this node. The link is not bound yet. */
   onSyncLink(from: number, link: ReceiverLink): void;
@@ -49,9 +50,10 @@ export interface TransportCounters {
   raftReceived: number;
   /** Not connected, or the queue to the peer was full. */
   raftDropped: number;
-  /** Peers that were turned away: wrong certificate, or a message in another's name. */
-  peersRefused: number;
-  malformed: number;
+  /** Waiting in the queues to all peers now; the only one that goes down again. */
+  raftQueued: number;
+  /** Who was turned away. */
+  readonly refused: RefusalCounts;
   snapshotsSent: number;
   snapshotsReceived: number;
   snapshotsFailed: number;
@@ -66,7 +68,6 @@ export interface Transport {
   sendRaft(message: Exclude<Message, MsgSnap>): void;
   sendSnapshot(message: MsgSnap): void;
   /** Rejects with SW_CONTROL_TIMEOUT when no answer came in time. */
-  propose(to: number, envelope: Uint8Array, timeoutMs: number): Promise<Uint8Array>;
   status(to: number, timeoutMs: number): Promise<PeerReport>;
   /** A new link to replicate to `to`; opens once the peer is reached, closes when it is not. Never reconnects. */
   openSyncLink(to: number): SenderLink;
@@ -81,8 +82,8 @@ export function zeroCounters(): TransportCounters {
     raftSent: 0,
     raftReceived: 0,
     raftDropped: 0,
-    peersRefused: 0,
-    malformed: 0,
+    raftQueued: 0,
+    refused: zeroRefusals(),
     snapshotsSent: 0,
     snapshotsReceived: 0,
     snapshotsFailed: 0,

@@ -12,6 +12,8 @@ export const ERROR_CODES = {
   SW_IO_RIGHTS: "The process may not open the interface in the wanted way.",
   SW_IO_INTERFACE: "An interface is missing, down or does not fit (MTU, offloads).",
   SW_STORAGE_CORRUPT: "The Raft log or a snapshot on disk is damaged beyond a torn tail.",
+  SW_STORAGE_LOST: "The Raft log of this member was emptied: it has forgotten its votes.",
+  SW_CLUSTER_DIFFERS: "The configuration has other members or slots than the cluster was begun with.",
   SW_STORAGE_FAILED: "The disk refused a write or a sync; the process must end.",
   SW_CONTROL_REFUSED: "The cluster refused a command in its present state.",
   SW_CONTROL_TIMEOUT: "The cluster did not decide in time; nothing is known to have changed.",

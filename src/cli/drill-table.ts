@@ -1,6 +1,7 @@
 /**
  * Drill table: results of drills as an operator reads them, one line a run and, when there are several, one a scenario.
  */
+import { median, worstOutage } from "../../chaos/drill/limits.ts";
 import type { DrillResult } from "../../chaos/drill/model.ts";
 import { SCENARIOS } from "../../chaos/drill/model.ts";
 import { formatShare, table } from "./terminal.ts";
@@ -19,6 +20,7 @@ export function formatDrills(results: readonly DrillResult[]): string {
       "PROBES LOST/DUP",
       "TCP BROKEN",
       "NEW FAILED/SLOW",
+      "PINGS LOST",
       "HASH",
       "LAG P50/P99/MAX",
       "EPOCH",
@@ -57,18 +59,8 @@ export function formatSummary(results: readonly DrillResult[]): string {
   return table([{ title: "SCENARIO" }, ...titles.map((title) => ({ title, isRight: true }))], rows);
 }
 
-export function worstOutage({ outageMs }: DrillResult): number {
-  return Math.max(outageMs.toServer, outageMs.toClient);
-}
-
-/** Of ascending numbers; 0 of none. */
-export function median(sorted: readonly number[]): number {
-  const middle = (sorted.length - 1) / 2;
-  return ((sorted[Math.floor(middle)] ?? 0) + (sorted[Math.ceil(middle)] ?? 0)) / 2;
-}
-
 function row(result: DrillResult): string[] {
-  const { outageMs, noiseMs, packets, connections, visits, download, syncLag, flowShare } = result;
+  const { outageMs, noiseMs, packets, connections, visits, ping, download, syncLag, flowShare } = result;
   return [
     result.scenario,
     result.victim + (result.wasLeader ? " (leader)" : ""),
@@ -82,6 +74,7 @@ function row(result: DrillResult): string[] {
     `${packets.lost}/${packets.duplicated} of ${packets.sent}`,
     `${connections.broken} of ${connections.established}`,
     `${visits.failed}/${visits.slow} of ${visits.attempted}`,
+    `${ping.lost} of ${ping.sent}`,
     download.isHashRight ? "right" : "WRONG",
     `${syncLag.p50Ms.toFixed(1)}/${syncLag.p99Ms.toFixed(1)}/${syncLag.maxMs.toFixed(1)} ms`,
     `${result.epochBefore} to ${result.epochAfter}`,

@@ -13,6 +13,7 @@ import { addLagCommand } from "./commands/lag.ts";
 import { addNodeCommand } from "./commands/node.ts";
 import { addRejoinCommand } from "./commands/rejoin.ts";
 import { addStatusCommand } from "./commands/status.ts";
+import { addSyncCommand } from "./commands/sync.ts";
 import { addWitnessCommand } from "./commands/witness.ts";
 import { EXIT_OK, EXIT_WRONG, exitStatusOf } from "./exit-status.ts";
 import { processTerminal, type Terminal } from "./terminal.ts";
@@ -72,6 +73,7 @@ async function buildProgram(asked: string | undefined, terminal: Terminal): Prom
   addRejoinCommand(program, terminal);
   addJournalCommand(program, terminal);
   addLagCommand(program, terminal);
+  addSyncCommand(program, terminal);
   for (const { name, description, load } of LAZY) {
     if (asked === name) program.addCommand(inheritDeeply(await load(terminal), program));
     else program.command(name).description(description);

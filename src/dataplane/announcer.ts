@@ -17,8 +17,11 @@ import { COUNT, count, type EngineContext } from "./context.ts";
 import type { Egress } from "./egress.ts";
 import { virtualMac } from "./virtual-mac.ts";
 
-/** Every owned slot is announced again in this time, so that switches never forget it (they do after 300 s). */
-const ROUND_MS = 60_000;
+/**
+ * Every owned slot is announced again in this time. Switches forget an address after 300 s, and all of them at once when their
+ * topology changes: from then on every node hears what is sent to a virtual MAC, and the owner would forward it twice.
+ */
+const ROUND_MS = 5_000;
 /** Frames at once; the rest follows with the next ticks. */
 const FRAMES_PER_STEP = 256;
 

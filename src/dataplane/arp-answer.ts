@@ -54,10 +54,10 @@ export function serveArp(
   return VERDICT_ANSWERED;
 }
 
-/** Whether this node may act exclusively in a slot now: it owns the slot and its lease runs. */
+/** Whether this node may act exclusively in a slot now: it owns the slot and its lease runs, by the clock as it is now. */
 export function isExclusive(context: EngineContext, slot: number): boolean {
-  const { view, clock } = context;
-  return view.state[slot] === SLOT_OWNED && clock[0]! < view.leaseUntilMs[0]!;
+  const { view } = context;
+  return view.state[slot] === SLOT_OWNED && context.nowMs() < view.leaseUntilMs[0]!;
 }
 
 /** The slot whose owner answers, or NO_SLOT when the address is not the cluster's in this zone. */

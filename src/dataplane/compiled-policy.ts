@@ -153,9 +153,12 @@ export class CompiledPolicy {
     return this.#broadcasts.get(address) >= 0;
   }
 
-  /** Whether an address lies in the on-link network of a zone. */
+  /** Whether a host with this address is on the zone's own wire: in the zone's network, or behind a route without next hop. */
   isOnLink(zone: number, address: number): boolean {
-    return ((address ^ this.gateway[zone]!) & this.prefixMask[zone]!) === 0;
+    // The zone's network first: a longer route may lead a part of it to a router that is in that part itself.
+    if (((address ^ this.gateway[zone]!) & this.prefixMask[zone]!) === 0) return true;
+    const route = this.routeTo(address);
+    return route !== NO_ROUTE && this.routeZone[route] === zone && this.routeVia[route] === 0;
   }
 }
 

@@ -19,6 +19,8 @@ export interface EngineContext {
   readonly key: HashKey;
   /** Cell 0: the time of the call being served, in ms. In an array, because a number with a fraction is boxed when passed. */
   readonly clock: Float64Array;
+  /** The time right now: a thread that stood still within a call must not decide by the time at which it began. */
+  readonly nowMs: () => number;
   readonly random: (bound: number) => number;
 }
 

@@ -7,7 +7,7 @@ import { DROP_REASONS, VERDICT_DROP_BASE } from "./verdict.ts";
 /** Slots 0..VERDICT_DROP_BASE + reasons - 1 count verdicts; the rest follows. */
 export const COUNT_VERDICTS = VERDICT_DROP_BASE + DROP_REASONS.length;
 
-/** Counters and gauges (`*Now`) behind the verdict counters, in order. Append only. */
+/** Counters and gauges (`*Now`) behind the verdict counters, in order. */
 export const EXTRA_COUNTERS = [
   "rxFrames",
   "rxBytes",
@@ -17,7 +17,6 @@ export const EXTRA_COUNTERS = [
   "flowsCreated",
   "flowsEnded",
   "flowsExpired",
-  "flowsEvicted",
   "flowsTcpNow",
   "flowsUdpNow",
   "flowsIcmpNow",
@@ -51,6 +50,12 @@ export const EXTRA_COUNTERS = [
   "digestMismatches",
   "heldForNeighbourNow",
   "exportsPendingNow",
+  "ruleLogRecords",
+  "ruleLogLimited",
+  "ruleLogFull",
+  "neighboursPendingNow",
+  "neighboursEvicted",
+  "neighboursRefused",
 ] as const;
 
 export type ExtraCounter = (typeof EXTRA_COUNTERS)[number];

@@ -56,6 +56,7 @@ import {
 } from "./packet.ts";
 import { ACTION_ACCEPT, COMMIT_ASYNC, COMMIT_DEFAULT, COMMIT_SYNC } from "./policy-model.ts";
 import { turnEchoRound } from "./rewrite.ts";
+import type { RuleLog } from "./rule-log.ts";
 import { NO_RULE, type RuleTable } from "./rules.ts";
 import { isUnroutable } from "./sanity.ts";
 import { slotByFlow, slotBySource, slotOfAddress, slotOfPoolPort } from "./slot.ts";
@@ -97,6 +98,7 @@ export interface DeciderParts {
   readonly context: EngineContext;
   readonly packet: Packet;
   readonly rules: RuleTable;
+  readonly ruleLog: RuleLog;
   readonly book: FlowBook;
   readonly nat: NatAllocator;
   readonly waiting: Waiting;
@@ -112,12 +114,16 @@ export class Decider {
   readonly #view: ClusterView;
   readonly #policy: CompiledPolicy;
   readonly #rules: RuleTable;
+  readonly #ruleLog: RuleLog;
   readonly #packet: Packet;
   readonly #book: FlowBook;
   readonly #nat: NatAllocator;
   readonly #waiting: Waiting;
   readonly #egress: Egress;
   readonly #forwarder: Forwarder;
+  /** Set by #admit(): source of the flow in hand after translation. */
+  #newSource = 0;
+  #newSourcePort = 0;
 
   constructor(parts: DeciderParts) {
     this.#context = parts.context;
@@ -125,6 +131,7 @@ export class Decider {
     this.#view = parts.context.view;
     this.#policy = parts.context.policy;
     this.#rules = parts.rules;
+    this.#ruleLog = parts.ruleLog;
     this.#packet = parts.packet;
     this.#book = parts.book;
     this.#nat = parts.nat;
@@ -251,7 +258,7 @@ export class Decider {
       : slotByFlow(key, slots, packet.source, destination, packet.sourcePort, destinationPort);
     const turn = this.#turn(slot);
     if (turn !== OURS) return turn;
-    return this.#create(slot, dnat !== NO_DNAT, destination, destinationPort);
+    return this.#create(slot, zone, dnat !== NO_DNAT, destination, destinationPort);
   }
 
   /** Addresses that a forwarded packet may have: PARSED, or the verdict. */
@@ -332,20 +339,26 @@ export class Decider {
     return sent === VERDICT_FORWARDED ? VERDICT_ANSWERED : sent;
   }
 
-  /** A new flow in a slot that is ours: rules, NAT, row, record, and then the packet itself. */
-  #create(slot: number, isDnat: boolean, destination: number, destinationPort: number): number {
+  /**
+   * A new flow in a slot that is ours and that leaves by `toZone`: rules, NAT, row, record, and then the packet itself. The
+   * rules come before anything that could answer: to whom they deny it, the firewall is not there.
+   */
+  #create(
+    slot: number,
+    toZone: number,
+    isDnat: boolean,
+    destination: number,
+    destinationPort: number,
+  ): number {
     const packet = this.#packet;
-    const policy = this.#policy;
     const unexpected = this.#unexpected(PARSED);
     if (unexpected !== PARSED) return this.#forwarder.drop(packet.at, unexpected);
     if (packet.kind === KIND_TCP && hasBadFlags(tcp.flags(this.#bytes, packet.l4At))) {
       return this.#forwarder.drop(packet.at, DROP_INVALID_STATE);
     }
-    const verdict = this.#forwarder.route(destination);
-    if (verdict !== NO_EGRESS) return verdict;
     const rule = this.#rules.match(
       packet.zone,
-      this.#forwarder.egressZone,
+      toZone,
       packet.protocol,
       packet.source,
       destination,
@@ -355,10 +368,41 @@ export class Decider {
       packet.icmpCode,
       isDnat,
     );
-    if (rule === NO_RULE || this.#rules.action[rule] !== ACTION_ACCEPT) {
-      return this.#forwarder.drop(packet.at, DROP_DENIED);
+    if (rule === NO_RULE) return this.#forwarder.drop(packet.at, DROP_DENIED);
+    const verdict =
+      this.#rules.action[rule] === ACTION_ACCEPT
+        ? this.#admit(slot, toZone, rule, isDnat, destination, destinationPort)
+        : this.#deny();
+    if (this.#rules.log[rule] === 1) {
+      const ports = (this.#newSourcePort << 16) | destinationPort;
+      this.#ruleLog.add(packet, rule, verdict, toZone, this.#newSource, destination, ports);
     }
-    const snat = policy.snatOf(packet.zone, this.#forwarder.egressZone, packet.source);
+    return verdict;
+  }
+
+  #deny(): number {
+    const packet = this.#packet;
+    this.#newSource = packet.source;
+    this.#newSourcePort = packet.sourcePort;
+    return this.#forwarder.drop(packet.at, DROP_DENIED);
+  }
+
+  /** A flow that a rule accepts: the rest of #create(). */
+  #admit(
+    slot: number,
+    toZone: number,
+    rule: number,
+    isDnat: boolean,
+    destination: number,
+    destinationPort: number,
+  ): number {
+    const packet = this.#packet;
+    const policy = this.#policy;
+    this.#newSource = packet.source;
+    this.#newSourcePort = packet.sourcePort;
+    const verdict = this.#forwarder.route(destination);
+    if (verdict !== NO_EGRESS) return verdict;
+    const snat = policy.snatOf(packet.zone, toZone, packet.source);
     let source = packet.source;
     let sourcePort = packet.sourcePort;
     if (snat !== NO_SNAT) {
@@ -374,6 +418,8 @@ export class Decider {
       );
       if (sourcePort === NONE) return this.#forwarder.drop(packet.at, DROP_NAT_PORTS);
       source = this.#nat.address;
+      this.#newSource = source;
+      this.#newSourcePort = sourcePort;
     }
     const flags = (snat === NO_SNAT ? 0 : FLAG_SNAT) | (isDnat ? FLAG_DNAT : 0);
     const replyPorts = (destinationPort << 16) | sourcePort;

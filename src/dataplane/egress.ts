@@ -64,8 +64,8 @@ export class Egress {
     if (entry !== NONE && neighbours.isUsable(entry)) return this.#send(at, lengthBytes, entry);
     if (entry === NONE) {
       entry = neighbours.create(zone, nextHop);
+      this.#report();
       if (entry === NONE) return this.#drop(at, DROP_NO_NEIGHBOUR);
-      this.#context.counters[COUNT.neighboursNow] = neighbours.used;
     } else if (neighbours.isFailed(entry)) {
       return this.#drop(at, DROP_NO_NEIGHBOUR);
     }
@@ -84,7 +84,7 @@ export class Egress {
   learn(zone: number, address: number, port: number, macAt: number, isWanted: boolean): void {
     const { frames, counters } = this.#context;
     const entry = this.neighbours.learn(zone, address, port, frames.bytes, macAt, isWanted);
-    counters[COUNT.neighboursNow] = this.neighbours.used;
+    this.#report();
     if (entry === NONE) return;
     const list = this.#firstList + entry;
     while (this.#hold.head(list) !== NONE) {
@@ -103,11 +103,12 @@ export class Egress {
         this.#giveUp(neighbours.failed);
         neighbours.failed = NONE;
       } else if (entry === NONE) {
-        return;
+        break;
       } else {
         this.#probe(neighbours.zone[entry]!, neighbours.address[entry]!);
       }
     }
+    this.#report();
   }
 
   #giveUp(entry: number): void {
@@ -165,6 +166,15 @@ export class Egress {
   #drop(at: number, verdict: number): number {
     this.#context.frames.free(at);
     return verdict;
+  }
+
+  #report(): void {
+    const { counters } = this.#context;
+    const { used, pendingCount, evicted, refused } = this.neighbours;
+    counters[COUNT.neighboursNow] = used;
+    counters[COUNT.neighboursPendingNow] = pendingCount;
+    counters[COUNT.neighboursEvicted] = evicted;
+    counters[COUNT.neighboursRefused] = refused;
   }
 
   #setWaiting(frames: number): void {

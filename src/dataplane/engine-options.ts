@@ -18,11 +18,15 @@ export interface EngineOptions {
   readonly table: FlowTable;
   /** Where changes of flows go, or null when nobody replicates. */
   readonly changes: RecordRing | null;
+  /** Where records of rules with `log: true` go (RULE_LOG_BYTES each); absent when nobody reads them. */
+  readonly ruleLog?: RecordRing;
   /** COUNTER_CELLS cells. */
   readonly counters: Float64Array;
   /** One cell per rule and one for packets that no rule matched. */
   readonly ruleHits: Float64Array;
   readonly key: HashKey;
+  /** Reads the clock that calls are given the time of; without it, a call's own time counts until it ends. */
+  readonly nowMs?: () => number;
   /** A whole number, 0 <= n < bound. */
   readonly random: (bound: number) => number;
   readonly limits?: Partial<EngineLimits>;
@@ -35,6 +39,7 @@ export interface EngineLimits {
   readonly freeFramesMin: number;
   readonly neighboursMax: number;
   readonly icmpErrorsPerSecond: number;
+  readonly ruleLogsPerSecond: number;
   /** Flows ended between two ticks. */
   readonly expiriesPerTick: number;
   /** How long a packet waits for a slot in a planned move. */
@@ -48,6 +53,7 @@ export const DEFAULT_LIMITS: EngineLimits = {
   freeFramesMin: 64,
   neighboursMax: 4096,
   icmpErrorsPerSecond: 200,
+  ruleLogsPerSecond: 1000,
   expiriesPerTick: 4096,
   handoverHoldMs: 50,
   takeoverHoldMs: 400,

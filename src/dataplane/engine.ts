@@ -29,13 +29,12 @@ import { NatAllocator } from "./nat.ts";
 import { DIRECT, PARSED, Packet, REDIRECTED_CLUSTER, REDIRECTED_ZONE } from "./packet.ts";
 import { isFromPeer, peerByClusterIp } from "./redirect.ts";
 import { Replicas } from "./replica.ts";
+import { RuleLog } from "./rule-log.ts";
 import { RuleTable } from "./rules.ts";
 import { dropVerdict, VERDICT_LOCAL } from "./verdict.ts";
 import { virtualSlot } from "./virtual-mac.ts";
 import { LIST_HANDOVER, LIST_NEIGHBOURS, LIST_TAKEOVER, Waiting } from "./waiting.ts";
 
-/** BFD and leases on the cluster link. */
-const HEARTBEAT_UDP_PORT = 3784;
 /** Records of snapshots between two ticks, when nobody calls exportStep(). */
 const EXPORTS_PER_TICK = 64;
 /** A replica whose time seems over, or a flow that a fenced node may not end, is looked at again after this. */
@@ -70,6 +69,7 @@ export class Engine {
 
   constructor(options: EngineOptions) {
     const limits = { ...DEFAULT_LIMITS, ...options.limits };
+    const clock = new Float64Array(1);
     const context: EngineContext = {
       policy: new CompiledPolicy(options.policy),
       view: options.view,
@@ -79,7 +79,8 @@ export class Engine {
       table: options.table,
       counters: options.counters,
       key: options.key,
-      clock: new Float64Array(1),
+      clock,
+      nowMs: options.nowMs ?? (() => clock[0]!),
       random: options.random,
     };
     const hold = new HoldPool(limits.heldFramesMax, LIST_NEIGHBOURS + limits.neighboursMax);
@@ -104,6 +105,7 @@ export class Engine {
       context,
       packet: this.#packet,
       rules: new RuleTable(options.policy, options.ruleHits),
+      ruleLog: new RuleLog(context, options.ruleLog, limits.ruleLogsPerSecond),
       book: this.book,
       nat: this.#nat,
       waiting: this.#waiting,
@@ -239,7 +241,7 @@ export class Engine {
     }
     const datagram = ip + ipv4.IPV4_BYTES;
     const port = u16(bytes, datagram + 2);
-    if (port === HEARTBEAT_UDP_PORT) return VERDICT_LOCAL;
+    if (port === udp.HEARTBEAT_PORT) return VERDICT_LOCAL;
     if (port !== geneve.GENEVE_PORT) return this.#forwarder.drop(at, DROP_UNKNOWN_PROTOCOL);
     return this.#fromRedirect(at, lengthBytes, ip, datagram + udp.UDP_BYTES);
   }

@@ -10,10 +10,11 @@ import { type CompiledPolicy, NO_ROUTE } from "./compiled-policy.ts";
 import { COUNT, count, type EngineContext } from "./context.ts";
 import type { Egress } from "./egress.ts";
 import { F_META, F_PLACE, F_SOURCE, FLAG_NAT, REPLY_TUPLE, ROW_WORDS } from "./flow-layout.ts";
-import { buildIcmpError, ErrorLimit, ICMP_ERROR_OFFSET } from "./icmp-error.ts";
+import { buildIcmpError, ICMP_ERROR_OFFSET } from "./icmp-error.ts";
 import { KIND_ICMP_ERROR, type Packet } from "./packet.ts";
 import { encapsulate, REDIRECT_BYTES, readdress } from "./redirect.ts";
 import { translate } from "./rewrite.ts";
+import { TokenBucket } from "./token-bucket.ts";
 import { dropVerdict, VERDICT_REDIRECTED } from "./verdict.ts";
 import type { Waiting } from "./waiting.ts";
 
@@ -38,7 +39,7 @@ export class Forwarder {
   readonly #packet: Packet;
   readonly #waiting: Waiting;
   readonly #egress: Egress;
-  readonly #errors: ErrorLimit;
+  readonly #errors: TokenBucket;
   readonly #sequence: Float64Array;
   /** By zone: the smallest MTU of its ports. */
   readonly #zoneMtu = new Int32Array(256);
@@ -61,7 +62,7 @@ export class Forwarder {
     this.#waiting = waiting;
     this.#egress = egress;
     this.#sequence = sequence;
-    this.#errors = new ErrorLimit(icmpErrorsPerSecond);
+    this.#errors = new TokenBucket(icmpErrorsPerSecond);
     this.#clusterPort = context.ports.findIndex((port) => port.zone < 0);
     for (const port of context.ports) {
       if (port.zone < 0) continue;

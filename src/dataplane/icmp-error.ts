@@ -1,6 +1,6 @@
 /**
  * ICMP errors that the firewall itself sends (RFC 792, RFC 1812 section 4.3.2): built in place around the packet that
- * caused them, which is dropped anyway. Owns their form and their rate limit; routing them is the engine's.
+ * caused them, which is dropped anyway. Owns their form; routing and limiting them (RFC 1812 section 4.3.2.8) is forwarder.ts.
  *
  *   | Ethernet 14 | IPv4 20 | ICMP 8 | the packet's IPv4 header and data, at most 548 bytes
  *                                    ^ packet.ipAt
@@ -40,28 +40,4 @@ export function buildIcmpError(
   setI32(bytes, at + 4, word);
   setU16(bytes, at + ICMP_CHECKSUM, checksum(bytes, at, ICMP_BYTES + quoted));
   return ETHERNET_BYTES + HEADERS_BYTES + quoted;
-}
-
-/** A token bucket: `perSecond` errors on average, as many at once (RFC 1812 section 4.3.2.8). */
-export class ErrorLimit {
-  readonly #perSecond: number;
-  /** Tokens, and when they were counted. */
-  readonly #state: Float64Array;
-
-  constructor(perSecond: number) {
-    this.#perSecond = perSecond;
-    this.#state = Float64Array.of(perSecond, 0);
-  }
-
-  /** Takes a token at time `clock[0]`; false when there is none. */
-  take(clock: Float64Array): boolean {
-    const state = this.#state;
-    const now = clock[0]!;
-    const tokens = state[0]! + ((now - state[1]!) * this.#perSecond) / 1000;
-    state[1] = now;
-    state[0] = Math.min(tokens, this.#perSecond);
-    if (state[0]! < 1) return false;
-    state[0] = state[0]! - 1;
-    return true;
-  }
 }

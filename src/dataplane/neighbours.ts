@@ -28,6 +28,9 @@ const EVICTION_STEPS = 64;
 export class Neighbours {
   readonly capacity: number;
   used = 0;
+  /** Entries that made room for others, and those that found none or that too many were being probed. */
+  evicted = 0;
+  refused = 0;
   readonly address: Int32Array;
   readonly zone: Uint8Array;
   readonly port: Uint8Array;
@@ -93,9 +96,11 @@ export class Neighbours {
 
   /** A new entry that is probed from the next takeProbe() on; NONE when too many are. `isUsed` tells who frames wait for. */
   create(zone: number, address: number): number {
-    if (this.pendingCount >= PENDING_MAX) return NONE;
-    const entry = this.#place(zone, address);
-    if (entry === NONE) return NONE;
+    const entry = this.pendingCount >= PENDING_MAX ? NONE : this.#place(zone, address);
+    if (entry === NONE) {
+      this.refused++;
+      return NONE;
+    }
     this.#state[entry] = STATE_INCOMPLETE;
     this.#ask(entry);
     return entry;
@@ -207,6 +212,7 @@ export class Neighbours {
       this.#next[cursor] = this.#next[chosen]!;
     }
     this.#state[chosen] = STATE_FREE;
+    this.evicted++;
     return chosen;
   }
 

@@ -31,9 +31,10 @@ const ENTRIES_MAX = 4_000_000;
 const END = 0x7fffffff;
 
 export class RuleTable {
-  /** By rule: ACTION_*, COMMIT_*. */
+  /** By rule: ACTION_*, COMMIT_*, and 1 when what it decides is logged. */
   readonly action: Uint8Array;
   readonly commit: Uint8Array;
+  readonly log: Uint8Array;
   readonly #hits: Float64Array;
   readonly #zones: number;
   /** By zone pair. */
@@ -48,6 +49,7 @@ export class RuleTable {
     this.#hits = hits;
     this.action = Uint8Array.from(model.rules, (rule) => rule.action);
     this.commit = Uint8Array.from(model.rules, (rule) => rule.commit);
+    this.log = Uint8Array.from(model.rules, (rule) => (rule.log ? 1 : 0));
     this.#zones = Math.max(0, ...model.zones.map((zone) => zone.id)) + 1;
     const ranges: number[] = [];
     this.#match = Int32Array.from(model.rules.flatMap((rule) => compile(rule, ranges)));

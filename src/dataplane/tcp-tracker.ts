@@ -100,6 +100,9 @@ const ACK_SPAN_MIN = 66_000;
 const SYN_DATA_BYTES_MAX = 2048;
 /** How far behind reality a replica's windows may be: 10 Gbit/s for 50 ms. */
 const RESEED_SPAN = 1 << 26;
+/** What is assumed of a side whose SYN another node saw: the largest window and scale there are (RFC 7323 section 2.3). */
+const UNSEEN_WINDOW = 65_535;
+const UNSEEN_SCALE = 14;
 
 /** The state of a row, TCP_*. */
 export function tcpState(words: Int32Array, row: number): number {
@@ -283,16 +286,18 @@ function reseed(
   const state = words[base + F_STATE]! & STATE_MASK;
   const end = segmentEnd(bytes, at, length);
   const ack = acknowledgement(bytes, at);
-  const isSeen = ((words[base + F_STATE]! >> (SEEN_AT + direction)) & 1) !== 0;
-  if (isSeen) {
+  if (isSideSeen(words, base, direction)) {
     const ahead = (end - words[own + W_END]!) | 0;
     if (ahead > RESEED_SPAN || ahead < -RESEED_SPAN) return TRACK_OUT_OF_WINDOW;
   }
-  const ackAhead = (ack - words[peer + W_END]!) | 0;
-  if (ackAhead > RESEED_SPAN || ackAhead < -RESEED_SPAN) return TRACK_OUT_OF_WINDOW;
-  if (!isSeen || ((end - words[own + W_END]!) | 0) > 0) words[own + W_END] = end;
-  if (ackAhead > 0) words[peer + W_END] = ack;
-  words[base + F_STATE] = words[base + F_STATE]! | (1 << (SEEN_AT + direction));
+  if (isSideSeen(words, base, 1 - direction)) {
+    const ackAhead = (ack - words[peer + W_END]!) | 0;
+    if (ackAhead > RESEED_SPAN || ackAhead < -RESEED_SPAN) return TRACK_OUT_OF_WINDOW;
+  }
+  inferSide(words, base, direction, end);
+  inferSide(words, base, 1 - direction, ack);
+  if (((end - words[own + W_END]!) | 0) > 0) words[own + W_END] = end;
+  if (((ack - words[peer + W_END]!) | 0) > 0) words[peer + W_END] = ack;
   words[base + F_META] = words[base + F_META]! & ~(FLAG_RESEED_ORIGINAL << direction);
   learnWindow(words, base, direction, bytes, at, length);
   // What this side may send is known only from the other side; until it speaks, allow what it announced last.
@@ -300,6 +305,27 @@ function reseed(
   if (((limit - words[own + W_LIMIT]!) | 0) > 0) words[own + W_LIMIT] = limit;
   if (state !== TCP_CLOSED) moveOn(words, base, direction, flags(bytes, at), ack, state);
   return TRACK_RESEEDED;
+}
+
+function isSideSeen(words: Int32Array, base: number, direction: number): boolean {
+  return ((words[base + F_STATE]! >> (SEEN_AT + direction)) & 1) !== 0;
+}
+
+/**
+ * A side that speaks, or whose bytes are acknowledged, has sent its SYN, whoever saw that: the handshake went on between the
+ * last record and the takeover. Without this the connection would be refused for good.
+ */
+function inferSide(words: Int32Array, base: number, direction: number, end: number): void {
+  if (isSideSeen(words, base, direction)) return;
+  const side = base + F_WINDOW + direction * WINDOW_WORDS;
+  words[side + W_END] = end;
+  words[side + W_LIMIT] = end;
+  words[side + W_MAX] = UNSEEN_WINDOW;
+  const state = words[base + F_STATE]!;
+  const isScaled = ((state >> (OFFERED_AT + 1 - direction)) & 1) !== 0;
+  const scale = isScaled ? UNSEEN_SCALE << (SCALE_AT + direction * SCALE_WIDTH) : 0;
+  words[base + F_STATE] =
+    withBits(state, direction, sideBits(state, direction) | BIT_SYN) | scale | (1 << (SEEN_AT + direction));
 }
 
 function isInWindow(

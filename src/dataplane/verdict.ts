@@ -18,7 +18,7 @@ export const VERDICT_LOCAL = 5;
 /** From here on: dropped. */
 export const VERDICT_DROP_BASE = 16;
 
-/** Drop reasons in order: verdict = VERDICT_DROP_BASE + index. Append only. */
+/** Drop reasons in order: verdict = VERDICT_DROP_BASE + index. */
 export const DROP_REASONS = [
   "truncated", // shorter than its headers say
   "not_ip", // an ether type that the firewall does not carry
@@ -44,7 +44,6 @@ export const DROP_REASONS = [
   "redirected_twice",
   "hold_full", // too many packets wait already
   "hold_timeout",
-  "pool_exhausted", // no free frame
   "tx_full", // the port had no room
   "unknown_protocol",
   "stp_or_lldp", // link-local control frames: not carried, not an error
@@ -53,6 +52,21 @@ export const DROP_REASONS = [
 ] as const;
 
 export type DropReason = (typeof DROP_REASONS)[number];
+
+/** Names of the verdicts below VERDICT_DROP_BASE; position = verdict. */
+export const VERDICT_NAMES = [
+  "forwarded",
+  "redirected",
+  "forwarded_shared",
+  "answered",
+  "held",
+  "local",
+] as const;
+
+/** What metrics, logs and people call a verdict: a drop by its reason. */
+export function verdictName(verdict: number): string {
+  return VERDICT_NAMES[verdict] ?? DROP_REASONS[verdict - VERDICT_DROP_BASE] ?? `verdict ${verdict}`;
+}
 
 /** Verdict number of a drop reason; for set-up, not for the hot path (keep the result in a constant). */
 export function dropVerdict(reason: DropReason): number {

@@ -15,8 +15,12 @@ import { SynwallError } from "../base/errors.ts";
 import { openCapPorts } from "./cap.ts";
 import type { OpenedPorts, PortOptions } from "./port.ts";
 import { openXdpPorts } from "./xdp/open.ts";
+import { QueueError } from "./xdp/queue-budget.ts";
 
-/** Opens all ports on one pool, or throws and leaves nothing behind. `auto`: xdp, else cap. */
+/**
+ * Opens all ports on one pool, or throws and leaves nothing behind. `auto`: xdp, else cap; but a card that xdp refuses for its
+ * queues stays refused: cap would carry a quarter of the packets, and one command mends it.
+ */
 export function openPorts(driver: "auto" | "xdp" | "cap", ports: readonly PortOptions[]): OpenedPorts {
   switch (driver) {
     case "xdp":
@@ -34,7 +38,7 @@ function openBest(ports: readonly PortOptions[]): OpenedPorts {
   try {
     return openXdpPorts(ports);
   } catch (xdpError) {
-    if (!(xdpError instanceof SynwallError)) throw xdpError;
+    if (!(xdpError instanceof SynwallError) || xdpError instanceof QueueError) throw xdpError;
     const opened = openCapPorts(ports);
     return { ...opened, reason: `cap, because xdp was refused: ${xdpError.message}` };
   }

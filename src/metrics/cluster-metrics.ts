@@ -50,7 +50,7 @@ const CLUSTER: readonly MetricEntry[] = [
   single(
     "gauge",
     "synwall_cluster_slots_unsynced",
-    "Slots of the cluster without a proven backup",
+    "Slots of the cluster without a proven backup; 0 while fewer than two nodes are up",
     (s) => s.cluster.slotsUnsynced,
   ),
   labelled("gauge", "synwall_cluster_members", "Members by state", ["state"], ({ cluster }) =>
@@ -83,9 +83,17 @@ const CLUSTER: readonly MetricEntry[] = [
     ["reason"],
     ({ transport }) => Object.entries(transport.refusals).map(([reason, count]) => [[reason], count]),
   ),
+  labelled(
+    "counter",
+    "synwall_heartbeat_refusals_total",
+    "Heartbeats that were refused, by reason",
+    ["reason"],
+    ({ heartbeats }) => Object.entries(heartbeats.refused).map(([reason, count]) => [[reason], count]),
+  ),
 ];
 
 type Sync = NonNullable<PeerSnapshot["sync"]>;
+type Inbound = NonNullable<Sync["inbound"]>;
 
 const SYNC: readonly MetricEntry[] = [
   sync(
@@ -119,10 +127,85 @@ const SYNC: readonly MetricEntry[] = [
     (s) => s.resyncs,
   ),
   sync(
+    "gauge",
+    "synwall_sync_policy_different",
+    "1 when the peer's policy means something else by rules, zones or addresses than this node's",
+    (s) => s.isPolicyDifferent,
+  ),
+  sync(
     "histogram",
     "synwall_sync_ack_seconds",
     "Time from a change to its acknowledgement by the peer's dataplane",
     (s) => buckets(s.ack, SYNC_ACK_BOUNDS),
+  ),
+  sync("counter", "synwall_sync_sent_records_total", "Records sent to the peer", (s) => s.sender.records),
+  sync(
+    "counter",
+    "synwall_sync_resent_records_total",
+    "Records sent again after the stream to the peer was built anew",
+    (s) => s.sender.recordsResent,
+  ),
+  sync("counter", "synwall_sync_sent_batches_total", "Batches sent to the peer", (s) => s.sender.batches),
+  sync(
+    "counter",
+    "synwall_sync_links_opened_total",
+    "Streams to the peer that came to a welcome",
+    (s) => s.sender.linksOpened,
+  ),
+  sync(
+    "counter",
+    "synwall_sync_links_silent_total",
+    "Streams to the peer that were given up because nothing answered",
+    (s) => s.sender.linksSilent,
+  ),
+  syncBy(
+    "synwall_sync_session_ends_total",
+    "Times that the backlog towards the peer was given up and its slots were sent again whole, by reason",
+    ["reason"],
+    (s) => Object.entries(s.sender.sessionEnds).map(([reason, count]) => [[reason], count]),
+  ),
+  syncBy(
+    "synwall_sync_refusals_total",
+    "Streams that were refused: as the one who sends to the peer or as the one who receives from it, by reason",
+    ["role", "reason"],
+    (s) => [
+      ...Object.entries(s.sender.refusals).map(([reason, count]) => [["sender", reason], count] as const),
+      ...Object.entries(s.inbound?.refusals ?? {}).map(
+        ([reason, count]) => [["receiver", reason], count] as const,
+      ),
+    ],
+  ),
+];
+
+const INBOUND: readonly MetricEntry[] = [
+  sync(
+    "gauge",
+    "synwall_sync_received_waiting_records",
+    "Records of the peer that wait because the ring to the dataplane is full",
+    (s) => s.staged,
+  ),
+  single(
+    "counter",
+    "synwall_sync_hello_refusals_total",
+    "Streams that were refused before it was known whose they are",
+    (s) => s.replication?.hellosRefused,
+  ),
+  inbound("synwall_sync_received_records_total", "Records received from the peer", (c) => c.records),
+  inbound("synwall_sync_received_batches_total", "Batches received from the peer", (c) => c.batches),
+  inbound(
+    "synwall_sync_received_stale_total",
+    "Records left out because the peer has no say in their slots any more",
+    (c) => c.stale,
+  ),
+  inbound(
+    "synwall_sync_received_stalls_total",
+    "Times that the peer had to wait because the ring to the dataplane was full",
+    (c) => c.stalls,
+  ),
+  inbound(
+    "synwall_sync_received_overflows_total",
+    "Streams from the peer that were closed because even what may wait was full",
+    (c) => c.overflows,
   ),
 ];
 
@@ -146,6 +229,31 @@ const RAFT: readonly MetricEntry[] = [
     "synwall_raft_proposals_refused_total",
     "Proposals that were refused or not decided in time",
     (s) => s.raft.proposalsRefused,
+  ),
+  single("counter", "synwall_raft_messages_sent_total", "Raft messages sent", (s) => s.transport.raftSent),
+  single(
+    "counter",
+    "synwall_raft_messages_received_total",
+    "Raft messages received",
+    (s) => s.transport.raftReceived,
+  ),
+  single(
+    "counter",
+    "synwall_raft_messages_dropped_total",
+    "Raft messages not sent: the peer was not connected, or too many waited; Raft sends them again",
+    (s) => s.transport.raftDropped,
+  ),
+  single(
+    "gauge",
+    "synwall_raft_messages_waiting",
+    "Raft messages that wait to leave",
+    (s) => s.transport.raftQueued,
+  ),
+  single(
+    "gauge",
+    "synwall_raft_proposals_waiting",
+    "Commands of this member that wait for a decision",
+    (s) => s.raft.proposalsWaiting,
   ),
   single(
     "histogram",
@@ -191,9 +299,31 @@ function sync(
   );
 }
 
+/** A counter of replication with labels besides the peer. */
+function syncBy(
+  name: string,
+  help: string,
+  labels: readonly string[],
+  read: (sync: Sync) => readonly (readonly [readonly string[], number])[],
+): MetricEntry {
+  return labelled("counter", name, help, ["peer", ...labels], ({ peers }) =>
+    peers.flatMap((peer) =>
+      peer.sync === undefined
+        ? []
+        : read(peer.sync).map(([values, count]) => [[peer.name, ...values], count] as const),
+    ),
+  );
+}
+
+/** A counter of what comes in from each peer. */
+function inbound(name: string, help: string, read: (counts: Inbound) => number): MetricEntry {
+  return sync("counter", name, help, ({ inbound: counts }) => (counts === undefined ? 0 : read(counts)));
+}
+
 export const CLUSTER_METRICS: readonly MetricArea[] = [
   { title: "Members and peers", entries: CLUSTER },
   { title: "Replication, seen by the owner", entries: SYNC },
+  { title: "Replication, seen by the backup", entries: INBOUND },
   { title: "Raft", entries: RAFT },
   { title: "Failover", entries: FAILOVER },
 ];

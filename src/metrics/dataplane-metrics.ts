@@ -1,27 +1,9 @@
 /**
  * Dataplane metrics: packets, flows, NAT, steering, the worker. Part of the catalogue; nothing here on a witness.
  */
-import {
-  DROP_REASONS,
-  VERDICT_ANSWERED,
-  VERDICT_DROP_BASE,
-  VERDICT_FORWARDED,
-  VERDICT_FORWARDED_SHARED,
-  VERDICT_HELD,
-  VERDICT_LOCAL,
-  VERDICT_REDIRECTED,
-} from "../dataplane/verdict.ts";
+import { DROP_REASONS, VERDICT_DROP_BASE, VERDICT_NAMES } from "../dataplane/verdict.ts";
 import type { MetricArea, MetricEntry } from "./entry.ts";
 import { cell, cells, labelled, single } from "./entry.ts";
-
-const VERDICTS: readonly (readonly [name: string, verdict: number])[] = [
-  ["forwarded", VERDICT_FORWARDED],
-  ["redirected", VERDICT_REDIRECTED],
-  ["forwarded_shared", VERDICT_FORWARDED_SHARED],
-  ["answered", VERDICT_ANSWERED],
-  ["held", VERDICT_HELD],
-  ["local", VERDICT_LOCAL],
-];
 
 const PACKETS: readonly MetricEntry[] = [
   cell("counter", "synwall_dataplane_received_frames_total", "Frames that ports received", "rxFrames"),
@@ -36,7 +18,7 @@ const PACKETS: readonly MetricEntry[] = [
     ({ dataplane }) =>
       dataplane === undefined
         ? []
-        : VERDICTS.map(([name, verdict]) => [[name], dataplane.counters[verdict]!]),
+        : VERDICT_NAMES.map((name, verdict) => [[name], dataplane.counters[verdict]!]),
   ),
   labelled(
     "counter",
@@ -74,6 +56,17 @@ const PACKETS: readonly MetricEntry[] = [
     ["port", "zone"],
     ({ dataplane }) => (dataplane?.ports ?? []).map((port) => [[port.name, port.zone], port.carrier]),
   ),
+  labelled(
+    "counter",
+    "synwall_port_lost_frames_total",
+    "Frames that a port had no room for: received ones (rx) that nobody saw, and sent ones (tx)",
+    ["port", "zone", "direction"],
+    ({ dataplane }) =>
+      (dataplane?.ports ?? []).flatMap(({ name, zone, rxDropped, txDropped }) => [
+        [[name, zone, "rx"], rxDropped] as const,
+        [[name, zone, "tx"], txDropped] as const,
+      ]),
+  ),
 ];
 
 const FLOWS: readonly MetricEntry[] = [
@@ -96,13 +89,17 @@ const FLOWS: readonly MetricEntry[] = [
     ],
   ),
   cell("counter", "synwall_flows_created_total", "Flows that this node created as owner", "flowsCreated"),
-  cell("counter", "synwall_flows_ended_total", "Flows that ended by themselves (TCP closed)", "flowsEnded"),
-  cell("counter", "synwall_flows_expired_total", "Flows that ended by time-out", "flowsExpired"),
   cell(
     "counter",
-    "synwall_flows_evicted_total",
-    "Flows that made room for others before their time",
-    "flowsEvicted",
+    "synwall_flows_ended_total",
+    "Flows that this node ended as owner, for whatever reason: time-outs are in it",
+    "flowsEnded",
+  ),
+  cell(
+    "counter",
+    "synwall_flows_expired_total",
+    "Flows that ended by time-out; part of synwall_flows_ended_total",
+    "flowsExpired",
   ),
   cell(
     "gauge",
@@ -147,6 +144,22 @@ const FLOWS: readonly MetricEntry[] = [
   labelled("counter", "synwall_rule_hits_total", "Decisions by rule", ["rule"], ({ dataplane }) =>
     (dataplane?.ruleHits ?? []).map(({ rule, hits }) => [[rule], hits]),
   ),
+  cell(
+    "counter",
+    "synwall_rule_log_records_total",
+    "Decisions of rules with log: true that were recorded",
+    "ruleLogRecords",
+  ),
+  cells(
+    "counter",
+    "synwall_rule_log_refused_total",
+    "Decisions of rules with log: true that were not recorded: more than log.flowsPerSecond (rate), or the log is behind (full)",
+    ["reason"],
+    [
+      ["ruleLogLimited", "rate"],
+      ["ruleLogFull", "full"],
+    ],
+  ),
 ];
 
 const NAT: readonly MetricEntry[] = [
@@ -172,7 +185,25 @@ const STEERING: readonly MetricEntry[] = [
     "ARP requests that this node sent to find neighbours",
     "arpRequests",
   ),
-  cell("gauge", "synwall_neighbours_entries", "Neighbours whose MAC address is known", "neighboursNow"),
+  cell("gauge", "synwall_neighbours_entries", "Neighbours that are known or asked for", "neighboursNow"),
+  cell(
+    "gauge",
+    "synwall_neighbours_pending_entries",
+    "Neighbours that are being asked for their MAC address",
+    "neighboursPendingNow",
+  ),
+  cell(
+    "counter",
+    "synwall_neighbours_evicted_total",
+    "Neighbours that made room for others",
+    "neighboursEvicted",
+  ),
+  cell(
+    "counter",
+    "synwall_neighbours_refused_total",
+    "Neighbours that were not asked for, because too many are asked for or none could make room",
+    "neighboursRefused",
+  ),
   cell(
     "counter",
     "synwall_steering_announcements_total",
@@ -230,6 +261,23 @@ const WORKER: readonly MetricEntry[] = [
   cell("counter", "synwall_frames_send_full_total", "Times that a port's send ring had no room", "txFull"),
 ];
 
+const RINGS: readonly MetricEntry[] = [
+  labelled(
+    "gauge",
+    "synwall_ring_records",
+    "Records that wait in a ring between the worker and the main thread",
+    ["ring"],
+    ({ dataplane }) => (dataplane?.rings ?? []).map(({ name, waiting }) => [[name], waiting]),
+  ),
+  labelled(
+    "gauge",
+    "synwall_ring_capacity_records",
+    "Records that a ring can hold; what finds it full is counted by its writer",
+    ["ring"],
+    ({ dataplane }) => (dataplane?.rings ?? []).map(({ name, capacity }) => [[name], capacity]),
+  ),
+];
+
 const REPLICATION: readonly MetricEntry[] = [
   cell("counter", "synwall_sync_changes_total", "Changes of flows written for replication", "changesOut"),
   cell(
@@ -276,5 +324,6 @@ export const DATAPLANE_METRICS: readonly MetricArea[] = [
   { title: "NAT", entries: NAT },
   { title: "Steering and ownership", entries: STEERING },
   { title: "Worker", entries: WORKER },
+  { title: "Rings", entries: RINGS },
   { title: "Replication, seen by the dataplane", entries: REPLICATION },
 ];

@@ -4,6 +4,8 @@
  * `Latencies` are base/histogram.ts LatencyHistograms, handed over as they are.
  */
 import type { MemberState } from "../../cluster/control/model.ts";
+import type { InboundCounts } from "../../cluster/sync/inbound.ts";
+import type { SenderCounts } from "../../cluster/sync/sender.ts";
 import type { Latencies } from "./histogram.ts";
 
 export interface MetricsSnapshot {
@@ -24,7 +26,7 @@ export interface MetricsSnapshot {
     readonly isUnwitnessed: boolean;
     /** State of each member, this one included. */
     readonly memberStates: readonly MemberState[];
-    /** Slots of the whole cluster without a proven backup. */
+    /** Slots of the whole cluster without a proven backup, where two nodes are up. */
     readonly slotsUnsynced: number;
   };
   readonly raft: {
@@ -33,6 +35,7 @@ export interface MetricsSnapshot {
     readonly isLeader: boolean;
     readonly proposals: number;
     readonly proposalsRefused: number;
+    readonly proposalsWaiting: number;
     /** How long the disk took to confirm a write to the log. */
     readonly fsync: Latencies;
   };
@@ -46,8 +49,22 @@ export interface MetricsSnapshot {
     readonly activate: Latencies;
   };
   readonly transport: {
-    /** Connections refused, by a short reason word of the transport ("certificate", "name", "version", ...). */
+    /** Connections refused, by reason (cluster/transport/refusals.ts). */
     readonly refusals: Readonly<Record<string, number>>;
+    /** Raft messages: sent, received, not sent for want of a connection or of room, and waiting to leave. */
+    readonly raftSent: number;
+    readonly raftReceived: number;
+    readonly raftDropped: number;
+    readonly raftQueued: number;
+  };
+  readonly heartbeats: {
+    /** Datagrams refused, by reason (liveness/envelope.ts). */
+    readonly refused: Readonly<Record<string, number>>;
+  };
+  /** Absent on a witness. */
+  readonly replication?: {
+    /** Streams refused before their sender said who it is, in a way to be believed. */
+    readonly hellosRefused: number;
   };
   /** Absent on a witness. */
   readonly dataplane?: DataplaneSnapshot;
@@ -65,9 +82,25 @@ export interface PeerSnapshot {
     readonly lagRecords: number;
     readonly lagBytes: number;
     readonly resyncs: number;
+    /** The peer is alive and its policy means something else. */
+    readonly isPolicyDifferent: boolean;
     /** From change to acknowledgement. */
     readonly ack: Latencies;
+    readonly sender: SenderCounts;
+    /** What comes in from this peer; absent until it spoke. */
+    readonly inbound?: InboundCounts;
+    /** Records of this peer that wait because the ring to the dataplane is full. */
+    readonly staged: number;
   };
+}
+
+export interface PortSnapshot {
+  readonly name: string;
+  readonly zone: string;
+  readonly carrier: boolean;
+  /** Frames that were lost before they were seen, and after they were handed over. */
+  readonly rxDropped: number;
+  readonly txDropped: number;
 }
 
 export interface DataplaneSnapshot {
@@ -77,7 +110,9 @@ export interface DataplaneSnapshot {
   /** Ports of all pool addresses towards one destination; 0 without SNAT. */
   readonly natPortsMax: number;
   readonly isRealtime: boolean;
-  readonly ports: readonly { readonly name: string; readonly zone: string; readonly carrier: boolean }[];
+  /** Rings between the worker and the main thread. */
+  readonly rings: readonly { readonly name: string; readonly waiting: number; readonly capacity: number }[];
+  readonly ports: readonly PortSnapshot[];
   readonly slotsOwned: number;
   readonly slotsBackedUp: number;
   readonly lease: { readonly validForMs: number; readonly isFenced: boolean };

@@ -49,6 +49,7 @@ export function adminHandlers(report: NodeReport): AdminHandlers {
       if (reset === true) report.resetAck();
       return answer;
     },
+    "sync.full": ({ peer }) => ({ slots: core.forceFullSync(peer) }),
     counters: () => report.counters(),
   };
 }
@@ -74,6 +75,7 @@ export function witnessHandlers(witness: WitnessCore): AdminHandlers {
       events: witness.journal.since(sinceMs ?? 0, Math.min(limit ?? EVENTS_MAX, EVENTS_MAX)),
     }),
     lag: noDataplane,
+    "sync.full": noDataplane,
     counters: noDataplane,
   };
 }

@@ -32,6 +32,10 @@ export interface PeerStatus {
     readonly lagBytes: number;
     readonly ack: LatencySummary;
     readonly resyncs: number;
+    /** Whether the peer's policy means the same by rules, zones and addresses; unknown before it told, and of older builds. */
+    readonly policy: "same" | "different" | "unknown";
+    /** Why the stream was refused, by either end, while it is; absent when it is not. */
+    readonly refusal?: string;
   };
 }
 
@@ -132,6 +136,7 @@ export type JournalKind =
   | "link-down"
   | "lifeline-closed"
   | "takeover-proposed"
+  | "takeover-deferred"
   | "epoch-committed"
   | "steered"
   | "slots-gained"
@@ -186,6 +191,11 @@ export interface AdminMethods {
       readonly samples: readonly { readonly atMs: number; readonly peer: number; readonly lagMs: number }[];
       readonly ack: LatencySummary;
     };
+  };
+  /** Sends all slots that this node owns to their backups again; only to `peer` when given. Answers how many. */
+  readonly "sync.full": {
+    params: { readonly peer?: string };
+    result: { readonly slots: number };
   };
   /** Current values of the dataplane's counters by name (verdicts, drops, extras). */
   readonly counters: { params: Record<string, never>; result: Readonly<Record<string, number>> };

@@ -2,11 +2,13 @@
  * Controller: a member's part in the control plane, the same for nodes and witnesses: Raft, membership, and what the operator
  * may ask of the cluster. Owns no packet and no socket; storage, transport and liveness are handed in.
  */
-import { downCommand } from "../../cluster/control/commands.ts";
+import { downCommand, wouldLoseFlows } from "../../cluster/control/commands.ts";
 import { type Committed, RaftDriver } from "../../cluster/control/driver.ts";
 import type { ClusterState, Command, CommandResult } from "../../cluster/control/model.ts";
 import { plan } from "../../cluster/control/planner.ts";
 import type { Timers } from "../../cluster/control/timers.ts";
+import { tuningOf } from "../../cluster/control/tuning.ts";
+import { PROFILES } from "../../cluster/liveness/model.ts";
 import type { LogStore } from "../../cluster/storage/log-store.ts";
 import type { Transport, TransportHandlers } from "../../cluster/transport/transport.ts";
 import type { NodeConfig } from "../../config/node-config.ts";
@@ -17,7 +19,11 @@ import { isSettled } from "./status.ts";
 
 /** How long a silent member may stay a carrier when nobody saw it die: both were down, and only one came back. */
 const ABSENT_MS = 3000;
-const WATCH_INTERVAL_MS = 500;
+/** The same in leases, for one that fell silent while nobody held a proven copy of its flows. */
+const UNPROVEN_LEASES = 10;
+const WATCH_INTERVAL_MS = 100;
+/** A transfer takes a round trip; who stops does not wait longer than this for it. */
+const HAND_OVER_MS_MAX = 500;
 
 export interface ControllerOptions {
   readonly config: NodeConfig;
@@ -28,6 +34,8 @@ export interface ControllerOptions {
   readonly journal: Journal;
   /** Members that this one hears on any link, itself included. */
   readonly alive: () => ReadonlySet<number>;
+  /** See RaftDriverOptions; where heartbeats run in another thread, nobody can tell. */
+  readonly isQuiet?: (node: number) => boolean;
   /** After every applied entry. */
   readonly onState: (state: ClusterState, ownIncarnation: number) => void;
   /** This process was let in, and has applied all that was committed before. */
@@ -41,6 +49,7 @@ export class Controller {
   readonly membership: Membership;
   readonly #options: ControllerOptions;
   readonly #watchers = new Set<(state: ClusterState) => void>();
+  readonly #successionWatchers = new Set<() => void>();
   readonly #absentSinceMs = new Map<number, number>();
   #stopWatch: (() => void) | undefined;
   #epoch = -1;
@@ -49,8 +58,9 @@ export class Controller {
 
   constructor(options: ControllerOptions) {
     this.#options = options;
-    const { config, storage, transport, timers, random, log, onFatal } = options;
-    const { self, members, slots } = config.cluster;
+    const { config, storage, transport, timers, random, onFatal } = options;
+    const { self, members, slots, profile } = config.cluster;
+    const log = storage.founding?.log ?? "";
     this.driver = new RaftDriver({
       self: self.id,
       isWitness: self.role === "witness",
@@ -60,32 +70,37 @@ export class Controller {
       transport,
       timers,
       random,
+      tuning: tuningOf(PROFILES[profile]),
+      ...(options.isQuiet === undefined ? {} : { isQuiet: options.isQuiet }),
       plan: (state) => plan(state),
       onCommitted: (state, committed) => this.#onCommitted(state, committed),
       onLeader: (lead, term) => this.#onLeader(lead, term),
       onFatal,
-      onLog: log,
+      onLog: options.log,
     });
     this.membership = new Membership({
       self,
       timers,
+      slots,
+      log,
       propose: (command) => this.propose(command),
       state: () => this.driver.state(),
       alive: options.alive,
       onAdmitted: () => options.onAdmitted(),
-      onLog: log,
+      onLog: options.log,
     });
   }
 
   /** What the transport must call; `onSyncLink` is the dataplane's business. */
-  handlers(rest: Pick<TransportHandlers, "onSyncLink"> & { readonly version: string }): TransportHandlers {
+  handlers(
+    rest: Pick<TransportHandlers, "onSyncLink"> & {
+      readonly version: string;
+      readonly lostLinks: () => readonly number[];
+    },
+  ): TransportHandlers {
     const { driver } = this;
     return {
       onRaft: (_from, message) => driver.receive(message),
-      onPropose: () =>
-        Promise.reject(
-          new SynwallError("SW_CONTROL_REFUSED", "members propose through Raft, not through this call"),
-        ),
       onStatus: () => {
         const { term, commit, applied, state, lead } = driver.status();
         const { self } = this.#options.config.cluster;
@@ -98,6 +113,7 @@ export class Controller {
           state,
           lead,
           epoch: driver.state().table.epoch,
+          lostLinks: rest.lostLinks(),
         };
       },
       onSyncLink: rest.onSyncLink,
@@ -128,7 +144,13 @@ export class Controller {
 
   async propose(command: Command): Promise<CommandResult> {
     this.#proposals++;
-    const result = await this.driver.propose(command);
+    let result: CommandResult;
+    try {
+      result = await this.driver.propose(command);
+    } catch (error) {
+      this.#proposalsRefused++;
+      throw error;
+    }
     if (!result.ok) {
       this.#proposalsRefused++;
       this.#options.log("debug", `${command.type} refused: ${result.reason}`);
@@ -140,19 +162,49 @@ export class Controller {
    * Liveness says that `node` is dead on all links. Only nodes declare it down: a witness sees one link only. And only
    * nodes are declared down at once: nothing waits for a witness (see #watchAbsent()). `incarnation` is the highest that
    * the life in question has shown, 0 when it showed none: a later life must not be declared down for it.
+   *
+   * A node that is silent may be back in a moment. Where copies are proven a takeover costs nothing; where they are not it
+   * breaks flows for certain, so such a node is given time, unless its process is provably gone (`isGone`).
    */
-  peerDown(node: number, incarnation: number): void {
+  peerDown(node: number, incarnation: number, isGone: boolean): void {
     this.driver.leaderDied(node);
     const { self, members } = this.#options.config.cluster;
     if (self.role !== "node" || members.find((member) => member.id === node)?.role !== "node") return;
     const present = this.driver.state().members.find((member) => member.id === node);
     if (incarnation !== 0 && present !== undefined && present.incarnation > incarnation) return;
-    if (downCommand(this.driver.state(), node) === undefined) return;
+    if (downCommand(this.driver.state(), node) === undefined || this.membership.isDeclaring(node)) return;
+    if (!isGone && wouldLoseFlows(this.driver.state(), node)) {
+      this.#deferTakeover(node);
+      return;
+    }
     this.#options.journal.add("takeover-proposed", `${this.name(node)} is to be declared down`, {
       node,
       epoch: this.driver.state().table.epoch,
     });
     this.membership.peerDied(node);
+  }
+
+  /**
+   * Hands leadership over when this member has it and an active node can take it, so that nobody waits for an election when
+   * this process ends. Resolves when another leads, or when that takes too long.
+   */
+  handOver(): Promise<void> {
+    const heir = this.#heir();
+    const { self } = this.#options.config.cluster;
+    if (heir === undefined || this.driver.status().lead !== self.id) return Promise.resolve();
+    this.#options.journal.add("leader", `${self.name} hands leadership to ${this.name(heir)}`, {
+      node: heir,
+    });
+    return new Promise((resolve) => {
+      const done = (): void => {
+        callOff();
+        this.#successionWatchers.delete(done);
+        resolve();
+      };
+      const callOff = this.#options.timers.after(HAND_OVER_MS_MAX, done);
+      this.#successionWatchers.add(done);
+      this.driver.transferLeader(heir);
+    });
   }
 
   /** Empties a node of its slots, losing nothing. Resolves when it owns none; answers the epoch. */
@@ -234,7 +286,8 @@ export class Controller {
     const { table } = state;
     // The worker first: its slots wait for this table, nothing else does.
     this.#options.onState(state, this.membership.incarnation);
-    if (table.epoch !== this.#epoch) {
+    // What was decided before this process was let in is history: it did not happen now.
+    if (table.epoch !== this.#epoch && this.membership.incarnation !== 0) {
       this.#epoch = table.epoch;
       const node = committed.command?.type === "down" ? committed.command.node : 0;
       const text =
@@ -244,12 +297,43 @@ export class Controller {
       this.#options.journal.add("epoch-committed", text, { epoch: table.epoch, node });
     }
     this.membership.onCommitted();
+    this.#leaveLead(state, committed);
     for (const watch of this.#watchers) watch(state);
   }
 
   #onLeader(lead: number, term: number): void {
     const text = lead === 0 ? `no leader in term ${term}` : `${this.name(lead)} leads in term ${term}`;
     this.#options.journal.add("leader", text, { node: lead });
+    if (lead === 0 || lead === this.#options.config.cluster.self.id) return;
+    for (const done of this.#successionWatchers) done();
+  }
+
+  /** A node that was just drained is about to be stopped: it should not lead then. */
+  #leaveLead({ members }: ClusterState, { command }: Committed): void {
+    const { self } = this.#options.config.cluster;
+    if (command?.type !== "setState" || command.node !== self.id) return;
+    if (members.find((member) => member.id === self.id)?.state !== "drained") return;
+    // Not from within the driver's own turn.
+    this.#options.timers.afterInput(() => void this.handOver());
+  }
+
+  #heir(): number | undefined {
+    const { self } = this.#options.config.cluster;
+    const alive = this.#options.alive();
+    return this.driver
+      .state()
+      .members.find(
+        ({ id, role, state }) => id !== self.id && role === "node" && state === "active" && alive.has(id),
+      )?.id;
+  }
+
+  /** Leaves the silent node to #watchAbsent(), sooner than one that nobody saw dying. */
+  #deferTakeover(node: number): void {
+    const { config, journal, timers } = this.#options;
+    const patienceMs = UNPROVEN_LEASES * PROFILES[config.cluster.profile].leaseMs;
+    this.#absentSinceMs.set(node, timers.nowMs() - Math.max(0, ABSENT_MS - patienceMs));
+    const text = `${this.name(node)} is silent, but no copy of all its flows is proven yet: it has ${patienceMs} ms to come back`;
+    journal.add("takeover-deferred", text, { node, epoch: this.driver.state().table.epoch });
   }
 
   /** A member that nobody hears and nobody saw die keeps slots that nobody serves. */

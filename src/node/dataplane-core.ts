@@ -24,6 +24,7 @@ import {
   PEER_ON_CLUSTER_LINK,
   type PeerAddress,
 } from "../dataplane/cluster-view.ts";
+import { COUNT, count } from "../dataplane/context.ts";
 import { Engine } from "../dataplane/engine.ts";
 import { FlowTable } from "../dataplane/flow-table.ts";
 import { REPLICA_BARRIER, REPLICA_DIGEST_BAD, REPLICA_DIGEST_OK } from "../dataplane/replica.ts";
@@ -31,10 +32,17 @@ import type { FramePool, Port } from "../io/port.ts";
 import { parseIpv4 } from "../policy/address.ts";
 import { findDatagram, writeClusterFrame, writeZoneFrame } from "./heartbeat-frames.ts";
 import { PacketLoop } from "./packet-loop.ts";
+import { WorkerBoard } from "./worker-board.ts";
 import { DOORBELL, type FromWorker, type ToWorker, type WorkerSetup } from "./worker-protocol.ts";
 
+/** How often the driver of a core calls tick(). */
+export const WORKER_TICK_MS = 1;
+/** How often the board is written. */
+const BOARD_MS = 1000;
 /** Records that a snapshot may add to the ring in one turn: live changes keep most of it. */
 const EXPORT_RECORDS_PER_TURN = 256;
+/** Between two looks at the carriers: a system call for each port. */
+const CARRIER_INTERVAL_MS = 10;
 const BROADCAST = new Uint8Array(6).fill(0xff);
 
 export class DataplaneCore {
@@ -46,10 +54,15 @@ export class DataplaneCore {
   readonly #view: ClusterView;
   readonly #authority: Authority;
   readonly #loop: PacketLoop;
+  readonly #counters: Float64Array;
+  readonly #board: WorkerBoard;
   readonly #span = { at: 0, lengthBytes: 0 };
   readonly #isUp: boolean[];
   #isExporting = false;
   #viewAtMs = 0;
+  #nextCarrierMs = 0;
+  #tickedMs: number;
+  #boardDueMs = 0;
   /** Barriers that the ring had no room for yet, oldest first. */
   #barriers: { readonly slot: number; readonly epoch: number }[] = [];
 
@@ -68,6 +81,9 @@ export class DataplaneCore {
     this.#isUp = ports.map(() => true);
     this.#view = makeView(setup, ports.length);
     const { memory, policy } = setup;
+    this.#counters = new Float64Array(memory.counters);
+    this.#board = new WorkerBoard(memory.board);
+    this.#tickedMs = env.nowMs();
     const changes = new RecordRing(memory.changes);
     this.engine = new Engine({
       policy,
@@ -81,9 +97,12 @@ export class DataplaneCore {
       })),
       table: new FlowTable(setup.flowsMax, hashKeyFrom(setup.flowKey), memory.flows),
       changes,
-      counters: new Float64Array(memory.counters),
+      ruleLog: new RecordRing(memory.ruleLog),
+      limits: { ruleLogsPerSecond: setup.ruleLogsPerSecond },
+      counters: this.#counters,
       ruleHits: new Float64Array(memory.ruleHits),
       key: hashKeyFrom(setup.flowKey),
+      nowMs: () => env.nowMs(),
       random: (bound) => env.random(bound),
     });
     this.#loop = new PacketLoop({
@@ -125,8 +144,9 @@ export class DataplaneCore {
     return isMore;
   }
 
-  /** Timers, heartbeats, snapshots; call every 1 to 2 ms, after turn(). */
+  /** Timers, heartbeats, snapshots; call every WORKER_TICK_MS, after turn(). */
   tick(nowMs: number): void {
+    this.#watchTick(nowMs);
     this.#watchCarriers(nowMs);
     this.#authority.tick(nowMs);
     this.#copyLease();
@@ -151,9 +171,6 @@ export class DataplaneCore {
       case "lifeline":
         if (message.isOpen) this.#authority.lifelineOpened(message.node);
         else this.#authority.lifelineClosed(message.node, nowMs);
-        break;
-      case "streamReset":
-        this.#authority.streamReset(message.node);
         break;
       case "export":
         for (const slot of message.slots) this.engine.exportSlot(slot);
@@ -235,7 +252,9 @@ export class DataplaneCore {
   }
 
   #onLiveness(event: LivenessEvent): void {
-    if (event.type !== "stalled") {
+    if (event.type === "stalled") {
+      count(this.#counters, COUNT.loopStalls);
+    } else {
       const { peerFlags } = this.#view;
       const { heartbeats } = this.#authority;
       peerFlags[event.node] =
@@ -314,7 +333,19 @@ export class DataplaneCore {
     }
   }
 
+  #watchTick(nowMs: number): void {
+    const lateMs = nowMs - this.#tickedMs - WORKER_TICK_MS;
+    this.#tickedMs = nowMs;
+    if (lateMs > this.#counters[COUNT.loopLateMsMax]!) this.#counters[COUNT.loopLateMsMax] = lateMs;
+    this.#counters[COUNT.poolExhausted] = this.#pool.exhausted();
+    if (nowMs < this.#boardDueMs) return;
+    this.#boardDueMs = nowMs + BOARD_MS;
+    this.#board.write(this.#ports, this.#authority.heartbeats.refused);
+  }
+
   #watchCarriers(nowMs: number): void {
+    if (nowMs < this.#nextCarrierMs) return;
+    this.#nextCarrierMs = nowMs + CARRIER_INTERVAL_MS;
     for (let index = 0; index < this.#ports.length; index++) {
       const isUp = this.#ports[index]!.carrier();
       if (isUp === this.#isUp[index]) continue;

@@ -5,11 +5,11 @@
 import { SynwallError } from "../base/errors.ts";
 import type { FlowEnd, FlowQuery, FlowReader, FlowSnapshot } from "../dataplane/flow-reader.ts";
 import { formatIpv4, parseIpv4 } from "../policy/address.ts";
+import { formatProtocol, parseProtocol } from "../policy/protocols.ts";
 import type { AdminMethods, FlowFilter, FlowView } from "./admin-model.ts";
 
 const LIMIT_DEFAULT = 100;
 const LIMIT_MAX = 100_000;
-const PROTOCOL_NUMBERS: Readonly<Record<string, number>> = { icmp: 1, tcp: 6, udp: 17 };
 
 export interface FlowContext {
   readonly selfId: number;
@@ -42,7 +42,8 @@ export function countFlows(
   let own = 0;
   for (const [slot, owner] of context.owners.entries()) if (owner === context.selfId) own += bySlot[slot]!;
   const named: Record<string, number> = {};
-  for (const [protocol, count] of byProtocol.entries()) if (count > 0) named[protocolName(protocol)] = count;
+  for (const [protocol, count] of byProtocol.entries())
+    if (count > 0) named[formatProtocol(protocol)] = count;
   return { total, own, replica: total - own, byProtocol: named };
 }
 
@@ -68,7 +69,7 @@ function queryOf(filter: FlowFilter, { owners, selfId }: FlowContext): FlowQuery
 function view(flow: FlowSnapshot, context: FlowContext): FlowView {
   const owner = context.owners[flow.slot] ?? 0;
   return {
-    protocol: protocolName(flow.protocol),
+    protocol: formatProtocol(flow.protocol),
     state: flow.state,
     original: { source: endText(flow.original.source), destination: endText(flow.original.destination) },
     reply: { source: endText(flow.reply.source), destination: endText(flow.reply.destination) },
@@ -81,14 +82,8 @@ function view(flow: FlowSnapshot, context: FlowContext): FlowView {
   };
 }
 
-function protocolName(protocol: number): string {
-  return (
-    Object.keys(PROTOCOL_NUMBERS).find((name) => PROTOCOL_NUMBERS[name] === protocol) ?? String(protocol)
-  );
-}
-
 function protocolNumber(text: string): number {
-  const number = PROTOCOL_NUMBERS[text] ?? Number(text);
+  const number = parseProtocol(text) ?? Number(text);
   if (!isWhole(number, 255)) throw badFilter("protocol", text, "tcp, udp, icmp or a number 0..255");
   return number;
 }

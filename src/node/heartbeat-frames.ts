@@ -9,18 +9,37 @@
  * TTL 255 is checked on receipt (RFC 5881 section 5): no packet from beyond the link can carry it.
  */
 
-/** IEEE 802 local experimental EtherType 1. */
-export const HEARTBEAT_ETHER_TYPE = 0x88b5;
-/** BFD single hop (RFC 5881 section 4). */
-export const HEARTBEAT_UDP_PORT = 3784;
+import { setU16, u16 } from "../packet/bytes.ts";
+import { adjust16 } from "../packet/checksum.ts";
+import {
+  ETHER_HEARTBEAT,
+  ETHER_IPV4,
+  ETHERNET_BYTES,
+  etherType,
+  MAC_BYTES,
+  padFrame,
+  setEtherType,
+} from "../packet/ethernet.ts";
+import { IPV4_BYTES, IPV4_CHECKSUM, PROTOCOL_UDP, writeHeader as writeIpv4 } from "../packet/ipv4.ts";
+import {
+  HEARTBEAT_PORT,
+  UDP_BYTES,
+  lengthBytes as udpBytes,
+  writeHeader as writeUdp,
+} from "../packet/udp.ts";
+
 /** Largest datagram that fits the smallest Ethernet frame's MTU. */
 export const HEARTBEAT_BYTES_MAX = 1400;
 
-const ETHERNET_BYTES = 14;
-const ZONE_HEADER_BYTES = ETHERNET_BYTES + 2;
-const CLUSTER_HEADER_BYTES = ETHERNET_BYTES + 20 + 8;
-const FRAME_BYTES_MIN = 60;
+const LENGTH_BYTES = 2;
+const ZONE_HEADER_BYTES = ETHERNET_BYTES + LENGTH_BYTES;
+const CLUSTER_HEADER_BYTES = ETHERNET_BYTES + IPV4_BYTES + UDP_BYTES;
 const SOURCE_PORT = 49_152;
+const TTL = 255;
+/** First words of the header: version 4 of 5 words, and the same with DSCP CS6, network control. */
+const PLAIN = 0x4500;
+const NETWORK_CONTROL = 0x45c0;
+const TTL_AND_UDP = (TTL << 8) | PROTOCOL_UDP;
 
 /** Where a heartbeat's datagram starts in a received frame, and how long it is. */
 export interface DatagramSpan {
@@ -36,15 +55,10 @@ export function writeZoneFrame(
   source: Uint8Array,
   datagram: Uint8Array,
 ): number {
-  bytes.set(destination, at);
-  bytes.set(source, at + 6);
-  writeU16(bytes, at + 12, HEARTBEAT_ETHER_TYPE);
-  writeU16(bytes, at + 14, datagram.length);
+  writeEthernet(bytes, at, destination, source, ETHER_HEARTBEAT);
+  setU16(bytes, at + ETHERNET_BYTES, datagram.length);
   bytes.set(datagram, at + ZONE_HEADER_BYTES);
-  const lengthBytes = ZONE_HEADER_BYTES + datagram.length;
-  // The pool's chunk may hold an old frame: padding must not leak it.
-  if (lengthBytes < FRAME_BYTES_MIN) bytes.fill(0, at + lengthBytes, at + FRAME_BYTES_MIN);
-  return Math.max(lengthBytes, FRAME_BYTES_MIN);
+  return padFrame(bytes, at, ZONE_HEADER_BYTES + datagram.length);
 }
 
 /** Writes a cluster-link frame at `at`; addresses in host order; returns its length. UDP checksum 0: the HMAC covers it. */
@@ -57,27 +71,16 @@ export function writeClusterFrame(
   destinationIp: number,
   datagram: Uint8Array,
 ): number {
-  bytes.set(destination, at);
-  bytes.set(source, at + 6);
-  writeU16(bytes, at + 12, 0x0800);
+  writeEthernet(bytes, at, destination, source, ETHER_IPV4);
   const ip = at + ETHERNET_BYTES;
-  writeU16(bytes, ip, 0x45c0); // version 4, 5 words; DSCP CS6: network control
-  writeU16(bytes, ip + 2, 28 + datagram.length);
-  writeU16(bytes, ip + 4, 0);
-  writeU16(bytes, ip + 6, 0x4000); // do not fragment
-  writeU16(bytes, ip + 8, 0xff11); // TTL 255, UDP
-  writeU16(bytes, ip + 10, 0);
-  writeU32(bytes, ip + 12, sourceIp);
-  writeU32(bytes, ip + 16, destinationIp);
-  writeU16(bytes, ip + 10, headerChecksum(bytes, ip));
-  writeU16(bytes, ip + 20, SOURCE_PORT);
-  writeU16(bytes, ip + 22, HEARTBEAT_UDP_PORT);
-  writeU16(bytes, ip + 24, 8 + datagram.length);
-  writeU16(bytes, ip + 26, 0);
+  const udp = ip + IPV4_BYTES;
+  const total = IPV4_BYTES + UDP_BYTES + datagram.length;
+  writeIpv4(bytes, ip, total, TTL, PROTOCOL_UDP, sourceIp, destinationIp);
+  setU16(bytes, ip, NETWORK_CONTROL);
+  adjust16(bytes, ip + IPV4_CHECKSUM, PLAIN, NETWORK_CONTROL);
+  writeUdp(bytes, udp, SOURCE_PORT, HEARTBEAT_PORT, UDP_BYTES + datagram.length);
   bytes.set(datagram, at + CLUSTER_HEADER_BYTES);
-  const lengthBytes = CLUSTER_HEADER_BYTES + datagram.length;
-  if (lengthBytes < FRAME_BYTES_MIN) bytes.fill(0, at + lengthBytes, at + FRAME_BYTES_MIN);
-  return Math.max(lengthBytes, FRAME_BYTES_MIN);
+  return padFrame(bytes, at, ETHERNET_BYTES + total);
 }
 
 /** Finds the datagram in a received frame; false when the frame is no well-formed heartbeat. */
@@ -89,38 +92,29 @@ export function findDatagram(
   out: DatagramSpan,
 ): boolean {
   if (!isCluster) {
-    if (lengthBytes < ZONE_HEADER_BYTES || readU16(bytes, at + 12) !== HEARTBEAT_ETHER_TYPE) return false;
+    if (lengthBytes < ZONE_HEADER_BYTES || etherType(bytes, at) !== ETHER_HEARTBEAT) return false;
     out.at = at + ZONE_HEADER_BYTES;
-    out.lengthBytes = readU16(bytes, at + 14);
+    out.lengthBytes = u16(bytes, at + ETHERNET_BYTES);
     return out.lengthBytes <= lengthBytes - ZONE_HEADER_BYTES;
   }
-  if (lengthBytes < CLUSTER_HEADER_BYTES || readU16(bytes, at + 12) !== 0x0800) return false;
+  if (lengthBytes < CLUSTER_HEADER_BYTES || etherType(bytes, at) !== ETHER_IPV4) return false;
   const ip = at + ETHERNET_BYTES;
-  if (bytes[ip] !== 0x45 || readU16(bytes, ip + 8) !== 0xff11) return false;
-  if (readU16(bytes, ip + 22) !== HEARTBEAT_UDP_PORT) return false;
+  const udp = ip + IPV4_BYTES;
+  if (bytes[ip] !== PLAIN >> 8 || u16(bytes, ip + 8) !== TTL_AND_UDP) return false;
+  if (u16(bytes, udp + 2) !== HEARTBEAT_PORT) return false;
   out.at = at + CLUSTER_HEADER_BYTES;
-  out.lengthBytes = readU16(bytes, ip + 24) - 8;
+  out.lengthBytes = udpBytes(bytes, udp) - UDP_BYTES;
   return out.lengthBytes >= 0 && out.lengthBytes <= lengthBytes - CLUSTER_HEADER_BYTES;
 }
 
-/** RFC 1071 over the 20 bytes of an option-less header whose checksum field is zero. */
-function headerChecksum(bytes: Uint8Array, ip: number): number {
-  let sum = 0;
-  for (let i = 0; i < 20; i += 2) sum += readU16(bytes, ip + i);
-  while (sum > 0xffff) sum = (sum & 0xffff) + (sum >>> 16);
-  return ~sum & 0xffff;
-}
-
-function readU16(bytes: Uint8Array, at: number): number {
-  return (bytes[at]! << 8) | bytes[at + 1]!;
-}
-
-function writeU16(bytes: Uint8Array, at: number, value: number): void {
-  bytes[at] = value >>> 8;
-  bytes[at + 1] = value;
-}
-
-function writeU32(bytes: Uint8Array, at: number, value: number): void {
-  writeU16(bytes, at, value >>> 16);
-  writeU16(bytes, at + 2, value & 0xffff);
+function writeEthernet(
+  bytes: Uint8Array,
+  at: number,
+  destination: Uint8Array,
+  source: Uint8Array,
+  type: number,
+): void {
+  bytes.set(destination, at);
+  bytes.set(source, at + MAC_BYTES);
+  setEtherType(bytes, at, type);
 }

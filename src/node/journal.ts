@@ -22,7 +22,6 @@ export class Journal {
   readonly #events: JournalEvent[] = [];
   readonly #onEvent: (event: JournalEvent) => void;
   readonly #clock: JournalClock;
-  #dropped = 0;
 
   constructor(onEvent: (event: JournalEvent) => void, clock: JournalClock = systemClock) {
     this.#onEvent = onEvent;
@@ -47,10 +46,7 @@ export class Journal {
       text,
     };
     this.#events.push(event);
-    if (this.#events.length > CAPACITY) {
-      this.#events.shift();
-      this.#dropped++;
-    }
+    if (this.#events.length > CAPACITY) this.#events.shift();
     this.#onEvent(event);
   }
 
@@ -58,10 +54,5 @@ export class Journal {
   since(sinceMs: number, limit: number): JournalEvent[] {
     const matching = this.#events.filter((event) => event.atMs >= sinceMs);
     return matching.slice(Math.max(0, matching.length - limit));
-  }
-
-  /** Events that made room for newer ones. */
-  dropped(): number {
-    return this.#dropped;
   }
 }

@@ -2,6 +2,7 @@
  * Keys: one key per use, derived from the cluster secret (HKDF-SHA-256, RFC 5869); the secret itself is used for nothing.
  */
 import { createHmac, hkdfSync } from "node:crypto";
+import type { Mac } from "../../cluster/liveness/envelope.ts";
 
 export interface ClusterKeys {
   /** Slot hash, flow table hash and port mixing. */
@@ -16,9 +17,9 @@ export function deriveKeys(secret: Uint8Array, clusterName: string): ClusterKeys
   };
 }
 
-/** HMAC-SHA-256 over a span, for heartbeat envelopes. */
-export function heartbeatMac(key: Uint8Array): (bytes: Uint8Array, from: number, to: number) => Uint8Array {
-  return (bytes, from, to) => createHmac("sha256", key).update(bytes.subarray(from, to)).digest();
+/** HMAC-SHA-256 over whole envelopes; sender and receiver are named inside them, so all members may share one key. */
+export function heartbeatMac(key: Uint8Array): Mac {
+  return (bytes) => createHmac("sha256", key).update(bytes).digest();
 }
 
 function derive(secret: Uint8Array, clusterName: string, label: string): Uint8Array {

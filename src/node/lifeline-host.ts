@@ -2,18 +2,21 @@
  * Lifeline host: the control thread's end of the lifeline worker. Owns starting, stopping and passing on what it says.
  */
 import { Worker } from "node:worker_threads";
+import { type RefusalCounts, zeroRefusals } from "../../cluster/transport/refusals.ts";
 import { type ErrorCode, SynwallError } from "../base/errors.ts";
 import type { FromLifeline, LifelineSetup } from "./lifeline-worker.ts";
 
 export interface LifelineHostEvents {
   onUp(node: number): void;
   onClosed(node: number): void;
-  onRefused(why: string): void;
+  /** Somebody was refused, or something is not as it should be: one line for the log. */
+  onWarning(text: string): void;
   /** The thread ended by itself: peers now think that this process is gone, so it must go. */
   onDeath(error: Error): void;
 }
 
 export class LifelineHost {
+  readonly refused: RefusalCounts = zeroRefusals();
   readonly #setup: LifelineSetup;
   readonly #events: LifelineHostEvents;
   #worker: Worker | undefined;
@@ -48,7 +51,11 @@ export class LifelineHost {
             this.#events.onClosed(message.node);
             return;
           case "refused":
-            this.#events.onRefused(message.why);
+            this.refused[message.reason]++;
+            this.#events.onWarning(message.why);
+            return;
+          case "warning":
+            this.#events.onWarning(message.text);
             return;
           default:
             message satisfies never;

@@ -5,6 +5,7 @@
  */
 import { parentPort, workerData } from "node:worker_threads";
 import { Lifelines } from "../../cluster/transport/lifeline.ts";
+import type { RefusalReason } from "../../cluster/transport/refusals.ts";
 import type { TlsMaterial } from "../../cluster/transport/tls.ts";
 import type { TransportPeer } from "../../cluster/transport/transport.ts";
 import { AssertionError } from "../base/assert.ts";
@@ -24,7 +25,8 @@ export type FromLifeline =
   | { readonly type: "started" }
   | { readonly type: "failed"; readonly code: string; readonly message: string }
   | { readonly type: "up" | "closed"; readonly node: number }
-  | { readonly type: "refused"; readonly why: string };
+  | { readonly type: "refused"; readonly why: string; readonly reason: RefusalReason }
+  | { readonly type: "warning"; readonly text: string };
 
 /** Above the dataplane worker: it sleeps nearly always, and must die first. */
 const REALTIME_PRIORITY = 30;
@@ -35,7 +37,7 @@ async function run(): Promise<void> {
   const post = (message: FromLifeline): void => port.postMessage(message);
   const why = ownDescriptorTable();
   if (why !== undefined)
-    post({ type: "refused", why: `lifelines close late when this process dies: ${why}` });
+    post({ type: "warning", text: `lifelines close late when this process dies: ${why}` });
   const setup = workerData as LifelineSetup;
   if (setup.realtime === "auto") requestRealtime(REALTIME_PRIORITY);
   const { ca, cert, key } = setup.tls;
@@ -44,7 +46,7 @@ async function run(): Promise<void> {
     tls: { ca: Buffer.from(ca), cert: Buffer.from(cert), key: Buffer.from(key) },
     onUp: (node) => post({ type: "up", node }),
     onClosed: (node) => post({ type: "closed", node }),
-    onRefused: (text) => post({ type: "refused", why: text }),
+    onRefused: (text, reason) => post({ type: "refused", why: text, reason }),
   });
   port.once("message", () => {
     lifelines.close();

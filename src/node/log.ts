@@ -5,10 +5,13 @@
 import { LRUCache } from "lru-cache";
 import pino from "pino";
 import type { JournalEvent, JournalKind } from "./admin-model.ts";
+import type { RuleLogLine } from "./rule-log-lines.ts";
 
 export interface Log {
   line(level: "debug" | "info" | "warn" | "error" | "fatal", text: string): void;
   event(event: JournalEvent): void;
+  /** What a rule with `log: true` decided. */
+  rule(line: RuleLogLine, text: string): void;
 }
 
 /** Events that an operator must see first. */
@@ -46,5 +49,6 @@ export function createLog(level: string, node: string): Log {
     },
     event: ({ kind, epoch, node: member, slots, text }) =>
       logger[WARNINGS.has(kind) ? "warn" : "info"]({ kind, epoch, member, slots: slots.length }, text),
+    rule: (line, text) => logger.info(line, text),
   };
 }

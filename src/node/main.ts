@@ -3,15 +3,21 @@
  * nothing behind and throws the one error that the command line prints.
  */
 import type { NodeConfig } from "../../config/node-config.ts";
-import { requestRealtime } from "../io/sched.ts";
+import { type ErrorCode, SynwallError } from "../base/errors.ts";
+import { requestRealtime, requestRealtimeForAll } from "../io/sched.ts";
 import { createLog, type Log } from "./log.ts";
 import { Node } from "./node.ts";
 import { Witness } from "./witness.ts";
 
 /** A member that cannot go on ends with this status: its peers take over, a supervisor starts it again. */
 const EXIT_FAILED = 70;
+/** What it found out about itself would be the same at the next start: a supervisor must not start it again. */
+const EXIT_WRONG = 2;
+const FOR_GOOD: ReadonlySet<ErrorCode> = new Set<ErrorCode>(["SW_CLUSTER_DIFFERS", "SW_STORAGE_LOST"]);
 /** Below the dataplane worker, above every ordinary process. */
 const REALTIME_PRIORITY = 10;
+/** Threads that compile: code that stays slow on a busy machine would keep it busy. */
+const COMPILER_PRIORITY = 5;
 /** Stopping in order takes milliseconds; a stop that hangs must not keep the machine. */
 const STOP_MS_MAX = 5000;
 
@@ -37,9 +43,9 @@ async function run(
   const log = createLog(config.logLevel, config.cluster.self.name);
   hurry(config, log);
   const fail = (error: unknown): void => {
-    log.line("fatal", error instanceof Error ? (error.stack ?? error.message) : String(error));
+    log.line("fatal", lastWords(error));
     // Not in order: what is broken must not decide anything any more. The kernel closes lifeline and ports.
-    setImmediate(() => process.exit(EXIT_FAILED));
+    setImmediate(() => process.exit(isForGood(error) ? EXIT_WRONG : EXIT_FAILED));
   };
   const member = make(log, fail);
   await member.start();
@@ -55,11 +61,22 @@ async function run(
   });
 }
 
+/** One line for what an operator must do, a stack for what is a bug. */
+function lastWords(error: unknown): string {
+  if (error instanceof SynwallError) return `${error.code}: ${error.message}`;
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
+}
+
+function isForGood(error: unknown): boolean {
+  return error instanceof SynwallError && FOR_GOOD.has(error.code);
+}
+
 /**
  * Consensus, replication and a witness's heartbeats must not wait for batch jobs. Not being allowed to is no failure.
  */
 function hurry(config: NodeConfig, log: Log): void {
   if (config.dataplane?.realtime === "never") return;
+  requestRealtimeForAll(COMPILER_PRIORITY);
   const { reason } = requestRealtime(REALTIME_PRIORITY);
   log.line("info", `control thread: ${reason}`);
 }

@@ -20,6 +20,9 @@ const FAILED_PAUSE_MS = 100;
 export interface MembershipOptions {
   readonly self: MemberConfig;
   readonly timers: Timers;
+  readonly slots: number;
+  /** Name of this member's Raft log; empty in logs that are older than such names. */
+  readonly log: string;
   readonly propose: (command: Command) => Promise<CommandResult>;
   readonly state: () => ClusterState;
   /** Members that this one hears, itself included. */
@@ -77,15 +80,21 @@ export class Membership {
     if (this.#incarnation !== 0 && !this.isAdmitted && this.#member()?.state !== "removed") void this.join();
   }
 
+  isDeclaring(node: number): boolean {
+    return this.#declaring.has(node);
+  }
+
   /** A peer is silent on all links, or its process is gone. */
   peerDied(node: number): void {
     if (!this.#declaring.has(node)) void this.#declareDown(node);
   }
 
   async #tryJoin(): Promise<void> {
-    const { self, propose, state } = this.#options;
+    const { self, slots, log, propose, state } = this.#options;
     const { id, name, role, address, weight } = self;
-    const result = await this.#settled(propose({ type: "up", member: { id, name, role, address, weight } }));
+    const member = { id, name, role, address, weight };
+    const up = { type: "up", member, slots, ...(log === "" ? {} : { log }) } as const;
+    const result = await this.#settled(propose(up));
     if (result === undefined) return;
     if (result.ok) {
       this.#incarnation = this.#member()?.incarnation ?? 0;

@@ -7,23 +7,25 @@
  *   peers  --handlers()->    |
  *                            +--> transport, storage, journal
  */
-import type { ClusterState } from "../../cluster/control/model.ts";
 import type { Timers } from "../../cluster/control/timers.ts";
 import type { LogStore } from "../../cluster/storage/log-store.ts";
-import type { SyncLink } from "../../cluster/sync/link.ts";
 import { Replication } from "../../cluster/sync/replication.ts";
 import type { Transport, TransportHandlers } from "../../cluster/transport/transport.ts";
 import type { NodeConfig } from "../../config/node-config.ts";
 import { VERSION } from "../../config/version.ts";
 import type { Env } from "../base/env.ts";
+import { SynwallError } from "../base/errors.ts";
 import { RecordRing } from "../base/ring.ts";
 import { counterIndex } from "../dataplane/counters.ts";
+import { policyFingerprint } from "../policy/fingerprint.ts";
 import { Controller } from "./controller.ts";
 import { FailoverTimes } from "./failover-times.ts";
 import type { Journal } from "./journal.ts";
 import { LAG_SAMPLE_INTERVAL_MS, LagRecorder } from "./lag-recorder.ts";
+import { LinkWatch } from "./link-watch.ts";
 import type { Log } from "./log.ts";
 import type { SharedMemory } from "./shared-memory.ts";
+import { SyncDoorbells } from "./sync-doorbells.ts";
 import { WorkerEvents } from "./worker-events.ts";
 import { WorkerMirror } from "./worker-mirror.ts";
 import { DOORBELL, type FromWorker, type ToWorker, type WorkerSetup } from "./worker-protocol.ts";
@@ -31,6 +33,18 @@ import { workerSetup } from "./worker-setup.ts";
 
 /** Packets that wait in the worker, for an acknowledgement or otherwise. */
 const HELD = counterIndex("heldNow");
+/** A peer on the cluster link answers within milliseconds. */
+const ASK_MS_MAX = 250;
+
+/** Why slots travel whole again. */
+const RESYNC_TEXT = {
+  digest: "their digests differ",
+  refused: "the backup could not apply some of their records",
+  operator: "an operator asked for it",
+  overflow: "the backup was too far behind",
+  restart: "the backup started anew",
+  forgot: "the backup misses what it had",
+} as const;
 
 export interface NodeCoreOptions {
   /** Of a node: with a dataplane. */
@@ -53,23 +67,21 @@ export class NodeCore {
   /** What the worker is to be given. */
   readonly setup: WorkerSetup;
   readonly journal: Journal;
-  readonly failover = new FailoverTimes();
+  readonly failover: FailoverTimes;
   readonly lag = new LagRecorder();
   readonly mirror: WorkerMirror;
   readonly replication: Replication;
   readonly controller: Controller;
   readonly #options: NodeCoreOptions;
   readonly #events: WorkerEvents;
+  readonly #links: LinkWatch;
   readonly #changes: RecordRing;
   readonly #replicas: RecordRing;
-  readonly #counters: Float64Array;
+  readonly #bells: SyncDoorbells;
   #revision = -1;
-  #epoch = 0;
   #incarnation = 0;
   #isStopped = false;
-  #isDrainDue = false;
-  #isWakeDue = false;
-  #claimsSeen = 0;
+  #isStateDue = false;
   #stopSampling: (() => void) | undefined;
 
   constructor(options: NodeCoreOptions) {
@@ -78,19 +90,21 @@ export class NodeCore {
     this.config = config;
     this.memory = memory;
     this.journal = journal;
+    this.failover = new FailoverTimes(config.cluster.self.id);
     this.#changes = new RecordRing(memory.changes);
     this.#replicas = new RecordRing(memory.replicas);
-    this.#counters = new Float64Array(memory.counters);
+    this.#bells = this.#makeDoorbells();
     this.setup = workerSetup(config, memory);
     this.mirror = new WorkerMirror(this.setup);
     this.replication = this.#makeReplication();
     this.controller = this.#makeController();
+    this.#links = this.#makeLinkWatch();
     this.#events = new WorkerEvents({
       config,
       journal,
       failover: this.failover,
       nameOf: (id) => this.controller.name(id),
-      peerDown: (node, incarnation) => this.controller.peerDown(node, incarnation),
+      peerDown: (node, incarnation, isGone) => this.controller.peerDown(node, incarnation, isGone),
       digestResult: (slot, isEqual) => this.replication.digestResult(slot, isEqual),
       propose: (command) => void this.#propose(command),
     });
@@ -108,7 +122,8 @@ export class NodeCore {
   handlers(): TransportHandlers {
     return this.controller.handlers({
       version: VERSION,
-      onSyncLink: (from, link) => this.replication.attachReceiver(this.#watched(link), from),
+      onSyncLink: (from, link) => this.replication.attachReceiver(this.#bells.watched(link), from),
+      lostLinks: () => this.#links.lost(),
     });
   }
 
@@ -123,6 +138,7 @@ export class NodeCore {
   stop(): void {
     this.#isStopped = true;
     this.#stopSampling?.();
+    this.#bells.stop();
     this.controller.stop();
   }
 
@@ -130,11 +146,12 @@ export class NodeCore {
   receive(message: FromWorker): void {
     if (this.#isStopped) return;
     if (message === DOORBELL) {
-      this.#onDoorbell();
+      this.#bells.drain();
       return;
     }
     this.mirror.note(message);
     this.#events.receive(message);
+    if (message.type === "carrier") this.#links.tick(this.nowMs(), true);
   }
 
   lifelineOpened(node: number): void {
@@ -147,10 +164,36 @@ export class NodeCore {
     this.journal.add("lifeline-closed", `the process of ${name} closed its lifeline`, { node });
   }
 
+  /** Sends all slots that this node owns to their backups again; only to one peer when named. Answers how many. */
+  forceFullSync(peerName?: string): number {
+    if (peerName === undefined) return this.replication.forceFullSync();
+    const peers = this.#peerNodes();
+    const peer = peers.find(({ name }) => name === peerName);
+    if (peer !== undefined) return this.replication.forceFullSync(peer.id);
+    throw new SynwallError(
+      "SW_ADMIN_BAD_REQUEST",
+      `"${peerName}" is no other node of this cluster: use one of ${peers.map(({ name }) => name).join(", ")}`,
+    );
+  }
+
   // ---------------------------------------------------------------- parts
 
+  #makeDoorbells(): SyncDoorbells {
+    const { memory, timers, post } = this.#options;
+    const counters = new Float64Array(memory.counters);
+    return new SyncDoorbells({
+      changes: this.#changes,
+      replicas: this.#replicas,
+      replication: () => this.replication,
+      nowMs: () => this.nowMs(),
+      afterInput: (work) => timers.afterInput(work),
+      isAwaited: () => counters[HELD]! > 0,
+      wake: () => post(DOORBELL),
+    });
+  }
+
   #makeReplication(): Replication {
-    const { config, memory, env, transport, post } = this.#options;
+    const { config, memory, env, transport, journal, log, post } = this.#options;
     const { cluster } = config;
     const replication = new Replication({
       selfId: cluster.self.id,
@@ -160,9 +203,20 @@ export class NodeCore {
       applied: new Float64Array(memory.applied),
       acked: new Float64Array(memory.acked),
       env,
-      openLink: (peer) => this.#watched(transport.openSyncLink(peer)),
+      policy: policyFingerprint(config.dataplane!.policy, cluster.slots),
+      openLink: (peer) => this.#bells.watched(transport.openSyncLink(peer)),
       requestExport: (slots) => post({ type: "export", slots }),
       requestDigest: (slots) => post({ type: "digest", slots }),
+      onResync: (peer, slots, way, reason) => {
+        const what = `${slots.length} slots`;
+        const name = this.controller.name(peer);
+        const text = way === "sent" ? `${what} go to ${name} whole` : `${name} is to send ${what} whole`;
+        journal.add("resync", `${text}: ${RESYNC_TEXT[reason]}`, { node: peer, slots });
+      },
+      onRefused: (peer, why) => {
+        const name = peer === 0 ? "a stranger" : this.controller.name(peer);
+        log.line("warn", `sync with ${name}: ${why}`);
+      },
       reportReady: (slots, backupEpochs) =>
         void this.#propose({ type: "ready", node: cluster.self.id, slots, backupEpochs }),
     });
@@ -180,14 +234,28 @@ export class NodeCore {
       random: (bound) => env.random(bound),
       journal,
       alive: () => this.mirror.alive(),
-      onState: (state, ownIncarnation) => this.#onState(state, ownIncarnation),
+      onState: () => this.#onState(),
       onAdmitted: () => this.#onAdmitted(),
       onFatal,
       log: (level, text) => log.line(level, text),
     });
   }
 
-  #peerNodes(): readonly { readonly id: number }[] {
+  #makeLinkWatch(): LinkWatch {
+    const { config, transport, journal } = this.#options;
+    const { controller } = this;
+    return new LinkWatch({
+      self: config.cluster.self,
+      zonePorts: config.dataplane!.interfaces.filter((port) => !port.cluster).map((port) => port.name),
+      carrier: (port) => this.mirror.carrier(port),
+      members: () => (controller.membership.isAdmitted ? controller.driver.state().members : []),
+      ask: async (peer) => (await transport.status(peer, ASK_MS_MAX)).lostLinks,
+      propose: (command) => controller.propose(command),
+      journal,
+    });
+  }
+
+  #peerNodes(): readonly { readonly id: number; readonly name: string }[] {
     const { self, members } = this.config.cluster;
     return members.filter((member) => member.role === "node" && member.id !== self.id);
   }
@@ -198,87 +266,38 @@ export class NodeCore {
       this.lag.add(now, peer.id, this.replication.status(peer.id, now).lagMs);
     }
     this.replication.tick(now);
-    this.#onDoorbell();
-  }
-
-  // ---------------------------------------------------------------- rings
-
-  /** The rings have news: send changes, acknowledge replicas, wake the worker when peers acknowledged ours. */
-  #onDoorbell(): void {
-    if (this.#isStopped) return;
-    const isMore = this.replication.onDoorbell(this.nowMs());
-    this.#wakeWorker();
-    // Before sleeping: ask to be woken, and look once more, so that nothing comes between.
-    if ((isMore || !this.#changes.arm()) && !this.#isDrainDue) {
-      this.#isDrainDue = true;
-      this.#options.timers.afterInput(() => {
-        this.#isDrainDue = false;
-        this.#onDoorbell();
-      });
-    }
-  }
-
-  /** The same link; after each message, the worker is woken when there is something for it. */
-  #watched<Out, In>(link: SyncLink<Out, In>): SyncLink<Out, In> {
-    return {
-      bind: (handlers) =>
-        link.bind({
-          onOpen: () => handlers.onOpen(),
-          onMessage: (message) => {
-            handlers.onMessage(message);
-            this.#onPeerMessage();
-          },
-          onWritable: () => handlers.onWritable(),
-          onClose: (why) => handlers.onClose(why),
-        }),
-      send: (message) => link.send(message),
-      pause: () => link.pause(),
-      resume: () => link.resume(),
-      close: () => link.close(),
-    };
-  }
-
-  /** A peer said something: replicas may lie in the ring, or its acknowledgement may let packets go. One doorbell for all of it. */
-  #onPeerMessage(): void {
-    if (this.#isWakeDue) return;
-    this.#isWakeDue = true;
-    queueMicrotask(() => {
-      this.#isWakeDue = false;
-      this.#wakeWorker();
-    });
-  }
-
-  #wakeWorker(): void {
-    const { claims } = this.replication.router.counts;
-    const isAckNews = claims !== this.#claimsSeen && this.#counters[HELD]! > 0;
-    this.#claimsSeen = claims;
-    if ((this.#replicas.length() > 0 && this.#replicas.takeArmed()) || isAckNews)
-      this.#options.post(DOORBELL);
+    this.#links.tick(now);
+    this.#bells.drain();
   }
 
   // ---------------------------------------------------------------- state
 
-  #onState(state: ClusterState, ownIncarnation: number): void {
+  /** Entries that are applied in one go count as one: whoever catches up with a long log needs the last state only. */
+  #onState(): void {
+    if (this.#isStateDue) return;
+    this.#isStateDue = true;
+    queueMicrotask(() => this.#passState());
+  }
+
+  #passState(): void {
+    this.#isStateDue = false;
+    const state = this.controller.driver.state();
+    const ownIncarnation = this.controller.membership.incarnation;
     const { table, members, revision } = state;
-    if (revision === this.#revision && ownIncarnation === this.#incarnation) return;
+    if (this.#isStopped || (revision === this.#revision && ownIncarnation === this.#incarnation)) return;
     this.#revision = revision;
     this.#incarnation = ownIncarnation;
     // The worker first: replication asks it at once for slots whole, and what is sent in an earlier epoch is stale. No record
     // of the new epoch is routed by the old table, since rings are drained in turns of their own.
     this.#options.post({ type: "state", table, members, ownIncarnation });
     this.replication.setTable(table);
-    if (table.epoch === this.#epoch) return;
-    this.#epoch = table.epoch;
-    if (table.cause !== "takeover") return;
-    for (const member of members) {
-      if (member.state === "down") this.failover.committed(member.id, this.nowMs());
-    }
+    this.failover.applied(state, ownIncarnation !== 0, this.nowMs());
   }
 
   #onAdmitted(): void {
+    // The state first: who is caught up has seen who is down.
+    this.#passState();
     this.#options.post({ type: "caughtUp" });
-    const { driver, membership } = this.controller;
-    this.#onState(driver.state(), membership.incarnation);
     this.journal.add("ready", `${this.config.cluster.self.name} was let in`);
   }
 

@@ -2,23 +2,24 @@
  * Node report: what a node says about itself, to operators (status, flows), to Prometheus (metrics) and to load balancers
  * (health). Reads the parts when asked; keeps nothing.
  */
-import { isCarrier } from "../../cluster/control/commands.ts";
+import { addRefusals, type RefusalCounts, zeroRefusals } from "../../cluster/transport/refusals.ts";
 import type { Transport } from "../../cluster/transport/transport.ts";
 import { VERSION } from "../../config/version.ts";
 import { type HashKey, hashKeyFrom } from "../base/hash.ts";
 import type { LatencyHistogram } from "../base/histogram.ts";
+import { RecordRing } from "../base/ring.ts";
 import { COUNT_VERDICTS, COUNTER_CELLS, counterIndex, EXTRA_COUNTERS } from "../dataplane/counters.ts";
 import { FlowReader } from "../dataplane/flow-reader.ts";
-import { DROP_REASONS, VERDICT_DROP_BASE } from "../dataplane/verdict.ts";
-import type { DataplaneSnapshot, MetricsSnapshot } from "../metrics/snapshot.ts";
+import { DROP_REASONS, VERDICT_DROP_BASE, VERDICT_NAMES } from "../dataplane/verdict.ts";
+import type { DataplaneSnapshot, MetricsSnapshot, PeerSnapshot } from "../metrics/snapshot.ts";
 import type { FlowFilter, LatencySummary, PeerStatus, StatusReport } from "./admin-model.ts";
 import type { Started } from "./dataplane-host.ts";
 import { countFlows, type FlowContext, listFlows } from "./flows-view.ts";
 import { deriveKeys } from "./keys.ts";
 import type { NodeCore } from "./node-core.ts";
-import { buildStatus } from "./status.ts";
+import { buildStatus, slotsUnsynced } from "./status.ts";
+import { WorkerBoard } from "./worker-board.ts";
 
-const VERDICT_NAMES = ["forwarded", "redirected", "forwarded_shared", "answered", "held", "local"] as const;
 /** Usable ports of one address towards one destination: 1024..65535. */
 const PORTS_PER_ADDRESS = 64_512;
 
@@ -28,6 +29,8 @@ export interface NodeReportOptions {
   readonly started: Started;
   readonly storage: { readonly syncLatency: LatencyHistogram };
   readonly transport: Pick<Transport, "counters">;
+  /** Absent where nobody can be refused (simulation). */
+  readonly lifelines?: { readonly refused: Readonly<RefusalCounts> };
 }
 
 export class NodeReport {
@@ -36,6 +39,9 @@ export class NodeReport {
   readonly #counters: Float64Array;
   readonly #ruleHits: Float64Array;
   readonly #lease: Float64Array;
+  readonly #board: WorkerBoard;
+  /** Looked at only: others read and write them. */
+  readonly #rings: readonly (readonly [name: string, ring: RecordRing])[];
   readonly #reader: FlowReader;
   readonly #options: NodeReportOptions;
   readonly #startedMs: number;
@@ -50,6 +56,12 @@ export class NodeReport {
     this.#counters = new Float64Array(memory.counters);
     this.#ruleHits = new Float64Array(memory.ruleHits);
     this.#lease = new Float64Array(memory.lease);
+    this.#rings = [
+      ["changes", new RecordRing(memory.changes)],
+      ["replicas", new RecordRing(memory.replicas)],
+      ["rule_log", new RecordRing(memory.ruleLog)],
+    ];
+    this.#board = new WorkerBoard(memory.board);
     this.#reader = new FlowReader(memory.flows);
   }
 
@@ -131,12 +143,12 @@ export class NodeReport {
 
   metrics(): MetricsSnapshot {
     const { config, controller, failover } = this.core;
-    const { storage, transport, started } = this.#options;
+    const { storage, transport, lifelines, started } = this.#options;
     const { driver, proposals, proposalsRefused } = controller;
     const { self, name, profile } = config.cluster;
     const status = this.status();
     const raft = driver.status();
-    const { table, members } = driver.state();
+    const state = driver.state();
     return {
       info: {
         cluster: name,
@@ -147,14 +159,13 @@ export class NodeReport {
         driver: started.driver,
       },
       cluster: {
-        epoch: table.epoch,
+        epoch: state.table.epoch,
         hasLeader: raft.lead !== 0,
         isSettled: status.isSettled,
         isReady: status.isReady,
         isUnwitnessed: status.isUnwitnessed,
-        memberStates: members.map((member) => member.state),
-        slotsUnsynced:
-          members.filter(isCarrier).length > 1 ? table.synced.filter((isSynced) => !isSynced).length : 0,
+        memberStates: state.members.map((member) => member.state),
+        slotsUnsynced: slotsUnsynced(state),
       },
       raft: {
         term: raft.term,
@@ -162,25 +173,10 @@ export class NodeReport {
         isLeader: raft.lead === self.id,
         proposals,
         proposalsRefused,
+        proposalsWaiting: raft.proposalsWaiting,
         fsync: storage.syncLatency,
       },
-      peers: status.peers.map((peer) => ({
-        name: peer.name,
-        isAlive: peer.alive,
-        links: peer.links,
-        ...(peer.sync === undefined
-          ? {}
-          : {
-              sync: {
-                isConnected: peer.sync.connected,
-                lagMs: peer.sync.lagMs,
-                lagRecords: peer.sync.lagRecords,
-                lagBytes: peer.sync.lagBytes,
-                resyncs: peer.sync.resyncs,
-                ack: this.core.replication.router.sender(peer.id).ackLatency,
-              },
-            }),
-      })),
+      peers: status.peers.map((peer) => this.#peerMetrics(peer)),
       failover: {
         takeovers: failover.takeovers,
         detect: failover.detect,
@@ -188,12 +184,35 @@ export class NodeReport {
         activate: failover.activate,
       },
       transport: {
-        refusals: {
-          certificate: transport.counters.peersRefused,
-          malformed: transport.counters.malformed,
-        },
+        ...transport.counters,
+        refusals: addRefusals(transport.counters.refused, lifelines?.refused ?? zeroRefusals()),
       },
+      heartbeats: { refused: this.#board.heartbeatsRefused() },
+      replication: { hellosRefused: this.core.replication.receiver.refusedHellos },
       dataplane: this.#dataplaneMetrics(status),
+    };
+  }
+
+  #peerMetrics({ id, name, alive, links, sync }: PeerStatus): PeerSnapshot {
+    const base = { name, isAlive: alive, links };
+    if (sync === undefined) return base;
+    const { router, receiver } = this.core.replication;
+    const { ackLatency, counts } = router.sender(id);
+    const inbound = receiver.peer(id);
+    return {
+      ...base,
+      sync: {
+        isConnected: sync.connected,
+        lagMs: sync.lagMs,
+        lagRecords: sync.lagRecords,
+        lagBytes: sync.lagBytes,
+        resyncs: sync.resyncs,
+        isPolicyDifferent: alive && sync.policy === "different",
+        ack: ackLatency,
+        sender: counts,
+        ...(inbound === undefined ? {} : { inbound: inbound.counts }),
+        staged: inbound?.stagedRecords ?? 0,
+      },
     };
   }
 
@@ -207,7 +226,8 @@ export class NodeReport {
       flowsMax,
       natPortsMax: pools.size * PORTS_PER_ADDRESS,
       isRealtime: this.#options.started.isRealtime,
-      ports: this.#ports(),
+      rings: this.#rings.map(([name, ring]) => ({ name, waiting: ring.length(), capacity: ring.capacity })),
+      ports: this.#ports().map((port, index) => ({ ...port, ...this.#board.lostBy(index) })),
       slotsOwned: self?.slotsOwned ?? 0,
       slotsBackedUp: self?.slotsBackedUp ?? 0,
       lease: { validForMs: Math.max(0, this.#lease[0]! - this.core.nowMs()), isFenced: this.core.isFenced },
@@ -244,12 +264,11 @@ export class NodeReport {
           links: mirror.links(member.id),
         };
         if (member.role === "witness") return base;
-        const { isConnected, lagMs, lagRecords, lagBytes, resyncs } = replication.status(
-          member.id,
-          this.core.nowMs(),
-        );
+        const { isConnected, refusal, ...rest } = replication.status(member.id, this.core.nowMs());
+        const { lagMs, lagRecords, lagBytes, resyncs, policy } = rest;
         const ack = summary(replication.router.sender(member.id).ackLatency);
-        return { ...base, sync: { connected: isConnected, lagMs, lagRecords, lagBytes, ack, resyncs } };
+        const sync = { connected: isConnected, lagMs, lagRecords, lagBytes, ack, resyncs, policy };
+        return { ...base, sync: refusal === undefined ? sync : { ...sync, refusal } };
       });
   }
 

@@ -11,12 +11,13 @@ import { GrpcTransport } from "../../cluster/transport/grpc.ts";
 import { loadTls, type TlsMaterial } from "../../cluster/transport/tls.ts";
 import type { NodeConfig } from "../../config/node-config.ts";
 import { SynwallError } from "../base/errors.ts";
-import { clusterMtuNeeded } from "../base/mtu.ts";
+import { RecordRing } from "../base/ring.ts";
+import { clusterMtuNeeded } from "../dataplane/cluster-mtu.ts";
 import { flowTableBytes } from "../dataplane/flow-table.ts";
 import { Metrics } from "../metrics/registry.ts";
 import { adminHandlers } from "./admin-handlers.ts";
 import { AdminServer } from "./admin-server.ts";
-import { realEnv } from "./clock.ts";
+import { nowMs, realEnv } from "./clock.ts";
 import { DataplaneHost, type Started } from "./dataplane-host.ts";
 import { HttpServer } from "./http-server.ts";
 import { Journal } from "./journal.ts";
@@ -24,6 +25,7 @@ import { LifelineHost } from "./lifeline-host.ts";
 import type { Log } from "./log.ts";
 import { NodeCore } from "./node-core.ts";
 import { NodeReport } from "./node-report.ts";
+import { RULE_LOG_WRITE_MS, RuleLogLines } from "./rule-log-lines.ts";
 import { createSharedMemory } from "./shared-memory.ts";
 
 export class Node {
@@ -66,13 +68,14 @@ export class Node {
   async #start(): Promise<void> {
     const { cluster, control } = this.#config;
     const tls = loadTls(cluster.tls, cluster.self.name);
-    await this.#startLifelines(tls);
+    const lifelines = await this.#startLifelines(tls);
     mkdirSync(control.dataDir, { recursive: true, mode: 0o700 });
     const storage = DurableStorage.open({
       directory: control.dataDir,
       clusterName: cluster.name,
       nodeId: cluster.self.id,
       voters: cluster.members.map((member) => member.id),
+      slots: cluster.slots,
     });
     this.#undo.push(() => storage.close());
     const transport = new GrpcTransport({
@@ -84,11 +87,13 @@ export class Node {
     });
     this.#undo.push(() => transport.close());
     const core = this.#makeCore(storage, transport);
+    this.#startRuleLog(core);
     const started = await this.#startDataplane(core);
     await transport.start(core.handlers());
-    await this.#startServers(new NodeReport({ core, started, storage, transport }));
+    await this.#startServers(new NodeReport({ core, started, storage, transport, lifelines }));
     this.#undo.push(() => core.stop());
     core.start();
+    this.#undo.push(() => core.controller.handOver());
     this.#journal.add("started", `${cluster.self.name} started, ports by ${started.reason}`);
   }
 
@@ -111,7 +116,7 @@ export class Node {
   }
 
   /** First of all: what is open by now is copied into the thread's own descriptor table, and must stay little. */
-  async #startLifelines(tls: TlsMaterial): Promise<void> {
+  async #startLifelines(tls: TlsMaterial): Promise<LifelineHost> {
     const { cluster, dataplane } = this.#config;
     const { self, members, ports } = cluster;
     const lifelines = new LifelineHost(
@@ -131,12 +136,13 @@ export class Node {
           this.#lifelinesUp.delete(node);
           this.#core?.lifelineClosed(node);
         },
-        onRefused: (why) => this.#log.line("warn", why),
+        onWarning: (text) => this.#log.line("warn", text),
         onDeath: (error) => this.#onFatal(error),
       },
     );
     this.#undo.push(() => lifelines.stop());
     await lifelines.start();
+    return lifelines;
   }
 
   async #startDataplane(core: NodeCore): Promise<Started> {
@@ -161,6 +167,21 @@ export class Node {
       );
     }
     return started;
+  }
+
+  /** Before the dataplane, so that it stops after it: what was decided last is written too. */
+  #startRuleLog({ memory }: NodeCore): void {
+    const lines = new RuleLogLines({
+      ring: new RecordRing(memory.ruleLog),
+      policy: this.#config.dataplane!.policy,
+      clock: { nowMs, wallMs: () => Date.now() },
+      write: (line, text) => this.#log.rule(line, text),
+    });
+    const stop = systemTimers.every(RULE_LOG_WRITE_MS, () => void lines.write());
+    this.#undo.push(() => {
+      stop();
+      lines.write();
+    });
   }
 
   async #startServers(report: NodeReport): Promise<void> {

@@ -7,6 +7,8 @@
  *   applied         worker writes      records of the replicas ring applied since start
  *   acked           main writes        by peer: changes that the peer's dataplane has applied
  *   lease           worker writes      exclusive actions are allowed until then (CLOCK_MONOTONIC ms)
+ *   ruleLog ring    worker -> main     what rules with log: true decided
+ *   board           worker writes      losses of ports, refused heartbeats (worker-board.ts)
  *   flows, counters, ruleHits          worker writes, main reads
  */
 
@@ -14,10 +16,14 @@ import { RECORD_BYTES } from "../base/record.ts";
 import { createRing, type RingMemory } from "../base/ring.ts";
 import { MAX_NODE_ID } from "../dataplane/cluster-view.ts";
 import { COUNTER_CELLS } from "../dataplane/counters.ts";
+import { RULE_LOG_BYTES } from "../dataplane/rule-log.ts";
+import { WORKER_BOARD_BYTES } from "./worker-board.ts";
 
 /** Records that the changes ring holds: 0.3 s at 200,000 changes a second. */
 const CHANGES_RECORDS = 65_536;
 const REPLICAS_RECORDS = 65_536;
+/** 4 s of the default rate: a busy main thread loses no lines. */
+const RULE_LOG_RECORDS = 4096;
 
 export interface SharedMemory {
   readonly flows: SharedArrayBuffer;
@@ -25,12 +31,14 @@ export interface SharedMemory {
   readonly ruleHits: SharedArrayBuffer;
   readonly changes: RingMemory;
   readonly replicas: RingMemory;
+  readonly ruleLog: RingMemory;
   /** Float64 [0]: records applied. */
   readonly applied: SharedArrayBuffer;
   /** Float64 by node id. */
   readonly acked: SharedArrayBuffer;
   /** Float64 [0]: lease end. */
   readonly lease: SharedArrayBuffer;
+  readonly board: SharedArrayBuffer;
 }
 
 export function createSharedMemory(flowTableBytes: number, rules: number): SharedMemory {
@@ -40,8 +48,10 @@ export function createSharedMemory(flowTableBytes: number, rules: number): Share
     ruleHits: new SharedArrayBuffer(8 * Math.max(1, rules + 1)),
     changes: createRing(RECORD_BYTES, CHANGES_RECORDS),
     replicas: createRing(RECORD_BYTES, REPLICAS_RECORDS),
+    ruleLog: createRing(RULE_LOG_BYTES, RULE_LOG_RECORDS),
     applied: new SharedArrayBuffer(8),
     acked: new SharedArrayBuffer(8 * (MAX_NODE_ID + 1)),
     lease: new SharedArrayBuffer(8),
+    board: new SharedArrayBuffer(WORKER_BOARD_BYTES),
   };
 }

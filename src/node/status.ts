@@ -2,6 +2,7 @@
  * Status: turns what a node knows into the report that operators and drills read, and into alerts that say what happened, what
  * it means and what to do. Pure: facts in, report out.
  */
+import { isCarrier } from "../../cluster/control/commands.ts";
 import type { ClusterState, Member } from "../../cluster/control/model.ts";
 import type { PeerStatus, StatusReport } from "./admin-model.ts";
 
@@ -83,6 +84,12 @@ export function isSettled(state: ClusterState): boolean {
   return isBalanced(table.owner, carrying);
 }
 
+/** Slots without a proven backup, where two nodes are there to have one. */
+export function slotsUnsynced({ members, table }: ClusterState): number {
+  if (members.filter(isCarrier).length < 2) return 0;
+  return table.synced.filter((isSynced) => !isSynced).length;
+}
+
 /** Within one slot of each member's share by weight. */
 function isBalanced(owner: readonly number[], carrying: readonly Member[]): boolean {
   const weights = carrying.reduce((sum, member) => sum + member.weight, 0);
@@ -119,6 +126,14 @@ function alerts(facts: StatusFacts): string[] {
     if (member.state === "drained")
       lines.push(`${member.name} is drained: maintenance may go on; 'synwall rejoin ${member.name}' ends it`);
   }
+  for (const port of facts.dataplane?.ports ?? []) {
+    if (port.carrier) continue;
+    const meaning =
+      port.zone === "cluster"
+        ? "no replication and no redirects over it"
+        : "this node gives up its slots while another one has all links";
+    lines.push(`${port.name} (${port.zone}) has no carrier: ${meaning}; check cable and switch port`);
+  }
   if (facts.lease?.isFenced && count(state.table.owner, self.id) > 0) {
     lines.push(
       "fenced: no majority answers this node, so it decides no new flow; established flows go on; check its links",
@@ -135,6 +150,16 @@ function alerts(facts: StatusFacts): string[] {
     }
     if (!peer.alive && state.members.find((member) => member.id === peer.id)?.state !== "down") {
       lines.push(`${peer.name} is silent on all links`);
+    }
+    if (peer.alive && peer.sync?.policy === "different") {
+      lines.push(
+        `the policy of ${peer.name} differs from this node's: they may disagree who answers for an address and what a flow's rule is; make zones, nat and rules equal and restart the one that is wrong, drained first`,
+      );
+    }
+    if (peer.sync?.refusal !== undefined && peer.alive) {
+      lines.push(
+        `sync to ${peer.name} is refused: ${peer.sync.refusal}; new flows are unprotected; run the same version on both nodes, or see the logs`,
+      );
     }
     if (peer.sync !== undefined && peer.alive && peer.sync.lagMs > LAG_ALERT_MS) {
       lines.push(

@@ -17,7 +17,7 @@ import { Controller } from "./controller.ts";
 import type { Journal } from "./journal.ts";
 import { deriveKeys, heartbeatMac } from "./keys.ts";
 import type { Log } from "./log.ts";
-import { buildStatus } from "./status.ts";
+import { buildStatus, slotsUnsynced } from "./status.ts";
 
 export interface WitnessCoreOptions {
   readonly config: NodeConfig;
@@ -53,7 +53,11 @@ export class WitnessCore {
 
   /** What the transport must call. A witness has no flows to replicate. */
   handlers(): TransportHandlers {
-    return this.controller.handlers({ version: VERSION, onSyncLink: (_from, link) => link.close() });
+    return this.controller.handlers({
+      version: VERSION,
+      onSyncLink: (_from, link) => link.close(),
+      lostLinks: () => [],
+    });
   }
 
   /** Once the transport runs. */
@@ -132,7 +136,7 @@ export class WitnessCore {
         isReady: status.isReady,
         isUnwitnessed: status.isUnwitnessed,
         memberStates: driver.state().members.map((member) => member.state),
-        slotsUnsynced: status.slots.synced.filter((isSynced) => !isSynced).length,
+        slotsUnsynced: slotsUnsynced(driver.state()),
       },
       raft: {
         term: raft.term,
@@ -140,13 +144,13 @@ export class WitnessCore {
         isLeader: raft.lead === cluster.self.id,
         proposals,
         proposalsRefused,
+        proposalsWaiting: raft.proposalsWaiting,
         fsync,
       },
       peers: status.peers.map((peer) => ({ name: peer.name, isAlive: peer.alive, links: peer.links })),
       failover: { takeovers: 0, detect: none, decide: none, activate: none },
-      transport: {
-        refusals: { certificate: transport.counters.peersRefused, malformed: transport.counters.malformed },
-      },
+      transport: { ...transport.counters, refusals: transport.counters.refused },
+      heartbeats: { refused: this.#authority.heartbeats.refused },
     };
   }
 
@@ -185,6 +189,7 @@ export class WitnessCore {
       random: (bound) => env.random(bound),
       journal,
       alive: () => this.#alive(),
+      isQuiet: (node) => this.#authority.heartbeats.isQuiet(node, this.nowMs()),
       onState: (state, ownIncarnation) => this.#authority.applyState(state, ownIncarnation, this.nowMs()),
       onAdmitted: () => {
         this.#authority.setCaughtUp();
@@ -197,7 +202,7 @@ export class WitnessCore {
 
   #onLiveness(event: LivenessEvent): void {
     if (event.type === "peerDown") {
-      this.controller.peerDown(event.node, event.incarnation);
+      this.controller.peerDown(event.node, event.incarnation, false);
       const text = `${this.controller.name(event.node)} is silent on the cluster link`;
       this.journal.add("peer-down", text, event);
     } else if (event.type === "peerUp") {

@@ -4,7 +4,7 @@
  */
 import { createSocket, type Socket } from "node:dgram";
 import { SynwallError } from "../base/errors.ts";
-import { HEARTBEAT_UDP_PORT } from "./heartbeat-frames.ts";
+import { HEARTBEAT_PORT } from "../packet/udp.ts";
 
 const TICK_MS = 2;
 /** RFC 5881 section 5. */
@@ -37,13 +37,13 @@ export class WitnessHeartbeats {
         reject(
           new SynwallError(
             "SW_PORT_TAKEN",
-            `cannot listen on ${address}:${HEARTBEAT_UDP_PORT}/udp for heartbeats: ${cause.message}; is another witness running, and is the address on this machine?`,
+            `cannot listen on ${address}:${HEARTBEAT_PORT}/udp for heartbeats: ${cause.message}; is another witness running, and is the address on this machine?`,
             {},
             cause,
           ),
         ),
       );
-      this.#socket.bind(HEARTBEAT_UDP_PORT, address, resolve);
+      this.#socket.bind(HEARTBEAT_PORT, address, resolve);
     });
     this.#socket.removeAllListeners("error");
     // A peer that is down answers with ICMP unreachable: no failure of ours.
@@ -56,7 +56,7 @@ export class WitnessHeartbeats {
   send(node: number, bytes: Uint8Array): void {
     const address = this.#options.peerAddresses.get(node);
     // The writer's buffer is used again at once; the socket sends later.
-    if (address !== undefined) this.#socket.send(Buffer.from(bytes), HEARTBEAT_UDP_PORT, address, () => {});
+    if (address !== undefined) this.#socket.send(Buffer.from(bytes), HEARTBEAT_PORT, address, () => {});
   }
 
   /** Lets no more time pass; what is sent from here on still leaves. */

@@ -60,6 +60,7 @@ export class Witness {
       clusterName: cluster.name,
       nodeId: cluster.self.id,
       voters: cluster.members.map((member) => member.id),
+      slots: cluster.slots,
     });
     this.#undo.push(() => storage.close());
     const transport = new GrpcTransport({
@@ -75,6 +76,7 @@ export class Witness {
     await this.#startServers(core, storage);
     this.#undo.push(() => core.stop());
     core.start();
+    this.#undo.push(() => core.controller.handOver());
     this.#journal.add("started", `witness ${cluster.self.name} started`);
   }
 

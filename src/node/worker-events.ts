@@ -14,7 +14,7 @@ export interface WorkerEventsOptions {
   readonly journal: Journal;
   readonly failover: FailoverTimes;
   readonly nameOf: (id: number) => string;
-  readonly peerDown: (node: number, incarnation: number) => void;
+  readonly peerDown: (node: number, incarnation: number, isGone: boolean) => void;
   readonly digestResult: (slot: number, isEqual: boolean) => void;
   readonly propose: (command: Command) => void;
 }
@@ -80,7 +80,7 @@ export class WorkerEvents {
   #onSlots({ change, slots, epoch, atMs }: Slots): void {
     const { journal, failover } = this.#options;
     journal.add(SLOT_KINDS[change], `${slots.length} slots ${change}`, { slots, epoch, atMs });
-    if (change === "gained") failover.gained(atMs);
+    if (change === "gained") failover.gained(slots, atMs);
   }
 
   #onLiveness(event: Liveness): void {
@@ -100,15 +100,18 @@ export class WorkerEvents {
         journal.add("link-down", `${name} is silent on link ${event.link}`, { node, atMs });
         return;
       case "peerUp":
+        failover.heard(node);
         journal.add("peer-up", `${name} is heard`, { node, atMs });
         return;
       case "peerDown":
         // The takeover first: everything else can wait.
-        peerDown(node, event.incarnation);
+        peerDown(node, event.incarnation, event.cause === "lifeline" || event.cause === "restart");
         failover.judged(node, event.lastHeardMs, atMs);
         journal.add("peer-down", `${name} is dead: ${event.cause}`, { node, atMs });
         return;
       case "peerGone":
+        // A life that showed no incarnation may be any: what is known now may speak of the next one.
+        if (event.incarnation !== 0) peerDown(node, event.incarnation, true);
         journal.add("peer-down", `the process of ${name} is gone for good`, { node, atMs });
         return;
       default:

@@ -22,6 +22,8 @@ export interface WorkerSetup {
   readonly memory: SharedMemory;
   readonly flowsMax: number;
   readonly policy: PolicyModel;
+  /** Records of rules with `log: true`, at most. */
+  readonly ruleLogsPerSecond: number;
   readonly driver: "auto" | "xdp" | "cap";
   readonly realtime: "auto" | "never";
   /** Zone ports first, the cluster port last. */
@@ -51,8 +53,6 @@ export type ToWorker =
   /** All that was committed at some moment after the start is applied: the worker may vote on leases. */
   | { readonly type: "caughtUp" }
   | { readonly type: "lifeline"; readonly node: number; readonly isOpen: boolean }
-  /** The stream of changes to this peer was built anew: barriers under way may be lost. */
-  | { readonly type: "streamReset"; readonly node: number }
   /** Send these slots whole, each ending in a digest. */
   | { readonly type: "export"; readonly slots: readonly number[] }
   | { readonly type: "digest"; readonly slots: readonly number[] }

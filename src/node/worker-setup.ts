@@ -3,17 +3,15 @@
  */
 import { PROFILES } from "../../cluster/liveness/model.ts";
 import type { NodeConfig } from "../../config/node-config.ts";
-import { HEARTBEAT_UDP_PORT } from "./heartbeat-frames.ts";
+import { GENEVE_PORT } from "../packet/geneve.ts";
+import { HEARTBEAT_PORT } from "../packet/udp.ts";
 import { deriveKeys } from "./keys.ts";
 import type { SharedMemory } from "./shared-memory.ts";
 import type { WorkerPeer, WorkerSetup } from "./worker-protocol.ts";
 
-/** GENEVE (RFC 8926). */
-const REDIRECT_UDP_PORT = 6081;
-
 export function workerSetup(config: NodeConfig, memory: SharedMemory): WorkerSetup {
   const { cluster, dataplane } = config;
-  const { interfaces, policy, driver, realtime, flowsMax } = dataplane!;
+  const { interfaces, policy, driver, realtime, flowsMax, ruleLogsPerSecond } = dataplane!;
   const zoneLinks = interfaces.slice(0, -1).map((_, index) => index + 1);
   const peers: WorkerPeer[] = cluster.members
     .filter((member) => member.id !== cluster.self.id)
@@ -28,13 +26,12 @@ export function workerSetup(config: NodeConfig, memory: SharedMemory): WorkerSet
     memory,
     flowsMax,
     policy,
+    ruleLogsPerSecond,
     driver,
     realtime,
     ports: interfaces.map((port) => ({
       interfaceName: port.name,
-      filter: port.cluster
-        ? { kind: "cluster", udpPorts: [HEARTBEAT_UDP_PORT, REDIRECT_UDP_PORT] }
-        : { kind: "all" },
+      filter: port.cluster ? { kind: "cluster", udpPorts: [HEARTBEAT_PORT, GENEVE_PORT] } : { kind: "all" },
     })),
     selfId: cluster.self.id,
     selfAddress: cluster.self.address,

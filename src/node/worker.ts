@@ -11,11 +11,10 @@ import { openPorts } from "../io/open.ts";
 import type { OpenedPorts } from "../io/port.ts";
 import { requestRealtime } from "../io/sched.ts";
 import { nowMs, realEnv } from "./clock.ts";
-import { DataplaneCore } from "./dataplane-core.ts";
+import { DataplaneCore, WORKER_TICK_MS } from "./dataplane-core.ts";
 import { heartbeatMac } from "./keys.ts";
 import type { FromWorker, ToWorker, WorkerSetup } from "./worker-protocol.ts";
 
-const TICK_MS = 1;
 /** Above every ordinary process, below the kernel's own threads. */
 const REALTIME_PRIORITY = 20;
 
@@ -60,7 +59,7 @@ function run(): void {
   const ticker = setInterval(() => {
     if (core.turn(nowMs())) turnSoon();
     core.tick(nowMs());
-  }, TICK_MS);
+  }, WORKER_TICK_MS);
   port.on("message", (message: ToWorker) => {
     core.receive(message, nowMs());
     if (typeof message === "object" && message.type === "stop") {

@@ -6,6 +6,9 @@
  */
 import { setU16, u16 } from "./bytes.ts";
 
+/** Heartbeats on the cluster link: the port of BFD, single hop (RFC 5881 section 4). */
+export const HEARTBEAT_PORT = 3784;
+
 export const UDP_BYTES = 8;
 export const UDP_CHECKSUM = 6;
 

@@ -8,7 +8,7 @@ import { MemoryFs } from "../../cluster/storage/memory-fs.ts";
 import { CONF } from "../unit/cluster/storage/workload.ts";
 import { storageConformance } from "./storage-suite.ts";
 
-const IDENTITY = { clusterName: "edge", nodeId: 1, voters: CONF.voters, segmentBytes: 4096 };
+const IDENTITY = { clusterName: "edge", nodeId: 1, voters: CONF.voters, slots: 64, segmentBytes: 4096 };
 
 storageConformance("memory log store", { open: () => new MemoryLogStore(CONF), reopen: undefined });
 

@@ -42,14 +42,25 @@ describe("a cluster of real nodes in virtual time", () => {
   });
 });
 
-const EXPECTED: Readonly<Record<Bug, { readonly scenario: Scenario; readonly finding: RegExp }>> = {
-  "awaits-nobody": { scenario: "silent", finding: /two owners at a time/ },
-  "stretches-lease": { scenario: "silent", finding: /two owners at a time/ },
-  "forwards-unreplicated": { scenario: "drain", finding: /went out, and only fw[12]-outside has it/ },
+interface Expected {
+  readonly scenario: Scenario;
+  readonly profile: "lan" | "vm";
+  readonly finding: RegExp;
+}
+
+const EXPECTED: Readonly<Record<Bug, Expected>> = {
+  // In a lan a lease is out by the time of detection: who awaits nobody does no harm there.
+  "awaits-nobody": { scenario: "silent", profile: "vm", finding: /two owners at a time/ },
+  "stretches-lease": { scenario: "silent", profile: "lan", finding: /two owners at a time/ },
+  "forwards-unreplicated": {
+    scenario: "drain",
+    profile: "lan",
+    finding: /went out, and only fw[12]-outside has it/,
+  },
 };
 
 test.each(BUGS)("a planted bug is found in a simulated cluster: %s", async (bug) => {
-  const { scenario, finding } = EXPECTED[bug];
-  const { findings } = await runSimulation({ ...SMALL_RUN, seed: 15, scenarios: [scenario], bug });
+  const { scenario, profile, finding } = EXPECTED[bug];
+  const { findings } = await runSimulation({ ...SMALL_RUN, seed: 15, scenarios: [scenario], profile, bug });
   expect(findings.join("\n")).toMatch(finding);
 });

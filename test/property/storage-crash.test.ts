@@ -72,6 +72,7 @@ function open(fs: MemoryFs): DurableStorage {
     clusterName: "c",
     nodeId: 1,
     voters: CONF.voters,
+    slots: 64,
     fs,
     segmentBytes: 1024,
   });

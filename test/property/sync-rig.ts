@@ -353,6 +353,8 @@ export class Rig {
       openLink: (peerId) => this.#connect(id, peerId),
       requestExport: (slots) => later(() => worker.requestExport(slots)),
       requestDigest: (slots) => later(() => worker.requestDigest(slots)),
+      onResync: () => {},
+      onRefused: () => {},
       reportReady: (slots, epochs) =>
         this.#at(this.nowMs + this.#random(5), () => this.#ready(id, slots, epochs)),
     });

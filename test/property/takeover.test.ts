@@ -62,7 +62,7 @@ function overlapMs(scene: Scene): number {
       const seq = holder.request(clock(HOLDER_CLOCK, t));
       for (const id of ids) {
         send(t, (t2) => {
-          const isGiven = voters[id - 1]?.request(HOLDER, EPOCH, clock(id, t2));
+          const isGiven = voters[id - 1]?.request(HOLDER, EPOCH, 1, clock(id, t2));
           if (isGiven === true) send(t2, () => holder.ack(id, 1, seq));
         });
       }

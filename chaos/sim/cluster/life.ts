@@ -111,7 +111,6 @@ export class Life implements Timers {
       start: (handlers) => inner.start(this.#handlers(handlers)),
       sendRaft: (message: Exclude<Message, MsgSnap>) => inner.sendRaft(message),
       sendSnapshot: (message) => inner.sendSnapshot(message),
-      propose: (to, envelope, timeoutMs) => inner.propose(to, envelope, timeoutMs),
       status: (to, timeoutMs) => inner.status(to, timeoutMs),
       openSyncLink: (to) => this.#link(inner.openSyncLink(to)),
       isConnected: (to) => inner.isConnected(to),
@@ -122,7 +121,6 @@ export class Life implements Timers {
   #handlers(handlers: TransportHandlers): TransportHandlers {
     return {
       onRaft: (from, message) => this.run(() => handlers.onRaft(from, message)),
-      onPropose: (from, envelope) => handlers.onPropose(from, envelope),
       onStatus: (from) => handlers.onStatus(from),
       onSyncLink: (from, link) => this.run(() => handlers.onSyncLink(from, this.#link(link))),
       onUnreachable: (to) => this.run(() => handlers.onUnreachable(to)),

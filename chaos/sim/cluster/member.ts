@@ -105,6 +105,7 @@ export class SimMember {
         clusterName: config.cluster.name,
         nodeId: this.id,
         voters: config.cluster.members.map((member) => member.id),
+        slots: config.cluster.slots,
         fs: this.#fs,
         segmentBytes: SEGMENT_BYTES,
       }),

@@ -20,6 +20,8 @@ const REST_MS = 1_000;
 export interface RunOptions {
   readonly seed: number;
   readonly nodes: number;
+  /** Default: lan. */
+  readonly profile?: "lan" | "vm";
   readonly scenarios: readonly Scenario[];
   readonly load: SimLoad;
   readonly flowsMax: number;

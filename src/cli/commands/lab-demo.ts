@@ -12,7 +12,7 @@ import { mayBuild, whyNoUserNamespace } from "../../../chaos/lab/user-namespace.
 import { SynwallError } from "../../base/errors.ts";
 import { whyNoCap } from "../../io/cap-check.ts";
 import { toLabOptions, withLabContext, withUpOptions } from "../lab-context.ts";
-import { type DemoOptions, tellStory } from "../lab-story.ts";
+import { checkReport, type DemoOptions, tellStory } from "../lab-story.ts";
 import { wholeAtLeast } from "../options.ts";
 import type { Terminal } from "../terminal.ts";
 import { memoryDemo } from "./lab-demo-memory.ts";
@@ -34,6 +34,7 @@ export function addDemo(lab: Command, terminal: Terminal): void {
           "--nodes 1: drills need a second node to take over: use 2 to 8",
         );
       }
+      checkReport(options.report);
       const why = options.port === "auto" && !mayBuild() ? await whyNoLab() : "";
       if (why !== "") terminal.err(`synwall: not root, and ${why}: memory ports instead, in one process\n`);
       if (why !== "" || options.port === "memory") {

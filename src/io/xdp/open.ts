@@ -20,6 +20,7 @@ import { explain, SystemError } from "./errors.ts";
 import { XdpGroup, XdpPort } from "./port.ts";
 import { programOf } from "./programs.ts";
 import { RING_FRAMES, XdpQueue } from "./queue.ts";
+import { checkQueues } from "./queue-budget.ts";
 import { Umem } from "./umem.ts";
 
 /** A queue may hold a full fill ring, a full rx ring and a full tx ring; as much again is for the caller. */
@@ -45,6 +46,7 @@ export function openXdpPorts(options: readonly PortOptions[]): OpenedPorts {
       undo.push(() => made.close());
       return made;
     });
+    checkQueues(interfaces);
     const queues = interfaces.reduce((sum, one) => sum + one.rxQueues, 0);
     const umem = new Umem(queues * CHUNKS_PER_QUEUE);
     undo.push(() => umem.release());

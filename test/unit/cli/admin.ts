@@ -79,6 +79,7 @@ export const PAIR: StatusReport = {
         lagBytes: 480,
         ack: { count: 100, p50Ms: 0.3, p99Ms: 1.1, maxMs: 4 },
         resyncs: 1,
+        policy: "same",
       },
     },
     { id: 3, name: "witness", role: "witness", state: "active", alive: false, links: { cluster: false } },

@@ -19,6 +19,28 @@ const FLOW: FlowView = {
   rule: "out",
 };
 
+describe("sync", () => {
+  test("--full asks for everything, or for one backup's part", async () => {
+    const asked: unknown[] = [];
+    const answer = { "sync.full": (params: object) => ({ slots: asked.push(params) === 1 ? 32 : 0 }) };
+    await withAdmin(answer, async (socket) => {
+      expect((await run("sync", "--full", "--socket", socket)).out).toMatch(/^32 slots are being sent again/);
+      const one = await run("sync", "--full", "fw2", "--socket", socket);
+      expect(one.out).toMatch(/^no slot is sent again/);
+    });
+    expect(asked).toEqual([{}, { peer: "fw2" }]);
+  });
+
+  test("without --full it says why it does nothing", async () => {
+    const { status, err } = await run("sync", "--socket", "/nowhere.sock");
+    expect([status, err]).toEqual([
+      expect.any(Number),
+      expect.stringMatching(/^synwall: sync needs --full: /),
+    ]);
+    expect(status).not.toBe(0);
+  });
+});
+
 describe("status", () => {
   test("shows members, sync, alerts and drops at a glance", () => {
     expect(formatStatus(PAIR)).toBe(

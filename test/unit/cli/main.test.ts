@@ -62,6 +62,17 @@ describe("lab and drill", () => {
     expect(out).toMatch(command === "lab" ? /^ {2}up /m : /^ {2}run /m);
   });
 
+  test.each([
+    ["in no folder", "/nowhere/report.html", "ENOENT"],
+    ["a folder", "/", "EISDIR"],
+  ])("a report that is %s is refused before a lab is built, in one line", async (_what, path, code) => {
+    const { status, out, err } = await run("lab", "demo", "--report", path);
+    expect([status, out]).toEqual([2, ""]);
+    expect(err).toBe(
+      `synwall: --report ${path}: cannot write there (${code}): name a file in a folder that exists and may be written\n`,
+    );
+  });
+
   test("a drill without a lab is one line and exit status 2", async () => {
     const { status, err } = await run("drill", "run", "nonsense");
     expect(status).toBe(2);

@@ -5,6 +5,13 @@ import { loadNodeConfig } from "../../../config/load.ts";
 import { parseIpv4 } from "../../../src/policy/address.ts";
 import { exampleText, Site } from "./site.ts";
 
+/** The examples' last section, as it stands there. */
+const LOG = [
+  "log:",
+  "  level: info                     # fatal | error | warn | info | debug",
+  '  flowsPerSecond: 1000            # lines of rules with "log: true"; more are counted, not written',
+].join("\n");
+
 let site: Site;
 beforeAll(() => {
   site = new Site();
@@ -65,12 +72,13 @@ describe("a right file", () => {
       "  profile: vm": "  #",
       "  socket: /run/synwall/fw1.sock": "  #",
       "  http: { address: 127.0.0.1, port: 9470 }": "  #",
-      "log: { level: info }": "",
+      [LOG]: "",
     });
     expect(config.cluster.profile).toBe("vm");
     expect(config.control.socket).toBe("/run/synwall/fw1.sock");
     expect(config.control.http).toEqual({ address: "127.0.0.1", port: 9470 });
     expect(config.logLevel).toBe("info");
+    expect(config.dataplane!.ruleLogsPerSecond).toBe(1000);
   });
 
   test("the result is frozen", () => {
@@ -89,7 +97,7 @@ const MISTAKES: readonly [what: string, edits: Record<string, string>, line: Reg
   ],
   [
     "an unknown key at the top",
-    { "\nlog: {": "\nlogging: {" },
+    { "\nlog:": "\nlogging:" },
     /^fw1.yaml:\d+: logging: unknown key: remove it, or write log$|known here/,
   ],
   ["a missing key", { "  node: fw1 ": "  #node: fw1 " }, /cluster.node: is missing: add a name of 1 to 32/],
@@ -258,8 +266,8 @@ const MISTAKES: readonly [what: string, edits: Record<string, string>, line: Reg
   ],
   [
     "ports without a protocol",
-    { "protocol: tcp, destinationPorts": "destinationPorts" },
-    /rules\[1\].destinationPorts: ports need a protocol/,
+    { "    protocol: tcp ": "    # " },
+    /rules\[1\].sourcePorts: ports need a protocol/,
   ],
   [
     "an ICMP type without ICMP",
@@ -278,20 +286,21 @@ const MISTAKES: readonly [what: string, edits: Record<string, string>, line: Reg
   ],
   [
     "an action that does not exist",
-    { "icmpType: 8, action: drop": "icmpType: 8, action: reject" },
+    { "icmpCode: 0, action: drop": "icmpCode: 0, action: reject" },
     /rules\[2\].action: "reject" does not fit: write one of accept, drop/,
   ],
   [
     "a section that is empty",
-    { "log: { level: info }": "log:" },
+    { [LOG]: "log:" },
     /log: null does not fit: write a mapping with the keys level/,
   ],
+  ["text that is no YAML", { [LOG]: "log: { level: info" }, /^fw1.yaml:\d+: not valid YAML: /],
   [
-    "text that is no YAML",
-    { "log: { level: info }": "log: { level: info" },
-    /^fw1.yaml:\d+: not valid YAML: /,
+    "more lines of rules than a log can bear",
+    { "flowsPerSecond: 1000": "flowsPerSecond: 100001" },
+    /log.flowsPerSecond: 100001 does not fit: write a whole number, 0 to 100000/,
   ],
-  ["a key twice", { "\nlog: {": "\ncontrol: {}\nlog: {" }, /not valid YAML: .*unique/i],
+  ["a key twice", { "\nlog:": "\ncontrol: {}\nlog:" }, /not valid YAML: .*unique/i],
 ];
 
 describe("a mistake", () => {

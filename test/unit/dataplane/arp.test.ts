@@ -1,14 +1,16 @@
 import { describe, expect, test } from "vitest";
 import { slotOfAddress } from "../../../src/dataplane/slot.ts";
 import { virtualMac } from "../../../src/dataplane/virtual-mac.ts";
-import { arp, ethernet, ip, mac, macText, see, udp } from "./frames.ts";
+import { arp, echo, ethernet, ip, mac, macText, see, tcp, udp } from "./frames.ts";
 import { Pair, SLOTS } from "./pair.ts";
 import {
   hostMac,
   INSIDE,
+  LAB_POLICY,
   OUTSIDE,
   PORT_INSIDE,
   PORT_OUTSIDE,
+  prefix,
   TEST_KEY,
   verdictName,
   World,
@@ -80,6 +82,43 @@ describe("ARP answers", () => {
   });
 });
 
+describe("a route without next hop", () => {
+  const GUEST = "203.0.113.7";
+  const onLink = { to: prefix("203.0.113.0/24"), zone: INSIDE, via: 0 };
+
+  test("carries packets to and from hosts on the zone's wire that the gateway's network does not hold", () => {
+    const world = new World({ policy: { ...LAB_POLICY, routes: [...LAB_POLICY.routes, onLink] } });
+    expect(verdictName(world.receive(PORT_INSIDE, who(GUEST, "10.10.0.1")))).toBe("answered");
+    world.take();
+    world.packet(PORT_INSIDE, udp({ from: GUEST, to: "198.51.100.100", sport: 4000, dport: 53 }));
+    const sent = see(world.takeOne().frame).ip!;
+    world.packet(PORT_OUTSIDE, udp({ from: "198.51.100.100", to: sent.from, sport: 53, dport: sent.sport }));
+    const answer = world.takeOne();
+    expect(answer.port).toBe(PORT_INSIDE);
+    expect(see(answer.frame).destinationMac).toBe(macText(hostMac(GUEST)));
+    expect(see(answer.frame).ip!.to).toBe(GUEST);
+    expect(world.lost()).toBe(0);
+  });
+
+  test("lets a host that never spoke be found by its answer to a probe", () => {
+    const dnat = [{ ...LAB_POLICY.dnat[0]!, to: ip(GUEST) }];
+    const rules = [{ ...LAB_POLICY.rules[1]!, destinations: [prefix(`${GUEST}/32`)] }];
+    const world = new World({
+      policy: { ...LAB_POLICY, routes: [...LAB_POLICY.routes, onLink], dnat, rules },
+    });
+    const syn = tcp({ from: "198.51.100.100", to: "198.51.100.10", sport: 5000, dport: 8080, flags: "S" });
+    expect(verdictName(world.packet(PORT_OUTSIDE, syn))).toBe("held");
+    expect(see(world.takeOne().frame).ip!.to).toBe(GUEST);
+  });
+
+  test("holds in its own zone alone, and a route with a next hop makes nobody a neighbour", () => {
+    const world = new World({ policy: { ...LAB_POLICY, routes: [...LAB_POLICY.routes, onLink] } });
+    expect(verdictName(world.receive(PORT_OUTSIDE, who(GUEST, "198.51.100.1")))).toBe("arp");
+    expect(verdictName(world.receive(PORT_OUTSIDE, who("192.0.2.9", "198.51.100.1")))).toBe("arp");
+    expect(world.take()).toEqual([]);
+  });
+});
+
 describe("learning", () => {
   test("a host that asks for the gateway is known to every node that hears it", () => {
     const pair = new Pair();
@@ -137,6 +176,26 @@ describe("learning", () => {
   });
 });
 
+describe("a full neighbour cache", () => {
+  const ping = (host: number) => echo({ from: `10.10.0.${host}`, to: "10.10.0.1", id: 1 });
+
+  test("forgets an entry for a new one, and counts it", () => {
+    const world = new World({ limits: { neighboursMax: 4 } });
+    for (let host = 2; host < 8; host++) world.packet(PORT_INSIDE, ping(host));
+    expect(world.take()).toHaveLength(6);
+    world.tick();
+    expect([world.count("neighboursNow"), world.count("neighboursEvicted")]).toEqual([4, 2]);
+    expect([world.count("neighboursPendingNow"), world.count("neighboursRefused")]).toEqual([0, 0]);
+  });
+
+  test("refuses a new one while all others are being asked for, and counts it", () => {
+    const world = new World({ limits: { neighboursMax: 4 }, answersArp: false });
+    for (let host = 2; host < 8; host++) world.packet(PORT_INSIDE, ping(host));
+    expect([world.count("neighboursPendingNow"), world.count("neighboursRefused")]).toEqual([4, 2]);
+    expect(world.count("neighboursEvicted")).toBe(0);
+  });
+});
+
 describe("announcements", () => {
   test("are one broadcast frame from each virtual MAC in each zone, of a kind that hosts ignore", () => {
     const world = new World();
@@ -152,11 +211,11 @@ describe("announcements", () => {
     expect(new Set(sent.map(({ destinationMac }) => destinationMac))).toEqual(new Set(["ff:ff:ff:ff:ff:ff"]));
   });
 
-  test("of all owned slots are repeated once a minute, spread over it", () => {
+  test("of all owned slots are repeated every five seconds, spread over them", () => {
     const pair = new Pair();
     const counts = new Map<string, number>();
-    for (let i = 0; i < 6000; i++) {
-      pair.one.tick(10);
+    for (let i = 0; i < 5000; i++) {
+      pair.one.tick(1);
       for (const { frame } of pair.one.take()) {
         const { sourceMac } = see(frame);
         counts.set(sourceMac, (counts.get(sourceMac) ?? 0) + 1);

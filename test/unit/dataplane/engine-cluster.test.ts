@@ -10,7 +10,7 @@ import { REPLICA_DIGEST_BAD, REPLICA_DIGEST_OK } from "../../../src/dataplane/re
 import { slotOfAddress } from "../../../src/dataplane/slot.ts";
 import { ip, macText, see, tcp, udp } from "./frames.ts";
 import { Pair, SLOTS } from "./pair.ts";
-import { PORT_CLUSTER, PORT_INSIDE, PORT_OUTSIDE, TEST_KEY, verdictName, type World } from "./world.ts";
+import { PORT_CLUSTER, PORT_INSIDE, PORT_OUTSIDE, TEST_KEY, verdictName, World } from "./world.ts";
 
 const SERVER = "198.51.100.100";
 
@@ -182,9 +182,9 @@ describe("a dead owner", () => {
     const sent = open(pair, pair.one, C1);
     pair.two.view.peerFlags[1] = 0;
     const reply = udp({ from: SERVER, to: sent.from, sport: 53, dport: sent.sport });
-    expect(["shared", "held"]).toContain(verdictName(pair.two.packet(PORT_OUTSIDE, reply)));
+    expect(["forwarded_shared", "held"]).toContain(verdictName(pair.two.packet(PORT_OUTSIDE, reply)));
     expect(see(pair.two.takeOne().frame).ip!.to).toBe(C1);
-    expect(verdictName(pair.two.packet(PORT_OUTSIDE, reply))).toBe("shared");
+    expect(verdictName(pair.two.packet(PORT_OUTSIDE, reply))).toBe("forwarded_shared");
   });
 
   test("packets of new flows wait for the takeover and then go, in order", () => {
@@ -286,11 +286,22 @@ describe("a fenced owner", () => {
     const pair = new Pair();
     open(pair, pair.one, C1);
     pair.one.view.leaseUntilMs[0] = pair.one.nowMs;
-    expect(verdictName(pair.one.packet(PORT_INSIDE, ask(C1)))).toBe("shared");
+    expect(verdictName(pair.one.packet(PORT_INSIDE, ask(C1)))).toBe("forwarded_shared");
     expect(verdictName(pair.one.packet(PORT_INSIDE, ask(C1, 4001)))).toBe("fenced");
     pair.one.tick(60_000);
     expect(pair.one.table.used).toBe(1);
   });
+});
+
+test("a thread that stood still between taking the time and deciding knows that its lease ended", () => {
+  let pausedMs = 0;
+  const world: World = new World({ clock: () => world.nowMs + pausedMs });
+  world.view.leaseUntilMs[0] = world.nowMs + 60;
+  // Held for its neighbour, and then gone.
+  expect(verdictName(world.packet(PORT_INSIDE, ask(C1)))).toBe("held");
+  pausedMs = 61;
+  expect(verdictName(world.packet(PORT_INSIDE, ask(C1, 4001)))).toBe("fenced");
+  expect(verdictName(world.packet(PORT_INSIDE, ask(C1)))).toBe("forwarded");
 });
 
 describe("a planned move", () => {

@@ -192,6 +192,42 @@ describe("ICMP", () => {
     expect([error.ip.icmpType, error.ip.icmpCode, error.ip.icmpWord]).toEqual([3, 4, 1500]);
   });
 
+  test("a denied packet is answered by nothing, though its TTL ran out or it is too big", () => {
+    const world = new World();
+    const hop = udp({ from: SERVER, to: CLIENT, sport: 1, dport: 33434, ttl: 1 });
+    const big = udp({ from: SERVER, to: CLIENT, sport: 1, dport: 2, payload: new Uint8Array(1480) });
+    expect([hop, big].map((packet) => verdictName(world.packet(PORT_OUTSIDE, packet)))).toEqual([
+      "denied",
+      "denied",
+    ]);
+    expect(world.take()).toEqual([]);
+    expect([world.count("icmpErrorsSent"), world.count("icmpErrorsLimited")]).toEqual([0, 0]);
+  });
+
+  test("denied packets use up nothing of the budget of errors: a traceroute that is allowed still works", () => {
+    const world = new World({ limits: { icmpErrorsPerSecond: 1 } });
+    for (let i = 0; i < 100; i++) {
+      world.packet(PORT_OUTSIDE, udp({ from: SERVER, to: CLIENT, sport: 1, dport: 33434 + i, ttl: 1 }));
+    }
+    expect(world.take()).toEqual([]);
+    const trace = { from: CLIENT, to: SERVER, sport: 4000, dport: 33434 };
+    expect(verdictName(world.packet(PORT_INSIDE, udp({ ...trace, ttl: 1 })))).toBe("ttl");
+    expect(out(world).ip.icmpType).toBe(11);
+    // The next one gets through and makes the flow; what runs out after that belongs to it, and is told as well.
+    expect(verdictName(world.packet(PORT_INSIDE, udp({ ...trace, ttl: 2 })))).toBe("held");
+    expect(out(world).ip.ttl).toBe(1);
+    world.nowMs += 1000;
+    expect(verdictName(world.packet(PORT_INSIDE, udp({ ...trace, ttl: 1 })))).toBe("ttl");
+    expect(out(world).ip.icmpType).toBe(11);
+  });
+
+  test("a forwarded port that is reached with its last hop tells so", () => {
+    const world = new World();
+    const syn = tcp({ from: SERVER, to: "198.51.100.10", sport: 4000, dport: 8080, flags: "S", ttl: 1 });
+    expect(verdictName(world.packet(PORT_OUTSIDE, syn))).toBe("ttl");
+    expect([out(world).ip.from, world.count("flowsNow")]).toEqual(["198.51.100.1", 0]);
+  });
+
   test("the gateway answers echo", () => {
     const world = new World();
     world.packet(PORT_INSIDE, echo({ from: CLIENT, to: "10.10.0.1", id: 5 }));

@@ -8,12 +8,13 @@ import { seededRandom } from "../../../src/base/env.ts";
 import { RECORD_BYTES } from "../../../src/base/record.ts";
 import { createRing, RecordRing } from "../../../src/base/ring.ts";
 import { standaloneView } from "../../../src/dataplane/cluster-view.ts";
-import { COUNTER_CELLS } from "../../../src/dataplane/counters.ts";
+import { COUNTER_CELLS, counterIndex } from "../../../src/dataplane/counters.ts";
 import { Engine } from "../../../src/dataplane/engine.ts";
 import { FlowTable } from "../../../src/dataplane/flow-table.ts";
+import { RULE_LOG_BYTES } from "../../../src/dataplane/rule-log.ts";
 import { virtualMac } from "../../../src/dataplane/virtual-mac.ts";
 import { arp, dotted, echo, ethernet, mac, see, tcp, udp } from "./frames.ts";
-import { hostMac, INSIDE, LAB_POLICY, OUTSIDE, TEST_KEY } from "./world.ts";
+import { hostMac, INSIDE, LAB_POLICY, OUTSIDE, rule, TEST_KEY } from "./world.ts";
 
 const FLOWS = 256;
 const packets = Number(process.argv[2] ?? 1_000_000);
@@ -45,10 +46,15 @@ const output = {
 const ring = new RecordRing(createRing(RECORD_BYTES, 8192));
 const view = standaloneView(64);
 view.backup.fill(2, 0, 64);
+const counters = new Float64Array(COUNTER_CELLS);
 const table = new FlowTable(8192, TEST_KEY);
+// Every rule logs, so fast that most records are written and some are refused.
+const ruleLog = new RecordRing(createRing(RULE_LOG_BYTES, 1024));
+const DENY = rule(2, { name: "deny-in", fromZone: OUTSIDE, toZone: INSIDE, action: 0, log: true });
+const rules = [...LAB_POLICY.rules.map((each) => ({ ...each, log: true })), DENY];
 const ownMac = [mac("02:00:00:00:01:00"), mac("02:00:00:00:01:01")];
 const engine = new Engine({
-  policy: LAB_POLICY,
+  policy: { ...LAB_POLICY, rules },
   view,
   frames,
   output,
@@ -58,8 +64,10 @@ const engine = new Engine({
   ],
   table,
   changes: ring,
-  counters: new Float64Array(COUNTER_CELLS),
-  ruleHits: new Float64Array(LAB_POLICY.rules.length + 1),
+  ruleLog,
+  limits: { ruleLogsPerSecond: 15_000 },
+  counters,
+  ruleHits: new Float64Array(rules.length + 1),
   key: TEST_KEY,
   random: seededRandom(1),
 });
@@ -139,6 +147,7 @@ const fresh = wrap(
   "10.10.0.77",
   udp({ from: "10.10.0.77", to: SERVER, sport: 5, dport: 6, noChecksum: true }),
 );
+const denied = wrap(1, SERVER, udp({ from: SERVER, to: "10.10.0.9", sport: 7, dport: 8 }));
 const ports = Uint8Array.from(script, ({ port }) => port);
 const images = script.map(({ frame }) => frame);
 
@@ -149,6 +158,7 @@ function run(count: number): number {
   for (let i = 0; i < count; i++) {
     const n = i % images.length;
     sum += push(ports[n]!, images[n]!);
+    if ((i & 3) === 1) sum += push(1, denied);
     if ((i & 15) === 0) {
       flow = (flow + 1) & 4095;
       fresh[14 + 20] = 0x40 | (flow >> 8);
@@ -159,6 +169,7 @@ function run(count: number): number {
       clock[0] = clock[0]! + 1;
       engine.tick(clock[0]!);
       ring.release(ring.length());
+      ruleLog.release(ruleLog.length());
     }
   }
   return sum;
@@ -176,6 +187,7 @@ const observer = new PerformanceObserver((list) => {
 observer.observe({ entryTypes: ["gc"] });
 await setTimeout(10);
 kinds.length = 0;
+const loggedBefore = counters[counterIndex("ruleLogRecords")]!;
 const before = process.memoryUsage().heapUsed;
 const startedNs = process.hrtime.bigint();
 const sum = run(packets);
@@ -189,6 +201,7 @@ process.stdout.write(
     collections: kinds.length,
     grownBytes: grown,
     nsPerPacket: tookNs / packets,
+    logged: counters[counterIndex("ruleLogRecords")]! - loggedBefore,
     sum,
   }),
 );

@@ -254,6 +254,30 @@ describe("after a takeover", () => {
     expect(flow.send("c", { flags: "A", seq: 1001, ack: 5001 })).toBe("reseeded");
   });
 
+  test("a handshake that went on unseen is believed: the client answers a SYN-ACK that another node passed on", () => {
+    const flow = new Tracked().takenOver();
+    expect(flow.send("c", { flags: "A", seq: 1001, ack: 5001 })).toBe("reseeded");
+    expect(flow.send("s", { flags: "A", seq: 5001, ack: 1001, payload: data(1000) })).toBe("reseeded");
+    expect(flow.state).toBe("established");
+    expect(flow.send("c", { flags: "A", seq: 1001, ack: 6001, payload: data(1000) })).toBe("same");
+    expect(flow.send("c", { flags: "A", seq: 900_000, ack: 6001 })).toBe("window");
+  });
+
+  test("the same when the server speaks first, with scaled windows that nobody here saw offered", () => {
+    const flow = new Tracked({ flags: "S", seq: 1000, scale: 7 }).takenOver();
+    expect(flow.send("s", { flags: "A", seq: 5001, ack: 1001, window: 500, payload: data(1000) })).toBe(
+      "reseeded",
+    );
+    expect(flow.send("c", { flags: "A", seq: 1001, ack: 6001, window: 500 })).toBe("reseeded");
+    expect(flow.state).toBe("established");
+    expect(flow.send("c", { flags: "A", seq: 1001, ack: 6001, payload: data(60_000) })).toBe("same");
+    expect(flow.send("s", { flags: "A", seq: 6001, ack: 61_001, payload: data(60_000) })).toBe("same");
+  });
+
+  test("without a takeover an ACK that answers no SYN-ACK stays invalid", () => {
+    expect(new Tracked().send("c", { flags: "A", seq: 1001, ack: 5001 })).toBe("invalid");
+  });
+
   test("a close that the replica missed is learned from the segments that follow", () => {
     const flow = new Tracked().establish().takenOver();
     flow.send("c", { flags: "FA", seq: 1001, ack: 5001 });

@@ -13,7 +13,8 @@ import type { EngineLimits } from "../../../src/dataplane/engine-options.ts";
 import { FlowTable } from "../../../src/dataplane/flow-table.ts";
 import type { EnginePort, FrameMemory } from "../../../src/dataplane/frame-memory.ts";
 import type { PolicyModel, Prefix, RuleModel } from "../../../src/dataplane/policy-model.ts";
-import { DROP_REASONS, VERDICT_DROP_BASE } from "../../../src/dataplane/verdict.ts";
+import { RULE_LOG_BYTES } from "../../../src/dataplane/rule-log.ts";
+import { verdictName } from "../../../src/dataplane/verdict.ts";
 import { virtualMac } from "../../../src/dataplane/virtual-mac.ts";
 import { arp, ethernet, ip, mac, macText, see } from "./frames.ts";
 
@@ -163,9 +164,13 @@ export interface WorldOptions {
   readonly view?: ClusterView;
   readonly capacity?: number;
   readonly ringRecords?: number;
+  /** Records that the rule log takes; none unless given. */
+  readonly ruleLogRecords?: number;
   readonly chunks?: number;
   readonly seed?: number;
   readonly limits?: Partial<EngineLimits>;
+  /** The clock that the engine reads by itself; default: the time of the call. */
+  readonly clock?: () => number;
   /** Hosts answer ARP at once; default true. */
   readonly answersArp?: boolean;
   readonly ports?: readonly EnginePort[];
@@ -184,6 +189,7 @@ export class World {
   readonly policy: PolicyModel;
   readonly table: FlowTable;
   readonly ring: RecordRing | null;
+  readonly ruleLog: RecordRing | undefined;
   readonly counters = new Float64Array(COUNTER_CELLS);
   readonly ruleHits: Float64Array;
   readonly engine: Engine;
@@ -200,6 +206,10 @@ export class World {
       options.ringRecords === undefined
         ? null
         : new RecordRing(createRing(RECORD_BYTES, options.ringRecords));
+    this.ruleLog =
+      options.ruleLogRecords === undefined
+        ? undefined
+        : new RecordRing(createRing(RULE_LOG_BYTES, options.ruleLogRecords));
     this.ruleHits = new Float64Array(this.policy.rules.length + 1);
     this.#answersArp = options.answersArp ?? true;
     const self = this.view.selfId;
@@ -216,11 +226,13 @@ export class World {
       ports: this.ports,
       table: this.table,
       changes: this.ring,
+      ...(this.ruleLog === undefined ? {} : { ruleLog: this.ruleLog }),
       counters: this.counters,
       ruleHits: this.ruleHits,
       key: TEST_KEY,
       random: seededRandom(options.seed ?? 1),
       ...(options.limits === undefined ? {} : { limits: options.limits }),
+      ...(options.clock === undefined ? {} : { nowMs: options.clock }),
     });
   }
 
@@ -308,10 +320,4 @@ export class World {
   }
 }
 
-const VERDICT_NAMES = ["forwarded", "redirected", "shared", "answered", "held", "local"];
-
-export function verdictName(verdict: number): string {
-  return VERDICT_NAMES[verdict] ?? DROP_REASONS[verdict - VERDICT_DROP_BASE] ?? `verdict ${verdict}`;
-}
-
-export { MAX_NODE_ID, macText };
+export { MAX_NODE_ID, macText, verdictName };

@@ -83,6 +83,18 @@ describe("the exposition", () => {
     expect(seriesValue(text, 'synwall_rule_hits_total{rule="default"}')).toBe(9);
   });
 
+  test("shows what ports lost, who refused a stream, and which heartbeats were refused", async () => {
+    const text = await new Metrics(() => NODE_SNAPSHOT).text();
+    const port = 'synwall_port_lost_frames_total{port="eth1",zone="inside"';
+    expect(seriesValue(text, `${port},direction="rx"}`)).toBe(21);
+    expect(seriesValue(text, `${port},direction="tx"}`)).toBe(22);
+    const refusals = 'synwall_sync_refusals_total{peer="fw2"';
+    expect(seriesValue(text, `${refusals},role="sender",reason="version"}`)).toBe(3);
+    expect(seriesValue(text, `${refusals},role="receiver",reason="version"}`)).toBe(4);
+    expect(seriesValue(text, 'synwall_sync_session_ends_total{peer="fw2",reason="overflow"}')).toBe(1);
+    expect(seriesValue(text, 'synwall_heartbeat_refusals_total{reason="version"}')).toBe(2);
+  });
+
   test("times are seconds", async () => {
     const text = await new Metrics(() => NODE_SNAPSHOT).text();
     expect(seriesValue(text, 'synwall_sync_lag_seconds{peer="fw2"}')).toBe(0.0015);

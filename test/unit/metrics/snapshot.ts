@@ -29,6 +29,7 @@ export const NODE_SNAPSHOT: MetricsSnapshot = {
     isLeader: false,
     proposals: 17,
     proposalsRefused: 1,
+    proposalsWaiting: 0,
     fsync: observedMs(0.8, 3),
   },
   peers: [
@@ -42,7 +43,29 @@ export const NODE_SNAPSHOT: MetricsSnapshot = {
         lagRecords: 3,
         lagBytes: 480,
         resyncs: 2,
+        isPolicyDifferent: false,
         ack: observedMs(0.4, 0.4, 9000),
+        sender: {
+          records: 900,
+          recordsResent: 12,
+          batches: 400,
+          heartbeats: 70,
+          linksOpened: 2,
+          linksSilent: 1,
+          sessionEnds: { overflow: 1, restart: 0, forgot: 0 },
+          refusals: { version: 3, identity: 0, order: 0, sequence: 0, bounds: 0 },
+        },
+        staged: 6,
+        inbound: {
+          records: 800,
+          batches: 300,
+          acks: 290,
+          stale: 5,
+          stalls: 6,
+          overflows: 7,
+          sessions: 1,
+          refusals: { version: 4, identity: 0, order: 0, sequence: 0, bounds: 0 },
+        },
       },
     },
     { name: "witness", isAlive: false, links: { cluster: false } },
@@ -53,13 +76,19 @@ export const NODE_SNAPSHOT: MetricsSnapshot = {
     decide: observedMs(4),
     activate: observedMs(20),
   },
-  transport: { refusals: { certificate: 4 } },
+  transport: {
+    refusals: { certificate: 4 },
+    ...{ raftSent: 90, raftReceived: 91, raftDropped: 3, raftQueued: 1 },
+  },
+  heartbeats: { refused: { version: 2, forged: 1 } },
+  replication: { hellosRefused: 2 },
   dataplane: {
     counters: Float64Array.from({ length: COUNTER_CELLS }, (_, i) => 1000 + i),
     flowsMax: 262_144,
     natPortsMax: 129_024,
     isRealtime: true,
-    ports: [{ name: "eth1", zone: "inside", carrier: true }],
+    rings: [{ name: "changes", waiting: 5, capacity: 65_536 }],
+    ports: [{ name: "eth1", zone: "inside", carrier: true, rxDropped: 21, txDropped: 22 }],
     slotsOwned: 32,
     slotsBackedUp: 32,
     lease: { validForMs: 143, isFenced: false },
@@ -71,6 +100,6 @@ export const NODE_SNAPSHOT: MetricsSnapshot = {
 };
 
 export const WITNESS_SNAPSHOT: MetricsSnapshot = (() => {
-  const { dataplane: _dataplane, ...rest } = NODE_SNAPSHOT;
+  const { dataplane: _dataplane, replication: _replication, ...rest } = NODE_SNAPSHOT;
   return { ...rest, info: { ...rest.info, node: "witness", role: "witness", driver: "" } };
 })();

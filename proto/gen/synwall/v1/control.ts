@@ -10,16 +10,6 @@ export const protobufFileName = "synwall/v1/control.proto";
 
 /** Requests to the control plane of a member. */
 
-export interface ProposeRequest {
-  /** UTF-8 JSON: { v, id, by, cmd }, as in the entries of the log. */
-  envelope: Uint8Array;
-}
-
-export interface ProposeResponse {
-  /** UTF-8 JSON: the command's result. */
-  result: Uint8Array;
-}
-
 export interface StatusRequest {
 }
 
@@ -33,99 +23,9 @@ export interface StatusResponse {
   /** Node id of the leader; 0: none known. */
   lead: number;
   epoch: number;
+  /** Numbers of the zone links on which this node has no carrier. A version that does not know the field tells of none. */
+  lostLinks: number[];
 }
-
-function createBaseProposeRequest(): ProposeRequest {
-  return { envelope: new Uint8Array(0) };
-}
-
-export const ProposeRequest: MessageFns<ProposeRequest> = {
-  encode(message: ProposeRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message.envelope.length !== 0) {
-      writer.uint32(10).bytes(message.envelope);
-    }
-    return writer;
-  },
-
-  decode(input: BinaryReader | Uint8Array, length?: number): ProposeRequest {
-    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
-    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
-    if (previousRecursionDepth >= 100) {
-      throw new globalThis.Error("protobuf decode recursion limit exceeded");
-    }
-    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
-    try {
-      const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseProposeRequest();
-      while (reader.pos < end) {
-        const tag = reader.uint32();
-        switch (tag >>> 3) {
-          case 1: {
-            if (tag !== 10) {
-              break;
-            }
-
-            message.envelope = reader.bytes();
-            continue;
-          }
-        }
-        if ((tag & 7) === 4 || tag === 0) {
-          break;
-        }
-        reader.skip(tag & 7);
-      }
-      return message;
-    } finally {
-      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
-    }
-  },
-};
-
-function createBaseProposeResponse(): ProposeResponse {
-  return { result: new Uint8Array(0) };
-}
-
-export const ProposeResponse: MessageFns<ProposeResponse> = {
-  encode(message: ProposeResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message.result.length !== 0) {
-      writer.uint32(10).bytes(message.result);
-    }
-    return writer;
-  },
-
-  decode(input: BinaryReader | Uint8Array, length?: number): ProposeResponse {
-    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
-    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
-    if (previousRecursionDepth >= 100) {
-      throw new globalThis.Error("protobuf decode recursion limit exceeded");
-    }
-    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
-    try {
-      const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseProposeResponse();
-      while (reader.pos < end) {
-        const tag = reader.uint32();
-        switch (tag >>> 3) {
-          case 1: {
-            if (tag !== 10) {
-              break;
-            }
-
-            message.result = reader.bytes();
-            continue;
-          }
-        }
-        if ((tag & 7) === 4 || tag === 0) {
-          break;
-        }
-        reader.skip(tag & 7);
-      }
-      return message;
-    } finally {
-      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
-    }
-  },
-};
 
 function createBaseStatusRequest(): StatusRequest {
   return {};
@@ -163,7 +63,7 @@ export const StatusRequest: MessageFns<StatusRequest> = {
 };
 
 function createBaseStatusResponse(): StatusResponse {
-  return { node: 0, version: "", term: 0, commit: 0, applied: 0, state: "", lead: 0, epoch: 0 };
+  return { node: 0, version: "", term: 0, commit: 0, applied: 0, state: "", lead: 0, epoch: 0, lostLinks: [] };
 }
 
 export const StatusResponse: MessageFns<StatusResponse> = {
@@ -191,6 +91,13 @@ export const StatusResponse: MessageFns<StatusResponse> = {
     }
     if (message.epoch !== 0) {
       writer.uint32(64).uint64(message.epoch);
+    }
+    if (message.lostLinks.length !== 0) {
+      writer.uint32(74).fork();
+      for (const v of message.lostLinks) {
+        writer.uint32(v);
+      }
+      writer.join();
     }
     return writer;
   },
@@ -272,6 +179,24 @@ export const StatusResponse: MessageFns<StatusResponse> = {
             message.epoch = longToNumber(reader.uint64());
             continue;
           }
+          case 9: {
+            if (tag === 72) {
+              message.lostLinks.push(reader.uint32());
+
+              continue;
+            }
+
+            if (tag === 74) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.lostLinks.push(reader.uint32());
+              }
+
+              continue;
+            }
+
+            break;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -290,15 +215,6 @@ export const ControlServiceDefinition = {
   name: "ControlService",
   fullName: "synwall.v1.ControlService",
   methods: {
-    /** Answers when the command was applied on the member that was asked. */
-    propose: {
-      name: "Propose",
-      requestType: ProposeRequest as typeof ProposeRequest,
-      requestStream: false,
-      responseType: ProposeResponse as typeof ProposeResponse,
-      responseStream: false,
-      options: {},
-    },
     status: {
       name: "Status",
       requestType: StatusRequest as typeof StatusRequest,

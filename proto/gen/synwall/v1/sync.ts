@@ -71,6 +71,8 @@ export interface Hello {
   nodeId: number;
   peerId: number;
   session: number;
+  /** Of the sender's policy; empty: not told (older builds). */
+  policyFingerprint: string;
 }
 
 export interface Welcome {
@@ -273,7 +275,15 @@ export const ReplicateResponse: MessageFns<ReplicateResponse> = {
 };
 
 function createBaseHello(): Hello {
-  return { protocolVersion: 0, recordVersion: 0, recordBytes: 0, nodeId: 0, peerId: 0, session: 0 };
+  return {
+    protocolVersion: 0,
+    recordVersion: 0,
+    recordBytes: 0,
+    nodeId: 0,
+    peerId: 0,
+    session: 0,
+    policyFingerprint: "",
+  };
 }
 
 export const Hello: MessageFns<Hello> = {
@@ -295,6 +305,9 @@ export const Hello: MessageFns<Hello> = {
     }
     if (message.session !== 0) {
       writer.uint32(48).uint64(message.session);
+    }
+    if (message.policyFingerprint !== "") {
+      writer.uint32(58).string(message.policyFingerprint);
     }
     return writer;
   },
@@ -358,6 +371,14 @@ export const Hello: MessageFns<Hello> = {
             }
 
             message.session = longToNumber(reader.uint64());
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.policyFingerprint = reader.string();
             continue;
           }
         }

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { judge } from "../../../../chaos/drill/limits.ts";
+import { judge, judgeMedians } from "../../../../chaos/drill/limits.ts";
 import type { DrillMeasurement } from "../../../../chaos/drill/model.ts";
 import { goodMeasurement } from "./results.ts";
 
@@ -48,6 +48,11 @@ const breaches: [string, Partial<DrillMeasurement>, RegExp][] = [
     { overlaps: [{ slot: 3, members: ["fw1", "fw2"], fromMs: 0, forMs: 9 }] },
     /two owners/,
   ],
+  [
+    "a node that carried next to nothing",
+    { flowShare: { fw1: 0.34, fw2: 0.66 } },
+    /carried 34 % of the flows/,
+  ],
   ["no ping at all", { ping: { sent: 0, lost: 0, duplicated: 0 } }, /no ping/],
 ];
 
@@ -60,8 +65,37 @@ test.each(breaches)("%s fails a drill", (_, change, reason) => {
 
 test.each(["drain", "rejoin"] as const)("%s may not lose a single probe, kill may", (scenario) => {
   const packets = { ...good.packets, lost: 1 };
-  expect(judge(goodMeasurement({ scenario, packets }), "lan").verdict).toBe("fail");
+  const ping = { ...good.ping, lost: 0 };
+  expect(judge(goodMeasurement({ scenario, packets, ping }), "lan").reasons).toEqual([
+    "1 probes lost, limit 0",
+  ]);
   expect(judge(goodMeasurement({ packets }), "lan").verdict).toBe("pass");
+});
+
+test.each(["drain", "rejoin"] as const)("%s may not lose a single ping, kill may", (scenario) => {
+  const packets = { ...good.packets, lost: 0 };
+  const lost = { ping: { ...good.ping, lost: 1 }, packets };
+  expect(judge(goodMeasurement({ scenario, ...lost }), "lan").reasons).toEqual(["1 pings lost, limit 0"]);
+  expect(judge(goodMeasurement(lost), "lan").verdict).toBe("pass");
+});
+
+test("before a rejoin the others carry everything, and of more nodes each carries less", () => {
+  const ping = { ...good.ping, lost: 0 };
+  const packets = { ...good.packets, lost: 0 };
+  const alone = { flowShare: { fw1: 0, fw2: 1 }, ping, packets };
+  expect(judge(goodMeasurement({ scenario: "rejoin", ...alone }), "lan").verdict).toBe("pass");
+  const three = { flowShare: { fw1: 0.25, fw2: 0.35, fw3: 0.4 } };
+  expect(judge(goodMeasurement(three), "lan").verdict).toBe("pass");
+});
+
+test("the medians of several runs are judged by scenario, each against its budget", () => {
+  const run = (scenario: "kill" | "silent", ms: number): DrillMeasurement =>
+    goodMeasurement({ scenario, outageMs: { toServer: ms, toClient: 1 } });
+  const runs = [run("kill", 10), run("kill", 16), run("kill", 49), run("silent", 70), run("silent", 60)];
+  expect(judgeMedians(runs)).toEqual([
+    { line: "kill: median outage 16.0 ms of 3 runs, budget 15 ms: MISSED", isKept: false },
+    { line: "silent: median outage 65.0 ms of 2 runs, budget 70 ms: kept", isKept: true },
+  ]);
 });
 
 test("silent may take 120 ms with profile lan", () => {

@@ -32,6 +32,17 @@ rtt min/avg/max/mdev = 0.021/0.052/0.171/0.030 ms
   expect(parsePing(text)).toEqual({ sent: 143, received: 142, duplicated: 2, rttMsMax: 0.171 });
 });
 
+test("parsePing() does not count a last request that was still under way, but each one lost before", () => {
+  const said = (sent: number, received: number, ...answered: number[]): string =>
+    `${answered.map((seq) => `64 bytes from 198.51.100.100: icmp_seq=${seq} ttl=63 time=0.1 ms\n`).join("")}
+--- 198.51.100.100 ping statistics ---
+${sent} packets transmitted, ${received} received, 0% packet loss, time 300ms
+`;
+  expect(parsePing(said(3, 2, 1, 2))).toMatchObject({ sent: 2, received: 2 });
+  expect(parsePing(said(3, 2, 1, 3))).toMatchObject({ sent: 3, received: 2 });
+  expect(parsePing(said(4, 2, 1, 2))).toMatchObject({ sent: 4, received: 2 });
+});
+
 test("parsePing() of nothing is all zero, which no drill passes", () => {
   expect(parsePing("")).toEqual({ sent: 0, received: 0, duplicated: 0, rttMsMax: 0 });
 });

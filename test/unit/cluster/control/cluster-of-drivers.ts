@@ -30,6 +30,10 @@ export interface ClusterOptions {
   readonly delayMsMax?: number;
   readonly tuning?: RaftDriverOptions["tuning"];
   readonly plan?: RaftDriverOptions["plan"];
+  /** Whether `self` misses `node`; absent: nobody can tell. */
+  readonly isQuiet?: (self: number, node: number) => boolean;
+  /** Slots by the configuration of `id`. */
+  readonly slots?: (id: number) => number;
   readonly store?: (id: number, voters: readonly number[]) => LogStore;
 }
 
@@ -55,7 +59,7 @@ export class DriverCluster {
 
   /** Starts `id`, with the log that it had when it runs for the second time. */
   start(id: number): Node {
-    const { ids, witness, tuning, plan } = this.#options;
+    const { ids, witness, tuning, plan, isQuiet, slots } = this.#options;
     const voters = [...ids];
     const make = this.#options.store ?? ((_id, all) => new MemoryLogStore(confState(all)));
     const storage = this.stores.get(id) ?? make(id, voters);
@@ -67,7 +71,7 @@ export class DriverCluster {
       self: id,
       isWitness: id === witness,
       candidates: ids.filter((other) => other !== witness),
-      slots: SLOTS,
+      slots: slots?.(id) ?? SLOTS,
       storage,
       transport,
       timers: this.clock,
@@ -76,10 +80,10 @@ export class DriverCluster {
       onFatal: (error) => fatal.push(error),
       ...(tuning === undefined ? {} : { tuning }),
       ...(plan === undefined ? {} : { plan }),
+      ...(isQuiet === undefined ? {} : { isQuiet: (node: number) => isQuiet(id, node) }),
     });
     const handlers: TransportHandlers = {
       onRaft: (_from, message) => driver.receive(message),
-      onPropose: async () => new Uint8Array(0),
       onStatus: () => {
         throw new Error("not asked for");
       },
@@ -92,6 +96,12 @@ export class DriverCluster {
     const node: Node = { id, driver, commits, fatal, epochs: new Map() };
     this.nodes.set(id, node);
     return node;
+  }
+
+  /** The process ends, and its disk is emptied. */
+  wipe(id: number): void {
+    this.kill(id);
+    this.stores.delete(id);
   }
 
   /** The process ends without warning; its log stays. */

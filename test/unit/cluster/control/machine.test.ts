@@ -283,6 +283,36 @@ describe("entries", () => {
     expect(reasonOf(result)).toMatch(/^malformed command/);
   });
 
+  test("the first member that comes up decides the slots, whatever the state began with", () => {
+    const data = encodeEnvelope({ id: "1-a-1", by: 1, cmd: { ...up(1), slots: 32 } as Command });
+    const states = [16, 32, 64].map((slots) => applyEntry(emptyMachine(slots), data).state);
+    expect(states.map(({ cluster }) => cluster.table.owner.length)).toEqual([32, 32, 32]);
+    expect(states[0]).toEqual(states[2]);
+  });
+
+  test("a first member that is refused decides nothing", () => {
+    const cmd = { ...up(1), slots: 32 } as Extract<Command, { type: "up" }>;
+    const before = emptyState(SLOTS);
+    const wrong = { ...cmd, member: { ...cmd.member, weight: 0 } };
+    expect(applyCommand(before, wrong).cluster).toBe(before);
+  });
+
+  test("a member with other slots than the cluster is refused, on every node alike", () => {
+    const before = changed(emptyState(SLOTS), { ...up(1), slots: SLOTS } as Command);
+    expect(applyCommand(before, { ...up(2), slots: 64 } as Command)).toEqual({
+      cluster: before,
+      result: { ok: false, reason: "the cluster has 16 slots, fw2 is set to 64" },
+    });
+  });
+
+  test("a member keeps the log that it came with; a command of an older build names none", () => {
+    const first = changed(emptyState(SLOTS), { ...up(1), log: "a" } as Command);
+    expect(changed(first, up(1)).members[0]).toMatchObject({ incarnation: 2, log: "a" });
+    const other = applyCommand(first, { ...up(1), log: "b" } as Command);
+    expect(other.cluster).toBe(first);
+    expect(reasonOf(other.result)).toBe("fw1 comes with another log: it has forgotten what it voted");
+  });
+
   test("the same id answers the same and is applied once", () => {
     const data = encodeEnvelope({ id: "1-a-1", by: 1, cmd: up(1) });
     const first = applyEntry(emptyMachine(SLOTS), data);

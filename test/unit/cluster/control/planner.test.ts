@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { downCommand } from "../../../../cluster/control/commands.ts";
+import { downCommand, wouldLoseFlows } from "../../../../cluster/control/commands.ts";
 import { applyCommand } from "../../../../cluster/control/machine.ts";
 import { type ClusterState, type Command, emptyState } from "../../../../cluster/control/model.ts";
 import { MOVES_PER_EPOCH, plan } from "../../../../cluster/control/planner.ts";
@@ -225,4 +225,17 @@ test("weights decide the shares", () => {
   cluster.apply(up(2, 1));
   cluster.settle();
   expect([cluster.owned(1), cluster.owned(2)]).toEqual([48, 16]);
+});
+
+test("taking over from a node loses flows until every copy of its slots is proven", () => {
+  const cluster = new Cluster();
+  cluster.apply(up(1));
+  cluster.plan();
+  expect(wouldLoseFlows(cluster.state, 1)).toBe(true);
+  cluster.apply(up(2));
+  cluster.plan();
+  expect(wouldLoseFlows(cluster.state, 1)).toBe(true);
+  expect(wouldLoseFlows(cluster.state, 2)).toBe(false);
+  cluster.settle();
+  expect([1, 2].map((id) => wouldLoseFlows(cluster.state, id))).toEqual([false, false]);
 });

@@ -5,18 +5,20 @@ import { describe, expect, test } from "vitest";
 import { DurableStorage } from "../../../../cluster/storage/durable-storage.ts";
 import { MemoryLogStore } from "../../../../cluster/storage/memory.ts";
 import { CrashError, MemoryFs } from "../../../../cluster/storage/memory-fs.ts";
+import { encodeBatch } from "../../../../cluster/storage/wal-record.ts";
 import { seededRandom } from "../../../../src/base/env.ts";
 import { SynwallError } from "../../../../src/base/errors.ts";
 import { CONF, entries, entry, LIFE, type Picture, pictureOf, run } from "./workload.ts";
 
 const SEGMENT_BYTES = 2048;
+const FOUNDING = { voters: [1, 2, 3], slots: 64 };
 
 function open(fs: MemoryFs, change: object = {}): DurableStorage {
   return DurableStorage.open({
     directory: "/data",
     clusterName: "edge",
     nodeId: 1,
-    voters: [1, 2, 3],
+    ...FOUNDING,
     fs,
     segmentBytes: SEGMENT_BYTES,
     ...change,
@@ -85,12 +87,12 @@ describe("a life", () => {
     expect(store.syncLatency.count).toBe(1);
   });
 
-  test("the membership of the snapshot wins over the configured one", () => {
+  test("the membership of the snapshot wins over that of the founding", () => {
     const fs = new MemoryFs();
     const store = open(fs);
     store.save({ entries: entries(1, 1, 3), mustSync: true, hardState: { term: 1, vote: 1, commit: 3 } });
     store.saveSnapshot(3, { ...CONF, voters: [1, 2], learners: [4] }, new Uint8Array(0), 0);
-    const again = open(fs.restart(), { voters: [1, 2, 3, 4, 5] });
+    const again = open(fs.restart());
     expect(again.initialState().confState).toMatchObject({ voters: [1, 2], learners: [4] });
   });
 
@@ -279,11 +281,104 @@ describe("damage", () => {
   });
 });
 
+describe("the founding", () => {
+  function lived(): MemoryFs {
+    const fs = new MemoryFs();
+    const store = open(fs);
+    for (const step of LIFE) run(store, step);
+    return fs.restart();
+  }
+
+  test("other voters in the configuration are refused with one line, and nothing is changed", () => {
+    const fs = lived();
+    const before = fs.operations;
+    expect(() => open(fs, { voters: [5, 4, 3, 2, 1] })).toThrow(
+      expect.objectContaining({
+        code: "SW_CLUSTER_DIFFERS",
+        message:
+          "cluster.members: /data/wal was begun with members 1, 2, 3, the configuration has 1, 2, 3, 4, 5: list 1, 2, 3 again; the member set is fixed for the life of a cluster",
+      }),
+    );
+    expect(fs.operations).toBe(before);
+    expect(pictureOf(open(fs, { voters: [3, 2, 1] }))).toEqual(PICTURES.at(-1));
+  });
+
+  test("a log that holds nothing yet has its founding already", () => {
+    const fs = new MemoryFs();
+    open(fs).close();
+    expect(() => open(fs.restart(), { voters: [1, 2] })).toThrow(/members 1, 2, 3/);
+  });
+
+  test("slots and name are those of the first start, over segments and restarts", () => {
+    const fs = new MemoryFs();
+    const store = open(fs);
+    const { log } = store.founding;
+    expect(log).toMatch(/^[0-9a-f]{16}$/);
+    for (const step of LIFE) run(store, step);
+    expect(open(fs.restart(), { slots: 128 }).founding).toEqual({ ...FOUNDING, log });
+    expect(open(new MemoryFs()).founding.log).not.toBe(log);
+  });
+
+  test("a log of version 1 opens, and from then on has the founding that it was opened with", () => {
+    const fs = logOfVersion1();
+    const store = open(fs);
+    expect(store.lastIndex()).toBe(3);
+    store.close();
+    const after = fs.restart();
+    expect(() => open(after, { voters: [1, 2] })).toThrow(/begun with members 1, 2, 3/);
+    const again = open(after, { slots: 128 });
+    expect(again.founding).toEqual({ ...FOUNDING, log: "" });
+    expect(again.entries(1, 4, 1000)).toHaveLength(3);
+  });
+
+  test("a log of version 1 whose snapshot has other voters is refused", () => {
+    const fs = logOfVersion1();
+    const store = open(fs);
+    store.saveSnapshot(3, { ...CONF, voters: [1, 2] }, new Uint8Array(0), 0);
+    store.close();
+    // Back to version 1: the segments with a founding go.
+    const after = fs.restart();
+    const old = logOfVersion1({ snapshot: { index: 3, term: 1 } });
+    for (const name of after.list("/data/wal")) after.remove(`/data/wal/${name}`);
+    const file = after.create(`/data/wal/${old.list("/data/wal")[0]}`);
+    file.write(0, [old.read(lastSegment(old))]);
+    expect(() => open(after)).toThrow(/begun with members 1, 2, the configuration has 1, 2, 3/);
+  });
+
+  /** As builds before the founding wrote it: one segment with three entries. */
+  function logOfVersion1(head: { snapshot?: { index: number; term: number } } = {}): MemoryFs {
+    const fs = new MemoryFs();
+    const meta = { cluster: "edge", node: 1, sequence: 1, previousCrc: 0 };
+    const first = encodeBatch(
+      [
+        { type: "meta", meta },
+        { type: "hardState", hardState: { term: 1, vote: 1, commit: 3 } },
+        ...(head.snapshot === undefined
+          ? []
+          : [{ type: "snapshot", ...head.snapshot, isInstalled: false } as const]),
+      ],
+      0,
+      0,
+    );
+    const rest = encodeBatch(
+      entries(1, 1, 3).map((each) => ({ type: "entry", entry: each }) as const),
+      1,
+      first.crc,
+    );
+    fs.makeFolder("/data/wal");
+    const file = fs.create("/data/wal/00000001-0000000000000001.wal");
+    file.write(0, [...first.chunks, ...rest.chunks, new Uint8Array(1024)]);
+    file.sync();
+    fs.syncFolder("/data/wal");
+    return fs;
+  }
+});
+
 describe("on a real disk", () => {
   test("a life is found again, segments are preallocated, and a second process is kept out", () => {
     const directory = mkdtempSync(join(tmpdir(), "synwall-wal-"));
     try {
-      const options = { directory, clusterName: "edge", nodeId: 1, voters: [1, 2, 3], segmentBytes: 4096 };
+      const options = { directory, clusterName: "edge", nodeId: 1, ...FOUNDING, segmentBytes: 4096 };
       const store = DurableStorage.open(options);
       for (const step of LIFE) run(store, step);
       expect(() => DurableStorage.open(options)).toThrow(/uses it already/);
@@ -301,7 +396,7 @@ describe("on a real disk", () => {
       directory: `${import.meta.filename}/data`,
       clusterName: "edge",
       nodeId: 1,
-      voters: [1],
+      ...FOUNDING,
     };
     expect(() => DurableStorage.open(options)).toThrow(
       expect.objectContaining({ code: "SW_STORAGE_FAILED" }),

@@ -96,7 +96,7 @@ describe("connector", () => {
       peerId: 2,
       limits,
       env: clock,
-      events: { onProgress: () => {}, onSessionEnd: () => {}, onResync: () => {} },
+      events: { onProgress: () => {}, onSessionEnd: () => {}, onResync: () => {}, onRefused: () => {} },
     });
     const connector = new Connector(limits, () => {
       const link = new FakeLink<never, never>();

@@ -1,7 +1,12 @@
 import { beforeEach, describe, expect, test } from "vitest";
 import { type SyncLimits, syncLimits } from "../../../../cluster/sync/limits.ts";
-import type { ReceiverMessage, SenderMessage } from "../../../../cluster/sync/messages.ts";
+import {
+  matchPolicies,
+  type ReceiverMessage,
+  type SenderMessage,
+} from "../../../../cluster/sync/messages.ts";
 import { Receiver } from "../../../../cluster/sync/receiver.ts";
+import { decodeFromSender, encodeFromSender } from "../../../../cluster/transport/sync-codec.ts";
 import {
   OP_BARRIER,
   OP_DIGEST,
@@ -31,6 +36,8 @@ let replicas: RecordRing;
 let applied: Float64Array;
 let ready: { slots: number[]; epochs: number[] }[];
 let receiver: Receiver;
+let refusals: [peer: number, why: string][];
+let wanted: [owner: number, slots: readonly number[], reason: string][];
 
 function start(capacity = 1024, limits: Partial<SyncLimits> = {}): void {
   replicas = ring(capacity);
@@ -42,6 +49,8 @@ function start(capacity = 1024, limits: Partial<SyncLimits> = {}): void {
     applied,
     limits: syncLimits(limits),
     env: clock,
+    onRefused: (peer, why) => refusals.push([peer, why]),
+    onResyncWanted: (owner, slots, reason) => wanted.push([owner, slots, reason]),
     reportReady: (slots, epochs) => ready.push({ slots: [...slots], epochs: [...epochs] }),
   });
   receiver.setTable(pairTable());
@@ -50,6 +59,8 @@ function start(capacity = 1024, limits: Partial<SyncLimits> = {}): void {
 beforeEach(() => {
   clock = new FakeClock();
   ready = [];
+  refusals = [];
+  wanted = [];
   start();
 });
 
@@ -61,6 +72,7 @@ const HELLO = {
   nodeId: 1,
   peerId: 2,
   session: 50,
+  policyFingerprint: "p1",
 } as const;
 
 function open(
@@ -92,6 +104,30 @@ function apply(): ReturnType<typeof drainRing> {
   receiver.onApplied();
   return records;
 }
+
+describe("policies", () => {
+  test("the fingerprint of a peer's latest hello is kept, and replication goes on whatever it is", () => {
+    expect(receiver.policyOf(1)).toBe("");
+    const link = connect();
+    expect(receiver.policyOf(1)).toBe("p1");
+    batch(link, 1, { hash: 1 });
+    expect(apply()).toHaveLength(1);
+    open({ policyFingerprint: "p2" });
+    expect(receiver.policyOf(1)).toBe("p2");
+  });
+
+  test("two fingerprints are the same or different, and unknown when one node told none", () => {
+    expect([matchPolicies("a", "a"), matchPolicies("a", "b")]).toEqual(["same", "different"]);
+    expect([matchPolicies("a", ""), matchPolicies("", "b")]).toEqual(["unknown", "unknown"]);
+  });
+
+  test("the hello of a build that knows no fingerprints reads as unknown", () => {
+    const { policyFingerprint: _absent, ...old } = HELLO;
+    const bytes = encodeFromSender({ ...old, policyFingerprint: "" });
+    expect(bytes.length).toBe(encodeFromSender(HELLO).length - 4);
+    expect(decodeFromSender(bytes)).toMatchObject({ type: "hello", policyFingerprint: "" });
+  });
+});
 
 describe("acknowledging", () => {
   test("records are acknowledged when the dataplane applied them, not when they arrive", () => {
@@ -198,6 +234,7 @@ describe("refusing", () => {
     link.receive({ type: "heartbeat", beat: 1, lastSequence: 0 });
     expect(link.take()).toEqual([expect.objectContaining({ type: "refuse", reason: "order" })]);
     expect(receiver.refusedHellos).toBe(1);
+    expect(refusals).toEqual([[1, expect.stringMatching(/needs hello/)]]);
   });
 
   test("a gap in the sequence is refused, also one that only a heartbeat shows", () => {
@@ -220,6 +257,7 @@ describe("refusing", () => {
     expect(link.take()).toEqual([expect.objectContaining({ type: "refuse", reason })]);
     expect(replicas.length()).toBe(0);
     expect([...receiver.peers][0]!.counts.refusals[reason as "bounds"]).toBe(1);
+    expect(refusals).toEqual([[1, expect.stringContaining(`it was refused (${reason}): Cannot`)]]);
   });
 
   test("a slab of another length than its count says is refused", () => {
@@ -382,12 +420,22 @@ describe("proofs", () => {
       { type: "resync", slots: [7], reason: "digest" },
     ]);
     expect(receiver.readiness.counts).toMatchObject({ mismatches: 1, divergences: 1 });
+    expect(wanted).toEqual([
+      [1, [6], "digest"],
+      [1, [7], "digest"],
+    ]);
   });
 
   test("a request to send slots again is kept until a link takes it", () => {
-    receiver.requestResync([4, 5], "operator");
-    const link = open();
-    expect(link.take().at(-1)).toEqual({ type: "resync", slots: [4, 5], reason: "operator" });
+    receiver.setTable(unproven());
+    const link = connect();
+    batch(link, 1, { op: OP_DIGEST, slot: 6 });
+    link.isFull = true;
+    receiver.digestResult(6, false);
+    expect(link.take()).toEqual([]);
+    link.isFull = false;
+    link.handlers!.onWritable();
+    expect(link.take().at(-1)).toEqual({ type: "resync", slots: [6], reason: "digest" });
   });
 
   test("a result without a digest is ignored", () => {

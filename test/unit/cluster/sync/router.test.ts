@@ -27,6 +27,7 @@ let changes: RecordRing;
 let acked: Float64Array;
 let exportsAsked: number[][];
 let router: Router;
+let resyncs: [peer: number, slots: number, reason: string][];
 
 function start(table: SlotTable, limits: Partial<SyncLimits> = {}): void {
   router = new Router({
@@ -37,6 +38,8 @@ function start(table: SlotTable, limits: Partial<SyncLimits> = {}): void {
     limits: syncLimits(limits),
     env: clock,
     requestExport: (slots) => exportsAsked.push([...slots]),
+    onResync: (peer, slots, reason) => resyncs.push([peer, slots.length, reason]),
+    onRefused: () => {},
   });
   router.sender(2);
   router.sender(3);
@@ -48,6 +51,7 @@ beforeEach(() => {
   changes = ring(1024);
   acked = new Float64Array(256);
   exportsAsked = [];
+  resyncs = [];
 });
 
 function connect(peer: number, life = 7): Link {
@@ -167,14 +171,6 @@ describe("where records go", () => {
     ]);
   });
 
-  test("a barrier for an expected target goes there", () => {
-    start(pairTable());
-    const three = connect(3);
-    router.expectBarrier(5, 4, 3);
-    drain({ op: OP_BARRIER, slot: 5, epoch: 4 });
-    expect(out(three)).toEqual([[OP_BARRIER, 5]]);
-  });
-
   test("records of slots that are another's are counted as stray", () => {
     start(pairTable({ owner: put(pairTable().owner, 3, 2), backup: put(pairTable().backup, 3, 3) }));
     drain({ slot: 3 }, { op: OP_DIGEST, slot: 3 }, { slot: SLOTS + 1 });
@@ -202,6 +198,7 @@ describe("what is claimed as acknowledged", () => {
     clock.ms += 40;
     drain({ slot: 2 });
     expect(router.sender(2).counts.sessionEnds.overflow).toBe(1);
+    expect(resyncs).toEqual([[2, expect.any(Number), "overflow"]]);
     expect(router.book.lostSlots[2]).toBe(2);
     expect(router.lagMs(2, clock.ms)).toBe(40);
 
@@ -324,14 +321,6 @@ describe("snapshots", () => {
     expect(changes.length()).toBe(0);
   });
 
-  test("changes that the ring refused are made up for by a snapshot of their slots", () => {
-    start(pairTable());
-    connect(2);
-    router.changesLost([6]);
-    expect(exportsAsked).toEqual([[6]]);
-    expect(acked[2]).toBe(0);
-  });
-
   test("a digest is sent only for a copy that should be whole", () => {
     start(pairTable({ synced: put(pairTable().synced, 1, false) }));
     const link = connect(2);
@@ -357,6 +346,7 @@ describe("resync", () => {
     router.tick(clock.ms);
     expect(exportsAsked).toHaveLength(2);
     expect(router.counts.resyncs.digest).toBe(2);
+    expect(resyncs.filter(([, , reason]) => reason === "digest").map(([peer]) => peer)).toContain(2);
   });
 
   test("slots that the peer does not back up are not sent to it", () => {
@@ -370,6 +360,7 @@ describe("resync", () => {
     connect(2);
     connect(3);
     expect(router.forceFullSync(3)).toBe(1);
+    expect(resyncs.at(-1)).toEqual([3, 1, "operator"]);
     expect(exportsAsked).toEqual([[4]]);
     expect(router.forceFullSync()).toBe(SLOTS - 1);
     expect(exportsAsked.flat()).toHaveLength(SLOTS);

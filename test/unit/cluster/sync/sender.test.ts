@@ -15,6 +15,7 @@ type Link = FakeLink<SenderMessage, ReceiverMessage>;
 
 const LIFE = 77;
 let clock: FakeClock;
+let refusals: string[];
 let ended: { end: SessionEnd; outstanding: number }[];
 let sender: Sender;
 let count = 0;
@@ -29,6 +30,7 @@ function makeSender(limits: Partial<SyncLimits> = {}): Sender {
       onProgress: () => {},
       onSessionEnd: (_peer, end) => ended.push({ end, outstanding: made.backlog.length }),
       onResync: () => {},
+      onRefused: (_peer, why) => refusals.push(why),
     },
   });
   return made;
@@ -37,6 +39,7 @@ function makeSender(limits: Partial<SyncLimits> = {}): Sender {
 beforeEach(() => {
   clock = new FakeClock();
   ended = [];
+  refusals = [];
   count = 0;
   sender = makeSender();
 });
@@ -289,6 +292,7 @@ describe("faults of the peer", () => {
       appliedSequence: 0,
     });
     expect(link.take().at(-1)).toMatchObject({ type: "refuse", reason: "identity" });
+    expect(refusals).toEqual([expect.stringMatching(/^it was refused \(identity\): node 2 is expected/)]);
     expect(sender.isOpen).toBe(false);
   });
 
@@ -300,6 +304,7 @@ describe("faults of the peer", () => {
     link.receive({ type: "refuse", reason: "version", detail: "needs 2" });
     expect(sender.refusal).toEqual({ reason: "version", detail: "needs 2" });
     expect(sender.counts.refusals.version).toBe(1);
+    expect(refusals).toEqual(["it refused (version): needs 2"]);
     expect(sender.lagRecords).toBe(3);
     connect();
     expect(sender.refusal).toBeUndefined();

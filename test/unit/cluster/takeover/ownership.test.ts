@@ -84,14 +84,6 @@ test("the old owner stops with the table, and only then sends its barriers", () 
   expect(types(b.apply({ ...moved }, 11))).toEqual(["view"]);
 });
 
-test("barriers are sent again when the stream was built anew", () => {
-  const b = new Bench(2);
-  b.apply(FOUR);
-  b.apply(moved);
-  expect(types(b.ownership.resendBarriers(1))).toEqual(["barrier", "barrier"]);
-  expect(b.ownership.resendBarriers(3)).toEqual([]);
-});
-
 test("in a planned move the new owner holds packets until the barrier of each slot is applied", () => {
   const b = new Bench(1);
   b.ownership.peerUp(2, 0);

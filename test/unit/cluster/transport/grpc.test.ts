@@ -1,10 +1,14 @@
-import { createServer, type Server } from "node:net";
+import { once } from "node:events";
+import { readFileSync } from "node:fs";
+import { connect, createServer, type Server } from "node:net";
+import { connect as connectTls } from "node:tls";
 import { afterAll, afterEach, describe, expect, test } from "vitest";
 import { GrpcTransport } from "../../../../cluster/transport/grpc.ts";
 import { SnapshotCollector, snapshotParts } from "../../../../cluster/transport/grpc-snapshot.ts";
 import { fromWire } from "../../../../cluster/transport/raft-codec.ts";
-import { loadTls } from "../../../../cluster/transport/tls.ts";
+import { checkIs, loadTls } from "../../../../cluster/transport/tls.ts";
 import type { TransportHandlers } from "../../../../cluster/transport/transport.ts";
+import { StatusResponse } from "../../../../proto/gen/synwall/v1/control.ts";
 import { CertificateFolder } from "./certificates.ts";
 import { freePort } from "./free-port.ts";
 import { until } from "./until.ts";
@@ -20,7 +24,6 @@ const MEMBERS = [1, 2].map((id) => ({ id, name: `fw${id}`, address: `127.0.0.${i
 
 const quiet: TransportHandlers = {
   onRaft: () => {},
-  onPropose: async () => new Uint8Array(0),
   onStatus: () => {
     throw new Error("not asked for");
   },
@@ -42,6 +45,16 @@ function make(id: number, port: number, refused: string[], files = folder.member
   return transport;
 }
 
+test("the status of a version that tells of no lost links is understood, and the other way round", () => {
+  const known = { node: 1, version: "1", term: 3, commit: 9, applied: 8, state: "leader", lead: 1, epoch: 7 };
+  const older = StatusResponse.encode({ ...known, lostLinks: [] }).finish();
+  const newer = StatusResponse.encode({ ...known, lostLinks: [1, 63] }).finish();
+  // Protobuf writes no empty list, so `older` is what such a version sends; it skips what is behind the bytes that it knows.
+  expect(newer.subarray(0, older.length)).toEqual(older);
+  expect(StatusResponse.decode(older)).toEqual({ ...known, lostLinks: [] });
+  expect(StatusResponse.decode(newer)).toEqual({ ...known, lostLinks: [1, 63] });
+});
+
 describe("who is let in", () => {
   test("a certificate of the cluster's CA for no member is refused, told and counted", async () => {
     const port = await freePort();
@@ -59,9 +72,11 @@ describe("who is let in", () => {
     running.push(stranger);
     await stranger.start(quiet);
     await until(() => refused.length > 0 && told.length > 0);
-    expect(refused[0]).toMatch(/has a certificate for "fw9", which is no other member/);
+    expect(refused[0]).toMatch(
+      /refused 127\.0\.0\.\d+: its certificate is for "fw9", which is no other member/,
+    );
     expect(told[0]).toMatch(/fw1 refused this node/);
-    expect(server.counters.peersRefused).toBeGreaterThan(0);
+    expect(server.counters.refused.stranger).toBeGreaterThan(0);
     expect(stranger.isConnected(1)).toBe(false);
   });
 
@@ -84,9 +99,23 @@ describe("who is let in", () => {
     expect(impostor.counters.raftReceived).toBe(0);
   });
 
+  test("members of two CAs talk in both directions while both CAs are in their CA files", async () => {
+    const port = await freePort();
+    const old = folder.member("fw1");
+    const renewed = folder.member("fw2", "new-ca");
+    const ca = folder.bundle("ca", "new-ca");
+    const first = make(1, port, [], { ...old, ca });
+    const second = make(2, port, [], { ...renewed, ca });
+    await Promise.all([first.start(quiet), second.start(quiet)]);
+    await until(() => first.isConnected(2) && second.isConnected(1));
+    const refusals = [first, second].flatMap(({ counters }) => Object.values(counters.refused));
+    expect(refusals.every((count) => count === 0)).toBe(true);
+  });
+
   test("a certificate of another CA does not get as far as a message", async () => {
     const port = await freePort();
-    const server = make(1, port, []);
+    const refused: string[] = [];
+    const server = make(1, port, refused);
     await server.start(quiet);
     const foreign = make(2, port, [], folder.member("fw2", "rogue"));
     await foreign.start(quiet);
@@ -106,6 +135,49 @@ describe("who is let in", () => {
     await until(() => isClosed);
     expect(isOpen).toBe(false);
     expect(foreign.isConnected(1)).toBe(false);
+  });
+
+  test.each([
+    ["another CA", () => folder.member("fw2", "rogue"), "certificate", /UNABLE_TO|CERT_/],
+    ["the past", () => folder.expired("fw2"), "expired", /CERT_HAS_EXPIRED/],
+  ] as const)(
+    "a certificate of %s is counted and told, though it fails in TLS",
+    async (_, certificateOf, reason, why) => {
+      const port = await freePort();
+      const refused: string[] = [];
+      const server = make(1, port, refused);
+      await server.start(quiet);
+      const files = certificateOf();
+      const socket = connectTls({
+        host: MEMBERS[0]!.address,
+        port,
+        ca: readFileSync(folder.file("ca.crt")),
+        cert: readFileSync(files.cert),
+        key: readFileSync(files.key),
+        ALPNProtocols: ["h2"],
+        checkServerIdentity: checkIs("fw1"),
+      });
+      socket.on("error", () => {});
+      socket.once("secureConnect", () => socket.write("PRI"));
+      await until(() => refused.length > 0);
+      socket.destroy();
+      expect(server.counters.refused[reason]).toBe(1);
+      expect(refused[0]).toMatch(why);
+      expect(refused[0]).toMatch(/^refused 127\./);
+    },
+  );
+
+  test("who connects and goes away again is not counted as refused", async () => {
+    const port = await freePort();
+    const refused: string[] = [];
+    const server = make(1, port, refused);
+    await server.start(quiet);
+    const socket = connect(port, MEMBERS[0]!.address, () => socket.end());
+    await once(socket, "close");
+    const speaker = connect(port, MEMBERS[0]!.address, () => speaker.end("GET / HTTP/1.1\r\n\r\n"));
+    speaker.on("error", () => {});
+    await until(() => refused.length > 0);
+    expect(server.counters.refused).toMatchObject({ tls: 1, certificate: 0, expired: 0, stranger: 0 });
   });
 });
 

@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { connect, createServer } from "node:net";
 import { afterAll, afterEach, expect, test } from "vitest";
 import { Lifelines } from "../../../../cluster/transport/lifeline.ts";
+import type { RefusalReason } from "../../../../cluster/transport/refusals.ts";
 import { loadTls, type TlsFiles } from "../../../../cluster/transport/tls.ts";
 import { CertificateFolder } from "./certificates.ts";
 import { freePort } from "./free-port.ts";
@@ -22,6 +23,7 @@ interface Watched {
   readonly closed: number[];
   readonly up: number[];
   readonly refused: string[];
+  readonly reasons: RefusalReason[];
 }
 
 async function start(id: number, port: number, files: TlsFiles = folder.member(`fw${id}`)): Promise<Watched> {
@@ -29,6 +31,7 @@ async function start(id: number, port: number, files: TlsFiles = folder.member(`
   const closed: number[] = [];
   const up: number[] = [];
   const refused: string[] = [];
+  const reasons: RefusalReason[] = [];
   const lifelines = new Lifelines({
     self,
     peers: MEMBERS.filter((member) => member !== self),
@@ -36,11 +39,14 @@ async function start(id: number, port: number, files: TlsFiles = folder.member(`
     tls: loadTls(files, self.name),
     onClosed: (peer) => closed.push(peer),
     onUp: (peer) => up.push(peer),
-    onRefused: (why) => refused.push(why),
+    onRefused: (why, reason) => {
+      refused.push(why);
+      reasons.push(reason);
+    },
   });
   running.push(lifelines);
   await lifelines.start();
-  return { lifelines, closed, up, refused };
+  return { lifelines, closed, up, refused, reasons };
 }
 
 test("every pair has one lifeline, up on both sides", async () => {
@@ -92,6 +98,17 @@ test("kill -9 of a process closes its lifeline", async () => {
   }
 });
 
+test("members of two CAs hold lifelines while both CAs are in their CA files", async () => {
+  const port = await freePort();
+  const old = folder.member("fw1");
+  const renewed = folder.member("fw2", "new-ca");
+  const ca = folder.bundle("ca", "new-ca");
+  const first = await start(1, port, { ...old, ca });
+  const second = await start(2, port, { ...renewed, ca });
+  await until(() => first.up.length === 1 && second.up.length === 1);
+  expect([first.refused, second.refused]).toEqual([[], []]);
+});
+
 test("a stranger's certificate is refused and closes nothing", async () => {
   const port = await freePort();
   const first = await start(3, port);
@@ -106,7 +123,32 @@ test("a stranger's certificate is refused and closes nothing", async () => {
   await stranger.start();
   await until(() => first.refused.length > 0);
   expect(first.refused[0]).toMatch(/"fw9" is no other node/);
+  expect(first.reasons[0]).toBe("stranger");
   expect([first.up, first.closed]).toEqual([[], []]);
+});
+
+test("a certificate of another CA is refused on either end of a lifeline", async () => {
+  const port = await freePort();
+  const honest = await start(2, port);
+  const above = await start(3, port, folder.member("fw3", "rogue"));
+  const below = await start(1, port, folder.member("fw1", "rogue"));
+  // fw2 dials fw3, and is dialled by fw1, which does not believe it either.
+  await until(() => honest.reasons.length > 0 && below.reasons.length > 0);
+  expect(new Set([...honest.reasons, ...below.reasons])).toEqual(new Set(["certificate"]));
+  expect([honest.up, above.up, below.up.includes(2)]).toEqual([[], [], false]);
+});
+
+test("connections beyond the limit are dropped and counted, and lifelines stand", async () => {
+  const port = await freePort();
+  const first = await start(1, port);
+  const second = await start(2, port);
+  await until(() => first.up.length === 1 && second.up.length === 1);
+  const crowd = Array.from({ length: 60 }, () => connect(port, MEMBERS[1]!.address));
+  for (const socket of crowd) socket.on("error", () => {});
+  await until(() => second.reasons.includes("limit"));
+  for (const socket of crowd) socket.destroy();
+  expect(second.lifelines.isUp(1)).toBe(true);
+  expect(second.closed).toEqual([]);
 });
 
 test("who speaks no TLS is refused and disturbs nobody", async () => {

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { clusterMtuNeeded, REDIRECT_OVERHEAD_BYTES } from "../../../src/base/mtu.ts";
+import { clusterMtuNeeded, REDIRECT_OVERHEAD_BYTES } from "../../../src/dataplane/cluster-mtu.ts";
 
 test("a redirect costs outer IPv4, UDP, GENEVE with its option, and the inner Ethernet header", () => {
   expect(REDIRECT_OVERHEAD_BYTES).toBe(20 + 8 + 8 + 12 + 14);

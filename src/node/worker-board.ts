@@ -1,0 +1,48 @@
+/**
+ * Worker board: figures of the worker that are not the engine's, over shared memory: what its ports lost and which heartbeats
+ * it refused. The worker writes them now and then, the main thread reads; nothing is posted.
+ *
+ *   | port 0: rx lost, tx lost | port 1 | ... | heartbeats refused, by reason |      Float64 cells
+ */
+import { ENVELOPE_REFUSALS, type EnvelopeRefusal } from "../../cluster/liveness/envelope.ts";
+import { MAX_LINKS } from "../../cluster/liveness/model.ts";
+import { assert } from "../base/assert.ts";
+import type { PortCounters } from "../io/port.ts";
+
+const PORT_CELLS = 2;
+const REFUSALS_AT = MAX_LINKS * PORT_CELLS;
+
+export const WORKER_BOARD_BYTES = 8 * (REFUSALS_AT + ENVELOPE_REFUSALS.length);
+
+export type HeartbeatRefusals = Readonly<Record<EnvelopeRefusal, number>>;
+
+export class WorkerBoard {
+  readonly #cells: Float64Array;
+
+  constructor(memory: SharedArrayBuffer) {
+    this.#cells = new Float64Array(memory);
+  }
+
+  /** Costs a system call for each queue of an XDP port: not for every tick. */
+  write(ports: readonly { readonly counters: PortCounters }[], refused: HeartbeatRefusals): void {
+    assert(ports.length <= MAX_LINKS, `more than ${MAX_LINKS} ports`);
+    for (let port = 0; port < ports.length; port++) {
+      const { rxDropped, txDropped } = ports[port]!.counters;
+      this.#cells[port * PORT_CELLS] = rxDropped;
+      this.#cells[port * PORT_CELLS + 1] = txDropped;
+    }
+    for (let i = 0; i < ENVELOPE_REFUSALS.length; i++) {
+      this.#cells[REFUSALS_AT + i] = refused[ENVELOPE_REFUSALS[i]!];
+    }
+  }
+
+  /** Frames that a port lost since the start, received and to be sent. */
+  lostBy(port: number): { readonly rxDropped: number; readonly txDropped: number } {
+    return { rxDropped: this.#cells[port * PORT_CELLS]!, txDropped: this.#cells[port * PORT_CELLS + 1]! };
+  }
+
+  heartbeatsRefused(): HeartbeatRefusals {
+    const cells = ENVELOPE_REFUSALS.map((reason, i) => [reason, this.#cells[REFUSALS_AT + i]!] as const);
+    return Object.fromEntries(cells) as HeartbeatRefusals;
+  }
+}

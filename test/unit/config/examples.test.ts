@@ -1,0 +1,78 @@
+/**
+ * The examples are the reference of the configuration: every key of the schema stands in one, where it belongs.
+ */
+
+import { describe, expect, test } from "vitest";
+import { parse } from "yaml";
+import { z } from "zod";
+import { nodeSchema, witnessSchema } from "../../../config/schema.ts";
+import { DEFAULT_TIMEOUTS_MS } from "../../../src/policy/timeouts.ts";
+import { type Example, exampleText, Site } from "./site.ts";
+
+/** Paths of all keys below a type, as "rules[].name"; keys of the operator's own (zone names) are "*". */
+function keysOf(type: z.core.$ZodType, path = ""): string[] {
+  if (type instanceof z.ZodObject) {
+    return Object.entries(type.shape).flatMap(([key, value]) => {
+      const below = path === "" ? key : `${path}.${key}`;
+      return [below, ...keysOf(value as z.core.$ZodType, below)];
+    });
+  }
+  if (type instanceof z.ZodArray) return keysOf(type.element, `${path}[]`);
+  if (type instanceof z.ZodRecord) return keysOf(type.valueType, `${path}.*`);
+  if (type instanceof z.ZodUnion) return [...new Set(type.options.flatMap((option) => keysOf(option, path)))];
+  if (type instanceof z.ZodPipe) return keysOf(type.in, path);
+  if (type instanceof z.ZodOptional || type instanceof z.ZodDefault || type instanceof z.ZodPrefault) {
+    return keysOf(type.unwrap(), path);
+  }
+  return [];
+}
+
+/** Whether a document says something at a path of keysOf(). */
+function has(value: unknown, path: string): boolean {
+  const [, head = "", rest = ""] = /^(\[\]|[^.[]+)\.?(.*)$/.exec(path) ?? [];
+  if (path === "") return true;
+  if (head === "[]") return Array.isArray(value) && value.some((entry) => has(entry, rest));
+  if (typeof value !== "object" || value === null) return false;
+  if (head === "*") return Object.values(value).some((entry) => has(entry, rest));
+  return Object.hasOwn(value, head) && has((value as Record<string, unknown>)[head], rest);
+}
+
+describe("the examples", () => {
+  test.each<[Example, z.ZodType]>([
+    ["fw1", nodeSchema],
+    ["fw2", nodeSchema],
+    ["witness", witnessSchema],
+  ])("%s shows every key that its member may have", (name, schema) => {
+    const document: unknown = parse(exampleText(name));
+    const keys = keysOf(schema);
+    expect(keys.length).toBeGreaterThan(20);
+    // A witness has no dataplane, to which affinity belongs.
+    const missing = keys.filter(
+      (key) => !has(document, key) && !(name === "witness" && key === "cluster.affinity"),
+    );
+    expect(missing).toEqual([]);
+  });
+
+  test("the keys of the schema are found where they are", () => {
+    const keys = keysOf(nodeSchema);
+    for (const key of [
+      "cluster.members[].weight",
+      "zones.*.trust",
+      "nat.snat[].sources",
+      "rules[].icmpCode",
+    ]) {
+      expect(keys).toContain(key);
+    }
+    expect(keys.filter((key) => key.startsWith("flows.timeouts."))).toHaveLength(
+      Object.keys(DEFAULT_TIMEOUTS_MS).length,
+    );
+    expect(has(parse("rules: [{ name: a }, { name: b, log: true }]"), "rules[].log")).toBe(true);
+    expect(has(parse("rules: [{ name: a }]"), "rules[].log")).toBe(false);
+  });
+
+  test("say the time-outs that hold without them", () => {
+    const site = new Site();
+    expect(site.load("fw1").dataplane?.policy.timeoutsMs).toEqual(DEFAULT_TIMEOUTS_MS);
+    site.remove();
+  });
+});

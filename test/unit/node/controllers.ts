@@ -1,0 +1,115 @@
+/**
+ * A pair with a witness for tests: three controllers over a memory network in virtual time. A dataplane is played that settles
+ * and proves every slot at once.
+ */
+import type { ClusterState, Command } from "../../../cluster/control/model.ts";
+import { MemoryLogStore } from "../../../cluster/storage/memory.ts";
+import { MemoryNetwork } from "../../../cluster/transport/in-memory.ts";
+import { parseNodeConfig } from "../../../config/load.ts";
+import { seededRandom } from "../../../src/base/env.ts";
+import { Controller } from "../../../src/node/controller.ts";
+import { Journal } from "../../../src/node/journal.ts";
+import { confState } from "../cluster/control/cluster-of-drivers.ts";
+import { VirtualClock } from "../cluster/control/virtual-clock.ts";
+import { type Example, exampleText } from "../config/site.ts";
+
+const VOTERS = [1, 2, 3];
+
+export class Controllers {
+  readonly clock = new VirtualClock();
+  readonly members: readonly Controller[];
+  readonly #random = seededRandom(5);
+  readonly #network: MemoryNetwork;
+  readonly #alive = new Set(VOTERS);
+
+  constructor() {
+    this.#network = new MemoryNetwork({
+      schedule: (delayMs, callback) => this.clock.schedule(delayMs, callback),
+      random: this.#random,
+      delayMsMin: 0.2,
+      delayMsMax: 0.4,
+    });
+    this.members = (["fw1", "fw2", "witness"] as const).map((name, i) => this.#start(name, VOTERS[i]!));
+  }
+
+  member(id: number): Controller {
+    return this.members[id - 1]!;
+  }
+
+  get leader(): number {
+    return this.members.findIndex(({ driver }) => driver.status().state === "leader") + 1;
+  }
+
+  /** Passes time until both nodes are active and every slot has its proven backup. */
+  async settle(): Promise<void> {
+    await this.clock.until(() => {
+      const { members, table } = this.member(1).driver.state();
+      const active = members.filter(({ role, state }) => role === "node" && state === "active");
+      return this.leader !== 0 && active.length === 2 && table.synced.every((isSynced) => isSynced);
+    });
+  }
+
+  #start(name: Example, id: number): Controller {
+    const config = parseNodeConfig(exampleText(name), name === "witness" ? "witness" : "node", {
+      name,
+      secret: new Uint8Array(32),
+    });
+    const transport = this.#network.attach(id);
+    const controller: Controller = new Controller({
+      config,
+      storage: new MemoryLogStore(confState(VOTERS)),
+      transport,
+      timers: this.clock,
+      random: this.#random,
+      journal: new Journal(() => {}, { nowMs: () => this.clock.nowMs(), wallMs: () => this.clock.nowMs() }),
+      alive: () => this.#alive,
+      onState: (state) =>
+        this.clock.schedule(1, () => {
+          for (const command of provenBy(id, state)) void controller.propose(command).catch(() => {});
+        }),
+      onAdmitted: () => {},
+      onFatal: (error) => {
+        throw error;
+      },
+      log: () => {},
+    });
+    void transport.start(
+      controller.handlers({
+        version: "0.1.0",
+        onSyncLink: (_from, link) => link.close(),
+        lostLinks: () => [],
+      }),
+    );
+    controller.start();
+    return controller;
+  }
+}
+
+/** What a dataplane without flows reports about its slots. */
+function provenBy(node: number, { table }: ClusterState): Command[] {
+  const all = [...table.owner.keys()];
+  const own = all.filter((slot) => table.owner[slot] === node && table.awaiting[slot]!.length > 0);
+  const copies = all.filter((slot) => table.backup[slot] === node && !table.synced[slot]);
+  return [
+    ...(own.length === 0
+      ? []
+      : [
+          {
+            type: "settled",
+            node,
+            slots: own,
+            movedEpochs: own.map((slot) => table.movedEpoch[slot]!),
+          } as const,
+        ]),
+    ...(copies.length === 0
+      ? []
+      : [
+          {
+            type: "ready",
+            node,
+            slots: copies,
+            backupEpochs: copies.map((slot) => table.backupEpoch[slot]!),
+          } as const,
+        ]),
+  ];
+}

@@ -1,0 +1,63 @@
+import { expect, test } from "vitest";
+import { counterIndex, type ExtraCounter } from "../../../src/dataplane/counters.ts";
+import { copyable } from "../../../src/io/copy.ts";
+import { writeZoneFrame } from "../../../src/node/heartbeat-frames.ts";
+import { WorkerBoard } from "../../../src/node/worker-board.ts";
+import { WorkerWorld } from "./worker-world.ts";
+
+function counterOf(world: WorkerWorld, name: ExtraCounter): number {
+  return new Float64Array(world.memory.counters)[counterIndex(name)]!;
+}
+
+test("a tick that comes late shows how late it came, and the worst one stays", () => {
+  const world = new WorkerWorld();
+  world.run(10);
+  expect(counterOf(world, "loopLateMsMax")).toBe(0);
+  world.run(6, 6);
+  world.run(3, 3);
+  expect(counterOf(world, "loopLateMsMax")).toBe(5);
+});
+
+test("a tick later than a heartbeat interval counts as a stall, once", () => {
+  const world = new WorkerWorld();
+  world.run(10);
+  world.run(9, 9);
+  expect(counterOf(world, "loopStalls")).toBe(0);
+  world.run(30, 30);
+  world.run(10);
+  expect(counterOf(world, "loopStalls")).toBe(1);
+  const events = world.said.filter((said) => typeof said === "object" && said.type === "liveness");
+  expect(events).toHaveLength(1);
+});
+
+test("a pool without a free frame is counted", () => {
+  const world = new WorkerWorld();
+  while (world.pool.available() > 0) world.pool.alloc();
+  world.run(1);
+  const before = counterOf(world, "poolExhausted");
+  world.pool.alloc();
+  world.run(1);
+  expect(counterOf(world, "poolExhausted")).toBeGreaterThan(before);
+});
+
+test("what ports lost and heartbeats that were refused reach the other thread within a second", () => {
+  const world = new WorkerWorld();
+  const board = new WorkerBoard(world.memory.board);
+  const inside = world.ports[0]!;
+  const frame = copyable(new Uint8Array(64));
+  for (let i = 0; i < 20; i++) inside.accept(frame, 0, 64);
+  world.run(1001);
+  expect(board.lostBy(0)).toEqual({ rxDropped: 4, txDropped: 0 });
+  expect(board.lostBy(1).rxDropped).toBe(0);
+  const strange = copyable(zoneFrame(new Uint8Array(56)));
+  inside.accept(strange, 0, strange.bytes.length);
+  world.run(1001);
+  expect(board.heartbeatsRefused()).toMatchObject({ foreign: 1, forged: 0 });
+});
+
+/** A frame with the heartbeats' EtherType. */
+function zoneFrame(datagram: Uint8Array): Uint8Array {
+  const frame = new Uint8Array(128);
+  const lengthBytes = writeZoneFrame(frame, 0, new Uint8Array(6).fill(0xff), new Uint8Array(6), datagram);
+  return frame.subarray(0, lengthBytes);
+}

@@ -1,0 +1,102 @@
+/**
+ * Tracked links with whole members: real nodes and a witness in virtual time, whose cables are pulled.
+ */
+import { describe, expect, test } from "vitest";
+import type { Link } from "../../../chaos/lab/topology.ts";
+import { SimCluster } from "../../../chaos/sim/cluster/cluster.ts";
+import type { StatusReport } from "../../../src/node/admin-model.ts";
+
+const WAIT_MS_MAX = 20_000;
+const STEP_MS = 20;
+
+class Site {
+  #status: StatusReport | undefined;
+  readonly cluster = new SimCluster({ seed: 7, nodes: 2, hasWitness: true, profile: "vm" });
+
+  /** Runs `story` in the cluster's time. */
+  static run(story: (site: Site) => Promise<void>): Promise<void> {
+    const site = new Site();
+    return site.cluster.clock.drive(
+      (async () => {
+        await site.cluster.startAll();
+        await site.until("fw1 and fw2 share the slots", () =>
+          ["fw1", "fw2"].every((name) => site.state(name) === "active" && site.owned(name) > 0),
+        );
+        await story(site);
+        expect(site.cluster.failures).toEqual([]);
+      })(),
+    );
+  }
+
+  setCarrier(name: string, link: Link, isUp: boolean): void {
+    const port = this.cluster.member(name).plugs.get(link)!;
+    this.cluster.wires.segments[link].setCarrier(port, isUp);
+  }
+
+  state(name: string): string {
+    return this.#find(name)?.state ?? "absent";
+  }
+
+  owned(name: string): number {
+    return this.#find(name)?.slotsOwned ?? 0;
+  }
+
+  async until(what: string, isSo: () => boolean): Promise<void> {
+    for (let ms = 0; ms < WAIT_MS_MAX; ms += STEP_MS) {
+      this.#status = await this.cluster.member("witness").ask("status", {});
+      if (isSo()) return;
+      await this.cluster.clock.pause(STEP_MS);
+    }
+    throw new Error(`${what}: not within ${WAIT_MS_MAX} ms`);
+  }
+
+  /** Lets time pass, and looks. */
+  async after(ms: number): Promise<void> {
+    await this.cluster.clock.pause(ms);
+    this.#status = await this.cluster.member("witness").ask("status", {});
+  }
+
+  #find(name: string): StatusReport["members"][number] | undefined {
+    return this.#status?.members.find((member) => member.name === name);
+  }
+}
+
+describe("tracked links", () => {
+  test("a node that loses a zone's carrier gives up its slots, and takes its share when it is back", () =>
+    Site.run(async (site) => {
+      site.setCarrier("fw1", "inside", false);
+      await site.until("fw1 is drained", () => site.state("fw1") === "drained" && site.owned("fw1") === 0);
+      site.setCarrier("fw1", "inside", true);
+      await site.until("fw1 is back", () => site.state("fw1") === "active" && site.owned("fw1") === 32);
+    }));
+
+  test("when all nodes lose the same carrier, all keep taking part", () =>
+    Site.run(async (site) => {
+      for (const name of ["fw1", "fw2"]) site.setCarrier(name, "inside", false);
+      await site.after(5000);
+      await site.until("both share the slots", () => site.owned("fw1") === 32 && site.owned("fw2") === 32);
+      expect([site.state("fw1"), site.state("fw2")]).toEqual(["active", "active"]);
+    }));
+
+  test("a node that gave up comes back when the other one is no better off any more", () =>
+    Site.run(async (site) => {
+      site.setCarrier("fw1", "inside", false);
+      await site.until("fw1 is drained", () => site.state("fw1") === "drained");
+      site.setCarrier("fw2", "inside", false);
+      await site.until("fw1 is back", () => site.state("fw1") === "active" && site.owned("fw1") === 32);
+      site.setCarrier("fw1", "inside", true);
+      await site.until("fw2 gave up", () => site.state("fw2") === "drained" && site.owned("fw1") === 64);
+    }));
+
+  test("a drain that an operator asked for outlasts a carrier that goes and comes", () =>
+    Site.run(async (site) => {
+      await site.cluster
+        .member("fw1")
+        .ask("drain", { node: "fw1", timeoutMs: 10_000 }, { timeoutMs: 10_000 });
+      site.setCarrier("fw1", "inside", false);
+      await site.after(2000);
+      site.setCarrier("fw1", "inside", true);
+      await site.after(5000);
+      expect([site.state("fw1"), site.owned("fw1")]).toEqual(["drained", 0]);
+    }));
+});

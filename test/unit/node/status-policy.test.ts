@@ -1,0 +1,34 @@
+import { expect, test } from "vitest";
+import { emptyState } from "../../../cluster/control/model.ts";
+import type { PeerStatus } from "../../../src/node/admin-model.ts";
+import { buildStatus } from "../../../src/node/status.ts";
+
+type Policy = NonNullable<PeerStatus["sync"]>["policy"];
+
+function alertsWith(policy: Policy, alive = true): readonly string[] {
+  const ack = { count: 0, p50Ms: 0, p99Ms: 0, maxMs: 0 };
+  const sync = { connected: true, lagMs: 0, lagRecords: 0, lagBytes: 0, ack, resyncs: 0, policy };
+  const peer = { id: 2, name: "fw2", role: "node", state: "active", alive, links: {}, sync } as const;
+  return buildStatus({
+    cluster: "edge",
+    self: { id: 1, name: "fw1", role: "node" },
+    version: "1",
+    uptimeMs: 1,
+    state: emptyState(16),
+    raft: { term: 1, commit: 1, state: "leader", lead: 1 },
+    voters: 3,
+    peers: [peer],
+    unsettledOwn: 0,
+    unprotectedFlows: 0,
+  }).alerts.filter((line) => line.includes("policy"));
+}
+
+test("a living peer with another policy is an alert that says what it means and what to do", () => {
+  expect(alertsWith("different")).toEqual([
+    "the policy of fw2 differs from this node's: they may disagree who answers for an address and what a flow's rule is; make zones, nat and rules equal and restart the one that is wrong, drained first",
+  ]);
+});
+
+test("no alert for the same policy, for an older build that tells none, and for a dead peer", () => {
+  expect([alertsWith("same"), alertsWith("unknown"), alertsWith("different", false)]).toEqual([[], [], []]);
+});

@@ -1,0 +1,55 @@
+import { readFileSync } from "node:fs";
+import { describe, expect, test } from "vitest";
+import { REDIRECT_OVERHEAD_BYTES } from "../../../src/dataplane/cluster-mtu.ts";
+import { QUEUES_MAX, QUEUES_PER_PORT_MAX } from "../../../src/io/xdp/queue-budget.ts";
+
+const ROOT = new URL("../../../", import.meta.url);
+
+function read(path: string): string {
+  return readFileSync(new URL(path, ROOT), "utf8");
+}
+
+describe.each(["node", "witness"])("synwall-%s.service", (role) => {
+  const settings = new Map(
+    read(`config/systemd/synwall-${role}.service`)
+      .split("\n")
+      .flatMap((line) => {
+        const [, key, value] = /^([A-Za-z]+)=(.*)$/.exec(line) ?? [];
+        return key === undefined ? [] : [[key, value] as const];
+      }),
+  );
+
+  test("starts again after every failure, for ever, and not in a hurry", () => {
+    expect(settings.get("Restart")).toBe("on-failure");
+    expect(settings.get("RestartSec")).toBe("5s");
+    expect(settings.get("StartLimitIntervalSec")).toBe("0");
+    expect([...settings.keys()].filter((key) => key.startsWith("RestartPrevent"))).toEqual([]);
+  });
+
+  test("runs the command of its role as synwall", () => {
+    expect(settings.get("ExecStart")).toBe(
+      `/usr/local/bin/synwall ${role} --config /etc/synwall/${role}.yaml`,
+    );
+    expect(settings.get("User")).toBe("synwall");
+  });
+});
+
+test("scripts/prepare-interfaces.sh prepares what a node accepts", () => {
+  const script = read("scripts/prepare-interfaces.sh");
+  const constant = (name: string): number => Number(new RegExp(`^${name}=(\\d+)$`, "m").exec(script)?.[1]);
+  expect(constant("REDIRECT_BYTES")).toBe(REDIRECT_OVERHEAD_BYTES);
+  expect(constant("QUEUES_PER_PORT_MAX")).toBe(QUEUES_PER_PORT_MAX);
+  expect(constant("QUEUES_MAX")).toBe(QUEUES_MAX);
+});
+
+test("scripts/provision.sh copies what a build needs, by name, so that no key goes along", () => {
+  const script = read("scripts/provision.sh");
+  const listed = (name: string): string[] =>
+    new RegExp(`^${name}=\\((.*)\\)$`, "m").exec(script)?.[1]?.split(" ") ?? [];
+  const { include } = JSON.parse(read("tsconfig.build.json")) as { include: string[] };
+  const folders = include.map((path) => path.split("/")[0]!);
+  expect(listed("SOURCES")).toEqual(expect.arrayContaining([...folders, "bin", "scripts", "docs"]));
+  expect(listed("FILES")).toEqual(
+    expect.arrayContaining(["package.json", "package-lock.json", "tsconfig.build.json"]),
+  );
+});
