@@ -7,6 +7,8 @@
  */
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { readFileSync, statSync } from "node:fs";
+// Loaded before any certificate is read: Node.js 20 otherwise meets its own module half made, and no TLS server can be created.
+import "node:tls";
 import type { PeerCertificate } from "node:tls";
 import { SynwallError } from "../../src/base/errors.ts";
 
