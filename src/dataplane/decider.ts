@@ -27,7 +27,7 @@ import {
   F_PUBLISHED_END,
   F_RULE,
   F_SOURCE,
-  F_TRACKED_EPOCH,
+  F_TRACKED,
   F_WINDOW,
   FAMILY_IPV4,
   FLAG_DNAT,
@@ -70,6 +70,7 @@ import {
   TRACK_OUT_OF_WINDOW,
   TRACK_RESEEDED,
 } from "./tcp-tracker.ts";
+import type { Tenures } from "./tenures.ts";
 import { beginTracking, lifeOf, track } from "./trackers.ts";
 import { dropVerdict, VERDICT_ANSWERED, VERDICT_FORWARDED, VERDICT_FORWARDED_SHARED } from "./verdict.ts";
 import { LIST_HANDOVER, LIST_TAKEOVER, type Waiting } from "./waiting.ts";
@@ -101,6 +102,7 @@ export interface DeciderParts {
   readonly ruleLog: RuleLog;
   readonly book: FlowBook;
   readonly nat: NatAllocator;
+  readonly tenures: Tenures;
   readonly waiting: Waiting;
   readonly egress: Egress;
   readonly forwarder: Forwarder;
@@ -118,6 +120,7 @@ export class Decider {
   readonly #packet: Packet;
   readonly #book: FlowBook;
   readonly #nat: NatAllocator;
+  readonly #tenures: Tenures;
   readonly #waiting: Waiting;
   readonly #egress: Egress;
   readonly #forwarder: Forwarder;
@@ -135,6 +138,7 @@ export class Decider {
     this.#packet = parts.packet;
     this.#book = parts.book;
     this.#nat = parts.nat;
+    this.#tenures = parts.tenures;
     this.#waiting = parts.waiting;
     this.#egress = parts.egress;
     this.#forwarder = parts.forwarder;
@@ -152,7 +156,10 @@ export class Decider {
     const slot = place & 0xffff;
     const state = this.#view.state[slot]!;
     if (state === SLOT_OWNED) {
-      if (clock[0]! >= this.#view.leaseUntilMs[0]!) return this.#shared(row, direction);
+      if (clock[0]! >= this.#view.leaseUntilMs[0]!) {
+        this.#tenures.interrupt(slot);
+        return this.#shared(row, direction);
+      }
       if (table.doubles[row * ROW_DOUBLES + D_DEADLINE]! <= clock[0]!) {
         this.expire(row);
         return this.miss();
@@ -188,14 +195,12 @@ export class Decider {
     if (packet.kind === (direction === 0 ? KIND_ECHO_REPLY : KIND_ECHO)) {
       return this.#forwarder.drop(packet.at, DROP_INVALID_STATE);
     }
-    if (
-      (words[base + F_META]! & FLAG_REPLICA) !== 0 ||
-      words[base + F_TRACKED_EPOCH]! < this.#view.gainedEpoch[slot]!
-    ) {
-      // Another node tracked it until now: windows are as old as its last record.
+    const mark = words[base + F_TRACKED]! >>> 0;
+    if ((words[base + F_META]! & FLAG_REPLICA) !== 0 || this.#tenures.mayLack(slot, mark)) {
+      // Another node tracked it until now, or nobody did: windows are as old as its last record.
       words[base + F_META] = (words[base + F_META]! & ~FLAG_REPLICA) | FLAG_RESEED;
     }
-    words[base + F_TRACKED_EPOCH] = this.#view.epoch;
+    words[base + F_TRACKED] = this.#tenures.mark(slot);
     const result = track(table, row, direction, packet, this.#bytes);
     if (result === TRACK_NEW) {
       this.#book.end(row);
@@ -459,7 +464,7 @@ export class Decider {
     words[base + F_META] = packet.protocol | (FAMILY_IPV4 << 8) | flags;
     words[base + F_PLACE] = slot | (packet.zone << 16) | (this.#forwarder.egressZone << 24);
     words[base + F_RULE] = rule;
-    words[base + F_TRACKED_EPOCH] = this.#view.epoch;
+    words[base + F_TRACKED] = this.#tenures.mark(slot);
     beginTracking(table, row, packet, this.#bytes);
     doubles[wide + D_CREATED_AT] = clock[0]!;
     doubles[wide + D_PACKETS] = 1;

@@ -31,6 +31,7 @@ import { isFromPeer, peerByClusterIp } from "./redirect.ts";
 import { Replicas } from "./replica.ts";
 import { RuleLog } from "./rule-log.ts";
 import { RuleTable } from "./rules.ts";
+import { Tenures } from "./tenures.ts";
 import { dropVerdict, VERDICT_LOCAL } from "./verdict.ts";
 import { virtualSlot } from "./virtual-mac.ts";
 import { LIST_HANDOVER, LIST_NEIGHBOURS, LIST_TAKEOVER, Waiting } from "./waiting.ts";
@@ -55,6 +56,7 @@ export class Engine {
   readonly #bytes: Uint8Array;
   readonly #view: ClusterView;
   readonly #packet = new Packet();
+  readonly #tenures: Tenures;
   readonly #waiting: Waiting;
   readonly #egress: Egress;
   readonly #nat: NatAllocator;
@@ -91,6 +93,7 @@ export class Engine {
     this.#portZone = Int16Array.from(options.ports, (port) => port.zone);
     this.book = new FlowBook(context, options.changes);
     this.#egress = new Egress(context, hold, LIST_NEIGHBOURS, limits);
+    this.#tenures = new Tenures(options.view);
     this.#waiting = new Waiting(context, limits, hold, this.#egress);
     this.#nat = new NatAllocator(context);
     this.#forwarder = new Forwarder(
@@ -108,6 +111,7 @@ export class Engine {
       ruleLog: new RuleLog(context, options.ruleLog, limits.ruleLogsPerSecond),
       book: this.book,
       nat: this.#nat,
+      tenures: this.#tenures,
       waiting: this.#waiting,
       egress: this.#egress,
       forwarder: this.#forwarder,
@@ -168,15 +172,15 @@ export class Engine {
     return this.#replicas.apply(bytes, at);
   }
 
-  /** Announces a slot's virtual MACs on all zone ports, so that the switches move them here. */
-  announce(slot: number): void {
-    this.#announcer.add(slot);
-    this.#announcer.step();
-  }
-
-  /** announce() for many; what exceeds one step's bound leaves with the next ticks. */
+  /**
+   * Announces the slots' virtual MACs on all zone ports, so that the switches move them here; what exceeds one step's bound
+   * leaves with the next ticks. Others may have forwarded the slots' packets until now.
+   */
   announceSlots(slots: readonly number[]): void {
-    for (const slot of slots) this.#announcer.add(slot);
+    for (const slot of slots) {
+      this.#announcer.add(slot);
+      this.#tenures.interrupt(slot);
+    }
     this.#announcer.step();
   }
 

@@ -33,8 +33,8 @@ export const F_HASH = 9;
 export const F_PLACE = 11;
 /** Odd while the row is being written; see flow-reader.ts. */
 export const F_GENERATION = 12;
-/** Epoch in which this node last tracked the flow. */
-export const F_TRACKED_EPOCH = 13;
+/** When this node last tracked the flow: a mark of tenures.ts. */
+export const F_TRACKED = 13;
 /** Tracker's state (tcp-tracker.ts, trackers.ts). */
 export const F_STATE = 14;
 /** While first packets wait for a backup: (last waiting entry + 1) << 8 | its node id; else 0. */

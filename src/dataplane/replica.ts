@@ -23,7 +23,7 @@ import {
   F_META,
   F_RECORD_EPOCH,
   F_SNAPSHOT,
-  F_TRACKED_EPOCH,
+  F_TRACKED,
   F_VERSION,
   FLAG_REPLICA,
   FLAG_RESEED,
@@ -134,7 +134,7 @@ export class Replicas {
     }
     const base = row * ROW_WORDS;
     words[base + F_META] = words[base + F_META]! | FLAG_REPLICA | FLAG_RESEED;
-    words[base + F_TRACKED_EPOCH] = 0;
+    words[base + F_TRACKED] = 0;
     table.setDigest(row, flowDigest(key, words, row));
     if (this.#isInSnapshot[slot] === 1) table.refresh(row, table.slotSnapshot(slot));
     return REPLICA_APPLIED;

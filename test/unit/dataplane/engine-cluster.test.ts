@@ -304,6 +304,69 @@ test("a thread that stood still between taking the time and deciding knows that 
   expect(verdictName(world.packet(PORT_INSIDE, ask(C1)))).toBe("forwarded");
 });
 
+describe("packets that passed without being tracked", () => {
+  const CLIENT = { from: C1, to: SERVER, sport: 4000, dport: 80 };
+
+  class Connection {
+    readonly world = new World();
+    #nat = "";
+    #port = 0;
+
+    constructor() {
+      this.client({ flags: "S", seq: 1000 });
+      const { ip: seen } = see(this.world.takeOne().frame);
+      this.#nat = seen!.from;
+      this.#port = seen!.sport;
+    }
+
+    client(part: { flags: string; seq: number; ack?: number; payload?: Uint8Array }): string {
+      return verdictName(this.world.packet(PORT_INSIDE, tcp({ ...CLIENT, ...part })));
+    }
+
+    server(part: { flags: string; seq: number; ack?: number; payload?: Uint8Array }): string {
+      const ends = { from: SERVER, to: this.#nat, sport: 80, dport: this.#port };
+      return verdictName(this.world.packet(PORT_OUTSIDE, tcp({ ...ends, ...part })));
+    }
+
+    /** What `lose` sends passes while the lease is out. */
+    fenced(expected: string, lose: () => string): void {
+      const { leaseUntilMs } = this.world.view;
+      const until = leaseUntilMs[0]!;
+      leaseUntilMs[0] = this.world.nowMs;
+      expect(lose()).toBe(expected);
+      leaseUntilMs[0] = until;
+    }
+  }
+
+  test("while the lease was out do not end a handshake", () => {
+    const connection = new Connection();
+    // The client's address must be asked for first.
+    connection.fenced("held", () => connection.server({ flags: "SA", seq: 5000, ack: 1001 }));
+    expect(connection.client({ flags: "A", seq: 1001, ack: 5001 })).toBe("forwarded");
+    expect(connection.server({ flags: "A", seq: 5001, ack: 1001, payload: new Uint8Array(100) })).toBe(
+      "forwarded",
+    );
+  });
+
+  test("while the lease was out do not end a connection", () => {
+    const connection = new Connection();
+    connection.server({ flags: "SA", seq: 5000, ack: 1001 });
+    connection.client({ flags: "A", seq: 1001, ack: 5001 });
+    connection.fenced("forwarded_shared", () =>
+      connection.server({ flags: "A", seq: 5001, ack: 1001, payload: new Uint8Array(1000) }),
+    );
+    expect(connection.client({ flags: "A", seq: 1001, ack: 6001 })).toBe("forwarded");
+    expect(connection.client({ flags: "A", seq: 900_000, ack: 6001 })).toBe("out_of_window");
+  });
+
+  test("through a node that thought this one dead do not end a connection, once the slot is announced again", () => {
+    const connection = new Connection();
+    expect(connection.client({ flags: "A", seq: 1001, ack: 5001 })).toBe("invalid_state");
+    connection.world.engine.announceSlots([...Array(64).keys()]);
+    expect(connection.client({ flags: "A", seq: 1001, ack: 5001 })).toBe("forwarded");
+  });
+});
+
 describe("a planned move", () => {
   test("packets wait at the new owner until the barrier, then all go in order", () => {
     const pair = new Pair();
