@@ -26,7 +26,12 @@ export class WitnessHeartbeats {
 
   constructor(options: WitnessHeartbeatsOptions) {
     this.#options = options;
-    this.#socket = createSocket({ type: "udp4", reuseAddr: false });
+    // Members have addresses: there is no name to look up for each datagram.
+    this.#socket = createSocket({
+      type: "udp4",
+      reuseAddr: false,
+      lookup: (address, _options, found) => found(null, address, 4),
+    });
   }
 
   /** Binds. Throws SW_PORT_TAKEN. */
