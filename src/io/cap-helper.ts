@@ -12,7 +12,7 @@
 import { readSync, writeSync } from "node:fs";
 import type { Cap } from "cap";
 import type { RecordRing } from "../base/ring.ts";
-import { FRAME_AT, mapDrops, mapRings, TX_DROPS_AT } from "./cap-memory.ts";
+import { FRAME_AT, mapDrops, mapRings, txDropsAt } from "./cap-memory.ts";
 import { isForUs } from "./filter.ts";
 import { readFd, setrlimit, watchReadable, writeFd } from "./libc.ts";
 import { FRAME_BYTES_MAX, type PortFilter, type PortOptions } from "./port.ts";
@@ -92,7 +92,7 @@ class CapturedPort {
         this.#capture.send(this.#txRecords[at / this.#tx.recordBytes]!, this.#tx.view.getUint32(at, true));
       } catch {
         // The kernel had no room, or the interface is down: as on a real wire, the frame is lost.
-        Atomics.add(this.#drops, TX_DROPS_AT + this.#index, 1);
+        Atomics.add(this.#drops, txDropsAt(this.#index), 1);
       }
       this.#tx.release(1);
     }

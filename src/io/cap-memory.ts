@@ -21,7 +21,6 @@ import { FRAME_BYTES_MAX } from "./port.ts";
 
 export const FRAME_AT = 4;
 export const PORTS_MAX = 64;
-export const TX_DROPS_AT = PORTS_MAX;
 const RECORD_BYTES = FRAME_AT + FRAME_BYTES_MAX;
 const RX_RECORDS = 2048;
 const TX_RECORDS = 1024;
@@ -51,9 +50,13 @@ export function createCapMemory(ports: number): number {
   return fd;
 }
 
-/** Frames dropped by the helper: too long to hand over, by port; and not sent, by port, from TX_DROPS_AT on. */
+/** Frames dropped by the helper: too long to hand over, by port; and not sent, at txDropsAt(port). */
 export function mapDrops(fd: number): Int32Array {
   return new Int32Array(mapOrFail(fd, 0, DROPS_BYTES).memory);
+}
+
+export function txDropsAt(port: number): number {
+  return PORTS_MAX + port;
 }
 
 export function mapRings(fd: number, port: number): CapRings {

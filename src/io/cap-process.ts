@@ -6,7 +6,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { assert } from "../base/assert.ts";
 import type { CapHelperPort, CapHelperTask } from "./cap-helper.ts";
-import { createCapMemory, mapDrops, PORTS_MAX, TX_DROPS_AT } from "./cap-memory.ts";
+import { createCapMemory, mapDrops, PORTS_MAX, txDropsAt } from "./cap-memory.ts";
 import {
   closeFd,
   describeErrno,
@@ -94,7 +94,7 @@ export class CapProcess {
 
   /** Frames that the kernel did not take. */
   refusedTx(port: number): number {
-    return Atomics.load(this.#drops, TX_DROPS_AT + port) >>> 0;
+    return Atomics.load(this.#drops, txDropsAt(port)) >>> 0;
   }
 
   /** Ends one port's capture; the last one ends the helper. */

@@ -224,14 +224,6 @@ export interface Ready {
 
 export const EMPTY_BYTES: Uint8Array = new Uint8Array(0);
 
-export const EMPTY_CONF_STATE: ConfState = Object.freeze({
-  voters: [],
-  votersOutgoing: [],
-  learners: [],
-  learnersNext: [],
-  autoLeave: false,
-});
-
 /** Sum of the payloads of `entries`, in bytes. */
 export function payloadBytes(entries: readonly Entry[]): number {
   let bytes = 0;
