@@ -17,6 +17,8 @@ import { nodesOf, type RunningTraffic, type Stage, statusOn } from "./stage.ts";
 import { timingOf } from "./timing.ts";
 
 const WARM_UP_MS = 2_000;
+/** Times that load may shake the cluster before a drill gives up. */
+const WARM_UPS_MAX = 3;
 const AFTERMATH_MS = 2_000;
 const SETTLE_TIMEOUT_MS = 30_000;
 export interface DrillOptions {
@@ -73,18 +75,10 @@ interface Observation {
 }
 
 async function observe(stage: Stage, plan: Plan, traffic: RunningTraffic): Promise<Observation> {
-  const { scenario, victim, helper, warmUpMs = WARM_UP_MS, aftermathMs = AFTERMATH_MS } = plan;
+  const { scenario, victim, helper, aftermathMs = AFTERMATH_MS } = plan;
   const startedAt = new Date(stage.wallMs()).toISOString();
-  await stage.pause(warmUpMs / 2);
-  // Load may have shaken what was settled before; a drill begins with a whole cluster or not at all.
-  const shaken = await stage.trySettled({ without: SCRIPTS[scenario].isVictimDownBefore ? [victim] : [] });
-  if (shaken !== "")
-    throw new SynwallError("SW_DRILL_FAILED", `the cluster does not bear the load: ${shaken}`);
-  await resetLag(stage);
-  const before = await snapshot(stage, helper);
-  const sampler = new SlotSampler(stage);
+  const { before, sampler } = await warmUp(stage, plan);
   try {
-    await stage.pause(warmUpMs / 2);
     const shares = await flowShares(stage);
     stage.progress(`${scenario} ${victim}: now`);
     const injection = await SCRIPTS[scenario].inject(stage, victim, helper);
@@ -101,6 +95,33 @@ async function observe(stage: Stage, plan: Plan, traffic: RunningTraffic): Promi
     return { startedAt, before, after, shares, injection, settledMs, unsettled, report, evidence, sampler };
   } finally {
     sampler.stop();
+  }
+}
+
+/**
+ * Lets the load run until the cluster has borne it unchanged for a while: a drill begins with a whole cluster or not at all. What
+ * load does to members that were started a moment ago is no part of the fault that is rehearsed; it is told, and waited for.
+ */
+async function warmUp(stage: Stage, plan: Plan): Promise<{ before: Snapshot; sampler: SlotSampler }> {
+  const { scenario, victim, helper, warmUpMs = WARM_UP_MS } = plan;
+  const without = SCRIPTS[scenario].isVictimDownBefore ? [victim] : [];
+  for (let attempt = 1; ; attempt++) {
+    await stage.pause(warmUpMs / 2);
+    const shaken = await stage.trySettled({ without });
+    if (shaken !== "")
+      throw new SynwallError("SW_DRILL_FAILED", `the cluster does not bear the load: ${shaken}`);
+    await resetLag(stage);
+    const before = await snapshot(stage, helper);
+    const sampler = new SlotSampler(stage);
+    await stage.pause(warmUpMs / 2);
+    const { epoch } = (await snapshot(stage, helper)).status;
+    if (epoch === before.status.epoch) return { before, sampler };
+    sampler.stop();
+    const what = `the load alone moved slots (epoch ${before.status.epoch} to ${epoch})`;
+    if (attempt === WARM_UPS_MAX) {
+      throw new SynwallError("SW_DRILL_FAILED", `${what}, ${attempt} times: 'synwall journal' tells why`);
+    }
+    stage.progress(`${scenario} ${victim}: ${what}; waiting for the cluster to settle again`);
   }
 }
 
