@@ -56,6 +56,12 @@ export const EXTRA_COUNTERS = [
   "neighboursPendingNow",
   "neighboursEvicted",
   "neighboursRefused",
+  "neighbourSolicitations",
+  "neighbourAnswered",
+  "routerAdvertisements",
+  "satellitesNow",
+  "policyRechecked",
+  "policyEnded",
 ] as const;
 
 export type ExtraCounter = (typeof EXTRA_COUNTERS)[number];

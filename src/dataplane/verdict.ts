@@ -49,6 +49,9 @@ export const DROP_REASONS = [
   "stp_or_lldp", // link-local control frames: not carried, not an error
   "not_for_us", // a frame for another station that the switch flooded, or multicast
   "arp", // ARP that asks nothing of us; what there was to learn was learned
+  "land", // source and destination are one address
+  "neighbour_discovery", // neighbour discovery that asks nothing of us, or is malformed
+  "rule_rate", // the rule that would accept it takes no more new flows this second
 ] as const;
 
 export type DropReason = (typeof DROP_REASONS)[number];

@@ -5,7 +5,7 @@ import {
   D_CREATED_AT,
   D_DEADLINE,
   D_PACKETS,
-  F_IPV6,
+  F_ADDRESSES,
   F_VERSION,
   ROW_DOUBLES,
   ROW_WORDS,
@@ -71,7 +71,7 @@ describe("flow records", () => {
     table.doubles[row * ROW_DOUBLES + D_BYTES] = 5_000_000_000_123;
     table.doubles[row * ROW_DOUBLES + D_PACKETS] = 4_000_000_000;
     table.words[row * ROW_WORDS + F_VERSION] = -5;
-    table.words[row * ROW_WORDS + F_IPV6 + 11] = -77;
+    table.words[row * ROW_WORDS + F_ADDRESSES + 11] = -77;
     const clock = Float64Array.of(1_000_500);
     const bytes = new Uint8Array(RECORD_BYTES).fill(0xee);
     encodeFlow(table, row, OP_UPSERT, 9, bytes, 0, clock, Float64Array.of(40_000), 0);
