@@ -44,7 +44,11 @@ export class AddressMap {
 }
 
 function scatter(words: Int32Array, at: number): number {
-  const folded = words[at]! ^ Math.imul(words[at + 1]!, 0x9e3779b1) ^ Math.imul(words[at + 2]!, 0x85ebca6b) ^ words[at + 3]!;
+  const folded =
+    words[at]! ^
+    Math.imul(words[at + 1]!, 0x9e3779b1) ^
+    Math.imul(words[at + 2]!, 0x85ebca6b) ^
+    words[at + 3]!;
   const x = Math.imul(folded ^ (folded >>> 16), 0x45d9f3b);
   return x ^ (x >>> 15);
 }

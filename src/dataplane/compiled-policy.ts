@@ -3,7 +3,7 @@
  * them (nat-policy.ts). Does not own filter rules (rules.ts), port choice (nat.ts) or ownership (slot.ts). Never changed after
  * construction. Addresses are words (base/address.ts).
  */
-import { ADDRESS_WORDS, type Address, writeAddress } from "../base/address.ts";
+import { ADDRESS_WORDS, type Address, listWords, writeAddress } from "../base/address.ts";
 import { AddressMap } from "./address-map.ts";
 import { NatPolicy } from "./nat-policy.ts";
 import type { PolicyModel, RouteModel } from "./policy-model.ts";
@@ -67,9 +67,10 @@ export class CompiledPolicy {
     this.routeZone = Uint8Array.from(routes, (route) => route.zone);
     const hops = routes.map(hopsOf);
     this.hopCount = Int32Array.from(hops, (list) => list.length);
-    this.hopFrom = Int32Array.from(hops, (_, i) => hops.slice(0, i).reduce((sum, list) => sum + list.length, 0));
-    this.hops = new Int32Array(hops.flat().length * ADDRESS_WORDS);
-    hops.flat().forEach((hop, i) => writeAddress(this.hops, i * ADDRESS_WORDS, hop));
+    this.hopFrom = Int32Array.from(hops, (_, i) =>
+      hops.slice(0, i).reduce((sum, list) => sum + list.length, 0),
+    );
+    this.hops = listWords(hops.flat());
     this.#routes = new PrefixMap(routes.map((route, value) => ({ prefix: route.to, value })));
     this.#onLink = new PrefixMap(onLink.map(({ to, zone }) => ({ prefix: to, value: zone })));
     this.gateways = new AddressMap(

@@ -226,7 +226,9 @@ export class Decider {
     if (translation.isToPool) {
       // A reply to a binding: its port tells the slot. Here nobody knows the binding any more.
       const turn = this.#turn(this.#slotOfReply());
-      return turn === OURS ? this.#forwarder.drop(packet.at, this.#maker.unexpected(DROP_BAD_DESTINATION)) : turn;
+      return turn === OURS
+        ? this.#forwarder.drop(packet.at, this.#maker.unexpected(DROP_BAD_DESTINATION))
+        : turn;
     }
     if (!translation.isTranslated && policy.isOwn(words, P_DESTINATION)) return this.#own();
     const route = policy.routeTo(translation.destination, 0);

@@ -82,7 +82,7 @@ export class Egress {
    * way, unless that neighbour is not there and another one is (RFC 2992). Index of the hop.
    */
   chooseHop(zone: number, hops: Int32Array, from: number, hopCount: number, hash: number): number {
-    const first = from + (hash >>> 1) % hopCount;
+    const first = from + ((hash >>> 1) % hopCount);
     if (hopCount === 1) return first;
     const neighbours = this.neighbours;
     for (let i = 0; i < hopCount; i++) {
@@ -97,14 +97,7 @@ export class Egress {
   }
 
   /** Learns from ARP or neighbour discovery (see Neighbours.learn), and lets go what waited for the address. */
-  learn(
-    zone: number,
-    words: Int32Array,
-    at: number,
-    port: number,
-    macAt: number,
-    isWanted: boolean,
-  ): void {
+  learn(zone: number, words: Int32Array, at: number, port: number, macAt: number, isWanted: boolean): void {
     const { frames, counters } = this.#context;
     const entry = this.neighbours.learn(zone, words, at, port, frames.bytes, macAt, isWanted);
     this.#report();

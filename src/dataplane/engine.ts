@@ -14,8 +14,8 @@ import * as ipv4 from "../packet/ipv4.ts";
 import * as udp from "../packet/udp.ts";
 import { Announcer } from "./announcer.ts";
 import { isExclusive, serveArp } from "./arp-answer.ts";
-import type { ClusterView } from "./cluster-view.ts";
 import { Bindings } from "./bindings.ts";
+import type { ClusterView } from "./cluster-view.ts";
 import { CompiledPolicy } from "./compiled-policy.ts";
 import { COUNT, count, type EngineContext } from "./context.ts";
 import { Decider } from "./decider.ts";
@@ -29,7 +29,15 @@ import { Forwarder } from "./forwarder.ts";
 import { HoldPool } from "./hold.ts";
 import { NatAllocator } from "./nat.ts";
 import { serveNdp } from "./ndp-answer.ts";
-import { DIRECT, KIND_NEIGHBOUR, P_SOURCE, PARSED, Packet, REDIRECTED_CLUSTER, REDIRECTED_ZONE } from "./packet.ts";
+import {
+  DIRECT,
+  KIND_NEIGHBOUR,
+  P_SOURCE,
+  PARSED,
+  Packet,
+  REDIRECTED_CLUSTER,
+  REDIRECTED_ZONE,
+} from "./packet.ts";
 import type { PolicyModel } from "./policy-model.ts";
 import { isFromPeer, peerByClusterIp } from "./redirect.ts";
 import { Replicas } from "./replica.ts";

@@ -23,8 +23,8 @@ import {
   W_END,
   WINDOW_WORDS,
 } from "./flow-layout.ts";
-import type { TimeoutsMs } from "./policy-model.ts";
 import { encodeFlow, flowDigest, writeRecordHeader, writeWord } from "./flow-record.ts";
+import type { TimeoutsMs } from "./policy-model.ts";
 import { isSatellite } from "./satellites.ts";
 import { lifeOf, lifetimes } from "./trackers.ts";
 

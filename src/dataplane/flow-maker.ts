@@ -31,14 +31,7 @@ import {
   ROW_WORDS,
 } from "./flow-layout.ts";
 import { type Forwarder, NO_EGRESS } from "./forwarder.ts";
-import {
-  KIND_ECHO_REPLY,
-  KIND_ICMP_ERROR,
-  KIND_TCP,
-  P_SOURCE,
-  PARSED,
-  type Packet,
-} from "./packet.ts";
+import { KIND_ECHO_REPLY, KIND_ICMP_ERROR, KIND_TCP, P_SOURCE, PARSED, type Packet } from "./packet.ts";
 import { ACTION_ACCEPT, ACTION_REJECT, COMMIT_ASYNC, COMMIT_DEFAULT, COMMIT_SYNC } from "./policy-model.ts";
 import { refuse } from "./reject.ts";
 import type { RuleLog } from "./rule-log.ts";
@@ -272,7 +265,8 @@ export class FlowMaker {
     const isIcmp = protocol === PROTOCOL_ICMP;
     query.fromZone = (place >>> 16) & 0xff;
     query.toZone = place >>> 24;
-    query.interface = this.#packet.zone === query.fromZone ? this.#packet.port : this.#firstPort(query.fromZone);
+    query.interface =
+      this.#packet.zone === query.fromZone ? this.#packet.port : this.#firstPort(query.fromZone);
     table.address(row, 0, 0, query.words, 0);
     table.address(row, 1, 0, query.words, ADDRESS_WORDS);
     const isIpv6 = !isIpv4(query.words, 0);

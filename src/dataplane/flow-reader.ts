@@ -196,7 +196,12 @@ function tuple(row: Int32Array, which: number): { source: FlowEnd; destination: 
 /** An address of a copied row: `end` 0 is the tuple's source, 1 its destination. */
 function addressOf(row: Int32Array, which: number, end: number): Address {
   const upper = F_ADDRESSES + which * TUPLE_UPPER_WORDS + end * 3;
-  const words = Int32Array.of(row[upper]!, row[upper + 1]!, row[upper + 2]!, row[which * REPLY_TUPLE + F_SOURCE + end]!);
+  const words = Int32Array.of(
+    row[upper]!,
+    row[upper + 1]!,
+    row[upper + 2]!,
+    row[which * REPLY_TUPLE + F_SOURCE + end]!,
+  );
   return readAddress(words, 0);
 }
 

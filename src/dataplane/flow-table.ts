@@ -7,8 +7,9 @@
  *
  * Nothing is scanned: expiry goes by the wheel, a slot's flows are a list, gauges and digests are kept up to date.
  */
-import { assert } from "../base/assert.ts";
+
 import { isIpv4 } from "../base/address.ts";
+import { assert } from "../base/assert.ts";
 import { type HashKey, indexHash } from "../base/hash.ts";
 import { MAX_SLOTS } from "./cluster-view.ts";
 import {

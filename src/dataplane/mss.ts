@@ -13,7 +13,12 @@ const OPTION_NOP = 1;
 const OPTION_MSS = 2;
 
 /** Clamps the packet's MSS option if it is a SYN and its zones have a limit. */
-export function clampMss(packet: Packet, bytes: Uint8Array, policy: CompiledPolicy, egressZone: number): void {
+export function clampMss(
+  packet: Packet,
+  bytes: Uint8Array,
+  policy: CompiledPolicy,
+  egressZone: number,
+): void {
   const a = policy.mssMax[packet.zone]!;
   const b = policy.mssMax[egressZone]!;
   const limit = a === 0 ? b : b === 0 ? a : Math.min(a, b);

@@ -5,7 +5,7 @@
  *   towards the inside   DNAT, static outer -> inner, NAT64 prefix -> IPv4     before rules
  *   towards the outside  static inner -> outer, SNAT                           after rules
  */
-import { ADDRESS_WORDS, type Address, copyAddress, writeAddress } from "../base/address.ts";
+import { ADDRESS_WORDS, type Address, copyAddress, listWords } from "../base/address.ts";
 import { type HashKey, indexHash } from "../base/hash.ts";
 import { AddressMap } from "./address-map.ts";
 import { Nat64Prefixes } from "./nat64-prefix.ts";
@@ -61,20 +61,32 @@ export class NatPolicy {
   constructor(model: PolicyModel) {
     // A NAT64 entry is a SNAT entry besides: what it translated to IPv4 leaves from its pool.
     const snat: readonly SnatModel[] = [
-      ...(model.nat64 ?? []).map(({ fromZone, toZone, pool, prefix }) => ({ fromZone, toZone, pool, sources: [], prefix })),
+      ...(model.nat64 ?? []).map(({ fromZone, toZone, pool, prefix }) => ({
+        fromZone,
+        toZone,
+        pool,
+        sources: [],
+        prefix,
+      })),
       ...model.snat,
     ];
     const isNat64 = snat.map((_, i) => i < (model.nat64 ?? []).length);
     const pool = unique(snat.flatMap((entry) => entry.pool));
-    this.poolWords = wordsOf(pool);
+    this.poolWords = listWords(pool);
     this.pools = new AddressMap(pool.map((address, i) => [address, i]));
     this.snatCount = Int32Array.from(snat, (entry) => entry.pool.length);
     this.snatFrom = Int32Array.from(startsOf(snat.map((entry) => entry.pool.length)));
-    this.snatPool = Int32Array.from(snat.flatMap((entry) => entry.pool.map((address) => pool.indexOf(address))));
+    this.snatPool = Int32Array.from(
+      snat.flatMap((entry) => entry.pool.map((address) => pool.indexOf(address))),
+    );
     this.snatPortFrom = Int32Array.from(snat, (entry) => entry.ports?.from ?? PORT_MIN);
     this.snatPortTo = Int32Array.from(snat, (entry) => entry.ports?.to ?? PORT_MAX);
-    this.isMappingIndependent = Uint8Array.from(snat, (entry) => Number(entry.isEndpointIndependent === true));
-    this.isFilteringIndependent = Uint8Array.from(snat, (entry) => Number(entry.isFilteringIndependent === true));
+    this.isMappingIndependent = Uint8Array.from(snat, (entry) =>
+      Number(entry.isEndpointIndependent === true),
+    );
+    this.isFilteringIndependent = Uint8Array.from(snat, (entry) =>
+      Number(entry.isFilteringIndependent === true),
+    );
     this.hasBindings = this.isMappingIndependent.includes(1);
     this.#snatFromZone = Int32Array.from(snat, (entry) => entry.fromZone);
     this.#snatToZone = Int32Array.from(snat, (entry) => entry.toZone);
@@ -90,14 +102,16 @@ export class NatPolicy {
     this.dnatPortFrom = Int32Array.from(dnat, (entry) => entry.ports.from);
     this.dnatToPort = Int32Array.from(dnat, (entry) => entry.toPort);
     this.#dnatZone = Int32Array.from(dnat, (entry) => entry.zone);
-    this.#dnatFirst = Int32Array.from(dnat, (entry) => dnat.findIndex((other) => other.address === entry.address));
+    this.#dnatFirst = Int32Array.from(dnat, (entry) =>
+      dnat.findIndex((other) => other.address === entry.address),
+    );
     this.#dnatProtocol = Int32Array.from(dnat, (entry) => entry.protocol);
     this.#dnatPortTo = Int32Array.from(dnat, (entry) => entry.ports.to);
     this.#dnatAddresses = new AddressMap(dnat.map(({ address }, i) => [address, i]));
     const targets = dnat.map((entry) => [entry.to, ...(entry.more ?? [])]);
     this.targetFrom = Int32Array.from(startsOf(targets.map((list) => list.length)));
     this.targetCount = Int32Array.from(targets, (list) => list.length);
-    this.targetWords = wordsOf(targets.flat());
+    this.targetWords = listWords(targets.flat());
     this.statics = new StaticNat(model.statics ?? []);
     this.nat64 = new Nat64Prefixes(model.nat64 ?? []);
     this.#reserved = reservedPorts(model, pool);
@@ -122,7 +136,14 @@ export class NatPolicy {
   }
 
   /** Writes the target of a DNAT entry for a client: the highest of their hashes wins (rendezvous hashing). */
-  targetOf(dnat: number, key: HashKey, client: Int32Array, clientAt: number, to: Int32Array, toAt: number): void {
+  targetOf(
+    dnat: number,
+    key: HashKey,
+    client: Int32Array,
+    clientAt: number,
+    to: Int32Array,
+    toAt: number,
+  ): void {
     const from = this.targetFrom[dnat]!;
     const count = this.targetCount[dnat]!;
     let chosen = from;
@@ -130,7 +151,13 @@ export class NatPolicy {
       const who = addressHash(key, client, clientAt);
       let best = -0x80000000;
       for (let i = from; i < from + count; i++) {
-        const weight = indexHash(key, who, addressHash(key, this.targetWords, i * ADDRESS_WORDS), TARGET_DOMAIN, 0);
+        const weight = indexHash(
+          key,
+          who,
+          addressHash(key, this.targetWords, i * ADDRESS_WORDS),
+          TARGET_DOMAIN,
+          0,
+        );
         if (i === from || weight > best) {
           best = weight;
           chosen = i;
@@ -172,12 +199,6 @@ const TARGET_DOMAIN = 0x7467;
 
 function unique(addresses: readonly Address[]): Address[] {
   return [...new Set(addresses)];
-}
-
-function wordsOf(addresses: readonly Address[]): Int32Array {
-  const words = new Int32Array(addresses.length * ADDRESS_WORDS);
-  addresses.forEach((address, i) => writeAddress(words, i * ADDRESS_WORDS, address));
-  return words;
 }
 
 function startsOf(lengths: readonly number[]): number[] {

@@ -7,9 +7,9 @@
  */
 import { ADDRESS_WORDS, copyAddress } from "../base/address.ts";
 import { indexHash, mix16, unmix16 } from "../base/hash.ts";
+import { PROTOCOL_UDP } from "../packet/ipv4.ts";
 import { SLOT_OWNED } from "./cluster-view.ts";
 import type { EngineContext } from "./context.ts";
-import { PROTOCOL_UDP } from "../packet/ipv4.ts";
 import { NONE } from "./flow-layout.ts";
 import { BINDING_UDP } from "./satellites.ts";
 import { addressHash, slotOfAddress } from "./slot.ts";
@@ -134,11 +134,20 @@ export class NatAllocator {
     copyAddress(this.address, 0, nat.poolWords, poolIndex * ADDRESS_WORDS);
     copyAddress(this.#tuple, 0, far, 0);
     copyAddress(this.#tuple, 4, this.address, 0);
-    if ((mix16(key, sourcePort) & (view.slots - 1)) === slot && this.#isFree(snat, poolIndex, protocol, farPort, sourcePort)) {
+    if (
+      (mix16(key, sourcePort) & (view.slots - 1)) === slot &&
+      this.#isFree(snat, poolIndex, protocol, farPort, sourcePort)
+    ) {
       return sourcePort;
     }
     const candidates = PORTS / view.slots;
-    const search = indexHash(key, addressHash(key, this.address, 0) ^ (protocol << 16), addressHash(key, far, 0), farPort, slot);
+    const search = indexHash(
+      key,
+      addressHash(key, this.address, 0) ^ (protocol << 16),
+      addressHash(key, far, 0),
+      farPort,
+      slot,
+    );
     const cell = search & (EXHAUSTED_CELLS - 1);
     if (this.#exhausted[cell] === search && this.#exhaustedUntilMs[cell]! > clock[0]!) return NONE;
     const limit = Math.max(this.#probes, PROBES_MIN);
@@ -151,7 +160,8 @@ export class NatAllocator {
       k = k + 1 === candidates ? 0 : k + 1;
       this.#probes--;
       if (!this.#isFree(snat, poolIndex, protocol, farPort, port)) continue;
-      if (((port ^ sourcePort) & 1) === 0 || (protocol !== PROTOCOL_UDP && protocol !== BINDING_UDP)) return port;
+      if (((port ^ sourcePort) & 1) === 0 || (protocol !== PROTOCOL_UDP && protocol !== BINDING_UDP))
+        return port;
       if (other === NONE) other = port;
       else if (i > PARITY_PROBES) break;
     }

@@ -5,7 +5,7 @@
  *   prefix /32   | prefix 32 | v4 32 | u 8 | suffix 56 |        prefix /96   | prefix 96 | v4 32 |
  *   prefix /40   | prefix 40 | v4 24 | u | v4 8 | suffix |      u: bits 64 to 71, always zero
  */
-import { ADDRESS_WORDS, setIpv4, writeAddress } from "../base/address.ts";
+import { ADDRESS_WORDS, listWords, setIpv4 } from "../base/address.ts";
 import type { Nat64Model } from "./policy-model.ts";
 import { PrefixMap } from "./prefix-map.ts";
 
@@ -33,9 +33,10 @@ export class Nat64Prefixes {
     this.fromZone = Int32Array.from(entries, (entry) => entry.fromZone);
     this.toZone = Int32Array.from(entries, (entry) => entry.toZone);
     this.#prefixes = new PrefixMap(entries.map((entry, value) => ({ prefix: entry.prefix, value })));
-    this.#words = new Int32Array(entries.length * ADDRESS_WORDS);
-    this.#positions = Int32Array.from(entries.flatMap((entry) => POSITIONS[entry.prefix.bits] ?? POSITIONS[96]!));
-    entries.forEach((entry, i) => writeAddress(this.#words, i * ADDRESS_WORDS, entry.prefix.address));
+    this.#words = listWords(entries.map((entry) => entry.prefix.address));
+    this.#positions = Int32Array.from(
+      entries.flatMap((entry) => POSITIONS[entry.prefix.bits] ?? POSITIONS[96]!),
+    );
   }
 
   /** The entry whose prefix holds a destination asked for from `zone`, or NO_NAT64. */

@@ -46,7 +46,9 @@ export function serveNdp(
   if (!isGoodIcmp(packet, bytes)) return drop(context, packet, DROP_BAD_CHECKSUM);
   switch (packet.icmpType) {
     case icmpv6.ICMPV6_NEIGHBOUR_SOLICITATION:
-      return isOf(packet, bytes, end) ? solicited(context, egress, packet, end) : drop(context, packet, DROP_ND);
+      return isOf(packet, bytes, end)
+        ? solicited(context, egress, packet, end)
+        : drop(context, packet, DROP_ND);
     case icmpv6.ICMPV6_NEIGHBOUR_ADVERTISEMENT:
       if (isOf(packet, bytes, end)) advertised(context, egress, packet, end);
       return drop(context, packet, DROP_ND);
@@ -77,7 +79,9 @@ function solicited(context: EngineContext, egress: Egress, packet: Packet, end: 
   const { zone, port, l4At } = packet;
   const isProbe = isUnspecified(asked, SENDER);
   if (!isProbe && !isNeighbour(context, zone)) return drop(context, packet, DROP_ND);
-  const slot = isSameAddress(asked, SENDER, asked, TARGET) ? NO_SLOT : slotAsked(context, zone, asked, SENDER, TARGET);
+  const slot = isSameAddress(asked, SENDER, asked, TARGET)
+    ? NO_SLOT
+    : slotAsked(context, zone, asked, SENDER, TARGET);
   const link = icmpv6.linkOption(bytes, l4At + icmpv6.ND_OPTIONS, end, icmpv6.OPTION_SOURCE_LINK);
   if (link >= 0 && isProbe) return drop(context, packet, DROP_ND);
   if (link >= 0) egress.learn(zone, asked, SENDER, port, link, slot !== NO_SLOT);
@@ -105,7 +109,17 @@ function writeAdvertisement(
   const ip = packet.at + ETHERNET_BYTES;
   const icmp = ip + ipv6.IPV6_BYTES;
   const to = isProbe ? ALL_NODES : asked;
-  ipv6.writeIpv6Header(bytes, ip, ADVERTISEMENT_BYTES, ipv6.PROTOCOL_ICMPV6, ND_HOP_LIMIT, asked, TARGET, to, 0);
+  ipv6.writeIpv6Header(
+    bytes,
+    ip,
+    ADVERTISEMENT_BYTES,
+    ipv6.PROTOCOL_ICMPV6,
+    ND_HOP_LIMIT,
+    asked,
+    TARGET,
+    to,
+    0,
+  );
   bytes[icmp] = icmpv6.ICMPV6_NEIGHBOUR_ADVERTISEMENT;
   bytes[icmp + 1] = 0;
   setU16(bytes, icmp + ICMP_CHECKSUM, 0);

@@ -229,7 +229,11 @@ export class Neighbours {
   }
 
   #bucket(zone: number, words: Int32Array, at: number): number {
-    const folded = words[at]! ^ Math.imul(words[at + 1]!, 0x9e3779b1) ^ Math.imul(words[at + 2]!, 0x85ebca6b) ^ words[at + 3]!;
+    const folded =
+      words[at]! ^
+      Math.imul(words[at + 1]!, 0x9e3779b1) ^
+      Math.imul(words[at + 2]!, 0x85ebca6b) ^
+      words[at + 3]!;
     const x = Math.imul(folded ^ (zone << 24), 0x45d9f3b);
     return (x ^ (x >>> 15)) & this.#mask;
   }

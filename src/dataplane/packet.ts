@@ -50,6 +50,8 @@ const DROP_TRUNCATED = dropVerdict("truncated");
 const DROP_BAD_HEADER = dropVerdict("bad_header");
 const DROP_BAD_CHECKSUM = dropVerdict("bad_checksum");
 const DROP_BAD_OPTION = dropVerdict("bad_option");
+const DROP_BAD_SOURCE = dropVerdict("bad_source");
+const DROP_BAD_DESTINATION = dropVerdict("bad_destination");
 const DROP_FRAGMENT = dropVerdict("fragment");
 const DROP_UNKNOWN_PROTOCOL = dropVerdict("unknown_protocol");
 const DROP_ICMP_UNRELATED = dropVerdict("icmp_unrelated");
@@ -161,7 +163,9 @@ export class Packet {
     this.protocol = this.ipProtocol === ipv6.PROTOCOL_ICMPV6 ? ipv4.PROTOCOL_ICMP : this.ipProtocol;
     ipv6.readIpv6(bytes, ipAt + ipv6.IPV6_SOURCE, this.words, P_SOURCE);
     ipv6.readIpv6(bytes, ipAt + ipv6.IPV6_DESTINATION, this.words, P_DESTINATION);
-    return PARSED;
+    // On a wire they would pass for IPv4 addresses here (RFC 4291 section 2.5.5.2).
+    if (ipv6.isMapped(this.words, P_SOURCE)) return DROP_BAD_SOURCE;
+    return ipv6.isMapped(this.words, P_DESTINATION) ? DROP_BAD_DESTINATION : PARSED;
   }
 
   /** Walks the extension headers of the IPv6 packet at `ipAt` that ends at `end` (RFC 8200 section 4). */
@@ -298,7 +302,8 @@ export class Packet {
     this.protocol = this.ipProtocol === ipv6.PROTOCOL_ICMPV6 ? ipv4.PROTOCOL_ICMP : this.ipProtocol;
     ipv6.readIpv6(bytes, inner + ipv6.IPV6_DESTINATION, this.words, P_SOURCE);
     ipv6.readIpv6(bytes, inner + ipv6.IPV6_SOURCE, this.words, P_DESTINATION);
-    return PARSED;
+    const isMapped = ipv6.isMapped(this.words, P_SOURCE) || ipv6.isMapped(this.words, P_DESTINATION);
+    return isMapped ? DROP_ICMP_UNRELATED : PARSED;
   }
 
   /** Never an error about an error (RFC 1122 section 3.2.2, RFC 4443 section 2.4 e). */

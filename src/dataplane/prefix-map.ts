@@ -5,7 +5,7 @@
  *
  * IPv4 and IPv6 have a list of intervals each, so that ::/0 says nothing of IPv4.
  */
-import { ADDRESS_WORDS, addressWords, compareAddress, isIpv4 } from "../base/address.ts";
+import { ADDRESS_WORDS, compareAddress, isIpv4, listWords } from "../base/address.ts";
 import type { Prefix } from "./policy-model.ts";
 
 /** What find() answers when no prefix holds the address. */
@@ -29,8 +29,7 @@ export class PrefixMap {
     this.#starts4 = Int32Array.from(four.starts, (start) => bias(Number(start)));
     this.#values4 = four.values;
     const six = intervals(entries.filter(({ prefix }) => !isIpv4Prefix(prefix)));
-    this.#starts6 = new Int32Array(six.starts.length * ADDRESS_WORDS);
-    six.starts.forEach((start, i) => this.#starts6.set(addressWords(start), i * ADDRESS_WORDS));
+    this.#starts6 = listWords(six.starts);
     this.#values6 = six.values;
   }
 

@@ -37,7 +37,8 @@ export function encapsulate(
   setMac(bytes, at + MAC_BYTES, ports[clusterPort]!.mac, 0);
   setEtherType(bytes, at, ETHER_IPV4);
   writeHeader(bytes, ip, total, TTL, PROTOCOL_UDP, view.clusterIp | 0, peer.clusterIp | 0);
-  const entropy = ENTROPY_PORT | ((packet.sourcePort ^ packet.destinationPort ^ packet.words[P_SOURCE + 3]!) & 0x3fff);
+  const entropy =
+    ENTROPY_PORT | ((packet.sourcePort ^ packet.destinationPort ^ packet.words[P_SOURCE + 3]!) & 0x3fff);
   udp.writeHeader(bytes, ip + IPV4_BYTES, entropy, geneve.GENEVE_PORT, total - IPV4_BYTES);
   geneve.write(bytes, ip + IPV4_BYTES + udp.UDP_BYTES, packet.zone, packet.port, slot, view.epoch);
   return packet.lengthBytes + REDIRECT_BYTES;

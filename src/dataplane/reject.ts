@@ -20,7 +20,12 @@ const DROP_DENIED = dropVerdict("denied");
 const TTL = 64;
 
 /** Answers and drops the packet in hand: the verdict of a denied one. */
-export function refuse(forwarder: Forwarder, packet: Packet, bytes: Uint8Array, context: EngineContext): number {
+export function refuse(
+  forwarder: Forwarder,
+  packet: Packet,
+  bytes: Uint8Array,
+  context: EngineContext,
+): number {
   if (packet.kind === KIND_TCP) {
     // A reset is never answered, and the policy's own zone must lead back.
     const isReset = (tcp.flags(bytes, packet.l4At) & tcp.RST) !== 0;
@@ -48,7 +53,17 @@ export function turnIntoReset(packet: Packet, bytes: Uint8Array): number {
   const header = packet.isIpv6 ? ipv6.IPV6_BYTES : ipv4.IPV4_BYTES;
   const at = ip + header;
   if (packet.isIpv6) {
-    ipv6.writeIpv6Header(bytes, ip, tcp.TCP_BYTES, ipv4.PROTOCOL_TCP, TTL, words, P_OUTER_DESTINATION, words, P_OUTER_SOURCE);
+    ipv6.writeIpv6Header(
+      bytes,
+      ip,
+      tcp.TCP_BYTES,
+      ipv4.PROTOCOL_TCP,
+      TTL,
+      words,
+      P_OUTER_DESTINATION,
+      words,
+      P_OUTER_SOURCE,
+    );
   } else {
     const from = words[P_OUTER_DESTINATION + 3]!;
     const to = words[P_OUTER_SOURCE + 3]!;
@@ -70,5 +85,7 @@ function tcpChecksum(packet: Packet, bytes: Uint8Array, ip: number, at: number):
   if (packet.isIpv6) return icmpv6.checksumV6(bytes, ip, ipv4.PROTOCOL_TCP, at, tcp.TCP_BYTES);
   const from = ipv4.source(bytes, ip);
   const to = ipv4.destination(bytes, ip);
-  return fold(addBytes(pseudoHeaderSum(from, to, ipv4.PROTOCOL_TCP, tcp.TCP_BYTES), bytes, at, tcp.TCP_BYTES));
+  return fold(
+    addBytes(pseudoHeaderSum(from, to, ipv4.PROTOCOL_TCP, tcp.TCP_BYTES), bytes, at, tcp.TCP_BYTES),
+  );
 }

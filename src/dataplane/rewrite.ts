@@ -72,7 +72,12 @@ function rewrite(packet: Packet, bytes: Uint8Array, sourcePort: number, destinat
   return true;
 }
 
-function rewriteTransport(packet: Packet, bytes: Uint8Array, sourcePort: number, destinationPort: number): void {
+function rewriteTransport(
+  packet: Packet,
+  bytes: Uint8Array,
+  sourcePort: number,
+  destinationPort: number,
+): void {
   const at = packet.l4At;
   const checksumAt = at + (packet.kind === KIND_TCP ? TCP_CHECKSUM : UDP_CHECKSUM);
   const before = u16(bytes, checksumAt);
@@ -112,7 +117,12 @@ function rewriteQuery(packet: Packet, bytes: Uint8Array, id: number): void {
  * The embedded datagram becomes what its sender sent: source := destination, and so on. The outer destination follows; the
  * outer source only where this direction's source is translated, so that routers on the way stay visible to traceroute.
  */
-function rewriteError(packet: Packet, bytes: Uint8Array, sourcePort: number, destinationPort: number): boolean {
+function rewriteError(
+  packet: Packet,
+  bytes: Uint8Array,
+  sourcePort: number,
+  destinationPort: number,
+): boolean {
   if (!isGoodIcmp(packet, bytes)) return false;
   const { innerAt } = packet;
   rewriteInnerTransport(packet, bytes, sourcePort, destinationPort);
@@ -128,12 +138,18 @@ function rewriteError(packet: Packet, bytes: Uint8Array, sourcePort: number, des
 }
 
 /** Ports or id of the embedded datagram, and its checksum: that may be damaged; it is adjusted, never made right. */
-function rewriteInnerTransport(packet: Packet, bytes: Uint8Array, sourcePort: number, destinationPort: number): void {
+function rewriteInnerTransport(
+  packet: Packet,
+  bytes: Uint8Array,
+  sourcePort: number,
+  destinationPort: number,
+): void {
   const at = packet.innerL4At;
   const end = packet.l4At + packet.l4Bytes;
   if (packet.protocol === ipv4.PROTOCOL_ICMP) {
     const type = bytes[at]!;
-    const isQuery = type === (packet.isIpv6 ? ICMPV6_ECHO : ICMP_ECHO) || (!packet.isIpv6 && type === ICMP_TIMESTAMP);
+    const isQuery =
+      type === (packet.isIpv6 ? ICMPV6_ECHO : ICMP_ECHO) || (!packet.isIpv6 && type === ICMP_TIMESTAMP);
     const id = isQuery ? destinationPort : sourcePort;
     let check = adjusted16(u16(bytes, at + ICMP_CHECKSUM), u16(bytes, at + ICMP_ID), id);
     if (packet.isIpv6) check = adjustedAddresses(packet, check);

@@ -120,5 +120,7 @@ function writeDns(bytes: Uint8Array, at: number, servers: readonly bigint[], lif
   bytes[at] = icmpv6.OPTION_RDNSS;
   bytes[at + 1] = 1 + servers.length * 2;
   setI32(bytes, at + 4, lifetimeSeconds);
-  servers.forEach((server, i) => writeIpv6(bytes, at + 8 + i * 16, addressWords(server), 0));
+  servers.forEach((server, i) => {
+    writeIpv6(bytes, at + 8 + i * 16, addressWords(server), 0);
+  });
 }

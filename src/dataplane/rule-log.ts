@@ -45,13 +45,7 @@ export class RuleLog {
   }
 
   /** Takes note of the packet in hand: `rule` decided on it, `verdict` became of it; what it is called after translation. */
-  add(
-    packet: Packet,
-    rule: number,
-    verdict: number,
-    toZone: number,
-    translation: Translation,
-  ): void {
+  add(packet: Packet, rule: number, verdict: number, toZone: number, translation: Translation): void {
     const ring = this.#ring;
     if (ring === undefined) return;
     const { clock, counters } = this.#context;

@@ -75,7 +75,14 @@ export class StaticNat {
     return this.#isNeutral[entry] === 0 || this.#adjust(entry, to, toAt, ~this.#adjustment[entry]! & 0xffff);
   }
 
-  #swap(entry: number, network: Int32Array, words: Int32Array, at: number, to: Int32Array, toAt: number): void {
+  #swap(
+    entry: number,
+    network: Int32Array,
+    words: Int32Array,
+    at: number,
+    to: Int32Array,
+    toAt: number,
+  ): void {
     const base = entry * ADDRESS_WORDS;
     for (let i = 0; i < ADDRESS_WORDS; i++) {
       const mask = this.#mask[base + i]!;

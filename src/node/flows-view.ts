@@ -2,9 +2,10 @@
  * Flows view: flows of the shared table as operators read them. Owns the filter's checks and the words; reading is
  * dataplane/flow-reader.ts.
  */
+
+import type { Address } from "../base/address.ts";
 import { SynwallError } from "../base/errors.ts";
 import type { FlowEnd, FlowQuery, FlowReader, FlowSnapshot } from "../dataplane/flow-reader.ts";
-import type { Address } from "../base/address.ts";
 import { formatEnd, parseAddress } from "../policy/address.ts";
 import { formatProtocol, parseProtocol } from "../policy/protocols.ts";
 import type { AdminMethods, FlowFilter, FlowView } from "./admin-model.ts";

@@ -5,8 +5,9 @@
  *   0      1      2          4                          8
  *   | type | code | checksum | id, seq / mtu / flags    | data, or target address, then options
  */
-import { fold, addBytes } from "./checksum.ts";
+
 import { u16 } from "./bytes.ts";
+import { addBytes, fold } from "./checksum.ts";
 import { IPV6_SOURCE, PROTOCOL_ICMPV6 } from "./ipv6.ts";
 
 export const ICMPV6_UNREACHABLE = 1;
@@ -60,7 +61,12 @@ export function checksumV6(
   at: number,
   lengthBytes: number,
 ): number {
-  const pseudo = addBytes(protocol + (lengthBytes >>> 16) + (lengthBytes & 0xffff), bytes, ipAt + IPV6_SOURCE, 32);
+  const pseudo = addBytes(
+    protocol + (lengthBytes >>> 16) + (lengthBytes & 0xffff),
+    bytes,
+    ipAt + IPV6_SOURCE,
+    32,
+  );
   return fold(addBytes(pseudo, bytes, at, lengthBytes));
 }
 

@@ -2,7 +2,7 @@
  * Checks of a simulated cluster that look at all members at once, as no lab can: whether what the network depends on is on two
  * machines, and whether copies are alike. What drills measure is judged elsewhere (chaos/drill).
  */
-import { FlowReader, type FlowEnd, type FlowSnapshot } from "../../../src/dataplane/flow-reader.ts";
+import { type FlowEnd, FlowReader, type FlowSnapshot } from "../../../src/dataplane/flow-reader.ts";
 import type { FrameInFlight } from "../../../src/io/memory-segment.ts";
 import { PROTOCOL_TCP } from "../../../src/packet/ipv4.ts";
 import { ACK, SYN } from "../../../src/packet/tcp.ts";

@@ -120,7 +120,17 @@ export function ipv4(protocol: number, ends: Ends, payload: Uint8Array): Uint8Ar
 
 function pseudo(ends: Ends, protocol: number, length: number): Uint8Array {
   if (ends.from.includes(":")) {
-    return Uint8Array.from([...bytes6(ends.from), ...bytes6(ends.to), 0, 0, ...u16(length), 0, 0, 0, protocol]);
+    return Uint8Array.from([
+      ...bytes6(ends.from),
+      ...bytes6(ends.to),
+      0,
+      0,
+      ...u16(length),
+      0,
+      0,
+      0,
+      protocol,
+    ]);
   }
   return Uint8Array.from([...u32(ip(ends.from)), ...u32(ip(ends.to)), 0, protocol, ...u16(length)]);
 }
@@ -258,6 +268,16 @@ export function arp(spec: ArpSpec): Uint8Array {
   ]);
 }
 
+/** What a host answers to the neighbour solicitation in a frame, with the MAC that hostMac() of world.ts gives it. */
+export function advertisement(solicitation: Uint8Array): Uint8Array {
+  const target = text6(solicitation, 14 + 48);
+  const asker = text6(solicitation, 14 + 8);
+  const host = Uint8Array.of(0x02, 0xa6, ...new Uint8Array(words(target).buffer).slice(12));
+  const message = Uint8Array.from([136, 0, 0, 0, 0x60, 0, 0, 0, ...bytes6(target), 2, 1, ...host]);
+  const packet = icmp({ from: target, to: asker, ttl: 255 }, message);
+  return ethernet(solicitation.subarray(6, 12), host, 0x86dd, packet);
+}
+
 /** What a frame carries, read without src/packet. */
 export interface Seen {
   readonly destinationMac: string;
@@ -310,7 +330,9 @@ export function see(frame: Uint8Array): Seen {
 }
 
 function text6(packet: Uint8Array, at: number): string {
-  const groups = Array.from({ length: 8 }, (_, i) => ((packet[at + 2 * i]! << 8) | packet[at + 2 * i + 1]!).toString(16));
+  const groups = Array.from({ length: 8 }, (_, i) =>
+    ((packet[at + 2 * i]! << 8) | packet[at + 2 * i + 1]!).toString(16),
+  );
   return groups.join(":").replace(/(^|:)0(:0)+(:|$)/, "::");
 }
 
