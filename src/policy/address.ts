@@ -84,7 +84,8 @@ function groupsOf(text: string, isEnd: boolean): number[] | undefined {
 /** By RFC 5952: small letters, no leading zeros, the longest run of zero groups as "::"; known embedded IPv4 stays readable. */
 export function formatIpv6(address: bigint): string {
   const low = Number(address & 0xffff_ffffn);
-  const hasIpv4 = low !== 0 && (contains(MAPPED_PREFIX, address) || contains(WELL_KNOWN_NAT64_PREFIX, address));
+  const hasIpv4 =
+    low !== 0 && (contains(MAPPED_PREFIX, address) || contains(WELL_KNOWN_NAT64_PREFIX, address));
   const count = hasIpv4 ? GROUPS - 2 : GROUPS;
   const groups = Array.from({ length: count }, (_, i) => Number((address >> BigInt(112 - 16 * i)) & 0xffffn));
   const run = longestZeroRun(groups);
