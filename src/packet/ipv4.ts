@@ -11,6 +11,9 @@ export const IPV4_BYTES = 20;
 export const PROTOCOL_ICMP = 1;
 export const PROTOCOL_TCP = 6;
 export const PROTOCOL_UDP = 17;
+export const PROTOCOL_GRE = 47;
+export const PROTOCOL_ESP = 50;
+export const PROTOCOL_SCTP = 132;
 
 export const IPV4_CHECKSUM = 10;
 export const IPV4_SOURCE = 12;
