@@ -42,15 +42,19 @@ export class Fragmenter {
     const { frames, counters } = this.#context;
     const bytes = frames.bytes;
     const header = (bytes[ipAt]! & 15) << 2;
-    const payload = totalBytes(bytes, ipAt) - header;
+    const total = totalBytes(bytes, ipAt);
+    const payload = total - header;
     const later = laterHeaderBytes(bytes, ipAt, header);
     const firstRoom = (mtuBytes - header) & ~7;
     const laterRoom = (mtuBytes - later) & ~7;
-    const pieces = 1 + Math.max(0, Math.ceil((payload - firstRoom) / laterRoom));
+    const pieces = total <= mtuBytes ? 1 : 1 + Math.ceil((payload - firstRoom) / laterRoom);
     if (mtuBytes < MTU_BYTES_MIN || pieces > PIECES_MAX) return false;
     if (frames.available() < pieces - 1 + this.#freeFramesMin) return false;
-    const field = u16(bytes, ipAt + 6);
     this.at[0] = at;
+    this.lengthBytes[0] = ipAt - at + total;
+    this.pieces = pieces;
+    if (pieces === 1) return true;
+    const field = u16(bytes, ipAt + 6);
     for (let piece = 1; piece < pieces; piece++) {
       const made = frames.alloc();
       if (made < 0) return this.#giveBack(piece);
@@ -66,10 +70,8 @@ export class Fragmenter {
       this.lengthBytes[piece] = ipAt - at + later + length;
     }
     // The frame itself comes last, since the others were copied from it.
-    const kept = Math.min(payload, firstRoom);
-    finish(bytes, ipAt, header, kept, field, pieces > 1);
-    this.lengthBytes[0] = ipAt - at + header + kept;
-    this.pieces = pieces;
+    finish(bytes, ipAt, header, firstRoom, field, true);
+    this.lengthBytes[0] = ipAt - at + header + firstRoom;
     count(counters, COUNT.fragmentedPackets);
     return true;
   }

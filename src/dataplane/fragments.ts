@@ -129,8 +129,7 @@ export class Fragments {
     if (pieces.count(datagram) >= this.#limits.fragmentsPerDatagram) {
       return this.#refuse(datagram, at, DROP_MANY);
     }
-    const missing = this.#makeRoom(datagram, isProven);
-    if (missing !== 0) return this.#refuse(datagram, at, missing);
+    if (!this.#makeRoom(datagram, isProven)) return this.#refuse(datagram, at, DROP_FULL);
     const piece = pieces.insert(datagram, fragment, at, lengthBytes);
     pieces.port[piece] = port;
     pieces.way[piece] = way;
@@ -231,21 +230,19 @@ export class Fragments {
     return datagram;
   }
 
-  /** Room for one more frame of a datagram, made by others if need be: 0, or the verdict when there is none. */
-  #makeRoom(datagram: number, isProven: boolean): number {
+  /** Whether there is room for one more frame of a datagram; others make it if need be. */
+  #makeRoom(datagram: number, isProven: boolean): boolean {
     const { framesMax, framesPerSource, freeFramesMin } = this.#limits;
     const source = this.#source[datagram]!;
     if (this.#sources.frames[source]! >= framesPerSource) {
-      const victim = this.#oldestOfSourceBut(source, datagram);
-      if (victim === NONE) return DROP_SOURCE_LIMIT;
-      this.#close(victim, DROP_SOURCE_LIMIT);
+      this.#close(this.#oldestOfSourceBut(source, datagram), DROP_SOURCE_LIMIT);
     }
     const room = isProven ? framesMax : framesMax - this.#framesReserved;
-    if (this.#pieces.used < room && this.#context.frames.available() >= freeFramesMin) return 0;
+    if (this.#pieces.used < room && this.#context.frames.available() >= freeFramesMin) return true;
     const victim = this.#oldestBut(datagram);
-    if (victim === NONE) return DROP_FULL;
+    if (victim === NONE) return false;
     this.#close(victim, DROP_FULL);
-    return 0;
+    return true;
   }
 
   /** The oldest datagram but one that is collected and has had its time of grace, or NONE. */
@@ -258,12 +255,13 @@ export class Fragments {
     return ageMs >= graceMs ? oldest : NONE;
   }
 
-  /** The oldest datagram of a source but one that holds frames, or NONE. */
+  /** The oldest datagram of a source but one that holds frames; the source has more frames than one datagram may. */
   #oldestOfSourceBut(source: number, datagram: number): number {
     const { datagrams } = this.#sources;
     let oldest = datagrams.head(source);
-    while (oldest !== NONE && (oldest === datagram || this.#refusal[oldest] !== 0)) {
+    while (oldest === datagram || this.#refusal[oldest] !== 0) {
       oldest = datagrams.next(oldest);
+      assert(oldest !== NONE, "a source has frames that none of its datagrams holds");
     }
     return oldest;
   }
