@@ -3,7 +3,7 @@
  * they meet at its owner. Owns the rule; carrying them there is redirect.ts. A domain of its own keeps it apart from the
  * slots of flows.
  */
-import { type HashKey, keyedHash32 } from "../base/hash.ts";
+import { type HashKey, indexHash, slotHash } from "../base/hash.ts";
 import type { FragmentInfo } from "../packet/fragment.ts";
 
 /** "frag": together with the protocol it keeps this use of the slot hash apart from the others. */
@@ -17,9 +17,9 @@ export function meetingSlot(key: HashKey, slots: number, fragment: FragmentInfo)
   const { words, identification } = fragment;
   const domain = DOMAIN_FRAGMENT ^ (fragment.isIpv6 ? 0 : fragment.protocol << 24);
   if (!fragment.isIpv6) {
-    return keyedHash32(key, words[3]!, words[7]!, identification, domain) & (slots - 1);
+    return slotHash(key, words[3]!, words[7]!, identification, domain) & (slots - 1);
   }
-  const source = keyedHash32(key, words[0]!, words[1]!, words[2]!, words[3]!) | 0;
-  const destination = keyedHash32(key, words[4]!, words[5]!, words[6]!, words[7]!) | 0;
-  return keyedHash32(key, source, destination, identification, domain) & (slots - 1);
+  const source = indexHash(key, words[0]!, words[1]!, words[2]!, words[3]!);
+  const destination = indexHash(key, words[4]!, words[5]!, words[6]!, words[7]!);
+  return slotHash(key, source, destination, identification, domain) & (slots - 1);
 }

@@ -1,3 +1,5 @@
+import { execFileSync } from "node:child_process";
+import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
 import { counterIndex } from "../../../src/dataplane/counters.ts";
 import { fragmentLimits } from "../../../src/dataplane/fragment-limits.ts";
@@ -336,6 +338,15 @@ test("clear() gives all frames back, those of a whole datagram among them", () =
   expect([world.table.used, world.table.frames, world.lost()]).toEqual([0, 0, 0]);
   expect(world.add(FIRST)).toBe("held");
 });
+
+test("a million fragments of both families and a flood cause no garbage collection", () => {
+  const child = fileURLToPath(new URL("./fragments-gc-child.ts", import.meta.url));
+  const output = execFileSync(process.execPath, ["--import", "tsx", child, "250000"], { encoding: "utf8" });
+  const { collections, grownBytes, whole } = JSON.parse(output) as Record<string, number>;
+  expect(whole).toBeGreaterThan(250_000);
+  expect(collections).toBe(0);
+  expect(grownBytes).toBeLessThan(500_000);
+}, 60_000);
 
 describe("limits", () => {
   test("never hold more than a quarter of the pool, and a source never more than half of that", () => {
