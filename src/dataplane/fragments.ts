@@ -13,7 +13,8 @@
 import { ADDRESS_WORDS } from "../base/address.ts";
 import { assert } from "../base/assert.ts";
 import { indexHash } from "../base/hash.ts";
-import { DATAGRAM_BYTES_MAX, type FragmentInfo } from "../packet/fragment.ts";
+import type { FragmentInfo } from "../packet/fragment.ts";
+import * as reading from "../packet/fragment.ts";
 import { COUNT, count, type EngineContext } from "./context.ts";
 import { NONE } from "./flow-layout.ts";
 import type { FragmentLimits } from "./fragment-limits.ts";
@@ -35,6 +36,18 @@ const DROP_MANY = dropVerdict("fragment_many");
 const DROP_TIMEOUT = dropVerdict("fragment_timeout");
 const DROP_FULL = dropVerdict("fragment_full");
 const DROP_SOURCE_LIMIT = dropVerdict("fragment_source_limit");
+
+/** What readFragment() refuses, by its answer; 0: nothing is wrong. */
+const WRONG = new Uint8Array(reading.FRAGMENT_TINY + 1);
+WRONG[reading.FRAGMENT_TRUNCATED] = dropVerdict("truncated");
+WRONG[reading.FRAGMENT_BAD_HEADER] = dropVerdict("bad_header");
+WRONG[reading.FRAGMENT_INVALID] = DROP_INVALID;
+WRONG[reading.FRAGMENT_TINY] = dropVerdict("fragment_tiny");
+
+/** Verdict of an answer of readFragment() that refuses the fragment, else 0. */
+export function wrongFragment(answer: number): number {
+  return WRONG[answer]!;
+}
 
 /** Words of a datagram's key: both addresses, identification, and a tag of family, zone and protocol. */
 const KEY_WORDS = 2 * ADDRESS_WORDS + 2;
@@ -123,7 +136,7 @@ export class Fragments {
     const place = pieces.place(datagram, fragment, this.#context.frames.bytes);
     if (place === PLACE_DUPLICATE) return this.#drop(at, DROP_DUPLICATE);
     if (place === PLACE_CONFLICT) return this.#refuse(datagram, at, DROP_OVERLAP);
-    if (pieces.bytesWith(datagram, fragment) > DATAGRAM_BYTES_MAX) {
+    if (pieces.bytesWith(datagram, fragment) > reading.DATAGRAM_BYTES_MAX) {
       return this.#refuse(datagram, at, DROP_INVALID);
     }
     if (pieces.count(datagram) >= this.#limits.fragmentsPerDatagram) {

@@ -9,7 +9,9 @@
  */
 import { ADDRESS_WORDS, setIpv4 } from "../base/address.ts";
 import { i32, u16 } from "./bytes.ts";
-import { IPV4_BYTES, IPV4_DESTINATION, IPV4_SOURCE } from "./ipv4.ts";
+import * as ipv4 from "./ipv4.ts";
+import * as ipv6 from "./ipv6.ts";
+import { TCP_BYTES } from "./tcp.ts";
 
 /** Answers of readFragment(). Not a fragment: an ordinary packet, and `info` means nothing. */
 export const FRAGMENT_NONE = 0;
@@ -29,28 +31,15 @@ export const FRAGMENT_TINY = 6;
 /** The longest datagram: IPv4 with its header, IPv6 without its fixed header. */
 export const DATAGRAM_BYTES_MAX = 65_535;
 
-const IPV6_BYTES = 40;
-const IPV6_SOURCE = 8;
-const FRAGMENT_HEADER_BYTES = 8;
 /** Extension headers of a packet, and their bytes: what is beyond is refused. */
 const EXTENSIONS_MAX = 8;
 const EXTENSION_BYTES_MAX = 512;
 
-const HOP_BY_HOP = 0;
-const ICMP = 1;
-const TCP = 6;
-const UDP = 17;
-const ROUTING = 43;
-const FRAGMENT = 44;
-const GRE = 47;
-const ESP = 50;
-const AUTHENTICATION = 51;
-const ICMPV6 = 58;
-const DESTINATION_OPTIONS = 60;
-const SCTP = 132;
-const UDP_LITE = 136;
-
-const TCP_BYTES = 20;
+const PROTOCOL_GRE = 47;
+const PROTOCOL_ESP = 50;
+const PROTOCOL_AUTHENTICATION = 51;
+const PROTOCOL_SCTP = 132;
+const PROTOCOL_UDP_LITE = 136;
 
 /** What readFragment() found; one instance is filled again and again. */
 export class FragmentInfo {
@@ -79,7 +68,7 @@ export function readFragment(
   availableBytes: number,
   info: FragmentInfo,
 ): number {
-  if (availableBytes < IPV4_BYTES) return FRAGMENT_TRUNCATED;
+  if (availableBytes < ipv4.IPV4_BYTES) return FRAGMENT_TRUNCATED;
   const version = bytes[at]! >>> 4;
   if (version === 4) return readIpv4(bytes, at, availableBytes, info);
   return version === 6 ? readIpv6(bytes, at, availableBytes, info) : FRAGMENT_BAD_HEADER;
@@ -88,12 +77,12 @@ export function readFragment(
 function readIpv4(bytes: Uint8Array, at: number, availableBytes: number, info: FragmentInfo): number {
   const header = (bytes[at]! & 15) << 2;
   const total = u16(bytes, at + 2);
-  if (header < IPV4_BYTES || total < header) return FRAGMENT_BAD_HEADER;
+  if (header < ipv4.IPV4_BYTES || total < header) return FRAGMENT_BAD_HEADER;
   if (total > availableBytes) return FRAGMENT_TRUNCATED;
   const field = u16(bytes, at + 6);
   if ((field & 0x3fff) === 0) return FRAGMENT_NONE;
-  setIpv4(info.words, 0, i32(bytes, at + IPV4_SOURCE));
-  setIpv4(info.words, ADDRESS_WORDS, i32(bytes, at + IPV4_DESTINATION));
+  setIpv4(info.words, 0, i32(bytes, at + ipv4.IPV4_SOURCE));
+  setIpv4(info.words, ADDRESS_WORDS, i32(bytes, at + ipv4.IPV4_DESTINATION));
   info.isIpv6 = false;
   info.identification = u16(bytes, at + 4);
   info.protocol = bytes[at + 9]!;
@@ -107,15 +96,15 @@ function readIpv4(bytes: Uint8Array, at: number, availableBytes: number, info: F
 }
 
 function readIpv6(bytes: Uint8Array, at: number, availableBytes: number, info: FragmentInfo): number {
-  if (availableBytes < IPV6_BYTES) return FRAGMENT_TRUNCATED;
-  const end = at + IPV6_BYTES + u16(bytes, at + 4);
+  if (availableBytes < ipv6.IPV6_BYTES) return FRAGMENT_TRUNCATED;
+  const end = at + ipv6.IPV6_BYTES + u16(bytes, at + 4);
   if (end > at + availableBytes) return FRAGMENT_TRUNCATED;
-  const first = at + IPV6_BYTES;
+  const first = at + ipv6.IPV6_BYTES;
   let next = bytes[at + 6]!;
   let cursor = first;
   let left = EXTENSIONS_MAX;
   while (isWalked(next)) {
-    if (next === HOP_BY_HOP && cursor !== first) return FRAGMENT_BAD_HEADER;
+    if (next === ipv6.PROTOCOL_HOP_BY_HOP && cursor !== first) return FRAGMENT_BAD_HEADER;
     if (left-- === 0) return FRAGMENT_BAD_HEADER;
     if (cursor + 8 > end) return FRAGMENT_TRUNCATED;
     next = bytes[cursor]!;
@@ -123,17 +112,18 @@ function readIpv6(bytes: Uint8Array, at: number, availableBytes: number, info: F
     if (cursor > end) return FRAGMENT_TRUNCATED;
     if (cursor - first > EXTENSION_BYTES_MAX) return FRAGMENT_BAD_HEADER;
   }
-  if (next !== FRAGMENT) return FRAGMENT_NONE;
+  if (next !== ipv6.PROTOCOL_FRAGMENT) return FRAGMENT_NONE;
   if (left === 0) return FRAGMENT_BAD_HEADER;
-  if (cursor + FRAGMENT_HEADER_BYTES > end) return FRAGMENT_TRUNCATED;
-  for (let i = 0; i < 2 * ADDRESS_WORDS; i++) info.words[i] = i32(bytes, at + IPV6_SOURCE + 4 * i);
+  if (cursor + ipv6.FRAGMENT_BYTES > end) return FRAGMENT_TRUNCATED;
+  ipv6.readIpv6(bytes, at + ipv6.IPV6_SOURCE, info.words, 0);
+  ipv6.readIpv6(bytes, at + ipv6.IPV6_DESTINATION, info.words, ADDRESS_WORDS);
   info.isIpv6 = true;
   info.identification = i32(bytes, cursor + 4);
   info.protocol = bytes[cursor]!;
   info.offsetBytes = u16(bytes, cursor + 2) & 0xfff8;
   info.isMore = (bytes[cursor + 3]! & 1) !== 0;
   info.headBytes = cursor - first;
-  info.payloadAt = cursor + FRAGMENT_HEADER_BYTES;
+  info.payloadAt = cursor + ipv6.FRAGMENT_BYTES;
   info.payloadBytes = end - info.payloadAt;
   info.l4At = 0;
   if (info.offsetBytes === 0) {
@@ -151,21 +141,25 @@ function walkToUpperLayer(bytes: Uint8Array, info: FragmentInfo, extensionsLeft:
   let left = extensionsLeft;
   let cursor = info.payloadAt;
   while (isWalked(info.protocol)) {
-    if (info.protocol === HOP_BY_HOP || left-- === 0) return FRAGMENT_BAD_HEADER;
+    if (info.protocol === ipv6.PROTOCOL_HOP_BY_HOP || left-- === 0) return FRAGMENT_BAD_HEADER;
     if (cursor + 8 > end) return short;
     info.protocol = bytes[cursor]!;
     cursor += (bytes[cursor + 1]! + 1) << 3;
     if (cursor > end) return short;
     if (cursor - info.payloadAt + info.headBytes > EXTENSION_BYTES_MAX) return FRAGMENT_BAD_HEADER;
   }
-  if (info.protocol === FRAGMENT) return FRAGMENT_BAD_HEADER;
+  if (info.protocol === ipv6.PROTOCOL_FRAGMENT) return FRAGMENT_BAD_HEADER;
   info.l4At = cursor;
   return FRAGMENT_PART;
 }
 
 /** Whether reassembly looks behind a header; AH counts as an upper layer, since nothing behind it may be translated. */
 function isWalked(header: number): boolean {
-  return header === HOP_BY_HOP || header === ROUTING || header === DESTINATION_OPTIONS;
+  return (
+    header === ipv6.PROTOCOL_HOP_BY_HOP ||
+    header === ipv6.PROTOCOL_ROUTING ||
+    header === ipv6.PROTOCOL_DESTINATION_OPTIONS
+  );
 }
 
 /** What a fragment's own numbers tell: PART, ATOMIC, INVALID or TINY. */
@@ -177,7 +171,7 @@ function judge(bytes: Uint8Array, info: FragmentInfo): number {
   if (info.headBytes + offsetBytes + payloadBytes > DATAGRAM_BYTES_MAX) return FRAGMENT_INVALID;
   // RFC 1858 section 3.2.2, RFC 3128: it would reach into the header that the first fragment has to hold whole.
   if (offsetBytes !== 0) {
-    return info.protocol === TCP && offsetBytes < TCP_BYTES ? FRAGMENT_TINY : FRAGMENT_PART;
+    return info.protocol === ipv4.PROTOCOL_TCP && offsetBytes < TCP_BYTES ? FRAGMENT_TINY : FRAGMENT_PART;
   }
   const available = info.payloadAt + payloadBytes - info.l4At;
   return available < upperLayerBytes(bytes, info.protocol, info.l4At, available)
@@ -188,18 +182,18 @@ function judge(bytes: Uint8Array, info: FragmentInfo): number {
 /** Bytes of an upper-layer header as far as a decision needs it, options of TCP and GRE included. */
 function upperLayerBytes(bytes: Uint8Array, protocol: number, at: number, available: number): number {
   switch (protocol) {
-    case TCP:
+    case ipv4.PROTOCOL_TCP:
       return available < TCP_BYTES ? TCP_BYTES : Math.max(TCP_BYTES, (bytes[at + 12]! >>> 4) << 2);
-    case GRE:
+    case PROTOCOL_GRE:
       return available < 4 ? 4 : greBytes(bytes[at]!);
-    case SCTP:
-    case AUTHENTICATION:
+    case PROTOCOL_SCTP:
+    case PROTOCOL_AUTHENTICATION:
       return 12;
-    case ICMP:
-    case UDP:
-    case ESP:
-    case ICMPV6:
-    case UDP_LITE:
+    case ipv4.PROTOCOL_ICMP:
+    case ipv4.PROTOCOL_UDP:
+    case PROTOCOL_ESP:
+    case ipv6.PROTOCOL_ICMPV6:
+    case PROTOCOL_UDP_LITE:
       return 8;
     default:
       return 0;

@@ -4,8 +4,9 @@ import { describe, expect, test } from "vitest";
 import { counterIndex } from "../../../src/dataplane/counters.ts";
 import { fragmentLimits } from "../../../src/dataplane/fragment-limits.ts";
 import { meetingSlot } from "../../../src/dataplane/fragment-meeting.ts";
-import { REDIRECTED_TO_MEET } from "../../../src/dataplane/fragments.ts";
+import { REDIRECTED_TO_MEET, wrongFragment } from "../../../src/dataplane/fragments.ts";
 import { DIRECT, REDIRECTED_CLUSTER } from "../../../src/dataplane/packet.ts";
+import { verdictName } from "../../../src/dataplane/verdict.ts";
 import { FragmentInfo, readFragment } from "../../../src/packet/fragment.ts";
 import {
   cutPayload,
@@ -347,6 +348,13 @@ test("a million fragments of both families and a flood cause no garbage collecti
   expect(collections).toBe(0);
   expect(grownBytes).toBeLessThan(500_000);
 }, 60_000);
+
+test("what reading refuses has its own verdict, and nothing else has one", () => {
+  const names = Array.from({ length: 7 }, (_, answer) => wrongFragment(answer)).map((verdict) =>
+    verdict === 0 ? "" : verdictName(verdict),
+  );
+  expect(names).toEqual(["", "", "", "truncated", "bad_header", "fragment_invalid", "fragment_tiny"]);
+});
 
 describe("limits", () => {
   test("never hold more than a quarter of the pool, and a source never more than half of that", () => {
