@@ -62,6 +62,10 @@ export const EXTRA_COUNTERS = [
   "satellitesNow",
   "policyRechecked",
   "policyEnded",
+  "fragmentDatagramsNow",
+  "fragmentFramesNow",
+  "fragmentDatagramsWhole",
+  "fragmentedPackets",
 ] as const;
 
 export type ExtraCounter = (typeof EXTRA_COUNTERS)[number];

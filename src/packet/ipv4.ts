@@ -19,8 +19,8 @@ export const IPV4_CHECKSUM = 10;
 export const IPV4_SOURCE = 12;
 export const IPV4_DESTINATION = 16;
 
-const OPTION_END = 0;
-const OPTION_NOP = 1;
+export const OPTION_END = 0;
+export const OPTION_NOP = 1;
 const OPTION_RECORD_ROUTE = 7;
 const OPTION_LOOSE_SOURCE_ROUTE = 131;
 const OPTION_STRICT_SOURCE_ROUTE = 137;
