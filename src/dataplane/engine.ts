@@ -26,16 +26,18 @@ import { FlowBook } from "./flow-book.ts";
 import { D_DEADLINE, NONE, ROW_DOUBLES } from "./flow-layout.ts";
 import { FlowMaker } from "./flow-maker.ts";
 import { Forwarder } from "./forwarder.ts";
+import { fragmentLimits } from "./fragment-limits.ts";
+import { FragmentWay } from "./fragment-way.ts";
 import { HoldPool } from "./hold.ts";
 import { NatAllocator } from "./nat.ts";
 import { serveNdp } from "./ndp-answer.ts";
 import {
   DIRECT,
   KIND_NEIGHBOUR,
-  P_SOURCE,
   PARSED,
   Packet,
   REDIRECTED_CLUSTER,
+  REDIRECTED_TO_MEET,
   REDIRECTED_ZONE,
 } from "./packet.ts";
 import type { PolicyModel } from "./policy-model.ts";
@@ -62,6 +64,7 @@ const DROP_BAD_DESTINATION = dropVerdict("bad_destination");
 const DROP_UNKNOWN_PROTOCOL = dropVerdict("unknown_protocol");
 const DROP_LINK_CONTROL = dropVerdict("stp_or_lldp");
 const DROP_NOT_FOR_US = dropVerdict("not_for_us");
+const DROP_FRAGMENT = dropVerdict("fragment");
 const DROP_ND = dropVerdict("neighbour_discovery");
 
 export class Engine {
@@ -82,6 +85,7 @@ export class Engine {
   readonly #announcer: Announcer;
   readonly #advertiser: RouterAdvertiser;
   readonly #maker: FlowMaker;
+  readonly #fragmentWay: FragmentWay;
   readonly #limits: EngineLimits;
   readonly #portZone: Int16Array;
   readonly #scratch = new Float64Array(1);
@@ -119,7 +123,7 @@ export class Engine {
       this.#waiting,
       this.#egress,
       this.book.sequence,
-      limits.icmpErrorsPerSecond,
+      limits,
     );
     const bindings = new Bindings(context, this.book, this.#nat);
     const translation = new Translation(context, this.#packet, this.#nat, bindings);
@@ -139,6 +143,14 @@ export class Engine {
       ruleLog: new RuleLog(context, options.ruleLog, limits.ruleLogsPerSecond),
     });
     this.#decider = new Decider({ ...parts, maker: this.#maker });
+    this.#fragmentWay = new FragmentWay(
+      context,
+      this.#packet,
+      this.#decider,
+      this.#forwarder,
+      this.#waiting,
+      fragmentLimits(options.frames.available(), options.policy.fragments),
+    );
     this.#replicas = new Replicas(context, this.book);
     this.#exporter = new Exporter(context, this.book);
     this.#announcer = new Announcer(context, this.#egress);
@@ -173,6 +185,7 @@ export class Engine {
     this.#announcer.tick();
     this.#advertiser.tick();
     this.#nat.refill();
+    this.#fragmentWay.tick();
     if (this.book.dirtyCount > 0 && this.book.hasRoom()) this.#exporter.addDirty();
     if (this.#exporter.pending > 0) this.#exporter.step(EXPORTS_PER_TICK);
     counters[COUNT.poolAvailableNow] = frames.available();
@@ -322,7 +335,8 @@ export class Engine {
       return this.#forwarder.drop(at, DROP_NOT_IP);
     }
     count(this.#context.counters, COUNT.redirectsIn);
-    return this.#take(port, zone, inner, end - inner, REDIRECTED_CLUSTER, geneve.epoch(bytes, header));
+    const way = geneve.isToMeet(bytes, header) ? REDIRECTED_TO_MEET : REDIRECTED_CLUSTER;
+    return this.#take(port, zone, inner, end - inner, way, geneve.epoch(bytes, header));
   }
 
   /** An IP frame with its origin, whether it came by itself or was redirected. */
@@ -333,13 +347,13 @@ export class Engine {
     packet.way = way;
     packet.wayEpoch = wayEpoch;
     const wrong = packet.parse(this.#bytes, at, lengthBytes);
+    if (wrong === DROP_FRAGMENT) return this.#fragmentWay.arrive();
     if (wrong !== PARSED) return this.#forwarder.drop(at, wrong);
     if (packet.kind === KIND_NEIGHBOUR) {
       if (way !== DIRECT) return this.#forwarder.drop(at, DROP_ND);
       return serveNdp(this.#context, this.#egress, this.#advertiser, packet);
     }
-    const entry = this.#context.table.find(packet.protocol, packet.words, P_SOURCE, packet.ports);
-    return entry === NONE ? this.#decider.miss() : this.#decider.hit(entry);
+    return this.#decider.decide();
   }
 
   /** Ends flows whose time is over, a bounded number at a time. */

@@ -12,7 +12,9 @@ import { type ClusterView, PEER_ALIVE, PEER_ON_CLUSTER_LINK } from "./cluster-vi
 import { NO_ROUTE } from "./compiled-policy.ts";
 import { COUNT, count, type EngineContext } from "./context.ts";
 import type { Egress } from "./egress.ts";
-import { F_META, F_PLACE, FLAG_NAT, ROW_WORDS } from "./flow-layout.ts";
+import type { EngineLimits } from "./engine-options.ts";
+import { F_META, F_PLACE, FLAG_NAT, NONE, ROW_WORDS } from "./flow-layout.ts";
+import { Fragmenter } from "./fragmenter.ts";
 import { buildIcmpError, icmpErrorAt } from "./icmp-error.ts";
 import { clampMss } from "./mss.ts";
 import { KIND_ICMP_ERROR, KIND_TCP, P_OUTER_DESTINATION, P_OUTER_SOURCE, type Packet } from "./packet.ts";
@@ -31,12 +33,17 @@ const DROP_BAD_CHECKSUM = dropVerdict("bad_checksum");
 const DROP_TTL = dropVerdict("ttl");
 const DROP_TOO_BIG = dropVerdict("too_big");
 const DROP_NO_ROUTE = dropVerdict("no_route");
+const DROP_FRAGMENT_FULL = dropVerdict("fragment_full");
 const DROP_TX_FULL = dropVerdict("tx_full");
 
 export class Forwarder {
   /** Set by route(): where the packet leaves, and the next hop's address. */
   egressZone = 0;
   readonly nextHop = new Int32Array(ADDRESS_WORDS);
+  /** What the last packet did, for the other fragments of its datagram: the flow it left by, or the slot it was sent to. */
+  leftRow = NONE;
+  leftDirection = 0;
+  redirectedSlot = 0;
   readonly #context: EngineContext;
   readonly #bytes: Uint8Array;
   readonly #view: ClusterView;
@@ -48,6 +55,7 @@ export class Forwarder {
   /** By zone: the smallest MTU of its ports. */
   readonly #zoneMtu = new Int32Array(256);
   readonly #clusterPort: number;
+  readonly #fragmenter: Fragmenter;
   /** Where a packet of a flow goes. */
   readonly #target = new Int32Array(ADDRESS_WORDS);
 
@@ -58,7 +66,7 @@ export class Forwarder {
     waiting: Waiting,
     egress: Egress,
     sequence: Float64Array,
-    icmpErrorsPerSecond: number,
+    limits: EngineLimits,
   ) {
     this.#context = context;
     this.#bytes = context.frames.bytes;
@@ -67,7 +75,8 @@ export class Forwarder {
     this.#waiting = waiting;
     this.#egress = egress;
     this.#sequence = sequence;
-    this.#errors = new TokenBucket(icmpErrorsPerSecond);
+    this.#errors = new TokenBucket(limits.icmpErrorsPerSecond);
+    this.#fragmenter = new Fragmenter(context, limits.freeFramesMin);
     this.#clusterPort = context.ports.findIndex((port) => port.zone < 0);
     for (const port of context.ports) {
       if (port.zone < 0) continue;
@@ -80,6 +89,8 @@ export class Forwarder {
   leave(row: number, direction: number): number {
     const packet = this.#packet;
     const { table, policy } = this.#context;
+    this.leftRow = row;
+    this.leftDirection = direction;
     if ((table.words[row * ROW_WORDS + F_META]! & FLAG_NAT) !== 0) {
       if (!translate(packet, this.#bytes, table, row, direction)) {
         return this.drop(packet.at, DROP_BAD_CHECKSUM);
@@ -87,14 +98,41 @@ export class Forwarder {
     }
     if (packet.kind === KIND_TCP) clampMss(packet, this.#bytes, policy, this.egressZone);
     this.#hop();
-    const lengthBytes = ethernet.ETHERNET_BYTES + packet.totalBytes;
+    const { at, ipAt, totalBytes } = packet;
+    if (totalBytes <= this.#zoneMtu[this.egressZone]!) {
+      return this.#send(row, at, ethernet.ETHERNET_BYTES + totalBytes);
+    }
+    return this.#sendInPieces(row, at, ipAt);
+  }
+
+  /** A later fragment of the datagram that just left by this flow: addresses only. */
+  leaveRest(row: number, direction: number): number {
+    const verdict = this.routeFlow(row, direction);
+    return verdict === NO_EGRESS ? this.leave(row, direction) : verdict;
+  }
+
+  /** Cuts a finished IPv4 packet without DF to what fits the way out. */
+  #sendInPieces(row: number, at: number, ipAt: number): number {
+    const { counters } = this.#context;
+    const fragmenter = this.#fragmenter;
+    if (!fragmenter.cut(at, ipAt, this.#zoneMtu[this.egressZone]!)) return this.drop(at, DROP_FRAGMENT_FULL);
+    let verdict = 0;
+    for (let piece = 0; piece < fragmenter.pieces; piece++) {
+      if (piece > 0) count(counters, verdict);
+      verdict = this.#send(row, fragmenter.at[piece]!, fragmenter.lengthBytes[piece]!);
+    }
+    return verdict;
+  }
+
+  /** A finished frame of a flow leaves, or waits for the backup of the flow. */
+  #send(row: number, at: number, lengthBytes: number): number {
     const backup = this.#waiting.committingFor(row);
-    if (backup === 0) return this.#egress.transmit(packet.at, lengthBytes, this.egressZone, this.nextHop, 0);
+    if (backup === 0) return this.#egress.transmit(at, lengthBytes, this.egressZone, this.nextHop, 0);
     return this.#waiting.forCommit(
       backup,
       row,
       this.#sequence,
-      packet.at,
+      at,
       lengthBytes,
       this.egressZone,
       this.nextHop,
@@ -133,17 +171,19 @@ export class Forwarder {
       return this.answerError(DROP_TTL, type, 0, 0);
     }
     const mtu = this.#zoneMtu[zone]!;
-    if (packet.totalBytes > mtu) return this.#tooBig(mtu);
+    // Without DF the packet is cut on its way out (RFC 791 section 3.2).
+    if (packet.totalBytes > mtu && (packet.isIpv6 || ipv4.isDontFragment(this.#bytes, packet.ipAt))) {
+      return this.#tooBig(mtu);
+    }
     this.egressZone = zone;
     this.#setNextHop(route, zone, destination, at);
     return NO_EGRESS;
   }
 
-  /** RFC 1191 section 4, RFC 8201 section 4. IPv4 without DF would have to be fragmented, which is not carried yet. */
+  /** RFC 1191 section 4, RFC 8201 section 4. */
   #tooBig(mtu: number): number {
     const packet = this.#packet;
     if (packet.isIpv6) return this.answerError(DROP_TOO_BIG, icmpv6.ICMPV6_TOO_BIG, 0, mtu);
-    if (!ipv4.isDontFragment(this.#bytes, packet.ipAt)) return this.drop(packet.at, DROP_TOO_BIG);
     return this.answerError(DROP_TOO_BIG, icmp.ICMP_UNREACHABLE, icmp.CODE_FRAGMENTATION_NEEDED, mtu);
   }
 
@@ -209,6 +249,15 @@ export class Forwarder {
    * verdict, or OURS when no link leads there.
    */
   redirect(slot: number): number {
+    return this.#redirect(slot, false);
+  }
+
+  /** Sends a fragment to where its datagram is put together: at the owner of `slot`, over the cluster link only. */
+  redirectToMeet(slot: number): number {
+    return this.#redirect(slot, true);
+  }
+
+  #redirect(slot: number, isToMeet: boolean): number {
     const { counters, ports } = this.#context;
     const view = this.#view;
     const packet = this.#packet;
@@ -225,14 +274,16 @@ export class Forwarder {
       if (packet.lengthBytes + REDIRECT_BYTES - ethernet.ETHERNET_BYTES > mtu) {
         return this.drop(packet.at, DROP_TOO_BIG);
       }
-      const lengthBytes = encapsulate(this.#context, packet, peer, this.#clusterPort, slot);
+      const lengthBytes = encapsulate(this.#context, packet, peer, this.#clusterPort, slot, isToMeet);
       if (!this.#egress.emit(this.#clusterPort, packet.at - REDIRECT_BYTES, lengthBytes)) return DROP_TX_FULL;
       count(counters, COUNT.redirectsOut);
+      this.redirectedSlot = slot;
       return VERDICT_REDIRECTED;
     }
-    if ((flags & PEER_ALIVE) !== 0 && readdress(this.#context, packet, peer)) {
+    if (!isToMeet && (flags & PEER_ALIVE) !== 0 && readdress(this.#context, packet, peer)) {
       if (!this.#egress.emit(packet.port, packet.at, packet.lengthBytes)) return DROP_TX_FULL;
       count(counters, COUNT.redirectsZoneOut);
+      this.redirectedSlot = slot;
       return VERDICT_REDIRECTED;
     }
     return OURS;

@@ -21,13 +21,11 @@ import type { FragmentLimits } from "./fragment-limits.ts";
 import { FragmentPieces, PLACE_CONFLICT, PLACE_DUPLICATE } from "./fragment-pieces.ts";
 import { FragmentSources } from "./fragment-sources.ts";
 import { LinkedLists } from "./linked-lists.ts";
-import { DIRECT } from "./packet.ts";
+import { DIRECT, REDIRECTED_TO_MEET } from "./packet.ts";
 import { dropVerdict, VERDICT_HELD } from "./verdict.ts";
 
 /** Answer of add(): all of the datagram is there, and take() hands it out. */
 export const COMPLETE = -1;
-/** How a fragment came here that another node sent to its meeting point: it may be redirected once more, to its flow. */
-export const REDIRECTED_TO_MEET = 3;
 
 const DROP_INVALID = dropVerdict("fragment_invalid");
 const DROP_OVERLAP = dropVerdict("fragment_overlap");

@@ -28,7 +28,7 @@ export const DROP_REASONS = [
   "bad_source", // broadcast, multicast, loopback, own or class E source
   "bad_destination", // 0.0.0.0, class E, or nothing that we forward
   "spoofed", // the source does not belong behind the zone it came from
-  "fragment", // IPv4 fragments are not carried yet
+  "fragment", // a fragmented packet to an address of the cluster itself
   "ttl", // TTL ran out (ICMP time exceeded is sent)
   "too_big", // larger than the egress MTU with DF
   "no_route",
