@@ -56,6 +56,20 @@ export const EXTRA_COUNTERS = [
   "neighboursPendingNow",
   "neighboursEvicted",
   "neighboursRefused",
+  "halfOpenNow",
+  "halfOpenRefusedBySource",
+  "halfOpenRefusedByDestination",
+  "halfOpenRefusedInAll",
+  "sourcesEvicted",
+  "unassuredLifePermilleNow",
+  "earlyDrops",
+  "earlyDropsFailed",
+  "synCookiesSent",
+  "synCookiesValid",
+  "synCookiesInvalid",
+  "synProxyOpened",
+  "synProxyRefused",
+  "synProxyMismatched",
 ] as const;
 
 export type ExtraCounter = (typeof EXTRA_COUNTERS)[number];

@@ -49,6 +49,11 @@ export const DROP_REASONS = [
   "stp_or_lldp", // link-local control frames: not carried, not an error
   "not_for_us", // a frame for another station that the switch flooded, or multicast
   "arp", // ARP that asks nothing of us; what there was to learn was learned
+  "half_open_limit", // too many TCP handshakes of this source, to this destination or in all are not finished
+  "source_rate", // the source begins more flows a second than it may
+  "table_reserved", // what is left of the flow table is kept for allowlisted sources
+  "syn_cookie", // an acknowledgement that answers no SYN cookie, while cookies are given
+  "syn_proxy", // the SYN proxy has no use for it: data before the server answered, wrong numbers
 ] as const;
 
 export type DropReason = (typeof DROP_REASONS)[number];
