@@ -15,11 +15,11 @@
  * SYN by the client's next probe of the closed window, each of which sends it again; a lost acknowledgement to the server by
  * the server's own repetition; a lost opening of the window by a probe, or by the server's data.
  *
- * A satellite (protocol 205) has the connection's tuples and, in its window words:
+ * The satellite is the connection's adjustment (protocol 205). This file owns its F_STATE, PROXY_* and what the cookie says of the
+ * client (index << 8), and of its window words:
  *
- *   0..2   offset of what the client sends: none (position, before, after)
- *   3..5   offset of what the server sends: position, c - t, c - t
- *   6, 7   c, and what the cookie says of the client, while PENDING
+ *   3..5   what the server's numbers are shifted by: from where on, c - t, c - t; all 0 while PENDING
+ *   7      c while PENDING, else 0
  */
 
 import { ACK, FIN, NO_SCALE, RST, SYN } from "../../packet/tcp.ts";
@@ -28,7 +28,7 @@ import { F_STATE, F_WINDOW, NONE, ROW_WORDS, W_END, W_MAX } from "../flow-layout
 import { copyTurned, Segment, turnAddresses } from "./segment.ts";
 import { cookieIndex, cookieMss, cookieSack, cookieScale, type SynCookies } from "./syn-cookie.ts";
 
-/** F_STATE of an adjustment satellite; 0 where no proxy made it. */
+/** Low byte of F_STATE of an adjustment; 0 where no proxy made it. */
 export const PROXY_PENDING = 1;
 export const PROXY_OPEN = 2;
 
@@ -48,8 +48,9 @@ export const JUDGED_AGAIN = 5;
 const W_POSITION = 3;
 const W_BEFORE = 4;
 const W_AFTER = 5;
-const W_COOKIE = 6;
-const W_INDEX = 7;
+const W_COOKIE = 7;
+const STATE_MASK = 0xff;
+const INDEX_AT = 8;
 const WINDOW_MAX = 65_535;
 /** Flags that say what a segment is; PSH, URG and ECN do not matter here. */
 const KIND = SYN | ACK | RST | FIN;
@@ -86,7 +87,7 @@ const DESTINATION = 4;
 
 /** Whether the row is a satellite of a connection whose server has not answered yet. */
 export function isProxyPending(words: Int32Array, satellite: number): boolean {
-  return words[satellite * ROW_WORDS + F_STATE] === PROXY_PENDING;
+  return (words[satellite * ROW_WORDS + F_STATE]! & STATE_MASK) === PROXY_PENDING;
 }
 
 export class SynProxy {
@@ -149,13 +150,11 @@ export class SynProxy {
     return this.#writeSyn(packet, bytes, initial, index);
   }
 
-  /** Fills the satellite of the connection that the recreated SYN began. Its tuples, slot and life are the caller's. */
+  /** Marks the adjustment, which is all zero, of the connection that the recreated SYN began; then it has to be published. */
   begin(words: Int32Array, satellite: number): void {
     const base = satellite * ROW_WORDS;
-    words[base + F_STATE] = PROXY_PENDING;
-    words.fill(0, base + F_WINDOW, base + F_WINDOW + W_COOKIE);
+    words[base + F_STATE] = PROXY_PENDING | (this.index << INDEX_AT);
     words[base + F_WINDOW + W_COOKIE] = this.cookie;
-    words[base + F_WINDOW + W_INDEX] = this.index;
   }
 
   /** What a segment of a pending connection is for: JUDGED_*. It may have been rewritten; then `bytesNow` is its new size. */
@@ -171,10 +170,10 @@ export class SynProxy {
     this.bytesNow = 0;
     // A SYN without data was all that the client sent: its end is its number and one.
     const expected = words[row * ROW_WORDS + F_WINDOW + W_END]!;
-    const base = satellite * ROW_WORDS + F_WINDOW;
-    const cookie = words[base + W_COOKIE]!;
+    const base = satellite * ROW_WORDS;
+    const cookie = words[base + F_WINDOW + W_COOKIE]!;
     return direction === 0
-      ? this.#judgeClient(packet, bytes, expected, cookie, words[base + W_INDEX]!)
+      ? this.#judgeClient(packet, bytes, expected, cookie, words[base + F_STATE]! >>> INDEX_AT)
       : this.#judgeServer(packet, bytes, expected, cookie);
   }
 
@@ -193,7 +192,7 @@ export class SynProxy {
   ): number {
     const segment = this.#segment;
     const base = satellite * ROW_WORDS;
-    const index = words[base + F_WINDOW + W_INDEX]!;
+    const index = words[base + F_STATE]! >>> INDEX_AT;
     segment.read(bytes, packet.l4At);
     const { sequence, acknowledgement, window } = segment;
     const scale = cookieScale(index);
@@ -201,6 +200,7 @@ export class SynProxy {
     const isScaled = scale !== NO_SCALE && segment.scale !== NO_SCALE;
     const offset = (words[base + F_WINDOW + W_COOKIE]! - sequence) | 0;
     words[base + F_STATE] = PROXY_OPEN;
+    words[base + F_WINDOW + W_COOKIE] = 0;
     words[base + F_WINDOW + W_POSITION] = sequence;
     words[base + F_WINDOW + W_BEFORE] = offset;
     words[base + F_WINDOW + W_AFTER] = offset;
