@@ -97,16 +97,19 @@ export class ProxyGate {
         this.receive(seg);
         return;
       }
-      if (judged === JUDGED_SYN) return this.#leave(this.toServer);
-      if (judged === JUDGED_ANSWER) return this.#leave(direction === 0 ? this.toClient : this.toServer);
-      if (!this.#track(direction, seg)) return;
-      if (judged === JUDGED_OPEN) this.#open();
-      else this.#shift(direction);
-      return this.#leave(direction === 0 ? this.toServer : this.toClient);
+      if (judged === JUDGED_SYN) this.#leave(this.toServer);
+      else if (judged === JUDGED_ANSWER) this.#leave(direction === 0 ? this.toClient : this.toServer);
+      else this.#pass(direction, seg, judged === JUDGED_OPEN);
+      return;
     }
     this.#restore(direction);
+    this.#pass(direction, seg, false);
+  }
+
+  #pass(direction: number, seg: Seg, isOpening: boolean): void {
     if (!this.#track(direction, seg)) return;
-    this.#shift(direction);
+    if (isOpening) this.#open();
+    else this.#shift(direction);
     this.#leave(direction === 0 ? this.toServer : this.toClient);
   }
 
