@@ -10,16 +10,10 @@ import { F_META, FLAG_REPLIED, ROW_WORDS } from "../flow-layout.ts";
 import { TCP_ESTABLISHED, TCP_LAST_ACK, TCP_SYN_RECEIVED, TCP_SYN_SENT, tcpState } from "../tcp-tracker.ts";
 
 /** From this protocol byte on a row is no connection, but what belongs to one: bindings, expectations, adjustments. */
-export const SATELLITE_PROTOCOL_MIN = 200;
-export const SATELLITE_PROTOCOL_MAX = 207;
+const SATELLITE_PROTOCOL_MIN = 200;
+const SATELLITE_PROTOCOL_MAX = 207;
 
-/** Whether the row is a satellite: its connection decides how long it lives. */
-export function isSatellite(words: Int32Array, row: number): boolean {
-  const protocol = words[row * ROW_WORDS + F_META]! & 0xff;
-  return protocol >= SATELLITE_PROTOCOL_MIN && protocol <= SATELLITE_PROTOCOL_MAX;
-}
-
-/** Whether both ends have shown that they want the flow, and it is not over. Satellites count as assured. */
+/** Whether both ends have shown that they want the flow, and it is not over. A satellite lives as long as its connection. */
 export function isAssured(words: Int32Array, row: number): boolean {
   const meta = words[row * ROW_WORDS + F_META]!;
   const protocol = meta & 0xff;
@@ -28,7 +22,8 @@ export function isAssured(words: Int32Array, row: number): boolean {
     return state >= TCP_ESTABLISHED && state <= TCP_LAST_ACK;
   }
   if (protocol === PROTOCOL_ICMP) return false;
-  return (meta & FLAG_REPLIED) !== 0 || isSatellite(words, row);
+  if (protocol >= SATELLITE_PROTOCOL_MIN && protocol <= SATELLITE_PROTOCOL_MAX) return true;
+  return (meta & FLAG_REPLIED) !== 0;
 }
 
 /** Whether the row is a TCP connection whose handshake is not over. */

@@ -25,6 +25,7 @@
 import { ACK, FIN, NO_SCALE, RST, SYN } from "../../packet/tcp.ts";
 import { COUNT, count } from "../context.ts";
 import { F_STATE, F_WINDOW, NONE, ROW_WORDS, W_END, W_MAX } from "../flow-layout.ts";
+import { dropVerdict } from "../verdict.ts";
 import { copyTurned, Segment, turnAddresses } from "./segment.ts";
 import { cookieIndex, cookieMss, cookieSack, cookieScale, type SynCookies } from "./syn-cookie.ts";
 
@@ -44,6 +45,11 @@ export const JUDGED_ANSWER = 3;
 export const JUDGED_OPEN = 4;
 /** The client began again: the connection ends, and the segment is treated as one of no flow. */
 export const JUDGED_AGAIN = 5;
+
+/** The segment of a flow that the proxy has no use for (JUDGED_DROP). */
+export const DROP_SYN_PROXY = dropVerdict("syn_proxy");
+/** An acknowledgement of no flow that answers no cookie, while cookies are given (recreateSyn() said NONE). */
+export const DROP_SYN_COOKIE = dropVerdict("syn_cookie");
 
 const W_POSITION = 3;
 const W_BEFORE = 4;
