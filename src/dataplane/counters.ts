@@ -66,6 +66,20 @@ export const EXTRA_COUNTERS = [
   "fragmentFramesNow",
   "fragmentDatagramsWhole",
   "fragmentedPackets",
+  "halfOpenNow",
+  "halfOpenRefusedBySource",
+  "halfOpenRefusedByDestination",
+  "halfOpenRefusedInAll",
+  "sourcesEvicted",
+  "unassuredLifePermilleNow",
+  "earlyDrops",
+  "earlyDropsFailed",
+  "synCookiesSent",
+  "synCookiesValid",
+  "synCookiesInvalid",
+  "synProxyOpened",
+  "synProxyRefused",
+  "synProxyMismatched",
 ] as const;
 
 export type ExtraCounter = (typeof EXTRA_COUNTERS)[number];

@@ -60,6 +60,11 @@ export const DROP_REASONS = [
   "fragment_timeout", // the others never came
   "fragment_full", // no room to keep or to make fragments
   "fragment_source_limit", // one source with too many incomplete datagrams: its oldest go
+  "half_open_limit", // too many TCP handshakes of this source, to this destination or in all are not finished
+  "source_rate", // the source begins more flows a second than it may
+  "table_reserved", // what is left of the flow table is kept for allowlisted sources
+  "syn_cookie", // an acknowledgement that answers no SYN cookie, while cookies are given
+  "syn_proxy", // the SYN proxy has no use for it: data before the server answered, wrong numbers
 ] as const;
 
 export type DropReason = (typeof DROP_REASONS)[number];
