@@ -57,7 +57,7 @@ import {
   TRACK_RESEEDED,
 } from "./tcp-tracker.ts";
 import type { Tenures } from "./tenures.ts";
-import { lifeOf, track } from "./trackers.ts";
+import { track } from "./trackers.ts";
 import type { Translation } from "./translation.ts";
 import { dropVerdict, VERDICT_ANSWERED, VERDICT_FORWARDED, VERDICT_FORWARDED_SHARED } from "./verdict.ts";
 import { LIST_HANDOVER, LIST_TAKEOVER, type Waiting } from "./waiting.ts";
@@ -215,7 +215,7 @@ export class Decider {
     doubles[wide + D_PACKETS + direction] = doubles[wide + D_PACKETS + direction]! + 1;
     doubles[wide + D_BYTES + direction] = doubles[wide + D_BYTES + direction]! + packet.totalBytes;
     if (result !== TRACK_IGNORED) {
-      const life = this.#book.lifeMs[lifeOf(words, row)]!;
+      const life = this.#book.life(row);
       doubles[wide + D_DEADLINE] = clock[0]! + life;
       if (result === TRACK_CHANGED) {
         table.rearm(row);

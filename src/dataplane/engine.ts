@@ -19,6 +19,9 @@ import type { ClusterView } from "./cluster-view.ts";
 import { CompiledPolicy } from "./compiled-policy.ts";
 import { COUNT, count, type EngineContext } from "./context.ts";
 import { Decider } from "./decider.ts";
+import { Defence } from "./defence/defence.ts";
+import { SynCookies } from "./defence/syn-cookie.ts";
+import { CAUTIOUS_PROMISE, SynProxy } from "./defence/syn-proxy.ts";
 import { Egress } from "./egress.ts";
 import { DEFAULT_LIMITS, type EngineLimits, type EngineOptions } from "./engine-options.ts";
 import { Exporter } from "./exporter.ts";
@@ -41,6 +44,7 @@ import {
   REDIRECTED_ZONE,
 } from "./packet.ts";
 import type { PolicyModel } from "./policy-model.ts";
+import { PrefixMap } from "./prefix-map.ts";
 import { isFromPeer, peerByClusterIp } from "./redirect.ts";
 import { Replicas } from "./replica.ts";
 import { RouterAdvertiser } from "./router-advertiser.ts";
@@ -86,6 +90,11 @@ export class Engine {
   readonly #advertiser: RouterAdvertiser;
   readonly #maker: FlowMaker;
   readonly #fragmentWay: FragmentWay;
+  readonly #cookies: SynCookies;
+  #defence: Defence;
+  #rules: RuleTable;
+  /** Minutes since 1970; negative before the time of day was told. */
+  #minutes = -1;
   readonly #limits: EngineLimits;
   readonly #portZone: Int16Array;
   readonly #scratch = new Float64Array(1);
@@ -125,6 +134,7 @@ export class Engine {
       this.book.sequence,
       limits,
     );
+    this.#rules = new RuleTable(options.policy, options.ruleHits);
     const bindings = new Bindings(context, this.book, this.#nat);
     const translation = new Translation(context, this.#packet, this.#nat, bindings);
     const parts = {
@@ -137,9 +147,13 @@ export class Engine {
       translation,
       bindings,
     };
+    this.#defence = this.#makeDefence(options.policy);
+    this.#cookies = new SynCookies(options.key);
     this.#maker = new FlowMaker({
       ...parts,
-      rules: new RuleTable(options.policy, options.ruleHits),
+      defence: this.#defence,
+      proxy: new SynProxy(this.#cookies, CAUTIOUS_PROMISE, options.counters),
+      rules: this.#rules,
       ruleLog: new RuleLog(context, options.ruleLog, limits.ruleLogsPerSecond),
     });
     this.#decider = new Decider({ ...parts, maker: this.#maker });
@@ -186,6 +200,7 @@ export class Engine {
     this.#advertiser.tick();
     this.#nat.refill();
     this.#fragmentWay.tick();
+    this.#defence.report();
     if (this.book.dirtyCount > 0 && this.book.hasRoom()) this.#exporter.addDirty();
     if (this.#exporter.pending > 0) this.#exporter.step(EXPORTS_PER_TICK);
     counters[COUNT.poolAvailableNow] = frames.available();
@@ -210,9 +225,50 @@ export class Engine {
    */
   usePolicy(policy: PolicyModel, ruleHits: Float64Array): void {
     const rules = new RuleTable(policy, ruleHits);
+    this.#rules = rules;
+    this.#tellMinute();
     this.#context.policy = new CompiledPolicy(policy);
-    this.#maker.useRules(rules);
+    this.#defence = this.#makeDefence(policy);
+    this.#maker.useRules(rules, this.#defence);
     this.book.useTimeouts(policy.timeoutsMs);
+  }
+
+  /**
+   * Tells the time of day: `wallMs[0]` milliseconds since 1970 on a clock on which the nodes agree within a minute. For schedules of
+   * rules and for SYN cookies; about once a second.
+   */
+  setWallTime(wallMs: Float64Array): void {
+    this.#cookies.advance(wallMs);
+    const minutes = Math.floor(wallMs[0]! / 60_000);
+    if (minutes === this.#minutes) return;
+    this.#minutes = minutes;
+    this.#tellMinute();
+  }
+
+  /** The day of the week and the minute of the day, UTC: 1970 began on a Thursday. */
+  #tellMinute(): void {
+    if (this.#minutes < 0) return;
+    this.#rules.setMinute(1 << ((Math.floor(this.#minutes / 1440) + 4) % 7), this.#minutes % 1440);
+  }
+
+  /** The limits of a policy, with its half-open connections counted anew as their packets come. */
+  #makeDefence(policy: PolicyModel): Defence {
+    const { table, counters, key, clock, random } = this.#context;
+    const allow = new PrefixMap((policy.protection?.allow ?? []).map((prefix) => ({ prefix, value: 1 })));
+    const defence = new Defence(
+      {
+        table,
+        counters,
+        key,
+        clock,
+        random,
+        isAllowed: (words, at) => allow.find(words, at) === 1,
+        isOurs: (slot) => isExclusive(this.#context, slot),
+      },
+      policy.protection,
+    );
+    this.book.defence = defence;
+    return defence;
   }
 
   /** Applies a record of another node: REPLICA_* (replica.ts). */

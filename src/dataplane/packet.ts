@@ -25,7 +25,7 @@ export const KIND_UDP = 1;
 export const KIND_ECHO = 2;
 export const KIND_ECHO_REPLY = 3;
 export const KIND_ICMP_ERROR = 4;
-/** Another protocol: tracked by addresses alone. */
+/** Another protocol: tracked by addresses alone, SCTP by its ports too; ports are never translated. */
 export const KIND_OTHER = 5;
 /** Neighbour discovery: for the node itself, never forwarded. */
 export const KIND_NEIGHBOUR = 6;
@@ -43,6 +43,8 @@ export const PARSED = 0;
 /** Protocol numbers of the flow table's own (satellites.ts); on the wire they mean nothing to us. */
 const PSEUDO_FIRST = 200;
 const PSEUDO_LAST = 207;
+/** RFC 9260 section 3.1: the common header. */
+const SCTP_BYTES = 12;
 /** Extension headers that a packet may have, and bytes of all of them (RFC 8504 section 5.3 lets nodes limit them). */
 const EXTENSIONS_MAX = 8;
 const EXTENSION_BYTES_MAX = 512;
@@ -165,7 +167,7 @@ export class Packet {
     if (this.protocol === ipv4.PROTOCOL_UDP) return this.#parseUdp(bytes);
     if (this.ipProtocol === ipv4.PROTOCOL_ICMP && !this.isIpv6) return this.#parseIcmp(bytes);
     if (this.ipProtocol === ipv6.PROTOCOL_ICMPV6 && this.isIpv6) return this.#parseIcmpv6(bytes);
-    return this.#parseOther();
+    return this.#parseOther(bytes);
   }
 
   #parseIpv4(bytes: Uint8Array): number {
@@ -254,7 +256,7 @@ export class Packet {
     return PARSED;
   }
 
-  #parseOther(): number {
+  #parseOther(bytes: Uint8Array): number {
     // Each ICMP belongs to one family, and the pseudo protocols to the flow table.
     const number = this.ipProtocol;
     if (number >= PSEUDO_FIRST && number <= PSEUDO_LAST) return DROP_UNKNOWN_PROTOCOL;
@@ -262,6 +264,9 @@ export class Packet {
     this.kind = KIND_OTHER;
     this.sourcePort = 0;
     this.destinationPort = 0;
+    if (number !== ipv4.PROTOCOL_SCTP) return PARSED;
+    if (this.l4Bytes < SCTP_BYTES) return DROP_TRUNCATED;
+    this.#readPorts(bytes, this.l4At);
     return PARSED;
   }
 
@@ -313,7 +318,8 @@ export class Packet {
     this.kind = KIND_ICMP_ERROR;
     this.innerAt = inner;
     const at = this.innerL4At;
-    if (this.protocol === ipv4.PROTOCOL_TCP || this.protocol === ipv4.PROTOCOL_UDP) {
+    const { protocol } = this;
+    if (protocol === ipv4.PROTOCOL_TCP || protocol === ipv4.PROTOCOL_UDP || protocol === ipv4.PROTOCOL_SCTP) {
       this.sourcePort = u16(bytes, at + 2);
       this.destinationPort = u16(bytes, at);
       return PARSED;

@@ -7,11 +7,8 @@
  */
 import { PROTOCOL_ICMP, PROTOCOL_TCP } from "../../packet/ipv4.ts";
 import { F_META, FLAG_REPLIED, ROW_WORDS } from "../flow-layout.ts";
+import { isSatellite } from "../satellites.ts";
 import { TCP_ESTABLISHED, TCP_LAST_ACK, TCP_SYN_RECEIVED, TCP_SYN_SENT, tcpState } from "../tcp-tracker.ts";
-
-/** From this protocol byte on a row is no connection, but what belongs to one: bindings, expectations, adjustments. */
-const SATELLITE_PROTOCOL_MIN = 200;
-const SATELLITE_PROTOCOL_MAX = 207;
 
 /** Whether both ends have shown that they want the flow, and it is not over. A satellite lives as long as its connection. */
 export function isAssured(words: Int32Array, row: number): boolean {
@@ -22,7 +19,7 @@ export function isAssured(words: Int32Array, row: number): boolean {
     return state >= TCP_ESTABLISHED && state <= TCP_LAST_ACK;
   }
   if (protocol === PROTOCOL_ICMP) return false;
-  if (protocol >= SATELLITE_PROTOCOL_MIN && protocol <= SATELLITE_PROTOCOL_MAX) return true;
+  if (isSatellite(protocol)) return true;
   return (meta & FLAG_REPLIED) !== 0;
 }
 

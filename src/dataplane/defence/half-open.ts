@@ -12,7 +12,15 @@
  */
 import { isIpv4 } from "../../base/address.ts";
 import { type HashKey, indexHash } from "../../base/hash.ts";
-import { F_IPV6, F_META, F_PORTS, F_SOURCE, FLAG_REPLICA, REPLY_TUPLE, ROW_WORDS } from "../flow-layout.ts";
+import {
+  F_ADDRESSES,
+  F_META,
+  F_PORTS,
+  F_SOURCE,
+  FLAG_REPLICA,
+  REPLY_TUPLE,
+  ROW_WORDS,
+} from "../flow-layout.ts";
 import type { FlowTable } from "../flow-table.ts";
 import { isHalfOpen } from "./assurance.ts";
 import { CountSketch, sketchCells, sketchError } from "./count-sketch.ts";
@@ -37,8 +45,8 @@ const SOURCE_IPV6 = 0x10;
 const DESTINATION = 0x20;
 const FIRST = 1;
 const SECOND = 2;
-/** Words of the reply tuple's source within F_IPV6: behind original source and destination. */
-const IPV6_SERVER = 6;
+/** Words of the reply tuple's source within F_ADDRESSES: behind original source and destination. */
+const SERVER_AT = 6;
 const NO_LIMIT = 0x7fffffff;
 
 export class HalfOpen {
@@ -132,10 +140,10 @@ export class HalfOpen {
     const address = this.#address;
     const base = row * ROW_WORDS;
     this.#now += by;
-    this.#load(base + F_IPV6, base + F_SOURCE);
+    this.#load(base + F_ADDRESSES, base + F_SOURCE);
     this.#hashSource(address, 0);
     this.#sources.add(this.#first, this.#second, by);
-    this.#load(base + F_IPV6 + IPV6_SERVER, base + REPLY_TUPLE + F_SOURCE);
+    this.#load(base + F_ADDRESSES + SERVER_AT, base + REPLY_TUPLE + F_SOURCE);
     this.#hashDestination(address, 0, words[base + REPLY_TUPLE + F_PORTS]! >>> 16);
     this.#destinations.add(this.#first, this.#second, by);
   }
