@@ -31,6 +31,9 @@ import { isAssured } from "./assurance.ts";
 const SAMPLES = 64;
 /** Candidates after which a search has enough. */
 const CANDIDATES = 16;
+/** Tables have fewer rows; so many high bits of a random word choose one. */
+const ROWS_MAX = 2 ** 24;
+const SEEDS = 2 ** 31;
 /** Before any time: the flow is over. */
 const OVER = -1;
 
@@ -86,9 +89,15 @@ export class EarlyDrop {
   }
 
   #search(): void {
+    const { capacity } = this.#table;
+    // One number that nobody can guess, spread by mulberry32: randomness from outside is worth more than a row looked at.
+    let state = this.#random(SEEDS) | 0;
     let found = 0;
     for (let i = 0; i < SAMPLES && found < CANDIDATES; i++) {
-      const row = this.#random(this.#table.capacity);
+      state = (state + 0x6d2b79f5) | 0;
+      let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+      mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+      const row = Math.floor((((mixed ^ (mixed >>> 14)) >>> 8) * capacity) / ROWS_MAX);
       if (!this.mayGo(row)) continue;
       this.#readSign(row);
       this.#insert(row, found++);

@@ -23,9 +23,6 @@ const OPTION_SCALE = 3;
 const OPTION_SACK_PERMITTED = 4;
 const OPTION_SCALE_MAX = 14;
 
-/** Bytes that the largest of them needs, without Ethernet. */
-export const SEGMENT_BYTES_MAX = IPV6_BYTES + TCP_BYTES + 12;
-
 /** What a segment says; one instance is filled anew for each. */
 export class Segment {
   sourcePort = 0;

@@ -22,6 +22,7 @@
  *   7      c while PENDING, else 0
  */
 
+import { assert } from "../../base/assert.ts";
 import { ACK, FIN, NO_SCALE, RST, SYN } from "../../packet/tcp.ts";
 import { COUNT, count } from "../context.ts";
 import { F_STATE, F_WINDOW, NONE, ROW_WORDS, W_END, W_MAX } from "../flow-layout.ts";
@@ -30,8 +31,8 @@ import { copyTurned, Segment, turnAddresses } from "./segment.ts";
 import { cookieIndex, cookieMss, cookieSack, cookieScale, type SynCookies } from "./syn-cookie.ts";
 
 /** Low byte of F_STATE of an adjustment; 0 where no proxy made it. */
-export const PROXY_PENDING = 1;
-export const PROXY_OPEN = 2;
+const PROXY_PENDING = 1;
+const PROXY_OPEN = 2;
 
 /** What judge() answers about a segment of a connection whose satellite is pending: it is for nobody. */
 export const JUDGED_DROP = 0;
@@ -108,6 +109,10 @@ export class SynProxy {
   readonly #segment = new Segment();
 
   constructor(cookies: SynCookies, promise: ServerPromise, counters: Float64Array) {
+    assert(
+      promise.scale === NO_SCALE || promise.isSackPermitted,
+      "servers that scale windows cannot be promised without SACK",
+    );
     this.#cookies = cookies;
     this.#promise = promise;
     this.#counters = counters;

@@ -24,15 +24,9 @@ import {
 import { TEST_KEY } from "../world.ts";
 import { putFlow, type TestFlow } from "./flows.ts";
 
-function rig(capacity: number, isOurs = (_slot: number) => true, random = seededRandom(1)) {
+function rig(capacity: number, isOurs = (_slot: number) => true) {
   const table = new FlowTable(capacity, TEST_KEY);
-  return { table, drop: new EarlyDrop(table, isOurs, random) };
-}
-
-/** Comes by every row. */
-function oneByOne(): (bound: number) => number {
-  let next = 0;
-  return (bound) => next++ % bound;
+  return { table, drop: new EarlyDrop(table, isOurs, seededRandom(1)) };
 }
 
 describe("a flow that may go", () => {
@@ -84,7 +78,7 @@ describe("a flow that never goes", () => {
 });
 
 test("those that were quiet for longest go first, whatever their deadlines, and the younger half is spared", () => {
-  const { table, drop } = rig(4, () => true, oneByOne());
+  const { table, drop } = rig(4);
   const old = putFlow(table, { protocol: 17, createdAtMs: 0 });
   const older = putFlow(table, { protocol: 17, createdAtMs: 10 });
   const newer = putFlow(table, { protocol: 17, createdAtMs: 20 });
@@ -96,14 +90,14 @@ test("those that were quiet for longest go first, whatever their deadlines, and 
 });
 
 test("what is over goes before what may still become something", () => {
-  const { table, drop } = rig(2, () => true, oneByOne());
+  const { table, drop } = rig(2);
   putFlow(table, { state: TCP_SYN_SENT, createdAtMs: 0 });
   const over = putFlow(table, { state: TCP_TIME_WAIT, createdAtMs: 100 });
   expect(drop.choose()).toBe(over);
 });
 
 test("a victim that was found earlier and has changed since is spared", () => {
-  const { table, drop } = rig(2, () => true, oneByOne());
+  const { table, drop } = rig(2);
   const first = putFlow(table, { protocol: 17, createdAtMs: 0 });
   const second = putFlow(table, { protocol: 17, createdAtMs: 1 });
   expect(drop.choose()).toBe(first);

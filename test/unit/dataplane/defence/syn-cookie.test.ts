@@ -90,6 +90,15 @@ test("a node that stayed up and one that just started hold the same keys", () =>
   expect(node().check(IPV4, 0, 4, PORTS, SEQUENCE, cookie)).toBe(5);
 });
 
+test("a cookie that is two periods old is refused by the node that made it, though it still has the key", () => {
+  const maker = node(NOW_MS - 2 * COOKIE_PERIOD_MS);
+  const cookie = maker.make(IPV4, 0, 4, PORTS, SEQUENCE, 5);
+  maker.advance(Float64Array.of(NOW_MS - COOKIE_PERIOD_MS));
+  expect(maker.check(IPV4, 0, 4, PORTS, SEQUENCE, cookie)).toBe(5);
+  maker.advance(Float64Array.of(NOW_MS));
+  expect(maker.check(IPV4, 0, 4, PORTS, SEQUENCE, cookie)).toBe(NONE);
+});
+
 test("cookies of all options come back, for whatever a client offers never more than it did", () => {
   const cookies = node();
   for (let index = 0; index < 64; index++) {
