@@ -252,7 +252,7 @@ function checkNat64Prefix(policy: PolicySource, prefix: Prefix, path: Path): Pol
     return [
       {
         path,
-        message: `${text} does not fit: use an IPv6 prefix of /${NAT64_BITS.join(", /")} (RFC 6052)`,
+        message: `${text} does not fit: use an IPv6 prefix of /${NAT64_BITS.slice(0, -1).join(", /")} or /${NAT64_BITS.at(-1)} (RFC 6052)`,
       },
     ];
   }

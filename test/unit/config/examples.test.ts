@@ -2,12 +2,18 @@
  * The examples are the reference of the configuration: every key of the schema stands in one, where it belongs.
  */
 
-import { describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { parse } from "yaml";
 import { z } from "zod";
 import { nodeSchema, witnessSchema } from "../../../config/schema.ts";
 import { DEFAULT_TIMEOUTS_MS } from "../../../src/policy/timeouts.ts";
 import { type Example, exampleText, Site } from "./site.ts";
+
+let site: Site;
+beforeAll(() => {
+  site = new Site();
+});
+afterAll(() => site.remove());
 
 /** Paths of all keys below a type, as "rules[].name"; keys of the operator's own (zone names) are "*". */
 function keysOf(type: z.core.$ZodType, path = ""): string[] {
@@ -46,8 +52,9 @@ describe("the examples", () => {
     const document: unknown = parse(exampleText(name));
     const keys = keysOf(schema);
     expect(keys.length).toBeGreaterThan(20);
-    // A witness has no dataplane, to which affinity belongs.
-    const missing = keys.filter(
+    // A witness has no dataplane, to which affinity belongs. A rule's service has the keys of a set's service.
+    const shown = keys.map((key) => key.replace("rules[].services[]", "serviceSets.*[]"));
+    const missing = shown.filter(
       (key) => !has(document, key) && !(name === "witness" && key === "cluster.affinity"),
     );
     expect(missing).toEqual([]);
@@ -71,8 +78,20 @@ describe("the examples", () => {
   });
 
   test("say the time-outs that hold without them", () => {
-    const site = new Site();
     expect(site.load("fw1").dataplane?.policy.timeoutsMs).toEqual(DEFAULT_TIMEOUTS_MS);
-    site.remove();
+  });
+
+  test("say the limits and router advertisements that hold without them", () => {
+    const text = exampleText("fw1");
+    const section = (from: string, to: string): string => text.slice(text.indexOf(from), text.indexOf(to));
+    const { policy } = site.load("fw1").dataplane!;
+    const bare = site.load("fw1", {
+      [section("protection:", "fragments:")]: "",
+      [section("fragments:", "flows:")]: "",
+      [section("    advertise:", "  outside:")]: "    advertise: {}\n",
+    }).dataplane!.policy;
+    expect([bare.protection, bare.fragments]).toEqual([policy.protection, policy.fragments]);
+    expect(bare.zones).toEqual(policy.zones);
+    expect(bare.zones.find((zone) => zone.name === "inside")?.ipv6?.advertise).toBeDefined();
   });
 });
