@@ -1,11 +1,14 @@
 /**
  * The examples are the reference of the configuration: every key of the schema stands in one, where it belongs.
  */
-
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { parse } from "yaml";
+import { parse, stringify } from "yaml";
 import { z } from "zod";
+import { parseNodeConfig } from "../../../config/load.ts";
 import { nodeSchema, witnessSchema } from "../../../config/schema.ts";
+import { ROOT_DIRECTORY } from "../../../config/version.ts";
 import { DEFAULT_TIMEOUTS_MS } from "../../../src/policy/timeouts.ts";
 import { type Example, exampleText, Site } from "./site.ts";
 
@@ -42,6 +45,56 @@ function has(value: unknown, path: string): boolean {
   if (head === "*") return Object.values(value).some((entry) => has(entry, rest));
   return Object.hasOwn(value, head) && has((value as Record<string, unknown>)[head], rest);
 }
+
+const POLICY_PAGE = readFileSync(join(ROOT_DIRECTORY, "docs/policy.md"), "utf8");
+const BLOCK = /^```\n([\s\S]*?)^```$/gm;
+
+describe("docs/policy.md", () => {
+  test("explains every key of a policy", () => {
+    const spans = [...POLICY_PAGE.replaceAll(BLOCK, "").matchAll(/`([^`]+)`/g)]
+      .map((match) => match[1])
+      .join(" ");
+    const words = new Set(spans.split(/[^A-Za-z0-9]+/));
+    const own =
+      /^(dataplane\.interfaces|zones|addressSets|serviceSets|routes|nat|rules|protection|fragments)\b/;
+    const keys = keysOf(nodeSchema).filter((key) => own.test(key) && !key.endsWith("*"));
+    expect(keys.length).toBeGreaterThan(80);
+    expect(keys.filter((key) => !words.has(/(\w+)[[\].*]*$/.exec(key)![1]!))).toEqual([]);
+  });
+
+  // Examples leave out what they are not about.
+  const base = {
+    cluster: {
+      name: "edge",
+      node: "fw1",
+      secretFile: "/secret",
+      members: [{ id: 1, name: "fw1", role: "node", address: "192.0.2.1" }],
+      tls: { ca: "/ca", cert: "/cert", key: "/key" },
+    },
+    dataplane: {
+      interfaces: [
+        { name: "eth1", zone: "inside" },
+        { name: "eth2", zone: "outside" },
+        { name: "eth3", cluster: true },
+      ],
+    },
+  };
+  const zones = {
+    inside: { trust: 100, gateway: "10.10.0.1/24" },
+    outside: { trust: 0, gateway: "198.51.100.1/24" },
+  };
+  const examples = [...POLICY_PAGE.matchAll(BLOCK)].map((match) => match[1]!);
+
+  test.each(examples.map((text, i) => [i + 1, text]))("its example %i is right", (_i, text) => {
+    const document = parse(text as string) as { zones?: object };
+    const whole = { ...base, ...document, zones: { ...zones, ...document.zones } };
+    const secret = new Uint8Array(32);
+    const config = parseNodeConfig(stringify(whole), "node", { name: "policy.md", secret });
+    expect(config.dataplane?.policy.zones).toHaveLength(2);
+  });
+
+  test("has examples", () => expect(examples.length).toBeGreaterThan(5));
+});
 
 describe("the examples", () => {
   test.each<[Example, z.ZodType]>([

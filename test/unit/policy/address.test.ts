@@ -177,7 +177,7 @@ describe("both families", () => {
     );
   });
 
-  test("prefixes overlap when they share an address", () => {
+  test("prefixes overlap when they share an address, and one covers the other when it has both its ends", () => {
     const prefix = fc
       .tuple(fc.constantFrom<Address>(0, 0x8000_0000, 0n, 1n << 127n), fc.nat({ max: 3 }))
       .map(([value, bits]) => ({ address: networkOf(value, bits), bits }));
@@ -185,6 +185,7 @@ describe("both families", () => {
       fc.property(prefix, prefix, (a, b) => {
         const shares = contains(a, b.address) || contains(b, a.address);
         expect([overlap(a, b), overlap(b, a)]).toEqual([shares, shares]);
+        expect(covers(a, b)).toBe(contains(a, b.address) && contains(a, lastOf(b)));
       }),
     );
   });
