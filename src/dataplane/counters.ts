@@ -56,6 +56,16 @@ export const EXTRA_COUNTERS = [
   "neighboursPendingNow",
   "neighboursEvicted",
   "neighboursRefused",
+  "neighbourSolicitations",
+  "neighbourAnswered",
+  "routerAdvertisements",
+  "satellitesNow",
+  "policyRechecked",
+  "policyEnded",
+  "fragmentDatagramsNow",
+  "fragmentFramesNow",
+  "fragmentDatagramsWhole",
+  "fragmentedPackets",
 ] as const;
 
 export type ExtraCounter = (typeof EXTRA_COUNTERS)[number];

@@ -24,6 +24,8 @@ import {
   WINDOW_WORDS,
 } from "./flow-layout.ts";
 import { encodeFlow, flowDigest, writeRecordHeader, writeWord } from "./flow-record.ts";
+import type { TimeoutsMs } from "./policy-model.ts";
+import { isSatellite } from "./satellites.ts";
 import { lifeOf, lifetimes } from "./trackers.ts";
 
 /** Records that may wait in the ring while slots are sent whole: live changes queue behind them. */
@@ -37,7 +39,7 @@ export class FlowBook {
   /** Slots in `dirty`. */
   dirtyCount = 0;
   /** By life (trackers.ts): milliseconds. */
-  readonly lifeMs: Float64Array;
+  lifeMs: Float64Array;
   readonly #context: EngineContext;
   readonly #ring: RecordRing | null;
 
@@ -45,6 +47,11 @@ export class FlowBook {
     this.#context = context;
     this.#ring = ring;
     this.lifeMs = lifetimes(context.policy.model.timeoutsMs);
+  }
+
+  /** Other time-outs hold from now on: for a flow, from its next packet. */
+  useTimeouts(timeouts: TimeoutsMs): void {
+    this.lifeMs = lifetimes(timeouts);
   }
 
   /** Indexes a filled row and counts it. */
@@ -187,6 +194,7 @@ export class FlowBook {
     const meta = table.words[row * ROW_WORDS + F_META]!;
     const protocol = meta & 0xff;
     counters[COUNT.flowsNow] = table.used;
+    if (isSatellite(protocol)) counters[COUNT.satellitesNow] = counters[COUNT.satellitesNow]! + by;
     if (protocol === PROTOCOL_TCP) counters[COUNT.flowsTcpNow] = counters[COUNT.flowsTcpNow]! + by;
     else if (protocol === PROTOCOL_UDP) counters[COUNT.flowsUdpNow] = counters[COUNT.flowsUdpNow]! + by;
     else if (protocol === PROTOCOL_ICMP) counters[COUNT.flowsIcmpNow] = counters[COUNT.flowsIcmpNow]! + by;

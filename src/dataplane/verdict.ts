@@ -49,6 +49,17 @@ export const DROP_REASONS = [
   "stp_or_lldp", // link-local control frames: not carried, not an error
   "not_for_us", // a frame for another station that the switch flooded, or multicast
   "arp", // ARP that asks nothing of us; what there was to learn was learned
+  "land", // source and destination are one address
+  "neighbour_discovery", // neighbour discovery that asks nothing of us, or is malformed
+  "rule_rate", // the rule that would accept it takes no more new flows this second
+  "fragment_invalid", // a fragment that cannot be one: length, offset
+  "fragment_tiny", // the first fragment does not hold the whole header of the upper layer
+  "fragment_overlap", // fragments of one datagram that contradict each other: all of it goes
+  "fragment_duplicate", // the same fragment once more
+  "fragment_many", // a datagram in more fragments than are kept
+  "fragment_timeout", // the others never came
+  "fragment_full", // no room to keep or to make fragments
+  "fragment_source_limit", // one source with too many incomplete datagrams: its oldest go
 ] as const;
 
 export type DropReason = (typeof DROP_REASONS)[number];

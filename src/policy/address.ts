@@ -116,6 +116,11 @@ export function formatAddress(address: Address): string {
   return typeof address === "number" ? formatIpv4(address) : formatIpv6(address);
 }
 
+/** An address and a port: "192.0.2.1:80", "[2001:db8::1]:80" (RFC 5952 section 6). */
+export function formatEnd(address: Address, port: number): string {
+  return typeof address === "number" ? `${formatIpv4(address)}:${port}` : `[${formatIpv6(address)}]:${port}`;
+}
+
 /** An IPv4 address with a prefix length, host bits kept: "10.10.0.1/24". */
 export function parseInterfaceAddress(text: string): InterfaceAddress<number> | undefined {
   return withLength(text, parseIpv4);

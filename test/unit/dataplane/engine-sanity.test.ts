@@ -39,7 +39,7 @@ describe("frames", () => {
   test("of other kinds are told apart", () => {
     const payload = new Uint8Array(46);
     expect(frameVerdict(new Uint8Array(13))).toBe("truncated");
-    expect(frameVerdict(ethernet(VIRTUAL, hostMac(CLIENT), 0x86dd, payload))).toBe("not_ip");
+    expect(frameVerdict(ethernet(VIRTUAL, hostMac(CLIENT), 0x8847, payload))).toBe("not_ip");
     expect(frameVerdict(ethernet(mac("01:80:c2:00:00:00"), hostMac(CLIENT), 0x0027, payload))).toBe(
       "stp_or_lldp",
     );
