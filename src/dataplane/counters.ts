@@ -56,6 +56,12 @@ export const EXTRA_COUNTERS = [
   "neighboursPendingNow",
   "neighboursEvicted",
   "neighboursRefused",
+  "expectationsNow",
+  "expectationsCreated",
+  "expectationsUsed",
+  "expectationsExpired",
+  "helperEdits",
+  "helperRefused",
 ] as const;
 
 export type ExtraCounter = (typeof EXTRA_COUNTERS)[number];

@@ -49,6 +49,7 @@ export const DROP_REASONS = [
   "stp_or_lldp", // link-local control frames: not carried, not an error
   "not_for_us", // a frame for another station that the switch flooded, or multicast
   "arp", // ARP that asks nothing of us; what there was to learn was learned
+  "helper", // a helper could not keep both ends' streams alike, or another node decides: the sender repeats it
 ] as const;
 
 export type DropReason = (typeof DROP_REASONS)[number];
