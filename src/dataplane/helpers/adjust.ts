@@ -45,9 +45,6 @@ const A_PACKED = 6;
 /** A change replaces at most this many bytes. */
 export const OLD_BYTES_MAX = 255;
 const FLAGS_AT = 16;
-/** Fourteen bits are the helper's; the two above say which directions were ever changed. */
-const FLAGS_MASK = 0x3fff;
-const CHANGED_AT = 30;
 
 /** shiftSequence(): the segment may leave. */
 export const SHIFTED = 0;
@@ -63,7 +60,7 @@ export function pendingBytes(words: Int32Array, row: number, direction: number):
   return (own(words, row, A_PACKED) >>> (8 * direction)) & 0xff;
 }
 
-/** Where the last change of a direction begins, in its sender's numbers; once it is settled, where it ends. */
+/** Where the last change of a direction begins, in its sender's numbers. */
 export function changePosition(words: Int32Array, row: number, direction: number): number {
   return own(words, row, direction * A_DIRECTION + A_POSITION);
 }
@@ -77,25 +74,13 @@ export function replacementBytes(words: Int32Array, row: number, direction: numb
   );
 }
 
-/** Whether text of a direction up to `sequence` was changed once: then it was read, and is never new again. */
-export function isBeforeChange(words: Int32Array, row: number, direction: number, sequence: number): boolean {
-  if (((own(words, row, A_PACKED) >>> (CHANGED_AT + direction)) & 1) === 0) return false;
-  return ((sequence - changeEnd(words, row, direction)) | 0) < 0;
-}
-
-/** Where the last change of a direction ends, in its sender's numbers. */
-export function changeEnd(words: Int32Array, row: number, direction: number): number {
-  return (changePosition(words, row, direction) + pendingBytes(words, row, direction)) | 0;
-}
-
-/** Fourteen bits beside the numbers, for the helper of the connection. */
+/** Sixteen bits beside the numbers, for the helper of the connection. */
 export function flagsOf(words: Int32Array, row: number): number {
-  return (own(words, row, A_PACKED) >>> FLAGS_AT) & FLAGS_MASK;
+  return own(words, row, A_PACKED) >>> FLAGS_AT;
 }
 
 export function setFlags(words: Int32Array, row: number, flags: number): void {
-  const others = own(words, row, A_PACKED) & ~(FLAGS_MASK << FLAGS_AT);
-  setOwn(words, row, A_PACKED, others | (flags << FLAGS_AT));
+  setOwn(words, row, A_PACKED, (own(words, row, A_PACKED) & 0xffff) | (flags << FLAGS_AT));
 }
 
 /** A number of the sender of `direction` as the receiver knows it. */
@@ -260,12 +245,7 @@ export class Adjuster {
     setOwn(words, row, at + A_POSITION, sequence);
     setOwn(words, row, at + A_BEFORE, before);
     setOwn(words, row, at + A_AFTER, (before + newBytes - oldBytes) | 0);
-    setOwn(
-      words,
-      row,
-      A_PACKED,
-      own(words, row, A_PACKED) | (oldBytes << (8 * direction)) | (1 << (CHANGED_AT + direction)),
-    );
+    setOwn(words, row, A_PACKED, own(words, row, A_PACKED) | (oldBytes << (8 * direction)));
     doubles[row * ROW_DOUBLES + D_PACKETS + direction] = mark;
     this.#book.change(row);
     return true;
@@ -283,7 +263,6 @@ export class Adjuster {
     if (old === 0) return;
     const at = direction * A_DIRECTION;
     if (((ack - own(words, row, at + A_POSITION)) | 0) < old) return;
-    setOwn(words, row, at + A_POSITION, changeEnd(words, row, direction));
     setOwn(words, row, at + A_BEFORE, own(words, row, at + A_AFTER));
     setOwn(words, row, A_PACKED, own(words, row, A_PACKED) & ~(0xff << (8 * direction)));
     this.#book.change(row);

@@ -97,7 +97,8 @@ export class FtpLine {
   #readPasv(bytes: Uint8Array, at: number, end: number): void {
     const scanner = this.#scanner;
     for (let from = at; from < end; from++) {
-      if (!isDigit(bytes[from]!) || isDigit(bytes[from - 1]!)) continue;
+      const before = bytes[from - 1]!;
+      if (!isDigit(bytes[from]!) || isDigit(before) || before === COMMA) continue;
       scanner.start(bytes, from, end);
       this.#sixNumbers();
       if (!scanner.isOk || scanner.peek() === COMMA) continue;

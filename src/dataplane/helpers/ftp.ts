@@ -12,10 +12,8 @@ import { PROTOCOL_TCP } from "../../packet/ipv4.ts";
 import { F_META, F_STATE, F_TRACKED, FLAG_REPLICA, NONE, ROW_WORDS } from "../flow-layout.ts";
 import { HELPER_FTP } from "../policy-model.ts";
 import {
-  changeEnd,
   changePosition,
   flagsOf,
-  isBeforeChange,
   OLD_BYTES_MAX,
   pendingBytes,
   replacementBytes,
@@ -33,11 +31,13 @@ const LIFE_MS = 30_000;
 /** Below are services, which no transfer uses. */
 const PORT_MIN = 1024;
 
-/** Flags of the satellite, the first two by direction. */
+/** Flags of the satellite. By direction: the position is known; it stands within a line. */
 const KNOWN = 1;
 const MIDDLE = 4;
 const AUTH_ASKED = 16;
 const ENCRYPTED = 32;
+/** By direction: the position is as old as a record, text behind it may have passed elsewhere. */
+const BEHIND = 64;
 /** Where direction 1 keeps its position; direction 0: the row's state. */
 const A_POSITION_1 = 7;
 
@@ -51,6 +51,7 @@ export class FtpHelper implements Helper {
   readonly protocol = PROTOCOL_TCP;
   readonly #parts: HelperParts;
   readonly #table: RowTable;
+  /** Positions are published without holding packets for it. */
   readonly #book: RowBook;
   readonly #line = new FtpLine();
   readonly #writer = new Writer(128);
@@ -73,7 +74,8 @@ export class FtpHelper implements Helper {
     if (context.isSpecial) return INSPECT_PASS;
     const { adjuster } = this.#parts;
     const row = context.isOwner ? adjuster.ensure(context.master) : adjuster.find(context.master);
-    if (row === NONE) return context.isOwner ? this.#refuse() : this.#unknown(context);
+    // Another's flow of which no line is known here: nothing of it may leave ahead of a change.
+    if (row === NONE) return context.isOwner ? this.#refuse() : INSPECT_DROP;
     const words = this.#table.words;
     this.#flags = flagsOf(words, row);
     if ((this.#flags & ENCRYPTED) !== 0) return INSPECT_PASS;
@@ -95,6 +97,8 @@ export class FtpHelper implements Helper {
       else result = this.#announced(context, row);
       if (result === INSPECT_DROP) return INSPECT_DROP;
     }
+    // A part of a line could be the beginning of what its owner must change.
+    if (!context.isOwner && (this.#flags & (MIDDLE << context.direction)) !== 0) return INSPECT_DROP;
     this.#keep(context, row, next);
     return result;
   }
@@ -106,37 +110,51 @@ export class FtpHelper implements Helper {
   acknowledged(row: number, direction: number, ack: number): void {
     const flags = flagsOf(this.#table.words, row);
     if ((flags & (KNOWN << direction)) === 0 || ((ack - this.#positionOf(row, direction)) | 0) <= 0) return;
-    setFlags(this.#table.words, row, flags | (MIDDLE << direction));
+    // After a takeover that is the same as the first that is seen: it begins a line.
+    const isBehind = (flags & (BEHIND << direction)) !== 0;
+    const middle = MIDDLE << direction;
+    setFlags(this.#table.words, row, isBehind ? flags & ~middle : flags | middle);
     this.#setPosition(row, direction, ack);
   }
 
-  /** Where the direction's unread text begins, in its sender's numbers; the first new one that is seen here begins a line. */
+  /** Where the direction's unread text begins, in its sender's numbers. */
   #begin(context: HelperContext, row: number): number {
     const { direction, sequence } = context;
     const words = this.#table.words;
     const base = row * ROW_WORDS;
     if ((words[base + F_META]! & FLAG_REPLICA) !== 0) {
-      // Another node read until now, further than its last record says.
+      // Another node read until now, maybe further than its last record says.
       words[base + F_META] = words[base + F_META]! & ~FLAG_REPLICA;
-      this.#flags &= ~(KNOWN | (KNOWN << 1) | MIDDLE | (MIDDLE << 1));
-      setFlags(words, row, this.#flags);
       words[base + F_TRACKED] = 0;
+      this.#flags |= BEHIND | (BEHIND << 1);
+      setFlags(words, row, this.#flags);
     }
     this.#reply = words[base + F_TRACKED]!;
-    if ((this.#flags & (KNOWN << direction)) === 0) {
-      return isBeforeChange(words, row, direction, sequence) ? changeEnd(words, row, direction) : sequence;
+    const isKnown = (this.#flags & (KNOWN << direction)) !== 0;
+    let position = this.#positionOf(row, direction);
+    if (!isKnown) {
+      position = sequence;
+    } else if ((this.#flags & (BEHIND << direction)) === 0) {
+      return position;
+    } else if (((sequence - position) | 0) > 0) {
+      position = sequence;
+      this.#flags &= ~(MIDDLE << direction);
     }
-    return this.#positionOf(row, direction);
+    // The first that the owner sees begins a line, and from there on all is in order. Others wait for the owner.
+    if (!context.isOwner) return isKnown ? this.#positionOf(row, direction) : (sequence - 1) | 0;
+    this.#setPosition(row, direction, position);
+    this.#flags = (this.#flags | (KNOWN << direction)) & ~(BEHIND << direction);
+    setFlags(words, row, this.#flags);
+    return position;
   }
 
   #keep(context: HelperContext, row: number, position: number): void {
     const words = this.#table.words;
     this.#setPosition(row, context.direction, position);
     words[row * ROW_WORDS + F_TRACKED] = this.#reply;
-    this.#flags |= KNOWN << context.direction;
-    const isNews = ((this.#flags ^ flagsOf(words, row)) & (AUTH_ASKED | ENCRYPTED)) !== 0;
+    this.#flags = (this.#flags | (KNOWN << context.direction)) & ~(BEHIND << context.direction);
     setFlags(words, row, this.#flags);
-    if (isNews && context.isOwner) this.#book.change(row);
+    if (context.isOwner) this.#book.change(row);
   }
 
   #positionOf(row: number, direction: number): number {
@@ -310,14 +328,6 @@ export class FtpHelper implements Helper {
     if (!context.edit(offset, line.to - line.from, this.#writer.bytes, this.#writer.length)) return false;
     this.#parts.counters.edited();
     return true;
-  }
-
-  /** Another node decides the flow and has not read a line of it. */
-  #unknown(context: HelperContext): number {
-    this.#flags = 0;
-    this.#reply = 0;
-    this.#scan(context, 0);
-    return this.#found === NONE ? INSPECT_PASS : INSPECT_DROP;
   }
 
   #refuse(): number {

@@ -115,7 +115,7 @@ export class Helpers {
       limits,
       allocatePort: host.allocatePort,
     };
-    this.#ftp = new FtpHelper(parts, table, book);
+    this.#ftp = new FtpHelper(parts, table, host.book);
     this.#helpers = [this.#ftp, new TftpHelper(parts), new SipHelper(parts, table)];
   }
 

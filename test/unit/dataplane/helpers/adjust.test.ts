@@ -1,8 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { D_DEADLINE, F_META, NONE, ROW_DOUBLES, ROW_WORDS } from "../../../../src/dataplane/flow-layout.ts";
 import {
-  changeEnd,
-  isBeforeChange,
   pendingBytes,
   restoreEmbedded,
   toReceiver,
@@ -201,16 +199,4 @@ test("a full table gives no satellite, and nothing is marked", () => {
   const row = rig.table.flow(6, "10.0.0.2:4000 > 198.51.100.7:21", "198.51.100.7:21 > 203.0.113.1:61000");
   expect(rig.helpers.adjuster.ensure(row)).toBe(NONE);
   expect(rig.table.words[row * ROW_WORDS + F_META]! & FLAG_ADJUSTED).toBe(0);
-});
-
-test("text up to a change is known to be old, also after it is settled", () => {
-  const { rig, satellite, send } = world();
-  const { words } = rig.table;
-  expect(isBeforeChange(words, satellite, 0, 0)).toBe(false);
-  rig.helpers.adjuster.change(satellite, 0, 1000, 20, 27, 0);
-  expect([1000, 1019, 1020].map((n) => isBeforeChange(words, satellite, 0, n))).toEqual([true, true, false]);
-  send(1, { seq: 1, ack: 1027 });
-  expect([1000, 1019, 1020].map((n) => isBeforeChange(words, satellite, 0, n))).toEqual([true, true, false]);
-  expect(changeEnd(words, satellite, 0)).toBe(1020);
-  expect(isBeforeChange(words, satellite, 1, 0)).toBe(false);
 });

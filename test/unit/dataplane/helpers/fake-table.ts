@@ -15,6 +15,8 @@ import {
   F_PORTS,
   F_SOURCE,
   F_STATE,
+  F_TRACKED,
+  FLAG_REPLICA,
   NONE,
   REPLY_TUPLE,
   ROW_DOUBLES,
@@ -35,6 +37,8 @@ export class FakeTable implements RowTable, RowBook {
   readonly #index = new Map<string, number>();
   readonly #free: number[];
   readonly #used = new Set<number>();
+  /** By row: its words when it was published last. */
+  readonly #records = new Map<number, Int32Array>();
 
   constructor(capacity = 64) {
     const buffer = new ArrayBuffer(capacity * ROW_WORDS * 4);
@@ -79,12 +83,14 @@ export class FakeTable implements RowTable, RowBook {
       this.#index.set(key, row * 2 + tuple);
     }
     this.#used.add(row);
+    this.#record(row);
     this.#gauge(row, 1);
   }
 
   change(row: number): boolean {
     if (!this.#used.has(row)) throw new Error(`row ${row} is not in use`);
     this.published.push(`change ${this.protocolOf(row)}`);
+    this.#record(row);
     return true;
   }
 
@@ -131,6 +137,25 @@ export class FakeTable implements RowTable, RowBook {
     this.doubles[row * ROW_DOUBLES + D_DEADLINE] = this.clock[0]! + lifeMs;
     this.enter(row);
     return row;
+  }
+
+  /** What a backup has: every row as it was published last, marked as a replica. */
+  takenOver(): FakeTable {
+    const backup = new FakeTable(this.words.length / ROW_WORDS);
+    backup.clock[0] = this.clock[0]!;
+    for (const row of [...this.#used].sort((a, b) => a - b)) {
+      backup.words.set(this.#records.get(row)!, row * ROW_WORDS);
+      const meta = row * ROW_WORDS + F_META;
+      backup.words[meta] = backup.words[meta]! | FLAG_REPLICA;
+      backup.words[row * ROW_WORDS + F_TRACKED] = 0;
+      backup.#free.splice(backup.#free.indexOf(row), 1);
+      backup.enter(row);
+    }
+    return backup;
+  }
+
+  #record(row: number): void {
+    this.#records.set(row, this.words.slice(row * ROW_WORDS, (row + 1) * ROW_WORDS));
   }
 
   #key(row: number, tuple: number): string {
