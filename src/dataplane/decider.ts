@@ -244,6 +244,9 @@ export class Decider {
     if (met === GO_OPEN) {
       const opened = this.#adjuncts.open(row);
       if (opened !== GO_ON) return opened;
+      // The acknowledgement to the server went another way.
+      const again = this.#forwarder.routeFlow(row, direction);
+      if (again !== NO_EGRESS) return again;
     }
     if (isHelped) {
       const departing = this.#adjuncts.depart(row, direction, true);

@@ -1,12 +1,18 @@
 import { describe, expect, test } from "vitest";
-import { D_DEADLINE, F_META, NONE, ROW_DOUBLES, ROW_WORDS } from "../../../../src/dataplane/flow-layout.ts";
+import {
+  D_DEADLINE,
+  F_META,
+  FLAG_ADJUSTED,
+  NONE,
+  ROW_DOUBLES,
+  ROW_WORDS,
+} from "../../../../src/dataplane/flow-layout.ts";
 import {
   pendingBytes,
   restoreEmbedded,
   toReceiver,
   toSender,
 } from "../../../../src/dataplane/helpers/adjust.ts";
-import { FLAG_ADJUSTED } from "../../../../src/dataplane/flow-layout.ts";
 import { ADJUSTMENT_TCP } from "../../../../src/dataplane/satellites.ts";
 import { FakeTable } from "./fake-table.ts";
 import { FLAG_SYN, type Spec, type TestPacket } from "./packets.ts";

@@ -9,8 +9,8 @@ import { D_DEADLINE, F_META, NONE, ROW_DOUBLES, ROW_WORDS } from "../../../../sr
 import type { ExpectationLimits } from "../../../../src/dataplane/helpers/expectations.ts";
 import { INSPECT_DROP } from "../../../../src/dataplane/helpers/helper.ts";
 import { Helpers } from "../../../../src/dataplane/helpers/helpers.ts";
-import { EXPECTATION_TCP, EXPECTATION_UDP } from "../../../../src/dataplane/satellites.ts";
 import { portsOf, readTuple } from "../../../../src/dataplane/helpers/satellite.ts";
+import { EXPECTATION_TCP, EXPECTATION_UDP } from "../../../../src/dataplane/satellites.ts";
 import { dotted } from "../frames.ts";
 import { FakeTable } from "./fake-table.ts";
 import { MEMORY_BYTES, parseIp, type Spec, TestPacket } from "./packets.ts";
