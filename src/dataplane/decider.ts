@@ -6,6 +6,7 @@
  *   hit  -> #owned | #shared | redirect | wait
  *   miss -> #turn  -> #create | #own | redirect | wait
  */
+import { setIpv4 } from "../base/address.ts";
 import * as ethernet from "../packet/ethernet.ts";
 import * as tcp from "../packet/tcp.ts";
 import { isExclusive } from "./arp-answer.ts";
@@ -57,7 +58,7 @@ import {
 import { ACTION_ACCEPT, COMMIT_ASYNC, COMMIT_DEFAULT, COMMIT_SYNC } from "./policy-model.ts";
 import { turnEchoRound } from "./rewrite.ts";
 import type { RuleLog } from "./rule-log.ts";
-import { NO_RULE, type RuleTable } from "./rules.ts";
+import { NO_RULE, RuleQuery, type RuleTable } from "./rules.ts";
 import { isUnroutable } from "./sanity.ts";
 import { slotByFlow, slotBySource, slotOfAddress, slotOfPoolPort } from "./slot.ts";
 import {
@@ -116,6 +117,7 @@ export class Decider {
   readonly #view: ClusterView;
   readonly #policy: CompiledPolicy;
   readonly #rules: RuleTable;
+  readonly #query = new RuleQuery();
   readonly #ruleLog: RuleLog;
   readonly #packet: Packet;
   readonly #book: FlowBook;
@@ -361,18 +363,20 @@ export class Decider {
     if (packet.kind === KIND_TCP && hasBadFlags(tcp.flags(this.#bytes, packet.l4At))) {
       return this.#forwarder.drop(packet.at, DROP_INVALID_STATE);
     }
-    const rule = this.#rules.match(
-      packet.zone,
-      toZone,
-      packet.protocol,
-      packet.source,
-      destination,
-      packet.sourcePort,
-      destinationPort,
-      packet.icmpType,
-      packet.icmpCode,
-      isDnat,
-    );
+    const query = this.#query;
+    query.fromZone = packet.zone;
+    query.toZone = toZone;
+    query.interface = packet.port;
+    query.protocol = packet.protocol;
+    setIpv4(query.words, 0, packet.source);
+    setIpv4(query.words, 4, destination);
+    query.sourcePort = packet.sourcePort;
+    query.destinationPort = destinationPort;
+    query.icmpType = packet.icmpType;
+    query.icmpCode = packet.icmpCode;
+    query.tcpFlags = packet.kind === KIND_TCP ? tcp.flags(this.#bytes, packet.l4At) : -1;
+    query.isTranslated = isDnat;
+    const rule = this.#rules.match(query);
     if (rule === NO_RULE) return this.#forwarder.drop(packet.at, DROP_DENIED);
     const verdict =
       this.#rules.action[rule] === ACTION_ACCEPT
