@@ -3,8 +3,9 @@
  * one zone for all; a zone by the frame's destination MAC or by the capturing interface; or, without anything given, the zone
  * that the route back to the packet's source leads to. The last way cannot find a spoofed source.
  */
-import { type Address, mappedValue } from "../../base/address.ts";
+import type { Address } from "../../base/address.ts";
 import type { PolicyModel, Prefix } from "../../dataplane/policy-model.ts";
+import { contains } from "../../policy/address.ts";
 
 const CACHE_MAX = 65_536;
 
@@ -63,11 +64,5 @@ export function routesOf(policy: PolicyModel): Route[] {
 }
 
 export function routeTo(routes: readonly Route[], address: Address): Route | undefined {
-  return routes.find(({ prefix }) => holds(prefix, address));
-}
-
-function holds(prefix: Prefix, address: Address): boolean {
-  if (typeof prefix.address !== typeof address) return false;
-  const hostBits = BigInt((typeof address === "number" ? 32 : 128) - prefix.bits);
-  return mappedValue(prefix.address) >> hostBits === mappedValue(address) >> hostBits;
+  return routes.find(({ prefix }) => contains(prefix, address));
 }

@@ -3,7 +3,7 @@
  * policy/address.ts.
  */
 import type { Address } from "../../base/address.ts";
-import { formatAddress, parseAddress } from "../../policy/address.ts";
+import { formatAddress, formatEnd, parseAddress } from "../../policy/address.ts";
 import { formatProtocol } from "../../policy/protocols.ts";
 import type { PacketView } from "./packet-view.ts";
 
@@ -15,9 +15,7 @@ export function protocolText(protocol: number): string {
 
 /** "192.0.2.1:80", "[2001:db8::1]:80", or the address alone without a port. */
 export function endText(address: Address, port: number | undefined): string {
-  const text = formatAddress(address);
-  if (port === undefined) return text;
-  return typeof address === "bigint" ? `[${text}]:${port}` : `${text}:${port}`;
+  return port === undefined ? formatAddress(address) : formatEnd(address, port);
 }
 
 export interface EndpointText {

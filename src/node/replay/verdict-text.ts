@@ -77,6 +77,49 @@ const TEXTS: Readonly<Record<string, VerdictText>> = {
   stp_or_lldp: { meaning: "a control frame of a switch" },
   not_for_us: { meaning: "a frame for another station" },
   arp: { meaning: "ARP that asks nothing of the cluster" },
+  land: {
+    meaning: "source and destination are one address",
+    advice: "look at the sender: this is an attack",
+  },
+  neighbour_discovery: { meaning: "neighbour discovery that asks nothing of the cluster" },
+  rule_rate: {
+    meaning: "the rule that would accept it takes no more new flows now",
+    advice: "raise the rule's rate if this is wanted traffic",
+  },
+  half_open_limit: {
+    meaning: "too many TCP handshakes are not finished",
+    advice: "raise the limits of protection if this is wanted traffic",
+  },
+  source_rate: {
+    meaning: "its source begins more flows a second than it may",
+    advice: "raise the limits of protection, or allow the source there",
+  },
+  table_reserved: {
+    meaning: "what is left of the flow table is kept for allowlisted sources",
+    advice: "raise flows.max, or allow the source in protection",
+  },
+  syn_cookie: { meaning: "it answers no SYN cookie, while cookies are given" },
+  syn_proxy: { meaning: "the SYN proxy has no use for it yet" },
+  fragment_invalid: { meaning: "a fragment whose length or offset cannot be", advice: "look at the sender" },
+  fragment_tiny: {
+    meaning: "the first fragment does not hold the whole transport header",
+    advice: "look at the sender: this is often an attack",
+  },
+  fragment_overlap: {
+    meaning: "fragments of one datagram contradict each other",
+    advice: "look at the sender: this is an attack",
+  },
+  fragment_duplicate: { meaning: "the same fragment once more" },
+  fragment_many: {
+    meaning: "a datagram in more fragments than are kept",
+    advice: "look at the MTU of the sender",
+  },
+  fragment_timeout: { meaning: "the other fragments never came", advice: "look for loss on the way here" },
+  fragment_full: { meaning: "no room to keep fragments", advice: "raise the limits of fragments" },
+  fragment_source_limit: {
+    meaning: "its source has too many incomplete datagrams",
+    advice: "raise the limits of fragments, or look at the sender",
+  },
 };
 
 /** What a verdict means, in a few words. */

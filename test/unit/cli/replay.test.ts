@@ -291,7 +291,7 @@ verdict  passes: forwarded (goes on)
     [["--src", "10.10.0.5", "--dst", "203.0.113.9", "--in", "outside"], "dropped: spoofed"],
     [["--src", "127.0.0.1", "--dst", "203.0.113.9"], "dropped: bad_source"],
     [["--src", "203.0.113.9", "--dst", "198.51.100.10:81"], "dropped: bad_destination"],
-    [["--src", "10.10.0.5", "--dst", "203.0.113.9", "--proto", "gre"], "dropped: unknown_protocol"],
+    [["--src", "10.10.0.5", "--dst", "203.0.113.9", "--proto", "gre"], "passes: forwarded"],
     [["--src", "10.10.0.5", "--dst", "203.0.113.9", "--icmp-type", "3"], "dropped: icmp_unrelated"],
     [["--src", "10.10.0.5", "--dst", "10.10.0.1"], "passes: answered"],
     [["--src", "203.0.113.9", "--dst", "10.10.0.1"], "dropped: denied"],
