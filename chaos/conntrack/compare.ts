@@ -2,7 +2,7 @@
  * Comparison: plays a sequence to both firewalls and finds the first packet on which they disagree; then makes the sequence as
  * short as it can be while they still disagree in the same way. Owns no opinion about who is right (differences.ts).
  */
-import type { EngineFirewall } from "./engine-firewall.ts";
+import type { EngineFirewall, TcpLook } from "./engine-firewall.ts";
 import type { Firewall } from "./firewall.ts";
 import { describe, dotted, endsOf, render, type Sequence } from "./steps.ts";
 
@@ -13,7 +13,9 @@ export interface Disagreement {
   /** What each said to each packet up to there. */
   readonly engine: readonly string[];
   readonly kernel: readonly boolean[];
-  /** What each knew before and after that packet. */
+  /** What each knew before that packet, when it was looked at. */
+  readonly look: TcpLook | undefined;
+  /** In words; "?" when nobody looked. */
   readonly engineBefore: string;
   readonly kernelBefore: string;
 }
@@ -35,16 +37,21 @@ export class Comparison {
   }
 
   /** The first disagreement on a sequence, or undefined. */
-  play(sequence: Sequence, isLookedAt = false): Disagreement | undefined {
+  play(sequence: Sequence, looks: "none" | "engine" | "both" = "none"): Disagreement | undefined {
     const lane = this.#lane++;
-    const client = dotted(endsOf(sequence, lane).client);
+    const ends = endsOf(sequence, lane);
+    const client = dotted(ends.client);
     const engine: string[] = [];
     const kernel: boolean[] = [];
-    let before = { engine: "", kernel: "" };
+    let before = { engine: "?", kernel: "?" };
+    let look: TcpLook | undefined;
     for (const [index, step] of sequence.steps.entries()) {
       const packet = render(sequence, index, lane);
       const isFromInside = (step.from === "client") === sequence.isClientInside;
-      if (isLookedAt) before = { engine: this.#engine.stateOf(client), kernel: this.#kernel.stateOf(client) };
+      const isLast = index === sequence.steps.length - 1;
+      if (isLast && looks !== "none") look = this.#engine.look(ends.client, ends.server);
+      if (isLast && looks === "both")
+        before = { engine: this.#engine.stateOf(client), kernel: this.#kernel.stateOf(client) };
       const ours = this.#engine.send(isFromInside, packet);
       const theirs = this.#kernel.send(isFromInside, packet);
       this.packets++;
@@ -56,6 +63,7 @@ export class Comparison {
         sequence: { ...sequence, steps: sequence.steps.slice(0, index + 1) },
         engine,
         kernel,
+        look,
         engineBefore: before.engine,
         kernelBefore: before.kernel,
       };
@@ -64,7 +72,7 @@ export class Comparison {
   }
 
   /** The shortest sequence that ends in a disagreement of the same class; `classOf` names it. */
-  shrink(found: Disagreement, classOf: (disagreement: Disagreement) => string): Disagreement {
+  shrink(found: Disagreement, classOf: (disagreement: Disagreement) => string | undefined): Disagreement {
     const wanted = classOf(found);
     let best = found;
     for (let isShorter = true; isShorter; ) {
@@ -72,13 +80,13 @@ export class Comparison {
       for (let leaveOut = best.sequence.steps.length - 2; leaveOut >= 0; leaveOut--) {
         const steps = without(best.sequence, leaveOut);
         if (steps === undefined) continue;
-        const tried = this.play({ ...best.sequence, steps });
+        const tried = this.play({ ...best.sequence, steps }, "both");
         if (tried === undefined || tried.at !== steps.length - 1 || classOf(tried) !== wanted) continue;
         best = tried;
         isShorter = true;
       }
     }
-    return this.play(best.sequence, true) ?? best;
+    return this.play(best.sequence, "both") ?? best;
   }
 }
 
@@ -98,5 +106,7 @@ export function transcript({ sequence, engine, kernel, engineBefore, kernelBefor
     return `  ${describe(step)}  => engine ${engine[i]}, kernel ${theirs}`;
   });
   const where = `client ${sequence.isClientInside ? "inside" : "outside"}, port ${sequence.serverPort}`;
-  return [`  (${where})`, ...lines, `  engine knew: ${engineBefore}`, `  kernel knew: ${kernelBefore}`].join("\n");
+  return [`  (${where})`, ...lines, `  engine knew: ${engineBefore}`, `  kernel knew: ${kernelBefore}`].join(
+    "\n",
+  );
 }

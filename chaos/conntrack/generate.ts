@@ -16,10 +16,23 @@ const WINDOWS = [65_535, 65_535, 65_535, 1000, 100, 1, 0];
 const SCALES = [undefined, undefined, 0, 2, 7, 14];
 const LENGTHS = [1, 10, 1000, 1400];
 /** By how much a sequence number or acknowledgement is off. */
-const SHIFTS = [-1, 1, -2, 2, 10, -10, 999, 1000, 1001, -1000, 65_534, 65_535, 65_536, 65_537, -65_535, -65_537, -66_001]
-  .concat([-70_000, 100_000, 1 << 20, 1 << 26, 0x40000000, -0x80000000]);
-const FLAG_SETS = [0, FIN, SYN, RST, ACK, SYN | ACK, FIN | ACK, RST | ACK, SYN | FIN, SYN | RST, FIN | RST, SYN | FIN | ACK]
-  .concat([SYN | RST | ACK, FIN | RST | ACK, 8, 32, 8 | ACK, 32 | ACK, 63]);
+const SHIFTS = [
+  -1, 1, -2, 2, 10, -10, 999, 1000, 1001, -1000, 65_534, 65_535, 65_536, 65_537, -65_535, -65_537, -66_001,
+].concat([-70_000, 100_000, 1 << 20, 1 << 26, 0x40000000, -0x80000000]);
+const FLAG_SETS = [
+  0,
+  FIN,
+  SYN,
+  RST,
+  ACK,
+  SYN | ACK,
+  FIN | ACK,
+  RST | ACK,
+  SYN | FIN,
+  SYN | RST,
+  FIN | RST,
+  SYN | FIN | ACK,
+].concat([SYN | RST | ACK, FIN | RST | ACK, 8, 32, 8 | ACK, 32 | ACK, 63]);
 
 interface End {
   isn: number;
@@ -27,6 +40,8 @@ interface End {
   next: number;
   /** What it expects of the other end. */
   expects: number;
+  /** Up to where the other end lets it send. */
+  limit: number;
   window: number;
   scale: number | undefined;
   isSackOk: boolean;
@@ -46,6 +61,12 @@ export function generate(seed: number): Sequence {
   return { ...base, steps: new TcpSequence(random).steps() };
 }
 
+/** A TCP connection in which nothing is wrong: no firewall may drop anything of it. */
+export function generateRegular(seed: number): Sequence {
+  const random = seededRandom(seed);
+  return { isClientInside: random(2) === 0, serverPort: 80, steps: new TcpSequence(random).regularSteps() };
+}
+
 class TcpSequence {
   readonly #random: Random;
   readonly #ends: Record<Side, End>;
@@ -54,6 +75,28 @@ class TcpSequence {
   constructor(random: Random) {
     this.#random = random;
     this.#ends = { client: this.#newEnd(), server: this.#newEnd() };
+  }
+
+  /** Only what TCP does: handshake, data, acknowledgements, retransmissions of the last segment, keep-alives, the end. */
+  regularSteps(): Step[] {
+    const random = this.#random;
+    const count = STEPS_MIN + random(STEPS_MORE);
+    for (let i = 0; i < 3; i++) this.#proceed(false);
+    while (this.#steps.length < count) {
+      const choice = random(10);
+      if (choice < 7) this.#proceed(false);
+      else if (choice < 8) this.#steps.push(this.#steps.at(-1)!);
+      else if (choice < 9) this.#keepAlive(random(2) === 0 ? "client" : "server");
+      else this.#finish(random(2) === 0 ? "client" : "server");
+    }
+    return this.#steps;
+  }
+
+  /** A FIN, once, and only where the other end lets it come. */
+  #finish(side: Side): void {
+    const end = this.#ends[side];
+    if (end.hasFin || ((end.limit - end.next) | 0) < 1) this.#proceed(false);
+    else this.#send(side, FIN | ACK, 0, false);
   }
 
   steps(): Step[] {
@@ -70,6 +113,7 @@ class TcpSequence {
       isn,
       next: isn,
       expects: 0,
+      limit: isn,
       window: pick(this.#random, WINDOWS),
       scale: pick(this.#random, SCALES),
       isSackOk: this.#random(2) === 0,
@@ -96,19 +140,22 @@ class TcpSequence {
   }
 
   /** The next thing that TCP would do. */
-  #proceed(): void {
+  #proceed(isWild = true): void {
     const { client, server } = this.#ends;
     if (!client.hasSyn) {
-      this.#send("client", SYN, 0);
+      this.#send("client", SYN, 0, isWild);
     } else if (!server.hasSyn) {
       // Now and then both open (RFC 9293 section 3.5, figure 7).
-      this.#send("server", this.#random(8) === 0 ? SYN : SYN | ACK, 0);
+      this.#send("server", isWild && this.#random(8) === 0 ? SYN : SYN | ACK, 0, isWild);
     } else if (client.expects !== server.next) {
-      this.#send("client", ACK, 0);
+      this.#send("client", ACK, 0, isWild);
     } else if (server.expects !== client.next) {
-      this.#send("server", ACK, 0);
+      this.#send("server", ACK, 0, isWild);
     } else {
-      this.#send(this.#random(2) === 0 ? "client" : "server", ACK, pick(this.#random, LENGTHS));
+      const side = this.#random(2) === 0 ? "client" : "server";
+      // Behind its FIN a side sends no data.
+      const length = this.#ends[side].hasFin && !isWild ? 0 : pick(this.#random, LENGTHS);
+      this.#send(side, ACK, length, isWild);
     }
   }
 
@@ -130,18 +177,27 @@ class TcpSequence {
   }
 
   /** Sends a segment as it should be, and remembers it as sent and received. */
-  #send(from: Side, flags: number, length: number): void {
+  #send(from: Side, flags: number, length: number, isWild = true): void {
     const end = this.#ends[from];
     const other = this.#ends[from === "client" ? "server" : "client"];
-    if (this.#random(12) === 0) end.window = pick(this.#random, WINDOWS);
-    const step = this.#segment(from, flags, length);
+    if (isWild && this.#random(12) === 0) end.window = pick(this.#random, WINDOWS);
+    // Now and then an end sends more than it may; a closed window is probed with one byte (RFC 9293 section 3.8.6.1).
+    const room = Math.max(1, (end.limit - end.next) | 0);
+    const step = this.#segment(
+      from,
+      flags,
+      isWild && this.#random(20) === 0 ? length : Math.min(length, room),
+    );
     this.#steps.push(step);
     if ((flags & SYN) !== 0) end.hasSyn = true;
     if ((flags & FIN) !== 0) end.hasFin = true;
     const extra = ((flags & SYN) !== 0 ? 1 : 0) + ((flags & FIN) !== 0 ? 1 : 0);
-    const after = (step.seq + length + extra) | 0;
+    const after = (step.seq + step.length + extra) | 0;
     if (((after - end.next) | 0) > 0) end.next = after;
     if ((flags & ACK) !== 0) end.expects = other.next;
+    const isScaled = (flags & SYN) === 0 && end.scale !== undefined && other.scale !== undefined;
+    const limit = (other.next + (isScaled ? end.window << end.scale! : end.window)) | 0;
+    if (((limit - other.limit) | 0) > 0 && ((flags & ACK) !== 0 || !other.hasSyn)) other.limit = limit;
   }
 
   /** A segment with one or two of its fields wrong. Nobody acts on it. */
@@ -153,7 +209,8 @@ class TcpSequence {
     if (which < 2) step = { ...step, seq: (step.seq + pick(random, SHIFTS)) | 0 };
     if (which === 2 || which === 3) step = { ...step, ack: (step.ack + pick(random, SHIFTS)) | 0 };
     if (which === 4) step = { ...step, window: pick(random, WINDOWS) };
-    if (random(6) === 0) step = { ...step, seq: pick(random, [0, step.seq]), ack: pick(random, [0, step.ack]) };
+    if (random(6) === 0)
+      step = { ...step, seq: pick(random, [0, step.seq]), ack: pick(random, [0, step.ack]) };
     if (random(6) === 0 && flags === ACK) {
       const other = this.#ends[from === "client" ? "server" : "client"];
       const left = other.next + pick(random, [-1000, 0, 1, 1000]);
@@ -164,8 +221,8 @@ class TcpSequence {
 
   /** An earlier packet again: a retransmission, or one that was late. */
   #repeat(): void {
-    if (this.#steps.length === 0) return this.#proceed();
-    this.#steps.push(this.#steps[this.#random(this.#steps.length)]!);
+    if (this.#steps.length === 0) this.#proceed();
+    else this.#steps.push(this.#steps[this.#random(this.#steps.length)]!);
   }
 
   /** RFC 9293 section 3.8.4: one before the next number, with or without a byte. */
@@ -187,8 +244,8 @@ class TcpSequence {
 
   /** An ICMP error about an earlier packet. */
   #complain(): void {
-    if (this.#steps.length === 0) return this.#proceed();
-    this.#steps.push(errorAbout(this.#random, this.#steps));
+    if (this.#steps.length === 0) this.#proceed();
+    else this.#steps.push(errorAbout(this.#random, this.#steps));
   }
 }
 

@@ -4,8 +4,8 @@
  */
 import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
-import { inNamespace, Tun } from "./tun.ts";
 import type { Firewall } from "./firewall.ts";
+import { inNamespace, Tun } from "./tun.ts";
 
 const PREFIX = "swcmp";
 

@@ -76,7 +76,9 @@ const FLAG_LETTERS = "FSRPAU";
 
 /** Addresses of a lane's two ends. */
 export function endsOf(sequence: Sequence, lane: number): Readonly<Record<Side, number>> {
-  const [clientNet, serverNet] = sequence.isClientInside ? [INSIDE_NET, OUTSIDE_NET] : [OUTSIDE_NET, INSIDE_NET];
+  const [clientNet, serverNet] = sequence.isClientInside
+    ? [INSIDE_NET, OUTSIDE_NET]
+    : [OUTSIDE_NET, INSIDE_NET];
   return { client: clientNet + FIRST_HOST + (lane % LANES), server: serverNet + SERVER_HOST };
 }
 
@@ -96,7 +98,13 @@ export function render(sequence: Sequence, index: number, lane: number): Uint8Ar
     case "udp":
       return packetOf(UDP, source, destination, udpBody(step, sequence.serverPort), 6);
     case "icmp":
-      return packetOf(ICMP, source, destination, Uint8Array.of(step.type, 0, 0, 0, step.id >> 8, step.id & 255, 0, 1), 2);
+      return packetOf(
+        ICMP,
+        source,
+        destination,
+        Uint8Array.of(step.type, 0, 0, 0, step.id >> 8, step.id & 255, 0, 1),
+        2,
+      );
     case "error":
       return packetOf(ICMP, source, destination, errorBody(sequence, step, lane), 2);
     default:

@@ -29,7 +29,8 @@ export class Tun {
   }
 
   write(packet: Uint8Array): void {
-    if (writeFd(this.#fd, packet, packet.length) !== packet.length) throw new Error("the TUN device refused a packet");
+    if (writeFd(this.#fd, packet, packet.length) !== packet.length)
+      throw new Error("the TUN device refused a packet");
   }
 
   /** The next packet that the kernel sent, or undefined when there is none. */

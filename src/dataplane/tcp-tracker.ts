@@ -56,6 +56,7 @@ import {
 import {
   assumeSide,
   beginSide,
+  isAckInWindow,
   isAckOfSyn,
   isInWindow,
   isSameSyn,
@@ -153,6 +154,8 @@ function trackOpening(
     const old = words[base + F_WINDOW + direction * WINDOW_WORDS + W_END]!;
     if (((sequence(bytes, at) - old) | 0) >= 0) return TRACK_NEW;
   } else if (state === TCP_SYN_SENT) {
+    // Once more, perhaps without its data (RFC 7413 section 4.2.1), which the answer may acknowledge all the same.
+    if (isSameSyn(words, base, direction, bytes, at, length)) return TRACK_SAME;
     beginSide(words, base, direction, bytes, at, length);
     let next = withBits(
       words[base + F_STATE]!,
@@ -168,7 +171,10 @@ function trackOpening(
     words[base + F_STATE] = next;
     return settle(words, base, state);
   } else if (state === TCP_SYN_RECEIVED && isSameSyn(words, base, direction, bytes, at, length)) {
-    return TRACK_SAME;
+    // Whoever answered with SYN and ACK sends that again, not the SYN.
+    const hasAnswered =
+      direction === SERVER && (sideBits(words[base + F_STATE]!, CLIENT) & BIT_SYN_ACKED) !== 0;
+    return hasAnswered ? TRACK_INVALID : TRACK_SAME;
   }
   // Nobody but who opened the flow may open it anew on the strength of the old decision.
   if (direction === SERVER) return TRACK_INVALID;
@@ -187,6 +193,10 @@ function trackAnswer(
   length: number,
   state: number,
 ): number {
+  if (state > TCP_SYN_RECEIVED && isInWindow(words, base, direction, bytes, at, length)) {
+    // A retransmission that was late: the client answers it with an acknowledgement (RFC 5961 section 4.2).
+    return direction === SERVER && state < TCP_TIME_WAIT ? TRACK_IGNORED : TRACK_INVALID;
+  }
   const isOfNoted =
     direction === SERVER &&
     state !== TCP_SYN_SENT &&
@@ -199,17 +209,17 @@ function trackAnswer(
     const isScaled = windowScale(bytes, at, headerBytes(bytes, at)) !== NO_SCALE;
     assumeSide(words, base, CLIENT, acknowledgement(bytes, at), isScaled);
   } else if (state > TCP_SYN_RECEIVED) {
-    // A retransmission that was late is answered with an acknowledgement (RFC 5961 section 4.2).
-    const isLate = direction === SERVER && state < TCP_TIME_WAIT;
-    if (!isLate) return TRACK_INVALID;
-    return isInWindow(words, base, direction, bytes, at, length) ? TRACK_IGNORED : TRACK_OUT_OF_WINDOW;
+    return direction === SERVER && state < TCP_TIME_WAIT ? TRACK_OUT_OF_WINDOW : TRACK_INVALID;
   } else if (!isSideSeen(words, base, 1 - direction) || !isAckOfSyn(words, base, direction, bytes, at)) {
     return TRACK_INVALID;
   } else if (direction === CLIENT && !isSameSyn(words, base, direction, bytes, at, length)) {
     return TRACK_INVALID;
   }
-  // A server that keeps no state (RFC 4987 section 3.6) may answer the same SYN with another number.
-  beginSide(words, base, direction, bytes, at, length);
+  // The same answer once more keeps what was sent behind it; one with another number comes from a server that keeps no state
+  // (RFC 4987 section 3.6).
+  const isAgain = isSideSeen(words, base, direction) && isInWindow(words, base, direction, bytes, at, length);
+  if (isAgain && (sideBits(words[base + F_STATE]!, 1 - direction) & BIT_SYN_ACKED) !== 0) return TRACK_SAME;
+  if (!isAgain) beginSide(words, base, direction, bytes, at, length);
   words[base + F_WINDOW + direction * WINDOW_WORDS + W_ACK] = acknowledgement(bytes, at);
   let next = words[base + F_STATE]! & ~NOTED_BIT;
   next = withBits(next, direction, sideBits(next, direction) | BIT_SYN);
@@ -269,7 +279,7 @@ function trackReset(
   const slack = isReseeding ? RESEED_SPAN : 0;
   if (((seq - words[own + W_LIMIT]!) | 0) > slack) return TRACK_OUT_OF_WINDOW;
   // Zero is what some stacks put there.
-  if (hasAck && ack !== 0 && ((ack - words[peer + W_END]!) | 0) > slack) return TRACK_OUT_OF_WINDOW;
+  if (hasAck && ack !== 0 && !isAckInWindow(words, base, direction, ack, slack)) return TRACK_OUT_OF_WINDOW;
   // What the receiver acknowledged is below its window for sure.
   const isAckKnown = words[peer + W_ACK] !== 0 && !(isNotedHere && direction === SERVER);
   const lowest = isAckKnown

@@ -127,7 +127,7 @@ export function openLimits(
 ): void {
   const own = base + F_WINDOW + direction * WINDOW_WORDS;
   const peer = base + F_WINDOW + (1 - direction) * WINDOW_WORDS;
-  if (isAnswer) words[peer + W_LIMIT] = (acknowledgement(bytes, at) + window(bytes, at)) | 0;
+  if (isAnswer) words[peer + W_LIMIT] = (acknowledgement(bytes, at) + (window(bytes, at) || 1)) | 0;
   words[own + W_LIMIT] = (words[own + W_END]! + words[peer + W_MAX]!) | 0;
 }
 
@@ -145,14 +145,25 @@ export function isInWindow(
   const end = segmentEnd(bytes, at, length);
   const hasSack = (words[base + F_STATE]! & SACK_BIT) !== 0;
   const ack = hasSack ? highestAcknowledged(bytes, at, headerBytes(bytes, at)) : acknowledgement(bytes, at);
-  const ownMax = words[own + W_MAX]! >>> 0;
   const peerMax = words[peer + W_MAX]! >>> 0;
   return (
     ((seq - words[own + W_LIMIT]!) | 0) <= 0 &&
-    ((end - words[own + W_END]!) | 0) >= -peerMax - 1 &&
-    ((ack - words[peer + W_END]!) | 0) <= 0 &&
-    ((ack - words[peer + W_END]!) | 0) >= -Math.max(ownMax, ACK_SPAN_MIN) - 1
+    ((end - words[own + W_END]!) | 0) >= -peerMax &&
+    isAckInWindow(words, base, direction, ack, 0)
   );
+}
+
+/** III and IV: whether a side may acknowledge this, give or take `slack`. */
+export function isAckInWindow(
+  words: Int32Array,
+  base: number,
+  direction: number,
+  ack: number,
+  slack: number,
+): boolean {
+  const ownMax = words[base + F_WINDOW + direction * WINDOW_WORDS + W_MAX]! >>> 0;
+  const ahead = (ack - words[base + F_WINDOW + (1 - direction) * WINDOW_WORDS + W_END]!) | 0;
+  return ahead <= slack && ahead >= -Math.max(ownMax, ACK_SPAN_MIN) - slack;
 }
 
 /** Moves both sides' numbers on by a segment that is in the window. */

@@ -66,6 +66,8 @@ export class SingleWorld {
   readonly counters = new Float64Array(COUNTER_CELLS);
   readonly ruleHits: Float64Array;
   readonly flows: FlowReader;
+  /** The same, for tests that look at what the trackers know. */
+  readonly table: FlowTable;
   readonly #engine: Engine;
   readonly #frames = new ChunkMemory();
   readonly #ports: readonly EnginePort[];
@@ -81,8 +83,8 @@ export class SingleWorld {
     this.policy = { ...policy, rules: policy.rules.map((rule) => ({ ...rule, log: true })) };
     this.#ports = portsOf(policy, mtuBytes);
     this.ruleHits = new Float64Array(policy.rules.length + 1);
-    const table = new FlowTable(flowsMax, key);
-    this.flows = new FlowReader(table.buffer);
+    this.table = new FlowTable(flowsMax, key);
+    this.flows = new FlowReader(this.table.buffer);
     const ruleLog = new RecordRing(createRing(RULE_LOG_BYTES, RULE_LOG_RECORDS));
     this.#log = new RuleLogReader(ruleLog);
     this.#engine = new Engine({
@@ -91,7 +93,7 @@ export class SingleWorld {
       frames: this.#frames,
       output: { send: (port, at, lengthBytes) => this.#send(port, at, lengthBytes) },
       ports: this.#ports,
-      table,
+      table: this.table,
       changes: null,
       ruleLog,
       counters: this.counters,
