@@ -104,7 +104,8 @@ function isPlainlyInWindow({ step, earlier }: TcpCase): boolean {
     !earlier.some((other) => has(other, RST)) &&
     (["client", "server"] as const).every((side) => {
       const syns = earlier.filter((other) => other.from === side && has(other, SYN));
-      return syns.length > 0 && syns.every((syn) => syn.seq === syns[0]!.seq && syn.length === 0);
+      const isFirst = earlier.find((other) => other.from === side) === syns[0];
+      return isFirst && syns.length > 0 && syns.every((syn) => syn.seq === syns[0]!.seq && syn.length === 0);
     });
   if (!isSimple || has(step, SYN)) return false;
   const own = earlier.filter((other) => other.from === step.from);
@@ -199,9 +200,10 @@ const DIFFERENCES: readonly Difference[] = [
   }),
   stricter("numbers-of-resets", (found) => {
     const { step, verdict, earlier } = found;
-    if (verdict !== "out_of_window" || !isAckBeyond(found)) return false;
+    const ack = sackOf(step);
+    if (verdict !== "out_of_window" || !isAckBeyond(found, ack)) return false;
     return earlier.some(
-      (other) => other.from !== step.from && has(other, RST) && ahead(endOf(other), step.ack) >= 0,
+      (other) => other.from !== step.from && has(other, RST) && ahead(endOf(other), ack) >= 0,
     );
   }),
   stricter("another-simultaneous-syn", ({ step, state, verdict, opener }) => {
@@ -263,6 +265,11 @@ const DIFFERENCES: readonly Difference[] = [
     const isZero = earlier.some((other) => other.from !== step.from && has(other, ACK) && other.ack === 0);
     return has(step, RST) && peer.ack === 0 && isZero;
   }),
+  either("opened-after-reset", ({ state, kernelState, earlier }) => {
+    const reset = earlier.findIndex((other) => has(other, RST));
+    const isOpenedLater = reset >= 0 && earlier.slice(reset).some(isSyn);
+    return kernelState === "CLOSE" && state !== "closed" && isOpenedLater;
+  }),
   looser("numbers-of-resets", ({ state, kernelState }) => state === "closed" && kernelState === "CLOSE"),
   either("reset-at-the-end", ({ state, kernelState, earlier }) => {
     return (
@@ -298,11 +305,6 @@ const DIFFERENCES: readonly Difference[] = [
   }),
   stricter("challenge-in-last-ack", ({ step, state, isNoted, opener }) => {
     return state === "last_ack" && isNoted && step.from !== opener && has(step, ACK);
-  }),
-  either("opened-after-reset", ({ state, kernelState, earlier }) => {
-    const reset = earlier.findIndex((other) => has(other, RST));
-    const isOpenedLater = reset >= 0 && earlier.slice(reset).some(isSyn);
-    return kernelState === "CLOSE" && state !== "closed" && isOpenedLater;
   }),
   either("opened-below", ({ state, kernelState, isNoted, earlier }) => {
     const isClosed = CLOSING.includes(state) || earlier.some((other) => has(other, RST));
