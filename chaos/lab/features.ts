@@ -7,6 +7,8 @@ export interface LabFeatures {
   readonly ipv6: boolean;
   /** Rules turn on the helpers for FTP, TFTP and SIP. */
   readonly helpers: boolean;
+  /** Fragments are carried. */
+  readonly fragments: boolean;
 }
 
-export const LAB_FEATURES: LabFeatures = { ipv6: false, helpers: false };
+export const LAB_FEATURES: LabFeatures = { ipv6: false, helpers: false, fragments: false };

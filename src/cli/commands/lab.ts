@@ -28,6 +28,7 @@ import {
 } from "../lab-context.ts";
 import { wholeAtLeast } from "../options.ts";
 import { formatMs, printJson, processTerminal, type Terminal, table } from "../terminal.ts";
+import { addClients } from "./lab-clients.ts";
 import { addDemo } from "./lab-demo.ts";
 
 const EXAMPLES = `
@@ -51,6 +52,7 @@ export function labCommand(terminal: Terminal = processTerminal): Command {
   addStatus(lab, terminal);
   addExec(lab);
   addFaults(lab, terminal);
+  addClients(lab, terminal);
   return lab;
 }
 
@@ -98,7 +100,7 @@ function addExec(lab: Command): void {
     .command("exec")
     .description("run a command on a host of the lab")
     .option("--name <name>", "the lab's name", DEFAULT_LAB)
-    .argument("<host>", "client, web, server, witness, net, or a node")
+    .argument("<host>", "client, web, server, hop, far, witness, net, or a node")
     .argument("<command...>", "after --")
     .action(async (host: string, command: string[], options: NameOptions) => {
       await withLabContext(options.name, processTerminal, async (context) => {
