@@ -9,6 +9,7 @@ import { run } from "../lab/run.ts";
 import type { Blob } from "./model.ts";
 
 const CERTIFICATE_DAYS = 30;
+export const FTP_BYTES_PER_SECOND = 600_000;
 
 /** Everything that servers run on, under one folder. */
 export interface ServerFiles {
@@ -57,7 +58,8 @@ export async function writeServerFiles(files: ServerFiles, plan: ServerPlan): Pr
   writeFileSync(files.passwd, passwdText(files.served));
   keep(files.shadow, "root:*:19000:0:99999:7:::\n");
   keep(files.sshConfig, sshdText(files.directory));
-  keep(files.caddyConfig, caddyText(files));
+  const addresses = [plan.address4, ...(plan.address6 === undefined ? [] : [plan.address6])];
+  keep(files.caddyConfig, caddyText(files, addresses));
   keep(files.vsftpdConfig(4), vsftpdText(files.directory, 4, plan.address4));
   if (plan.address6 !== undefined) keep(files.vsftpdConfig(6), vsftpdText(files.directory, 6, plan.address6));
   await makeKeys(files, plan.names);
@@ -129,14 +131,20 @@ export function vsftpdText(directory: string, family: 4 | 6, address: string): s
     "seccomp_sandbox=NO",
     "isolate=NO",
     "isolate_network=NO",
+    // Paced by the sender: buffers on the way must not take the whole file at once.
+    `anon_max_rate=${FTP_BYTES_PER_SECOND}`,
     "xferlog_enable=NO",
     "",
   ].join("\n");
 }
 
-export function caddyText({ directory, certificate, served }: ServerFiles): string {
+/** Each address by itself: over QUIC the server knows no other way to choose its certificate for who names none. */
+export function caddyText(
+  { directory, certificate, served }: ServerFiles,
+  addresses: readonly string[],
+): string {
   const server = {
-    listen: [":443"],
+    listen: addresses.map((address) => `${address.includes(":") ? `[${address}]` : address}:443`),
     automatic_https: { disable: true },
     tls_connection_policies: [{}],
     routes: [{ handle: [{ handler: "file_server", root: served }] }],

@@ -31,7 +31,7 @@ import {
   type Finding,
   type Place,
 } from "./model.ts";
-import { type ServerFiles, serverFiles, writeServerFiles } from "./server-files.ts";
+import { FTP_BYTES_PER_SECOND, type ServerFiles, serverFiles, writeServerFiles } from "./server-files.ts";
 import { startServers } from "./servers.ts";
 import { requireTools, SERVER_FILES } from "./tools.ts";
 
@@ -39,7 +39,7 @@ const COMMANDS = ["curl", "ssh", "ssh-keygen", "iperf3", "tftp", "sipp", "ping",
 /** How long transfers last, and at which rate. Across a kill there are many at once. */
 const LENGTHS = {
   nothing: { seconds: 2, bytesPerSecond: 2_000_000 },
-  kill: { seconds: 14, bytesPerSecond: 600_000 },
+  kill: { seconds: 14, bytesPerSecond: FTP_BYTES_PER_SECOND },
 } as const;
 const SMALL_BYTES = 256 * 1024;
 /** Datagrams may be lost for so long when a node dies; see also LIMITS of the drills. */

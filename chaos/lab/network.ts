@@ -128,15 +128,12 @@ function kernelSettings(host: string, topology: Topology): string {
     set("net/core/somaxconn", "8192"),
     set("net/ipv4/tcp_max_syn_backlog", "8192"),
     set("net/ipv4/ping_group_range", "0 2147483647"),
+    // Whatever is to be answered with an ICMP error is: what is missing is then the firewall's doing.
+    set("net/ipv4/icmp_ratelimit", "0"),
+    set("net/ipv6/icmp/ratelimit", "0"),
   ];
   if (host === "hop") {
-    lines.push(
-      set("net/ipv4/ip_forward", "1"),
-      set("net/ipv6/conf/all/forwarding", "1"),
-      // Each packet that is too big is answered: what is missing is then the firewall's doing.
-      set("net/ipv4/icmp_ratelimit", "0"),
-      set("net/ipv6/icmp/ratelimit", "0"),
-    );
+    lines.push(set("net/ipv4/ip_forward", "1"), set("net/ipv6/conf/all/forwarding", "1"));
   }
   if (host === BRIDGE_HOST) {
     lines.push(

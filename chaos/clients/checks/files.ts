@@ -7,36 +7,38 @@ import { type Blob, type Check, CheckFailure, type Place } from "../model.ts";
 import { expectSuccess, inUrl, lastError, megabytes, throughFault } from "./through.ts";
 
 const CONNECT_SECONDS = "8";
+/** curl's exit status; its message then tells of something else. */
+const CURL_PORT_FAILED = 30;
 
 interface FtpWay {
   readonly name: string;
   readonly what: string;
-  readonly flags: readonly string[];
+  readonly flags: (source: string) => readonly string[];
   /** The server opens the data connection. */
   readonly isActive: boolean;
   readonly isIpv4Only: boolean;
 }
 
 const FTP_WAYS: readonly FtpWay[] = [
-  { name: "ftp-epsv", what: "FTP passive (EPSV)", flags: [], isActive: false, isIpv4Only: false },
+  { name: "ftp-epsv", what: "FTP passive (EPSV)", flags: () => [], isActive: false, isIpv4Only: false },
   {
     name: "ftp-pasv",
     what: "FTP passive (PASV)",
-    flags: ["--disable-epsv"],
+    flags: () => ["--disable-epsv"],
     isActive: false,
     isIpv4Only: true,
   },
   {
     name: "ftp-eprt",
     what: "FTP active (EPRT)",
-    flags: ["--ftp-port", "-"],
+    flags: (source) => ["--ftp-port", source],
     isActive: true,
     isIpv4Only: false,
   },
   {
     name: "ftp-port",
     what: "FTP active (PORT)",
-    flags: ["--ftp-port", "-", "--disable-eprt"],
+    flags: (source) => ["--ftp-port", source, "--disable-eprt"],
     isActive: true,
     isIpv4Only: true,
   },
@@ -54,20 +56,34 @@ export const FILE_CHECKS: readonly Check[] = [
 ];
 
 /** The first file lasts through the fault, the second one needs the control connection after it. */
-async function ftp(place: Place, { flags }: FtpWay): Promise<string> {
-  const { at, blob, small, bytesPerSecond, directory } = place;
+async function ftp(place: Place, { flags, isActive }: FtpWay): Promise<string> {
+  const { at, small, directory, during } = place;
+  const blob = during === "nothing" ? small : place.blob;
   const url = (name: string): string => `ftp://${inUrl(at.server)}/${name}`;
   const [first, second] = [join(directory, "first"), join(directory, "second")] as const;
   const command = [
-    ...["curl", "-sS", "--connect-timeout", CONNECT_SECONDS, "--limit-rate", String(bytesPerSecond)],
-    ...["-w", "%{num_connects} ", ...flags, "-o", first, url(blob.name), "-o", second, url(small.name)],
+    ...["curl", "-sS", "--connect-timeout", CONNECT_SECONDS],
+    ...[
+      "-w",
+      "%{num_connects} ",
+      ...flags(at.source),
+      "-o",
+      first,
+      url(blob.name),
+      "-o",
+      second,
+      url(small.name),
+    ],
   ];
   const { status, out, err } = await throughFault(place, place.start("client", command));
+  if (status === CURL_PORT_FAILED)
+    throw new CheckFailure("the server refused the address that was announced");
   if (status !== 0) throw new CheckFailure(lastError(err || `status ${status}`));
   await expectHash(place, first, blob);
   await expectHash(place, second, small);
-  const connections = out.trim().split(" ").at(-1);
-  if (connections !== "0") throw new CheckFailure("the second file needed a new control connection");
+  // A passive data connection counts as well.
+  const connections = Number(out.trim().split(" ").at(-1)) - (isActive ? 0 : 1);
+  if (connections !== 0) throw new CheckFailure("the second file needed a new control connection");
   return `${megabytes(blob.bytes + small.bytes)} in two files, hashes right`;
 }
 

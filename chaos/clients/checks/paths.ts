@@ -46,8 +46,8 @@ async function mtuOut(place: Place): Promise<string> {
 async function mtuIn(place: Place): Promise<string> {
   const { at, blob, bytesPerSecond } = place;
   await forgetMtu(place, "web");
-  const command = ["curl", "-sS", "--connect-timeout", "8", "--limit-rate", String(bytesPerSecond)];
-  const url = `${at.insideUrl}/bytes/${blob.bytes}`;
+  const command = ["curl", "-sS", "--connect-timeout", "8"];
+  const url = `${at.insideUrl}/bytes/${blob.bytes}/${bytesPerSecond}`;
   const download = place.start("far", [...command, "-o", "/dev/null", "-w", "%{size_download}", url]);
   const outcome = await throughFault(place, download);
   if (outcome.out !== String(blob.bytes)) {

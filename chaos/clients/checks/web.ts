@@ -44,10 +44,11 @@ async function http3(place: Place): Promise<string> {
 }
 
 async function fromOutside(place: Place): Promise<string> {
-  const { bytes } = place.blob;
+  const { at, blob, bytesPerSecond } = place;
+  const { bytes } = blob;
   const hash = createHash("sha256");
   for (const chunk of bytesOfPattern(bytes)) hash.update(chunk);
-  const command = `${curl(place)} '${place.at.insideUrl}/bytes/${bytes}' | sha256sum`;
+  const command = `${curl(place)} '${at.insideUrl}/bytes/${bytes}/${bytesPerSecond}' | sha256sum`;
   const said = await download(place, "server", command);
   return judge(place, said, { version: "1.1", sha256: hash.digest("hex") });
 }
