@@ -30,6 +30,7 @@ import { wholeAtLeast } from "../options.ts";
 import { formatMs, printJson, processTerminal, type Terminal, table } from "../terminal.ts";
 import { addClients } from "./lab-clients.ts";
 import { addDemo } from "./lab-demo.ts";
+import { addScans } from "./lab-scans.ts";
 
 const EXAMPLES = `
 Examples:
@@ -53,6 +54,7 @@ export function labCommand(terminal: Terminal = processTerminal): Command {
   addExec(lab);
   addFaults(lab, terminal);
   addClients(lab, terminal);
+  addScans(lab, terminal);
   return lab;
 }
 
