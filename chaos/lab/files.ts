@@ -8,8 +8,6 @@ import { stringify } from "yaml";
 import { run } from "./run.ts";
 import type { LabPaths } from "./state.ts";
 import {
-  FAR_NETWORK,
-  FAR6,
   HOP_ADDRESS,
   HOP_ADDRESS6,
   INSIDE_GATEWAY,
@@ -96,8 +94,8 @@ function nodeConfig(options: LabOptions, { features }: Topology) {
       },
     },
     routes: [
-      { to: FAR_NETWORK, zone: "outside", via: HOP_ADDRESS },
-      ...(features.ipv6 ? [{ to: `${FAR6}/64`, zone: "outside", via: HOP_ADDRESS6 }] : []),
+      { to: "0.0.0.0/0", zone: "outside", via: HOP_ADDRESS },
+      ...(features.ipv6 ? [{ to: "::/0", zone: "outside", via: HOP_ADDRESS6 }] : []),
     ],
     nat: {
       snat: [{ from: "inside", to: "outside", pool: [...NAT_POOL] }],

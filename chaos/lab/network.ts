@@ -108,6 +108,7 @@ export function hostBatch(wires: readonly Wire[]): string {
 }
 
 function routeLine({ to, via, advmss }: LabRoute, device: string): string {
+  if (via === undefined) return `route add blackhole ${to}`;
   const mss = advmss === undefined ? "" : ` advmss ${advmss}`;
   return `route add ${to} via ${via} dev ${device}${mss}`;
 }

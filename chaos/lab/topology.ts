@@ -4,7 +4,7 @@
  *
  *   client  10.10.0.2..201 --+                                  +-- server 198.51.100.100
  *   web     10.10.0.250 -----+ inside     fw1 .. fwN    outside +
- *                            +-- bridge --[        ]-- bridge --+-- hop 198.51.100.200, a router
+ *                            +-- bridge --[        ]-- bridge --+-- hop 198.51.100.200, a router; the world
  *                                         [        ]                 |
  *                                         [        ]             bridge "far", MTU 1280 -- far 203.0.113.10
  *                                         [        ]
@@ -33,7 +33,7 @@ export const NAT_POOL = ["198.51.100.10", "198.51.100.11"] as const;
 /** Router between the outside and "far". */
 export const HOP_ADDRESS = "198.51.100.200";
 export const FAR_ADDRESS = "203.0.113.10";
-export const FAR_NETWORK = "203.0.113.0/24";
+const FAR_NETWORK = "203.0.113.0/24";
 const FAR_GATEWAY = "203.0.113.1";
 
 /** The same places in IPv6. */
@@ -84,7 +84,8 @@ export interface Wire {
 
 export interface LabRoute {
   readonly to: string;
-  readonly via: string;
+  /** Absent: nowhere, without a word. */
+  readonly via?: string;
   /** TCP segment size to announce; absent: what fits the wire. */
   readonly advmss?: number;
 }
@@ -200,7 +201,8 @@ function hostWires4(): Wire[] {
       host: "hop",
       port: "hop-outside",
       addresses: [`${HOP_ADDRESS}/24`],
-      routes: [toInside],
+      // The rest of the world, which never answers.
+      routes: [toInside, { to: "0.0.0.0/0" }],
     },
     {
       host: "hop",
@@ -234,7 +236,7 @@ function withIpv6(wire: Wire): Wire {
       addresses: [SERVER_ADDRESS6],
       routes: [toInside, { to: `${FAR6}/64`, via: HOP_ADDRESS6 }],
     },
-    "hop-outside": { addresses: [HOP_ADDRESS6], routes: [toInside] },
+    "hop-outside": { addresses: [HOP_ADDRESS6], routes: [toInside, { to: "::/0" }] },
     "hop-far": { addresses: [`${FAR6}1`], routes: [] },
     "far-far": {
       addresses: [FAR_ADDRESS6],

@@ -31,14 +31,14 @@ const FTP_WAYS: readonly FtpWay[] = [
   {
     name: "ftp-eprt",
     what: "FTP active (EPRT)",
-    flags: (source) => ["--ftp-port", source],
+    flags: (source) => ["--ftp-port", inUrl(source)],
     isActive: true,
     isIpv4Only: false,
   },
   {
     name: "ftp-port",
     what: "FTP active (PORT)",
-    flags: (source) => ["--ftp-port", source, "--disable-eprt"],
+    flags: (source) => ["--ftp-port", inUrl(source), "--disable-eprt"],
     isActive: true,
     isIpv4Only: true,
   },
