@@ -89,7 +89,8 @@ class Suite {
   readonly #files: ServerFiles;
   readonly #blobs = new Map<string, Blob>();
   readonly #victims: string[] = [];
-  readonly #sources = new Map<Family, string>();
+  /** Whose source address was chosen. */
+  readonly #families = new Set<Family>();
   #nextPort = FIRST_PORT;
 
   constructor(lab: Lab) {
@@ -121,7 +122,7 @@ class Suite {
   }
 
   async end(): Promise<void> {
-    for (const family of this.#sources.keys()) await useSource(this.#lab, family, undefined);
+    for (const family of this.#families) await useSource(this.#lab, family, undefined);
     await this.#hosts.endAll();
     rmSync(this.#files.directory, { recursive: true, force: true });
   }
@@ -157,6 +158,7 @@ class Suite {
 
   async #inPeace(checks: readonly Check[], family: Family): Promise<Finding[]> {
     const at = addressesOf(family);
+    await this.#speakFrom(family, at.source);
     const findings: Finding[] = [];
     for (const check of checks) {
       this.#lab.context.abort?.throwIfAborted();
@@ -174,8 +176,7 @@ class Suite {
   async #acrossKill(checks: readonly Check[], family: Family): Promise<Finding[]> {
     const victim = await ownerOf(this.#lab, addressesOf(family).inside);
     const source = await chooseSource(this.#lab, family, victim);
-    this.#sources.set(family, source);
-    await useSource(this.#lab, family, source);
+    await this.#speakFrom(family, source);
     const at = { ...addressesOf(family), source };
     const meeting = new Meeting(checks.map(({ name }) => name));
     const all = checks.map(async (check) => {
@@ -193,8 +194,13 @@ class Suite {
     await startAgain(this.#lab, victim);
     await waitAnswering(this.#lab, victim);
     await waitSettled(this.#lab);
-    await useSource(this.#lab, family, undefined);
     return findings;
+  }
+
+  /** Until the end of the suite. */
+  async #speakFrom(family: Family, source: string): Promise<void> {
+    this.#families.add(family);
+    await useSource(this.#lab, family, source);
   }
 
   async #examine(check: Check, place: Place): Promise<Finding> {
