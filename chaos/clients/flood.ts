@@ -48,9 +48,11 @@ export async function runFlood(
   try {
     const sight = await flood(lab, hosts, seconds);
     const tookMs = Math.round(performance.now() - startedMs);
+    const missing = lab.state.topology.features.defence ? "fail" : "not-yet";
     const findings = judgeFlood(sight).map(({ check, isKept, detail }): Finding => {
-      lab.context.progress(`${check}: ${isKept ? "pass" : "fail"}: ${detail}`);
-      return { check, family: 4, during: "nothing", verdict: isKept ? "pass" : "fail", detail, tookMs };
+      const verdict = isKept ? "pass" : missing;
+      lab.context.progress(`${check}: ${verdict}: ${detail}`);
+      return { check, family: 4, during: "nothing", verdict, detail, tookMs };
     });
     return { findings, sight };
   } finally {

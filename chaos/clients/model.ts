@@ -58,6 +58,8 @@ export interface Addresses {
   readonly server: string;
   readonly hop: string;
   readonly far: string;
+  /** Another address of the same host, about whose path nobody else learns anything. */
+  readonly farOther: string;
   /** What the first hop of a path may call itself. */
   readonly gateways: readonly string[];
   /** Root of the web server on the inside, as the outside asks for it. */

@@ -9,6 +9,8 @@ export interface LabFeatures {
   readonly helpers: boolean;
   /** Fragments are carried. */
   readonly fragments: boolean;
+  /** Half-open connections are limited: a flood cannot fill the flow table. */
+  readonly defence: boolean;
 }
 
-export const LAB_FEATURES: LabFeatures = { ipv6: false, helpers: false, fragments: false };
+export const LAB_FEATURES: LabFeatures = { ipv6: false, helpers: false, fragments: false, defence: false };

@@ -118,6 +118,7 @@ function nodeConfig(options: LabOptions, { features }: Topology) {
       },
       ...(features.ipv6 ? [WEB6_RULE] : []),
     ],
+    ...(options.flowsMax === undefined ? {} : { flows: { max: options.flowsMax } }),
   };
 }
 

@@ -33,6 +33,8 @@ export const NAT_POOL = ["198.51.100.10", "198.51.100.11"] as const;
 /** Router between the outside and "far". */
 export const HOP_ADDRESS = "198.51.100.200";
 export const FAR_ADDRESS = "203.0.113.10";
+/** The same host: what a system learns about the path to an address it keeps for that address. */
+export const FAR_OTHER_ADDRESS = "203.0.113.11";
 const FAR_NETWORK = "203.0.113.0/24";
 const FAR_GATEWAY = "203.0.113.1";
 
@@ -45,6 +47,7 @@ export const WEB_ADDRESS6 = `${INSIDE6}250`;
 export const SERVER_ADDRESS6 = `${OUTSIDE6}100`;
 export const HOP_ADDRESS6 = `${OUTSIDE6}200`;
 export const FAR_ADDRESS6 = `${FAR6}10`;
+export const FAR_OTHER_ADDRESS6 = `${FAR6}11`;
 /** Redirected frames travel in GENEVE: 1500 and 62 bytes of headers must fit. */
 export const CLUSTER_MTU = 1700;
 const ETHERNET_MTU = 1500;
@@ -65,6 +68,8 @@ export interface LabOptions {
   readonly hasWitness: boolean;
   readonly port: "auto" | "xdp" | "cap";
   readonly profile: "lan" | "vm";
+  /** Entries of each node's flow table; absent: the default. */
+  readonly flowsMax?: number;
   /** Absent: LAB_FEATURES. */
   readonly features?: LabFeatures;
 }
@@ -217,7 +222,7 @@ function hostWires4(): Wire[] {
       name: "eth0",
       link: "far",
       port: "far-far",
-      addresses: [`${FAR_ADDRESS}/24`],
+      addresses: [`${FAR_ADDRESS}/24`, `${FAR_OTHER_ADDRESS}/24`],
       routes: [{ to: "default", via: FAR_GATEWAY, advmss: FAR_MSS }],
     },
   ];
@@ -239,7 +244,7 @@ function withIpv6(wire: Wire): Wire {
     "hop-outside": { addresses: [HOP_ADDRESS6], routes: [toInside, { to: "::/0" }] },
     "hop-far": { addresses: [`${FAR6}1`], routes: [] },
     "far-far": {
-      addresses: [FAR_ADDRESS6],
+      addresses: [FAR_ADDRESS6, FAR_OTHER_ADDRESS6],
       routes: [{ to: "default", via: `${FAR6}1`, advmss: FAR_MSS6 }],
     },
   };

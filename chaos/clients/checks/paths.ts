@@ -27,7 +27,7 @@ async function mtuReport(place: Place): Promise<string> {
   const ask = async (): Promise<string> => {
     await forgetMtu(place, "client");
     const command = ["ping", `-${place.family}`, "-n", "-c", "3", "-i", "0.2", "-W", "2", "-M", "do"];
-    const outcome = await place.run("client", [...command, "-s", TOO_BIG_PAYLOAD, place.at.far]);
+    const outcome = await place.run("client", [...command, "-s", TOO_BIG_PAYLOAD, place.at.farOther]);
     const [, from] = expectMatch(outcome.out, /From (\S+)[^\n]*mtu ?= ?1280/, "no `too big` came back");
     return from!.replace(/:$/, "");
   };
@@ -46,7 +46,7 @@ async function mtuOut(place: Place): Promise<string> {
 async function mtuIn(place: Place): Promise<string> {
   const { at, blob, bytesPerSecond } = place;
   await forgetMtu(place, "web");
-  const command = ["curl", "-sS", "--connect-timeout", "8"];
+  const command = ["curl", "-sS", "--connect-timeout", "8", "--interface", at.far];
   const url = `${at.insideUrl}/bytes/${blob.bytes}/${bytesPerSecond}`;
   const download = place.start("far", [...command, "-o", "/dev/null", "-w", "%{size_download}", url]);
   const outcome = await throughFault(place, download);
