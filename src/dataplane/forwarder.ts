@@ -2,7 +2,7 @@
  * Forwarder: where the packet in hand goes and what is done to it on the way out: route, TTL, size, translation, commit,
  * redirect to another node. Decides nothing about flows; the last step, neighbours and ports, is egress.ts.
  */
-import { ADDRESS_WORDS, copyAddress } from "../base/address.ts";
+import { ADDRESS_WORDS, copyAddress, isIpv4 } from "../base/address.ts";
 import * as ethernet from "../packet/ethernet.ts";
 import * as icmp from "../packet/icmp.ts";
 import * as icmpv6 from "../packet/icmpv6.ts";
@@ -15,7 +15,16 @@ import type { Egress } from "./egress.ts";
 import { F_META, F_PLACE, FLAG_NAT, ROW_WORDS } from "./flow-layout.ts";
 import { buildIcmpError, icmpErrorAt } from "./icmp-error.ts";
 import { clampMss } from "./mss.ts";
-import { KIND_ICMP_ERROR, KIND_TCP, P_OUTER_DESTINATION, P_OUTER_SOURCE, type Packet } from "./packet.ts";
+import { isCrossing, leavingBytes, Nat64 } from "./nat64.ts";
+import { GROWTH_BYTES } from "./nat64-icmp.ts";
+import {
+  KIND_ICMP_ERROR,
+  KIND_TCP,
+  P_OUTER_DESTINATION,
+  P_OUTER_SOURCE,
+  PARSED,
+  type Packet,
+} from "./packet.ts";
 import { encapsulate, REDIRECT_BYTES, readdress } from "./redirect.ts";
 import { translate } from "./rewrite.ts";
 import { addressHash } from "./slot.ts";
@@ -44,6 +53,7 @@ export class Forwarder {
   readonly #waiting: Waiting;
   readonly #egress: Egress;
   readonly #errors: TokenBucket;
+  readonly #nat64: Nat64;
   readonly #sequence: Float64Array;
   /** By zone: the smallest MTU of its ports. */
   readonly #zoneMtu = new Int32Array(256);
@@ -68,6 +78,7 @@ export class Forwarder {
     this.#egress = egress;
     this.#sequence = sequence;
     this.#errors = new TokenBucket(icmpErrorsPerSecond);
+    this.#nat64 = new Nat64(context);
     this.#clusterPort = context.ports.findIndex((port) => port.zone < 0);
     for (const port of context.ports) {
       if (port.zone < 0) continue;
@@ -79,12 +90,9 @@ export class Forwarder {
   /** Rewrites a packet of a flow and lets it go; routeFlow() has set where to. */
   leave(row: number, direction: number): number {
     const packet = this.#packet;
-    const { table, policy } = this.#context;
-    if ((table.words[row * ROW_WORDS + F_META]! & FLAG_NAT) !== 0) {
-      if (!translate(packet, this.#bytes, table, row, direction)) {
-        return this.drop(packet.at, DROP_BAD_CHECKSUM);
-      }
-    }
+    const { policy } = this.#context;
+    const wrong = this.#translate(row, direction);
+    if (wrong !== PARSED) return this.drop(packet.at, wrong);
     if (packet.kind === KIND_TCP) clampMss(packet, this.#bytes, policy, this.egressZone);
     this.#hop();
     const lengthBytes = ethernet.ETHERNET_BYTES + packet.totalBytes;
@@ -100,6 +108,19 @@ export class Forwarder {
       this.nextHop,
       0,
     );
+  }
+
+  /** PARSED, or the verdict of what is wrong with the packet. */
+  #translate(row: number, direction: number): number {
+    const packet = this.#packet;
+    const { table } = this.#context;
+    const meta = table.words[row * ROW_WORDS + F_META]!;
+    if ((meta & FLAG_NAT) === 0) return PARSED;
+    if (isCrossing(meta)) {
+      const mtuIn = this.#zoneMtu[packet.zone]!;
+      return this.#nat64.translate(packet, row, direction, mtuIn, this.#zoneMtu[this.egressZone]!);
+    }
+    return translate(packet, this.#bytes, table, row, direction) ? PARSED : DROP_BAD_CHECKSUM;
   }
 
   /** Counts the hop down. */
@@ -133,18 +154,26 @@ export class Forwarder {
       return this.answerError(DROP_TTL, type, 0, 0);
     }
     const mtu = this.#zoneMtu[zone]!;
-    if (packet.totalBytes > mtu) return this.#tooBig(mtu);
+    const isIpv6 = !isIpv4(destination, at);
+    if (leavingBytes(packet, isIpv6) > mtu) return this.#tooBig(mtu, isIpv6);
     this.egressZone = zone;
     this.#setNextHop(route, zone, destination, at);
     return NO_EGRESS;
   }
 
-  /** RFC 1191 section 4, RFC 8201 section 4. IPv4 without DF would have to be fragmented, which is not carried yet. */
-  #tooBig(mtu: number): number {
+  /**
+   * Tells the sender what the way out bears, in bytes of the sender's family (RFC 1191 section 4, RFC 8201 section 4; RFC 7915
+   * section 6 for a packet that leaves in the other). IPv4 without DF would have to be fragmented, which is not carried yet.
+   */
+  #tooBig(mtu: number, isIpv6: boolean): number {
     const packet = this.#packet;
-    if (packet.isIpv6) return this.answerError(DROP_TOO_BIG, icmpv6.ICMPV6_TOO_BIG, 0, mtu);
+    if (packet.isIpv6) {
+      const told = isIpv6 ? mtu : Math.max(ipv6.IPV6_MTU_MIN, mtu + GROWTH_BYTES);
+      return this.answerError(DROP_TOO_BIG, icmpv6.ICMPV6_TOO_BIG, 0, told);
+    }
     if (!ipv4.isDontFragment(this.#bytes, packet.ipAt)) return this.drop(packet.at, DROP_TOO_BIG);
-    return this.answerError(DROP_TOO_BIG, icmp.ICMP_UNREACHABLE, icmp.CODE_FRAGMENTATION_NEEDED, mtu);
+    const told = isIpv6 ? mtu - GROWTH_BYTES : mtu;
+    return this.answerError(DROP_TOO_BIG, icmp.ICMP_UNREACHABLE, icmp.CODE_FRAGMENTATION_NEEDED, told);
   }
 
   #setNextHop(route: number, zone: number, destination: Int32Array, at: number): void {

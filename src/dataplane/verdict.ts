@@ -52,6 +52,7 @@ export const DROP_REASONS = [
   "land", // source and destination are one address
   "neighbour_discovery", // neighbour discovery that asks nothing of us, or is malformed
   "rule_rate", // the rule that would accept it takes no more new flows this second
+  "untranslatable", // NAT64: the other family has no word for it
 ] as const;
 
 export type DropReason = (typeof DROP_REASONS)[number];
