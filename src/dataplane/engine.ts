@@ -15,6 +15,7 @@ import * as udp from "../packet/udp.ts";
 import { Announcer } from "./announcer.ts";
 import { isExclusive, serveArp } from "./arp-answer.ts";
 import { Bindings } from "./bindings.ts";
+import { Borrowed } from "./borrowed.ts";
 import type { ClusterView } from "./cluster-view.ts";
 import { CompiledPolicy } from "./compiled-policy.ts";
 import { COUNT, count, type EngineContext } from "./context.ts";
@@ -25,13 +26,15 @@ import { Exporter } from "./exporter.ts";
 import { FlowBook } from "./flow-book.ts";
 import { D_DEADLINE, NONE, ROW_DOUBLES } from "./flow-layout.ts";
 import { FlowMaker } from "./flow-maker.ts";
-import { Forwarder } from "./forwarder.ts";
+import { Forwarder, LOOP } from "./forwarder.ts";
 import { HoldPool } from "./hold.ts";
 import { NatAllocator } from "./nat.ts";
+import { NatUsage } from "./nat-usage.ts";
 import { serveNdp } from "./ndp-answer.ts";
 import {
   DIRECT,
   KIND_NEIGHBOUR,
+  LOOPED,
   P_SOURCE,
   PARSED,
   Packet,
@@ -97,11 +100,13 @@ export class Engine {
       ports: options.ports,
       table: options.table,
       counters: options.counters,
+      natUsage: new NatUsage(options.natUsage),
       key: options.key,
       clock,
       nowMs: options.nowMs ?? (() => clock[0]!),
       random: options.random,
     };
+    context.natUsage.usePolicy(context.policy.nat);
     const hold = new HoldPool(limits.heldFramesMax, LIST_NEIGHBOURS + limits.neighboursMax);
     this.#limits = limits;
     this.#context = context;
@@ -121,8 +126,9 @@ export class Engine {
       this.book.sequence,
       limits.icmpErrorsPerSecond,
     );
-    const bindings = new Bindings(context, this.book, this.#nat);
-    const translation = new Translation(context, this.#packet, this.#nat, bindings);
+    const borrowed = new Borrowed(context, this.book);
+    const bindings = new Bindings(context, this.book, this.#nat, borrowed);
+    const translation = new Translation(context, this.#packet, this.#nat, bindings, borrowed);
     const parts = {
       context,
       packet: this.#packet,
@@ -132,6 +138,7 @@ export class Engine {
       forwarder: this.#forwarder,
       translation,
       bindings,
+      borrowed,
     };
     this.#maker = new FlowMaker({
       ...parts,
@@ -198,6 +205,7 @@ export class Engine {
   usePolicy(policy: PolicyModel, ruleHits: Float64Array): void {
     const rules = new RuleTable(policy, ruleHits);
     this.#context.policy = new CompiledPolicy(policy);
+    this.#context.natUsage.usePolicy(this.#context.policy.nat);
     this.#maker.useRules(rules);
     this.book.useTimeouts(policy.timeoutsMs);
   }
@@ -339,7 +347,17 @@ export class Engine {
       return serveNdp(this.#context, this.#egress, this.#advertiser, packet);
     }
     const entry = this.#context.table.find(packet.protocol, packet.words, P_SOURCE, packet.ports);
-    return entry === NONE ? this.#decider.miss() : this.#decider.hit(entry);
+    const verdict = entry === NONE ? this.#decider.miss() : this.#decider.hit(entry);
+    return verdict === LOOP ? this.#back() : verdict;
+  }
+
+  /** The packet in hand left for an address of ours: it comes back from there, once. */
+  #back(): number {
+    const packet = this.#packet;
+    const { at, totalBytes } = packet;
+    if (packet.way === LOOPED) return this.#forwarder.drop(at, DROP_BAD_DESTINATION);
+    const zone = this.#forwarder.egressZone;
+    return this.#take(this.#egress.portOf(zone), zone, at, ethernet.ETHERNET_BYTES + totalBytes, LOOPED, 0);
   }
 
   /** Ends flows whose time is over, a bounded number at a time. */

@@ -100,6 +100,9 @@ export const FLAG_RESEED_REPLY = 1 << 21;
 export const FLAG_RESEED = FLAG_RESEED_ORIGINAL | FLAG_RESEED_REPLY;
 /** No rule let it in: it belongs to a binding, or to the flow that expected it. */
 export const FLAG_UNRULED = 1 << 22;
+/** This node counted the flow at its binding, or a port of a pool address for it (nat-account.ts). */
+export const FLAG_BOUND = 1 << 24;
+export const FLAG_POOLED = 1 << 25;
 /** The row is in use. */
 export const FLAG_USED = 1 << 30;
 /** What travels in records. */

@@ -36,6 +36,8 @@ import type { Waiting } from "./waiting.ts";
 export const OURS = -1;
 /** Answer of route() and routeFlow() when the packet may go on; anything else is a final verdict. */
 export const NO_EGRESS = -1;
+/** Answer of leave() when the packet, translated, goes to an address of ours: it is at `egressZone` now, as if it came from there. */
+export const LOOP = -2;
 const DROP_BAD_CHECKSUM = dropVerdict("bad_checksum");
 const DROP_TTL = dropVerdict("ttl");
 const DROP_TOO_BIG = dropVerdict("too_big");
@@ -45,6 +47,8 @@ const DROP_TX_FULL = dropVerdict("tx_full");
 export class Forwarder {
   /** Set by route(): where the packet leaves, and the next hop's address. */
   egressZone = 0;
+  /** Set by route(): the packet will be back. */
+  isLoop = false;
   readonly nextHop = new Int32Array(ADDRESS_WORDS);
   readonly #context: EngineContext;
   readonly #bytes: Uint8Array;
@@ -96,6 +100,11 @@ export class Forwarder {
     if (packet.kind === KIND_TCP) clampMss(packet, this.#bytes, policy, this.egressZone);
     this.#hop();
     const lengthBytes = ethernet.ETHERNET_BYTES + packet.totalBytes;
+    if (this.isLoop) {
+      const type = packet.isIpv6 ? ethernet.ETHER_IPV6 : ethernet.ETHER_IPV4;
+      ethernet.setEtherType(this.#bytes, packet.at, type);
+      return LOOP;
+    }
     const backup = this.#waiting.committingFor(row);
     if (backup === 0) return this.#egress.transmit(packet.at, lengthBytes, this.egressZone, this.nextHop, 0);
     return this.#waiting.forCommit(
@@ -157,6 +166,7 @@ export class Forwarder {
     const isIpv6 = !isIpv4(destination, at);
     if (leavingBytes(packet, isIpv6) > mtu) return this.#tooBig(mtu, isIpv6);
     this.egressZone = zone;
+    this.isLoop = policy.nat.isTakenIn(destination, at);
     this.#setNextHop(route, zone, destination, at);
     return NO_EGRESS;
   }

@@ -52,6 +52,14 @@ export class Nat64Prefixes {
     return entry;
   }
 
+  /** The first entry from a zone to another, or NO_NAT64. */
+  between(fromZone: number, toZone: number): number {
+    for (let i = 0; i < this.count; i++) {
+      if (this.fromZone[i] === fromZone && this.toZone[i] === toZone) return i;
+    }
+    return NO_NAT64;
+  }
+
   /** Writes the IPv4 address that an address of the prefix stands for. */
   extract(entry: number, words: Int32Array, at: number, to: Int32Array, toAt: number): void {
     let address = 0;

@@ -16,6 +16,7 @@ import * as ipv4 from "../packet/ipv4.ts";
 import * as ipv6 from "../packet/ipv6.ts";
 import * as tcp from "../packet/tcp.ts";
 import * as udp from "../packet/udp.ts";
+import { PSEUDO_FIRST, PSEUDO_LAST } from "./satellites.ts";
 import { dropVerdict } from "./verdict.ts";
 
 export const KIND_TCP = 0;
@@ -39,9 +40,6 @@ const P_WORDS = 16;
 /** parse() when nothing is wrong. */
 export const PARSED = 0;
 
-/** Protocol numbers of the flow table's own (satellites.ts); on the wire they mean nothing to us. */
-const PSEUDO_FIRST = 200;
-const PSEUDO_LAST = 207;
 /** Extension headers that a packet may have, and bytes of all of them (RFC 8504 section 5.3 lets nodes limit them). */
 const EXTENSIONS_MAX = 8;
 const EXTENSION_BYTES_MAX = 512;
@@ -60,6 +58,8 @@ const DROP_ICMP_UNRELATED = dropVerdict("icmp_unrelated");
 export const DIRECT = 0;
 export const REDIRECTED_CLUSTER = 1;
 export const REDIRECTED_ZONE = 2;
+/** It left for an address of the cluster's own, translated, and came back at once (hairpin). */
+export const LOOPED = 4;
 
 export class Packet {
   at = 0;
@@ -67,7 +67,7 @@ export class Packet {
   /** Ingress port and zone; of a redirected packet: where it entered the cluster. */
   port = 0;
   zone = 0;
-  /** DIRECT or REDIRECTED_*. */
+  /** DIRECT, REDIRECTED_* or LOOPED. */
   way = DIRECT;
   /** Epoch of the redirecting node. */
   wayEpoch = 0;
