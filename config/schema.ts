@@ -199,6 +199,15 @@ const nat = mapping({
 
 const tcpFlagNames = listOf(oneOf(...TCP_FLAG_NAMES), TCP_FLAG_NAMES.length).default([]);
 
+/** 100/s alone, or with its burst. */
+const rate = z
+  .union([ratePerSecond, mapping({ limit: ratePerSecond, burst: whole(1, 10_000_000).optional() })], {
+    error: "a rate, like 100/s, or { limit: 100/s, burst: 200 }",
+  })
+  .transform((given): { limit: number; burst?: number | undefined } =>
+    typeof given === "number" ? { limit: given } : given,
+  );
+
 const RULE_NAME_NEED = "a name of 1 to 64 letters, digits, dots, dashes and underscores";
 const rules = listOf(
   mapping({
@@ -224,7 +233,7 @@ const rules = listOf(
     }).optional(),
     translated: flag.default(false),
     action: oneOf("accept", "drop", "reject"),
-    rate: mapping({ limit: ratePerSecond, burst: whole(1, 10_000_000).optional() }).optional(),
+    rate: rate.optional(),
     helpers: listOf(oneOf(...HELPER_NAMES), HELPER_NAMES.length).default([]),
     commit: oneOf("sync", "async").optional(),
     log: flag.default(false),

@@ -62,7 +62,7 @@ import {
   TRACK_RESEEDED,
 } from "./tcp-tracker.ts";
 import type { Tenures } from "./tenures.ts";
-import { lifeOf, track } from "./trackers.ts";
+import { track } from "./trackers.ts";
 import {
   ANCHOR_DESTINATION,
   ANCHOR_FAR_DESTINATION,
@@ -83,6 +83,7 @@ const DROP_NO_ROUTE = dropVerdict("no_route");
 const DROP_DENIED = dropVerdict("denied");
 const DROP_INVALID_STATE = dropVerdict("invalid_state");
 const DROP_OUT_OF_WINDOW = dropVerdict("out_of_window");
+const DROP_FRAGMENT = dropVerdict("fragment");
 const DROP_FENCED = dropVerdict("fenced");
 const DROP_NO_OWNER = dropVerdict("no_owner");
 const DROP_TWICE = dropVerdict("redirected_twice");
@@ -133,6 +134,29 @@ export class Decider {
     this.#maker = parts.maker;
   }
 
+  /** Decides the packet in hand: a verdict. */
+  decide(): number {
+    const packet = this.#packet;
+    const entry = this.#context.table.find(packet.protocol, packet.words, P_SOURCE, packet.ports);
+    return entry === NONE ? this.miss() : this.hit(entry);
+  }
+
+  /** Whether the packet in hand belongs to a flow in the table. */
+  isKnown(): boolean {
+    const packet = this.#packet;
+    return this.#context.table.find(packet.protocol, packet.words, P_SOURCE, packet.ports) !== NONE;
+  }
+
+  /** The slot of the packet in hand if its addresses alone tell it, whatever its ports are; else NONE. */
+  slotByAddresses(): number {
+    const { policy } = this.#context;
+    const { words } = this.#packet;
+    if (!policy.isBySource || this.#translation.inbound() !== PARSED) return NONE;
+    const isPlain = this.#translation.flags === 0 && !policy.isOwn(words, P_DESTINATION);
+    const route = isPlain ? policy.routeTo(words, P_DESTINATION) : NO_ROUTE;
+    return route === NO_ROUTE ? NONE : this.#slotOf(policy.routeZone[route]!);
+  }
+
   /** A packet of a known flow: the row's slot decides whose turn it is. */
   hit(entry: number): number {
     const { table, clock } = this.#context;
@@ -156,7 +180,7 @@ export class Decider {
       return this.#owned(row, direction, slot);
     }
     if (state === SLOT_HANDOVER && !this.isLate) return this.#waiting.forSlot(packet, LIST_HANDOVER);
-    if (state === SLOT_REMOTE && (packet.way === DIRECT || packet.way === LOOPED)) {
+    if (state === SLOT_REMOTE && packet.mayRedirect) {
       const verdict = this.#forwarder.redirect(slot);
       if (verdict !== OURS) return verdict;
     }
@@ -205,7 +229,7 @@ export class Decider {
     doubles[wide + D_PACKETS + direction] = doubles[wide + D_PACKETS + direction]! + 1;
     doubles[wide + D_BYTES + direction] = doubles[wide + D_BYTES + direction]! + packet.totalBytes;
     if (result !== TRACK_IGNORED) {
-      const life = this.#book.lifeMs[lifeOf(words, row)]!;
+      const life = this.#book.life(row);
       doubles[wide + D_DEADLINE] = clock[0]! + life;
       if (result === TRACK_CHANGED) table.rearm(row);
       else if (result === TRACK_RESEEDED) count(counters, COUNT.windowReseeded);
@@ -314,7 +338,7 @@ export class Decider {
       return this.#waiting.forSlot(packet, LIST_HANDOVER);
     }
     if (state === SLOT_REMOTE) {
-      if (packet.way !== DIRECT && packet.way !== LOOPED) {
+      if (!packet.mayRedirect) {
         // The other node may know a table that has not reached this one yet, or that the owner whose backup we are is dead.
         const isAhead = packet.wayEpoch > this.#view.epoch;
         const isBackup = this.#view.backup[slot]! === this.#view.selfId;
@@ -334,6 +358,8 @@ export class Decider {
     const { key, policy } = this.#context;
     const packet = this.#packet;
     const { words } = packet;
+    // An echo in fragments would have to be put together to be answered.
+    if (packet.isFragment) return this.#forwarder.drop(packet.at, DROP_FRAGMENT);
     if (packet.icmpType !== (packet.isIpv6 ? ICMPV6_ECHO : ICMP_ECHO) || packet.kind !== KIND_ECHO) {
       return this.#forwarder.drop(packet.at, this.#maker.unexpected(DROP_BAD_DESTINATION));
     }

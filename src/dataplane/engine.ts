@@ -20,6 +20,9 @@ import type { ClusterView } from "./cluster-view.ts";
 import { CompiledPolicy } from "./compiled-policy.ts";
 import { COUNT, count, type EngineContext } from "./context.ts";
 import { Decider } from "./decider.ts";
+import { Defence } from "./defence/defence.ts";
+import { SynCookies } from "./defence/syn-cookie.ts";
+import { CAUTIOUS_PROMISE, SynProxy } from "./defence/syn-proxy.ts";
 import { Egress } from "./egress.ts";
 import { DEFAULT_LIMITS, type EngineLimits, type EngineOptions } from "./engine-options.ts";
 import { Exporter } from "./exporter.ts";
@@ -27,6 +30,8 @@ import { FlowBook } from "./flow-book.ts";
 import { D_DEADLINE, NONE, ROW_DOUBLES } from "./flow-layout.ts";
 import { FlowMaker } from "./flow-maker.ts";
 import { Forwarder, LOOP } from "./forwarder.ts";
+import { fragmentLimits } from "./fragment-limits.ts";
+import { FragmentWay } from "./fragment-way.ts";
 import { HoldPool } from "./hold.ts";
 import { NatAllocator } from "./nat.ts";
 import { NatUsage } from "./nat-usage.ts";
@@ -35,13 +40,14 @@ import {
   DIRECT,
   KIND_NEIGHBOUR,
   LOOPED,
-  P_SOURCE,
   PARSED,
   Packet,
   REDIRECTED_CLUSTER,
+  REDIRECTED_TO_MEET,
   REDIRECTED_ZONE,
 } from "./packet.ts";
 import type { PolicyModel } from "./policy-model.ts";
+import { PrefixMap } from "./prefix-map.ts";
 import { isFromPeer, peerByClusterIp } from "./redirect.ts";
 import { Replicas } from "./replica.ts";
 import { RouterAdvertiser } from "./router-advertiser.ts";
@@ -65,6 +71,7 @@ const DROP_BAD_DESTINATION = dropVerdict("bad_destination");
 const DROP_UNKNOWN_PROTOCOL = dropVerdict("unknown_protocol");
 const DROP_LINK_CONTROL = dropVerdict("stp_or_lldp");
 const DROP_NOT_FOR_US = dropVerdict("not_for_us");
+const DROP_FRAGMENT = dropVerdict("fragment");
 const DROP_ND = dropVerdict("neighbour_discovery");
 
 export class Engine {
@@ -85,6 +92,12 @@ export class Engine {
   readonly #announcer: Announcer;
   readonly #advertiser: RouterAdvertiser;
   readonly #maker: FlowMaker;
+  readonly #fragmentWay: FragmentWay;
+  readonly #cookies: SynCookies;
+  #defence: Defence;
+  #rules: RuleTable;
+  /** Minutes since 1970; negative before the time of day was told. */
+  #minutes = -1;
   readonly #limits: EngineLimits;
   readonly #portZone: Int16Array;
   readonly #scratch = new Float64Array(1);
@@ -124,8 +137,9 @@ export class Engine {
       this.#waiting,
       this.#egress,
       this.book.sequence,
-      limits.icmpErrorsPerSecond,
+      limits,
     );
+    this.#rules = new RuleTable(options.policy, options.ruleHits);
     const borrowed = new Borrowed(context, this.book);
     const bindings = new Bindings(context, this.book, this.#nat, borrowed);
     const translation = new Translation(context, this.#packet, this.#nat, bindings, borrowed);
@@ -140,12 +154,24 @@ export class Engine {
       bindings,
       borrowed,
     };
+    this.#defence = this.#makeDefence(options.policy);
+    this.#cookies = new SynCookies(options.key);
     this.#maker = new FlowMaker({
       ...parts,
-      rules: new RuleTable(options.policy, options.ruleHits),
+      defence: this.#defence,
+      proxy: new SynProxy(this.#cookies, CAUTIOUS_PROMISE, options.counters),
+      rules: this.#rules,
       ruleLog: new RuleLog(context, options.ruleLog, limits.ruleLogsPerSecond),
     });
     this.#decider = new Decider({ ...parts, maker: this.#maker });
+    this.#fragmentWay = new FragmentWay(
+      context,
+      this.#packet,
+      this.#decider,
+      this.#forwarder,
+      this.#waiting,
+      fragmentLimits(options.frames.available(), options.policy.fragments),
+    );
     this.#replicas = new Replicas(context, this.book);
     this.#exporter = new Exporter(context, this.book);
     this.#announcer = new Announcer(context, this.#egress);
@@ -180,6 +206,8 @@ export class Engine {
     this.#announcer.tick();
     this.#advertiser.tick();
     this.#nat.refill();
+    this.#fragmentWay.tick();
+    this.#defence.report();
     if (this.book.dirtyCount > 0 && this.book.hasRoom()) this.#exporter.addDirty();
     if (this.#exporter.pending > 0) this.#exporter.step(EXPORTS_PER_TICK);
     counters[COUNT.poolAvailableNow] = frames.available();
@@ -204,10 +232,51 @@ export class Engine {
    */
   usePolicy(policy: PolicyModel, ruleHits: Float64Array): void {
     const rules = new RuleTable(policy, ruleHits);
+    this.#rules = rules;
+    this.#tellMinute();
     this.#context.policy = new CompiledPolicy(policy);
     this.#context.natUsage.usePolicy(this.#context.policy.nat);
-    this.#maker.useRules(rules);
+    this.#defence = this.#makeDefence(policy);
+    this.#maker.useRules(rules, this.#defence);
     this.book.useTimeouts(policy.timeoutsMs);
+  }
+
+  /**
+   * Tells the time of day: `wallMs[0]` milliseconds since 1970 on a clock on which the nodes agree within a minute. For schedules of
+   * rules and for SYN cookies; about once a second.
+   */
+  setWallTime(wallMs: Float64Array): void {
+    this.#cookies.advance(wallMs);
+    const minutes = Math.floor(wallMs[0]! / 60_000);
+    if (minutes === this.#minutes) return;
+    this.#minutes = minutes;
+    this.#tellMinute();
+  }
+
+  /** The day of the week and the minute of the day, UTC: 1970 began on a Thursday. */
+  #tellMinute(): void {
+    if (this.#minutes < 0) return;
+    this.#rules.setMinute(1 << ((Math.floor(this.#minutes / 1440) + 4) % 7), this.#minutes % 1440);
+  }
+
+  /** The limits of a policy, with its half-open connections counted anew as their packets come. */
+  #makeDefence(policy: PolicyModel): Defence {
+    const { table, counters, key, clock, random } = this.#context;
+    const allow = new PrefixMap((policy.protection?.allow ?? []).map((prefix) => ({ prefix, value: 1 })));
+    const defence = new Defence(
+      {
+        table,
+        counters,
+        key,
+        clock,
+        random,
+        isAllowed: (words, at) => allow.find(words, at) === 1,
+        isOurs: (slot) => isExclusive(this.#context, slot),
+      },
+      policy.protection,
+    );
+    this.book.defence = defence;
+    return defence;
   }
 
   /** Applies a record of another node: REPLICA_* (replica.ts). */
@@ -330,7 +399,8 @@ export class Engine {
       return this.#forwarder.drop(at, DROP_NOT_IP);
     }
     count(this.#context.counters, COUNT.redirectsIn);
-    return this.#take(port, zone, inner, end - inner, REDIRECTED_CLUSTER, geneve.epoch(bytes, header));
+    const way = geneve.isToMeet(bytes, header) ? REDIRECTED_TO_MEET : REDIRECTED_CLUSTER;
+    return this.#take(port, zone, inner, end - inner, way, geneve.epoch(bytes, header));
   }
 
   /** An IP frame with its origin, whether it came by itself or was redirected. */
@@ -341,13 +411,13 @@ export class Engine {
     packet.way = way;
     packet.wayEpoch = wayEpoch;
     const wrong = packet.parse(this.#bytes, at, lengthBytes);
+    if (wrong === DROP_FRAGMENT) return this.#fragmentWay.arrive();
     if (wrong !== PARSED) return this.#forwarder.drop(at, wrong);
     if (packet.kind === KIND_NEIGHBOUR) {
       if (way !== DIRECT) return this.#forwarder.drop(at, DROP_ND);
       return serveNdp(this.#context, this.#egress, this.#advertiser, packet);
     }
-    const entry = this.#context.table.find(packet.protocol, packet.words, P_SOURCE, packet.ports);
-    const verdict = entry === NONE ? this.#decider.miss() : this.#decider.hit(entry);
+    const verdict = this.#decider.decide();
     return verdict === LOOP ? this.#back() : verdict;
   }
 

@@ -10,6 +10,8 @@ import type { RecordRing } from "../base/ring.ts";
 import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from "../packet/ipv4.ts";
 import { MAX_SLOTS, SLOT_OWNED } from "./cluster-view.ts";
 import { COUNT, count, type EngineContext } from "./context.ts";
+import type { Defence } from "./defence/defence.ts";
+import { LIFE_WHOLE } from "./defence/pressure.ts";
 import {
   D_PUBLISHED_AT,
   F_META,
@@ -42,6 +44,8 @@ export class FlowBook {
   /** By life (trackers.ts): milliseconds. */
   lifeMs: Float64Array;
   readonly account: NatAccount;
+  /** Who counts half-open connections, once the engine has made it. */
+  defence: Defence | null = null;
   readonly #context: EngineContext;
   readonly #ring: RecordRing | null;
 
@@ -64,12 +68,37 @@ export class FlowBook {
     table.insert(row);
     this.#gauge(row, 1);
     this.account.enter(row);
+    this.defence?.settle(row);
+  }
+
+  /** A replica's state was replaced by a record. */
+  replaced(row: number): void {
+    this.defence?.settle(row);
+  }
+
+  /** How long a row lives from now on without another packet, in ms: less for unassured flows when the table fills. */
+  life(row: number): number {
+    const whole = this.lifeMs[lifeOf(this.#context.table.words, row)]!;
+    const part = this.defence === null ? LIFE_WHOLE : this.defence.life(row);
+    return part === LIFE_WHOLE ? whole : (whole * part) / LIFE_WHOLE;
+  }
+
+  /** A fresh row; when the table is full, an unassured flow of ours makes way. NONE when nothing can. */
+  allocate(): number {
+    const { table } = this.#context;
+    const row = table.alloc();
+    if (row !== NONE || this.defence === null) return row;
+    const victim = this.defence.makeWay();
+    if (victim === NONE) return NONE;
+    this.end(victim);
+    return table.alloc();
   }
 
   /** Takes a row out and stops counting it. Publishes nothing. */
   leave(row: number): void {
     this.#gauge(row, -1);
     this.account.leave(row);
+    this.defence?.forget(row);
     this.#context.table.remove(row);
     this.#context.counters[COUNT.flowsNow] = this.#context.table.used;
   }
@@ -94,6 +123,7 @@ export class FlowBook {
 
   /** Publishes a flow's present state under a new version. False when no backup will hear of it. */
   change(row: number): boolean {
+    this.defence?.settle(row);
     const { table, view, clock, key } = this.#context;
     const words = table.words;
     const base = row * ROW_WORDS;

@@ -4,6 +4,7 @@
  * to whom they deny it, the firewall is not there.
  */
 import { ADDRESS_WORDS, copyAddress, isIpv4 } from "../base/address.ts";
+import { ETHERNET_BYTES } from "../packet/ethernet.ts";
 import * as icmp from "../packet/icmp.ts";
 import * as icmpv6 from "../packet/icmpv6.ts";
 import { PROTOCOL_ICMP, PROTOCOL_TCP } from "../packet/ipv4.ts";
@@ -11,6 +12,8 @@ import { PROTOCOL_ICMPV6 } from "../packet/ipv6.ts";
 import * as tcp from "../packet/tcp.ts";
 import { PEER_ALIVE } from "./cluster-view.ts";
 import { COUNT, count, type EngineContext } from "./context.ts";
+import { ADMIT_BY_COOKIE, ADMITTED, type Defence } from "./defence/defence.ts";
+import type { SynProxy } from "./defence/syn-proxy.ts";
 import type { FlowBook } from "./flow-book.ts";
 import {
   D_BYTES,
@@ -38,9 +41,9 @@ import type { RuleLog } from "./rule-log.ts";
 import { NO_RULE, RuleQuery, type RuleTable } from "./rules.ts";
 import { hasBadFlags, isOpening } from "./tcp-tracker.ts";
 import type { Tenures } from "./tenures.ts";
-import { beginTracking, lifeOf } from "./trackers.ts";
+import { beginTracking } from "./trackers.ts";
 import type { Translation } from "./translation.ts";
-import { dropVerdict, VERDICT_FORWARDED } from "./verdict.ts";
+import { dropVerdict, VERDICT_ANSWERED, VERDICT_FORWARDED } from "./verdict.ts";
 import type { Waiting } from "./waiting.ts";
 
 const DROP_DENIED = dropVerdict("denied");
@@ -59,9 +62,13 @@ export interface FlowMakerParts {
   readonly waiting: Waiting;
   readonly forwarder: Forwarder;
   readonly translation: Translation;
+  readonly defence: Defence;
+  readonly proxy: SynProxy;
 }
 
 export class FlowMaker {
+  /** The packet in hand came back with a cookie: its source is no lie. */
+  isProven = false;
   /** Policies since start, modulo 2^15: what F_RULE's upper half says about when a flow was last allowed. 0: not here. */
   #generation = 1;
   #rules: RuleTable;
@@ -74,6 +81,8 @@ export class FlowMaker {
   readonly #waiting: Waiting;
   readonly #forwarder: Forwarder;
   readonly #translation: Translation;
+  #defence: Defence;
+  readonly #proxy: SynProxy;
   readonly #query = new RuleQuery();
   /** Reply tuple's addresses of the flow in hand. */
   readonly #reply = new Int32Array(2 * ADDRESS_WORDS);
@@ -89,11 +98,14 @@ export class FlowMaker {
     this.#waiting = parts.waiting;
     this.#forwarder = parts.forwarder;
     this.#translation = parts.translation;
+    this.#defence = parts.defence;
+    this.#proxy = parts.proxy;
   }
 
   /** Other rules hold from now on; flows are looked at again when their next packet comes. */
-  useRules(rules: RuleTable): void {
+  useRules(rules: RuleTable, defence: Defence): void {
     this.#rules = rules;
+    this.#defence = defence;
     this.#generation = (this.#generation % 0x7fff) + 1;
   }
 
@@ -167,6 +179,13 @@ export class FlowMaker {
     const translation = this.#translation;
     const verdict = this.#forwarder.route(translation.destination, 0);
     if (verdict !== NO_EGRESS) return verdict;
+    const isTcp = packet.kind === KIND_TCP;
+    const { destination, destinationPort } = translation;
+    const isProven = this.isProven;
+    const defence = this.#defence;
+    const admitted = defence.admit(packet.words, P_SOURCE, destination, 0, destinationPort, isTcp, isProven);
+    if (admitted === ADMIT_BY_COOKIE) return this.#askForProof();
+    if (admitted !== ADMITTED) return this.#forwarder.drop(packet.at, admitted);
     const wrong = translation.outbound(slot, toZone);
     if (wrong !== PARSED) return this.#forwarder.drop(packet.at, wrong);
     copyAddress(this.#reply, 0, translation.destination, 0);
@@ -184,10 +203,21 @@ export class FlowMaker {
     return this.#forwarder.leave(row, 0);
   }
 
+  /** Answers a SYN with a cookie: only who is where it says it is can go on. */
+  #askForProof(): number {
+    const packet = this.#packet;
+    const route = this.#context.policy.routeTo(packet.words, P_SOURCE);
+    const totalBytes = this.#proxy.answerSyn(packet, this.#bytes);
+    const sent = this.#forwarder.reply(packet.at, ETHERNET_BYTES + totalBytes, route);
+    return sent === VERDICT_FORWARDED ? VERDICT_ANSWERED : sent;
+  }
+
   /** Makes the row of a new flow and enters it; NONE when the table is full. */
   #fill(slot: number, rule: number, replyPorts: number): number {
     const { table, clock, counters } = this.#context;
     const packet = this.#packet;
+    const { victim } = this.#defence;
+    if (victim !== NONE) this.#book.end(victim);
     const row = table.alloc();
     if (row === NONE) return NONE;
     const { words, doubles } = table;
@@ -203,7 +233,7 @@ export class FlowMaker {
     doubles[wide + D_CREATED_AT] = clock[0]!;
     doubles[wide + D_PACKETS] = 1;
     doubles[wide + D_BYTES] = packet.totalBytes;
-    doubles[wide + D_DEADLINE] = clock[0]! + this.#book.lifeMs[lifeOf(words, row)]!;
+    doubles[wide + D_DEADLINE] = clock[0]! + this.#book.life(row);
     this.#book.enter(row);
     count(counters, COUNT.flowsCreated);
     return row;

@@ -12,10 +12,13 @@ import { type ClusterView, PEER_ALIVE, PEER_ON_CLUSTER_LINK } from "./cluster-vi
 import { NO_ROUTE } from "./compiled-policy.ts";
 import { COUNT, count, type EngineContext } from "./context.ts";
 import type { Egress } from "./egress.ts";
-import { F_META, F_PLACE, FLAG_NAT, ROW_WORDS } from "./flow-layout.ts";
+import type { EngineLimits } from "./engine-options.ts";
+import { F_META, F_PLACE, FLAG_NAT, NONE, ROW_WORDS } from "./flow-layout.ts";
+import { Fragmenter } from "./fragmenter.ts";
 import { buildIcmpError, icmpErrorAt } from "./icmp-error.ts";
 import { clampMss } from "./mss.ts";
-import { isCrossing, leavingBytes, Nat64 } from "./nat64.ts";
+import { isCrossing, leavingBytes, mayBeCut, Nat64 } from "./nat64.ts";
+import { Nat64Fragmenter } from "./nat64-fragmenter.ts";
 import { GROWTH_BYTES } from "./nat64-icmp.ts";
 import {
   KIND_ICMP_ERROR,
@@ -42,7 +45,9 @@ const DROP_BAD_CHECKSUM = dropVerdict("bad_checksum");
 const DROP_TTL = dropVerdict("ttl");
 const DROP_TOO_BIG = dropVerdict("too_big");
 const DROP_NO_ROUTE = dropVerdict("no_route");
+const DROP_FRAGMENT_FULL = dropVerdict("fragment_full");
 const DROP_TX_FULL = dropVerdict("tx_full");
+const DROP_FRAGMENT = dropVerdict("fragment");
 
 export class Forwarder {
   /** Set by route(): where the packet leaves, and the next hop's address. */
@@ -50,6 +55,10 @@ export class Forwarder {
   /** Set by route(): the packet will be back. */
   isLoop = false;
   readonly nextHop = new Int32Array(ADDRESS_WORDS);
+  /** What the last packet did, for the other fragments of its datagram: the flow it left by, or the slot it was sent to. */
+  leftRow = NONE;
+  leftDirection = 0;
+  redirectedSlot = 0;
   readonly #context: EngineContext;
   readonly #bytes: Uint8Array;
   readonly #view: ClusterView;
@@ -58,10 +67,12 @@ export class Forwarder {
   readonly #egress: Egress;
   readonly #errors: TokenBucket;
   readonly #nat64: Nat64;
+  readonly #fragmenter6: Nat64Fragmenter;
   readonly #sequence: Float64Array;
   /** By zone: the smallest MTU of its ports. */
   readonly #zoneMtu = new Int32Array(256);
   readonly #clusterPort: number;
+  readonly #fragmenter: Fragmenter;
   /** Where a packet of a flow goes. */
   readonly #target = new Int32Array(ADDRESS_WORDS);
 
@@ -72,7 +83,7 @@ export class Forwarder {
     waiting: Waiting,
     egress: Egress,
     sequence: Float64Array,
-    icmpErrorsPerSecond: number,
+    limits: EngineLimits,
   ) {
     this.#context = context;
     this.#bytes = context.frames.bytes;
@@ -81,8 +92,10 @@ export class Forwarder {
     this.#waiting = waiting;
     this.#egress = egress;
     this.#sequence = sequence;
-    this.#errors = new TokenBucket(icmpErrorsPerSecond);
+    this.#errors = new TokenBucket(limits.icmpErrorsPerSecond);
     this.#nat64 = new Nat64(context);
+    this.#fragmenter = new Fragmenter(context, limits.freeFramesMin);
+    this.#fragmenter6 = new Nat64Fragmenter(context, limits.freeFramesMin);
     this.#clusterPort = context.ports.findIndex((port) => port.zone < 0);
     for (const port of context.ports) {
       if (port.zone < 0) continue;
@@ -95,23 +108,75 @@ export class Forwarder {
   leave(row: number, direction: number): number {
     const packet = this.#packet;
     const { policy } = this.#context;
+    this.leftRow = row;
+    this.leftDirection = direction;
     const wrong = this.#translate(row, direction);
     if (wrong !== PARSED) return this.drop(packet.at, wrong);
     if (packet.kind === KIND_TCP) clampMss(packet, this.#bytes, policy, this.egressZone);
     this.#hop();
-    const lengthBytes = ethernet.ETHERNET_BYTES + packet.totalBytes;
+    const { at, ipAt, totalBytes } = packet;
     if (this.isLoop) {
+      // Fragments would have to meet a second time.
+      if (packet.isFragment) return this.drop(at, DROP_FRAGMENT);
       const type = packet.isIpv6 ? ethernet.ETHER_IPV6 : ethernet.ETHER_IPV4;
-      ethernet.setEtherType(this.#bytes, packet.at, type);
+      ethernet.setEtherType(this.#bytes, at, type);
       return LOOP;
     }
+    if (totalBytes <= this.#uncutMax(row)) return this.#send(row, at, ethernet.ETHERNET_BYTES + totalBytes);
+    return packet.isIpv6 ? this.#sendInPieces6(row, at, ipAt) : this.#sendInPieces(row, at, ipAt);
+  }
+
+  /** A later fragment of the datagram that just left by this flow: addresses only. */
+  leaveRest(row: number, direction: number): number {
+    const verdict = this.routeFlow(row, direction);
+    return verdict === NO_EGRESS ? this.leave(row, direction) : verdict;
+  }
+
+  /** What a finished packet may have at most to leave in one piece. */
+  #uncutMax(row: number): number {
+    const meta = this.#context.table.words[row * ROW_WORDS + F_META]!;
+    // RFC 7915 section 4: who lets routers cut does not discover what an IPv6 path bears, so it gets what every one bears.
+    if (this.#packet.isIpv6 && isCrossing(meta) && this.#nat64.mayBeCut) return ipv6.IPV6_MTU_MIN;
+    return this.#zoneMtu[this.egressZone]!;
+  }
+
+  /** Cuts a finished IPv4 packet without DF to what fits the way out. */
+  #sendInPieces(row: number, at: number, ipAt: number): number {
+    const { counters } = this.#context;
+    const fragmenter = this.#fragmenter;
+    if (!fragmenter.cut(at, ipAt, this.#zoneMtu[this.egressZone]!)) return this.drop(at, DROP_FRAGMENT_FULL);
+    let verdict = 0;
+    for (let piece = 0; piece < fragmenter.pieces; piece++) {
+      if (piece > 0) count(counters, verdict);
+      verdict = this.#send(row, fragmenter.at[piece]!, fragmenter.lengthBytes[piece]!);
+    }
+    return verdict;
+  }
+
+  /** Cuts a finished IPv6 packet that was an IPv4 packet without DF. */
+  #sendInPieces6(row: number, at: number, ipAt: number): number {
+    const { counters } = this.#context;
+    const fragmenter = this.#fragmenter6;
+    if (!fragmenter.cut(ipAt, ipv6.IPV6_MTU_MIN, this.#nat64.identification)) {
+      return this.drop(at, DROP_FRAGMENT_FULL);
+    }
+    let verdict = 0;
+    for (let piece = 0; piece < fragmenter.pieces; piece++) {
+      if (piece > 0) count(counters, verdict);
+      verdict = this.#send(row, fragmenter.at[piece]!, fragmenter.lengthBytes[piece]!);
+    }
+    return verdict;
+  }
+
+  /** A finished frame of a flow leaves, or waits for the backup of the flow. */
+  #send(row: number, at: number, lengthBytes: number): number {
     const backup = this.#waiting.committingFor(row);
-    if (backup === 0) return this.#egress.transmit(packet.at, lengthBytes, this.egressZone, this.nextHop, 0);
+    if (backup === 0) return this.#egress.transmit(at, lengthBytes, this.egressZone, this.nextHop, 0);
     return this.#waiting.forCommit(
       backup,
       row,
       this.#sequence,
-      packet.at,
+      at,
       lengthBytes,
       this.egressZone,
       this.nextHop,
@@ -164,7 +229,9 @@ export class Forwarder {
     }
     const mtu = this.#zoneMtu[zone]!;
     const isIpv6 = !isIpv4(destination, at);
-    if (leavingBytes(packet, isIpv6) > mtu) return this.#tooBig(mtu, isIpv6);
+    if (leavingBytes(packet, isIpv6) > mtu && !mayBeCut(packet, this.#bytes, isIpv6)) {
+      return this.#tooBig(mtu, isIpv6);
+    }
     this.egressZone = zone;
     this.isLoop = policy.nat.isTakenIn(destination, at);
     this.#setNextHop(route, zone, destination, at);
@@ -173,15 +240,13 @@ export class Forwarder {
 
   /**
    * Tells the sender what the way out bears, in bytes of the sender's family (RFC 1191 section 4, RFC 8201 section 4; RFC 7915
-   * section 6 for a packet that leaves in the other). IPv4 without DF would have to be fragmented, which is not carried yet.
+   * section 6 for a packet that leaves in the other).
    */
   #tooBig(mtu: number, isIpv6: boolean): number {
-    const packet = this.#packet;
-    if (packet.isIpv6) {
+    if (this.#packet.isIpv6) {
       const told = isIpv6 ? mtu : Math.max(ipv6.IPV6_MTU_MIN, mtu + GROWTH_BYTES);
       return this.answerError(DROP_TOO_BIG, icmpv6.ICMPV6_TOO_BIG, 0, told);
     }
-    if (!ipv4.isDontFragment(this.#bytes, packet.ipAt)) return this.drop(packet.at, DROP_TOO_BIG);
     const told = isIpv6 ? mtu - GROWTH_BYTES : mtu;
     return this.answerError(DROP_TOO_BIG, icmp.ICMP_UNREACHABLE, icmp.CODE_FRAGMENTATION_NEEDED, told);
   }
@@ -230,7 +295,9 @@ export class Forwarder {
 
   /** Whether one more answer to the sender of a refused packet may leave now. */
   mayAnswer(): boolean {
-    const { counters, clock } = this.#context;
+    const { counters, clock, policy } = this.#context;
+    // A packet that NAT turned back (hairpin) came from nobody whom an answer would reach from here.
+    if (policy.nat.isTakenIn(this.#packet.words, P_OUTER_SOURCE)) return false;
     if (this.#errors.take(clock)) return true;
     count(counters, COUNT.icmpErrorsLimited);
     return false;
@@ -248,6 +315,15 @@ export class Forwarder {
    * verdict, or OURS when no link leads there.
    */
   redirect(slot: number): number {
+    return this.#redirect(slot, false);
+  }
+
+  /** Sends a fragment to where its datagram is put together: at the owner of `slot`, over the cluster link only. */
+  redirectToMeet(slot: number): number {
+    return this.#redirect(slot, true);
+  }
+
+  #redirect(slot: number, isToMeet: boolean): number {
     const { counters, ports } = this.#context;
     const view = this.#view;
     const packet = this.#packet;
@@ -264,14 +340,16 @@ export class Forwarder {
       if (packet.lengthBytes + REDIRECT_BYTES - ethernet.ETHERNET_BYTES > mtu) {
         return this.drop(packet.at, DROP_TOO_BIG);
       }
-      const lengthBytes = encapsulate(this.#context, packet, peer, this.#clusterPort, slot);
+      const lengthBytes = encapsulate(this.#context, packet, peer, this.#clusterPort, slot, isToMeet);
       if (!this.#egress.emit(this.#clusterPort, packet.at - REDIRECT_BYTES, lengthBytes)) return DROP_TX_FULL;
       count(counters, COUNT.redirectsOut);
+      this.redirectedSlot = slot;
       return VERDICT_REDIRECTED;
     }
-    if ((flags & PEER_ALIVE) !== 0 && readdress(this.#context, packet, peer)) {
+    if (!isToMeet && (flags & PEER_ALIVE) !== 0 && readdress(this.#context, packet, peer)) {
       if (!this.#egress.emit(packet.port, packet.at, packet.lengthBytes)) return DROP_TX_FULL;
       count(counters, COUNT.redirectsZoneOut);
+      this.redirectedSlot = slot;
       return VERDICT_REDIRECTED;
     }
     return OURS;

@@ -97,10 +97,11 @@ export class NatAllocator {
   }
 
   /**
-   * A pool address for a flow without ports towards `far`, 0 as its port, or NONE: one inside host at a time has an address
-   * towards a far end. The far end chooses, because replies must lead to the same slot (slot.ts).
+   * Whether a pool address is free for a flow whose ports, if it has any, stay as they are (SCTP, GRE, ESP): one inside host at a
+   * time has an address towards a far end. The far end chooses, because replies must lead to the same slot (slot.ts). `ports`:
+   * far end's << 16 | source's.
    */
-  allocateBare(snat: number, protocol: number, far: Int32Array): number {
+  allocateBare(snat: number, protocol: number, far: Int32Array, ports: number): boolean {
     const { policy, key, table } = this.#context;
     const { nat } = policy;
     const count = nat.snatCount[snat]!;
@@ -109,11 +110,12 @@ export class NatAllocator {
     for (let i = 0; i < count; i++) {
       const index = nat.snatPool[nat.snatFrom[snat]! + ((first + i) % count)]!;
       copyAddress(this.#tuple, 4, nat.poolWords, index * ADDRESS_WORDS);
-      if (table.find(protocol, this.#tuple, 0, 0) !== NONE) continue;
+      if (table.find(protocol, this.#tuple, 0, ports) !== NONE) continue;
       copyAddress(this.address, 0, nat.poolWords, index * ADDRESS_WORDS);
-      return 0;
+      return true;
     }
-    return this.#refuse(snat);
+    this.#refuse(snat);
+    return false;
   }
 
   /** Counts that no address of an entry's pool had a port: NONE. */

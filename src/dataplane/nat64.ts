@@ -27,10 +27,12 @@ import {
   acrossPseudo,
   DONT_FRAGMENT,
   echoHead,
+  FRAGMENT_MASK,
   fragmentHeaderAt,
   NOWHERE,
   settle,
   trafficClass,
+  writeFragmentHeader,
   writeIpv4,
   writeIpv6,
 } from "./nat64-header.ts";
@@ -64,21 +66,41 @@ export function leavingBytes(packet: Packet, isIpv6: boolean): number {
   if (packet.isIpv6 === isIpv6) return packet.totalBytes;
   // Errors are cut to what every link of the other family carries.
   if (packet.kind === KIND_ICMP_ERROR) return 0;
-  return packet.l4Bytes + (isIpv6 ? ipv6.IPV6_BYTES : ipv4.IPV4_BYTES);
+  if (!isIpv6) return carriedBytes(packet) + ipv4.IPV4_BYTES;
+  return carriedBytes(packet) + ipv6.IPV6_BYTES + (packet.isFragment ? ipv6.FRAGMENT_BYTES : 0);
+}
+
+/**
+ * Whether a packet that is too large for the way out may be cut: IPv4 without DF, and IPv6 that leaves as such (RFC 7915
+ * section 5.1).
+ */
+export function mayBeCut(packet: Packet, bytes: Uint8Array, isIpv6: boolean): boolean {
+  if (!packet.isIpv6) return !ipv4.isDontFragment(bytes, packet.ipAt);
+  if (isIpv6) return false;
+  if (leavingBytes(packet, false) <= FRAGMENTABLE_BYTES_MAX) return true;
+  return fragmentHeaderAt(bytes, packet.ipAt, packet.l4At) !== NOWHERE;
+}
+
+/** Payload in the frame: of a fragment, less than the datagram's. */
+function carriedBytes(packet: Packet): number {
+  return packet.totalBytes - (packet.l4At - packet.ipAt);
 }
 
 export class Nat64 {
+  /** Of the last packet that became IPv6: whether it came without DF, and its id, for its fragments. */
+  mayBeCut = false;
+  identification = 0;
   readonly #context: EngineContext;
   readonly #bytes: Uint8Array;
   /** What the packet in hand leaves with: nat64-header.ts. */
   readonly #after = new Int32Array(AFTER_WORDS);
   /** Of the last IPv4 packet that routers may cut. */
-  #identification: number;
+  #lastIdentification: number;
 
   constructor(context: EngineContext) {
     this.#context = context;
     this.#bytes = context.frames.bytes;
-    this.#identification = context.random(0x10000);
+    this.#lastIdentification = context.random(0x10000);
   }
 
   /**
@@ -92,17 +114,17 @@ export class Nat64 {
     table.address(row, other, 0, this.#after, AFTER_DESTINATION);
     const ports = table.words[row * ROW_WORDS + other * REPLY_TUPLE + F_PORTS]!;
     if (packet.kind === KIND_ICMP_ERROR) return this.#error(packet, row, ports, mtuIn, mtuOut);
-    if (packet.kind > KIND_ECHO_REPLY) return DROP_UNTRANSLATABLE;
     if (packet.kind === KIND_TCP || packet.kind === KIND_UDP) this.#transport(packet, ports);
-    else this.#query(packet, ports);
-    if (packet.isIpv6) this.#intoV4(packet);
-    else this.#intoV6(packet);
-    return PARSED;
+    else if (packet.kind === KIND_ECHO || packet.kind === KIND_ECHO_REPLY) this.#query(packet, ports);
+    // A later fragment has a header alone.
+    else if (!packet.isFragment) return DROP_UNTRANSLATABLE;
+    return packet.isIpv6 ? this.#intoV4(packet) : this.#intoV6(packet);
   }
 
   #error(packet: Packet, row: number, ports: number, mtuIn: number, mtuOut: number): number {
     const bytes = this.#bytes;
     const after = this.#after;
+    this.mayBeCut = false;
     if (!isGoodIcmp(packet, bytes)) return DROP_BAD_CHECKSUM;
     this.#chooseSender(packet, row);
     const isDone = packet.isIpv6
@@ -164,17 +186,25 @@ export class Nat64 {
   }
 
   /** The IPv4 header of an IPv6 packet (RFC 7915 section 5.1): extension headers are left behind. */
-  #intoV4(packet: Packet): void {
+  #intoV4(packet: Packet): number {
     const bytes = this.#bytes;
     const { ipAt, l4At, ipProtocol } = packet;
-    const total = ipv4.IPV4_BYTES + packet.l4Bytes;
+    const total = ipv4.IPV4_BYTES + carriedBytes(packet);
     const fragment = packet.ipBytes > ipv6.IPV6_BYTES ? fragmentHeaderAt(bytes, ipAt, l4At) : NOWHERE;
-    // Section 5.1.1: the id of a fragment header stays, and routers may cut what has one.
-    const mayBeCut = fragment !== NOWHERE || total <= FRAGMENTABLE_BYTES_MAX;
     let identification = 0;
-    if (fragment !== NOWHERE) identification = u16(bytes, fragment + 6);
-    else if (mayBeCut) identification = this.#nextIdentification();
-    const flags = mayBeCut ? 0 : DONT_FRAGMENT;
+    let flags = 0;
+    if (fragment !== NOWHERE) {
+      // Section 5.1.1: the id stays, and routers may cut what has a fragment header.
+      identification = u16(bytes, fragment + 6);
+      const field = u16(bytes, fragment + 2);
+      flags = (field >>> 3) | ((field & 1) << 13);
+      // A header that is left behind in the middle of a datagram would move all that follows.
+      if (flags !== 0 && l4At !== fragment + ipv6.FRAGMENT_BYTES) return DROP_UNTRANSLATABLE;
+    } else if (total > FRAGMENTABLE_BYTES_MAX) {
+      flags = DONT_FRAGMENT;
+    } else {
+      identification = this.#nextIdentification();
+    }
     const protocol = ipProtocol === ipv6.PROTOCOL_ICMPV6 ? ipv4.PROTOCOL_ICMP : ipProtocol;
     const at = l4At - ipv4.IPV4_BYTES;
     const service = trafficClass(bytes, ipAt);
@@ -183,26 +213,39 @@ export class Nat64 {
     const to = AFTER_DESTINATION;
     writeIpv4(bytes, at, service, total, identification, flags, hops, protocol, this.#after, from, to);
     settle(packet, false, at, ipv4.IPV4_BYTES, total);
+    return PARSED;
   }
 
   /** The IPv6 header of an IPv4 packet (section 4.1): options are left behind. */
-  #intoV6(packet: Packet): void {
+  #intoV6(packet: Packet): number {
     const bytes = this.#bytes;
-    const { ipAt, l4At, l4Bytes, ipProtocol } = packet;
-    const next = ipProtocol === ipv4.PROTOCOL_ICMP ? ipv6.PROTOCOL_ICMPV6 : ipProtocol;
-    const at = l4At - ipv6.IPV6_BYTES;
+    const { ipAt, l4At, ipProtocol } = packet;
+    const isBare = packet.kind === KIND_UDP && u16(bytes, l4At + UDP_CHECKSUM) === 0;
+    // Section 4.5: of a datagram in pieces no checksum can be computed.
+    if (isBare && packet.isFragment) return DROP_UNTRANSLATABLE;
+    const carried = carriedBytes(packet);
+    const field = u16(bytes, ipAt + 6);
+    this.mayBeCut = (field & DONT_FRAGMENT) === 0;
+    this.identification = u16(bytes, ipAt + 4);
+    const extra = (field & FRAGMENT_MASK) === 0 ? 0 : ipv6.FRAGMENT_BYTES;
+    const protocol = ipProtocol === ipv4.PROTOCOL_ICMP ? ipv6.PROTOCOL_ICMPV6 : ipProtocol;
+    const next = extra === 0 ? protocol : ipv6.PROTOCOL_FRAGMENT;
+    const at = l4At - ipv6.IPV6_BYTES - extra;
     const service = bytes[ipAt + 1]!;
     const hops = bytes[ipAt + 8]!;
-    writeIpv6(bytes, at, service, l4Bytes, next, hops, this.#after, AFTER_SOURCE, AFTER_DESTINATION);
-    settle(packet, true, at, ipv6.IPV6_BYTES, ipv6.IPV6_BYTES + l4Bytes);
-    if (packet.kind !== KIND_UDP || u16(bytes, l4At + UDP_CHECKSUM) !== 0) return;
+    const payload = carried + extra;
+    if (extra > 0) writeFragmentHeader(bytes, l4At - extra, protocol, field, this.identification);
+    writeIpv6(bytes, at, service, payload, next, hops, this.#after, AFTER_SOURCE, AFTER_DESTINATION);
+    settle(packet, true, at, ipv6.IPV6_BYTES + extra, ipv6.IPV6_BYTES + payload);
+    if (!isBare) return PARSED;
     // Section 4.5: over IPv6 a checksum must be there.
     const check = checksumV6(bytes, at, ipv4.PROTOCOL_UDP, l4At, u16(bytes, l4At + 4));
     setU16(bytes, l4At + UDP_CHECKSUM, check === 0 ? 0xffff : check);
+    return PARSED;
   }
 
   #nextIdentification(): number {
-    this.#identification = (this.#identification + 1) & 0xffff;
-    return this.#identification;
+    this.#lastIdentification = (this.#lastIdentification + 1) & 0xffff;
+    return this.#lastIdentification;
   }
 }

@@ -10,6 +10,7 @@ import { setIpv4 } from "../base/address.ts";
 import { i32, u16 } from "../packet/bytes.ts";
 import { checksum } from "../packet/checksum.ts";
 import { ETHER_IPV6, ETHERNET_BYTES, etherType } from "../packet/ethernet.ts";
+import type { FragmentInfo } from "../packet/fragment.ts";
 import * as icmp from "../packet/icmp.ts";
 import * as icmpv6 from "../packet/icmpv6.ts";
 import * as ipv4 from "../packet/ipv4.ts";
@@ -25,7 +26,7 @@ export const KIND_UDP = 1;
 export const KIND_ECHO = 2;
 export const KIND_ECHO_REPLY = 3;
 export const KIND_ICMP_ERROR = 4;
-/** Another protocol: tracked by addresses alone. */
+/** Another protocol: tracked by addresses alone, SCTP by its ports too; ports are never translated. */
 export const KIND_OTHER = 5;
 /** Neighbour discovery: for the node itself, never forwarded. */
 export const KIND_NEIGHBOUR = 6;
@@ -40,6 +41,8 @@ const P_WORDS = 16;
 /** parse() when nothing is wrong. */
 export const PARSED = 0;
 
+/** RFC 9260 section 3.1: the common header. */
+const SCTP_BYTES = 12;
 /** Extension headers that a packet may have, and bytes of all of them (RFC 8504 section 5.3 lets nodes limit them). */
 const EXTENSIONS_MAX = 8;
 const EXTENSION_BYTES_MAX = 512;
@@ -58,6 +61,8 @@ const DROP_ICMP_UNRELATED = dropVerdict("icmp_unrelated");
 export const DIRECT = 0;
 export const REDIRECTED_CLUSTER = 1;
 export const REDIRECTED_ZONE = 2;
+/** A fragment that another node sent to where its others meet: it may be redirected once more, to its flow. */
+export const REDIRECTED_TO_MEET = 3;
 /** It left for an address of the cluster's own, translated, and came back at once (hairpin). */
 export const LOOPED = 4;
 
@@ -92,6 +97,9 @@ export class Packet {
   sourcePort = 0;
   destinationPort = 0;
 
+  /** It is a fragment of a datagram of which all is here; only the first one has ports, and `l4Bytes` is the datagram's. */
+  isFragment = false;
+
   /** ICMP errors: the embedded datagram, and the bytes of its IP header. */
   innerAt = 0;
   innerL4At = 0;
@@ -106,21 +114,60 @@ export class Packet {
     return (this.sourcePort << 16) | this.destinationPort;
   }
 
+  /** Whether another node may still have to decide it. */
+  get mayRedirect(): boolean {
+    return this.way === DIRECT || this.way === REDIRECTED_TO_MEET || this.way === LOOPED;
+  }
+
   /** Reads the IP packet behind the Ethernet header at `at`: PARSED, or the verdict of what is wrong with it. */
   parse(bytes: Uint8Array, at: number, lengthBytes: number): number {
     this.at = at;
     this.lengthBytes = lengthBytes;
     this.icmpType = -1;
     this.icmpCode = -1;
+    this.isFragment = false;
     this.isIpv6 = etherType(bytes, at) === ETHER_IPV6;
     const wrong = this.isIpv6 ? this.#parseIpv6(bytes) : this.#parseIpv4(bytes);
     if (wrong !== PARSED) return wrong;
     this.words.copyWithin(P_OUTER_SOURCE, P_SOURCE, P_OUTER_SOURCE);
+    return this.#parseTransport(bytes);
+  }
+
+  /** Takes over a fragment of which the addresses are enough: one without ports, or one that waits for the others. */
+  takeFragment(info: FragmentInfo): void {
+    this.isFragment = true;
+    this.isIpv6 = info.isIpv6;
+    this.icmpType = -1;
+    this.icmpCode = -1;
+    this.ipAt = this.at + ETHERNET_BYTES;
+    this.ipBytes = info.payloadAt - this.ipAt;
+    this.totalBytes = this.ipBytes + info.payloadBytes;
+    this.l4At = info.payloadAt;
+    this.l4Bytes = info.payloadBytes;
+    this.ipProtocol = info.protocol;
+    this.protocol = info.protocol === ipv6.PROTOCOL_ICMPV6 ? ipv4.PROTOCOL_ICMP : info.protocol;
+    for (let i = 0; i < P_OUTER_SOURCE; i++) this.words[i] = info.words[i]!;
+    this.words.copyWithin(P_OUTER_SOURCE, P_SOURCE, P_OUTER_SOURCE);
+    this.kind = KIND_OTHER;
+    this.sourcePort = 0;
+    this.destinationPort = 0;
+  }
+
+  /** Reads the transport header of a first fragment that was taken over: PARSED, or the verdict of what is wrong. */
+  takeFirstFragment(bytes: Uint8Array, info: FragmentInfo, datagramBytes: number): number {
+    this.l4At = info.l4At;
+    this.l4Bytes = datagramBytes - (info.l4At - info.payloadAt);
+    const wrong = this.#parseTransport(bytes);
+    // The datagram inside an error would have to be looked for in other frames; nobody sends errors that large.
+    return this.kind === KIND_ICMP_ERROR || this.kind === KIND_NEIGHBOUR ? DROP_ICMP_UNRELATED : wrong;
+  }
+
+  #parseTransport(bytes: Uint8Array): number {
     if (this.protocol === ipv4.PROTOCOL_TCP) return this.#parseTcp(bytes);
     if (this.protocol === ipv4.PROTOCOL_UDP) return this.#parseUdp(bytes);
     if (this.ipProtocol === ipv4.PROTOCOL_ICMP && !this.isIpv6) return this.#parseIcmp(bytes);
     if (this.ipProtocol === ipv6.PROTOCOL_ICMPV6 && this.isIpv6) return this.#parseIcmpv6(bytes);
-    return this.#parseOther();
+    return this.#parseOther(bytes);
   }
 
   #parseIpv4(bytes: Uint8Array): number {
@@ -209,7 +256,7 @@ export class Packet {
     return PARSED;
   }
 
-  #parseOther(): number {
+  #parseOther(bytes: Uint8Array): number {
     // Each ICMP belongs to one family, and the pseudo protocols to the flow table.
     const number = this.ipProtocol;
     if (number >= PSEUDO_FIRST && number <= PSEUDO_LAST) return DROP_UNKNOWN_PROTOCOL;
@@ -217,6 +264,9 @@ export class Packet {
     this.kind = KIND_OTHER;
     this.sourcePort = 0;
     this.destinationPort = 0;
+    if (number !== ipv4.PROTOCOL_SCTP) return PARSED;
+    if (this.l4Bytes < SCTP_BYTES) return DROP_TRUNCATED;
+    this.#readPorts(bytes, this.l4At);
     return PARSED;
   }
 
@@ -268,7 +318,8 @@ export class Packet {
     this.kind = KIND_ICMP_ERROR;
     this.innerAt = inner;
     const at = this.innerL4At;
-    if (this.protocol === ipv4.PROTOCOL_TCP || this.protocol === ipv4.PROTOCOL_UDP) {
+    const { protocol } = this;
+    if (protocol === ipv4.PROTOCOL_TCP || protocol === ipv4.PROTOCOL_UDP || protocol === ipv4.PROTOCOL_SCTP) {
       this.sourcePort = u16(bytes, at + 2);
       this.destinationPort = u16(bytes, at);
       return PARSED;

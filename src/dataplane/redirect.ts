@@ -27,6 +27,7 @@ export function encapsulate(
   peer: PeerAddress,
   clusterPort: number,
   slot: number,
+  isToMeet: boolean,
 ): number {
   const { frames, view, ports } = context;
   const bytes = frames.bytes;
@@ -40,7 +41,7 @@ export function encapsulate(
   const entropy =
     ENTROPY_PORT | ((packet.sourcePort ^ packet.destinationPort ^ packet.words[P_SOURCE + 3]!) & 0x3fff);
   udp.writeHeader(bytes, ip + IPV4_BYTES, entropy, geneve.GENEVE_PORT, total - IPV4_BYTES);
-  geneve.write(bytes, ip + IPV4_BYTES + udp.UDP_BYTES, packet.zone, packet.port, slot, view.epoch);
+  geneve.write(bytes, ip + IPV4_BYTES + udp.UDP_BYTES, packet.zone, packet.port, slot, view.epoch, isToMeet);
   return packet.lengthBytes + REDIRECT_BYTES;
 }
 

@@ -259,9 +259,10 @@ export class Translation {
     const packet = this.#packet;
     const { nat } = this.#context.policy;
     if (!hasPorts(packet.protocol)) {
-      const port = this.#nat.allocateBare(snat, packet.protocol, this.destination);
+      const ports = (this.destinationPort << 16) | packet.sourcePort;
+      if (!this.#nat.allocateBare(snat, packet.protocol, this.destination, ports)) return NONE;
       copyAddress(this.source, 0, this.#nat.address, 0);
-      return port;
+      return packet.sourcePort;
     }
     if (nat.isMappingIndependent[snat] === 1) {
       return this.#bindings.bind(packet, snat, slot, toZone, this.destination, this.source);

@@ -25,6 +25,8 @@ const DROP_HOLD_FULL = dropVerdict("hold_full");
 
 export class Waiting {
   readonly hold: HoldPool;
+  /** The list of the last packet that forSlot() kept. */
+  lastList = LIST_HANDOVER;
   readonly #context: EngineContext;
   readonly #limits: EngineLimits;
   readonly #egress: Egress;
@@ -41,6 +43,7 @@ export class Waiting {
 
   /** Keeps an untouched frame until its slot's state changes, or drops it when too many wait. */
   forSlot(packet: Packet, list: number): number {
+    this.lastList = list;
     const entry = this.#append(list, packet.at, packet.lengthBytes);
     if (entry === NONE) return DROP_HOLD_FULL;
     const { hold } = this;

@@ -11,6 +11,7 @@ import {
   covers,
   formatAddress,
   formatPrefix,
+  hostPrefix,
   isReservedIn,
   lastOf,
   overlap,
@@ -130,9 +131,12 @@ function homeOf(policy: PolicySource, address: Address): string | undefined {
   )?.[0];
 }
 
-export function checkAnswered(policy: PolicySource): PolicyMistake[] {
+/** `found`: mistakes so far; a static entry that has one is not held against others. */
+export function checkAnswered(policy: PolicySource, found: readonly PolicyMistake[] = []): PolicyMistake[] {
   const zoneOf = new Map<Address, string>();
-  const statics = staticUses(policy);
+  const statics = staticUses(policy).filter(
+    ({ path }) => !found.some((mistake) => path.slice(0, 3).every((key, i) => mistake.path[i] === key)),
+  );
   const mistakes: PolicyMistake[] = [];
   for (const { address, zone, path } of uses(policy)) {
     const other = zoneOf.get(address) ?? zone;
@@ -152,6 +156,11 @@ export function checkAnswered(policy: PolicySource): PolicyMistake[] {
       message: `${formatAddress(address)} belongs to the static translation of ${formatPrefix(owner.outer)}, with all its ports: use another address`,
     });
   }
+  const taken = [...uses(policy), ...hairpinUses(policy)].map(({ address, path }) => ({
+    outer: hostPrefix(address),
+    path,
+  }));
+  mistakes.push(...checkRouters(policy, [...taken, ...statics]));
   statics.forEach(({ outer, path }, i) => {
     const other = statics.slice(0, i).find((candidate) => overlap(candidate.outer, outer));
     if (other === undefined) return;
@@ -161,4 +170,24 @@ export function checkAnswered(policy: PolicySource): PolicyMistake[] {
     });
   });
   return mistakes;
+}
+
+/** Whoever answers for a router's address cuts the cluster off from that router. */
+function checkRouters(
+  policy: PolicySource,
+  taken: readonly { readonly outer: Prefix; readonly path: Path }[],
+): PolicyMistake[] {
+  const routers = policy.routes
+    .flatMap((route) => route.via ?? [])
+    .filter((address) => !isGateway(policy, address));
+  return taken.flatMap(({ outer, path }) => {
+    const router = routers.find((address) => contains(outer, address));
+    if (router === undefined) return [];
+    return [
+      {
+        path,
+        message: `${formatPrefix(outer)} ${outer.address === router ? "is" : `holds ${formatAddress(router)},`} the next router of a route: use other addresses`,
+      },
+    ];
+  });
 }

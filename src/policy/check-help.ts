@@ -9,6 +9,7 @@ import {
   formatAddress,
   formatPrefix,
   type InterfaceAddress,
+  isLinkLocal,
   isUnicast,
 } from "./address.ts";
 import type { Path, PolicyMistake, PolicySource, ZoneSource } from "./source.ts";
@@ -70,6 +71,10 @@ export function gatewayKey(family: Family): "gateway" | "gateway6" {
 
 export function notAHost(path: Path, address: Address): PolicyMistake[] {
   if (isUnicast(address)) return [];
+  if (isLinkLocal(address)) {
+    const message = `${formatAddress(address)} is only known on its own link: use a global or unique local address`;
+    return [{ path, message }];
+  }
   return [{ path, message: `${formatAddress(address)} cannot be a host's address: use a unicast address` }];
 }
 

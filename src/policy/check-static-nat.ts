@@ -39,9 +39,7 @@ export function checkStatics(policy: PolicySource): PolicyMistake[] {
       ...checkPair(entry, key, path),
     ];
     if (wrong.length > 0) return wrong;
-    const twin = entries
-      .slice(0, i)
-      .find(({ entry: other }) => other.outerZone === entry.outerZone && overlap(other.inner, entry.inner));
+    const twin = entries.slice(0, i).find(({ entry: other }) => overlap(other.inner, entry.inner));
     return [
       ...checkInner(policy, entry, path),
       ...checkOuter(policy, entry, path),
@@ -50,7 +48,7 @@ export function checkStatics(policy: PolicySource): PolicyMistake[] {
         : [
             {
               path: [...path, "inner"],
-              message: `${formatPrefix(entry.inner)} overlaps ${formatPrefix(twin.entry.inner)}, which is translated towards zone ${entry.outerZone} already: translate each address once`,
+              message: `${formatPrefix(entry.inner)} overlaps ${formatPrefix(twin.entry.inner)}, which is translated already: translate each address once`,
             },
           ]),
     ];
@@ -252,7 +250,7 @@ function checkNat64Prefix(policy: PolicySource, prefix: Prefix, path: Path): Pol
     return [
       {
         path,
-        message: `${text} does not fit: use an IPv6 prefix of /${NAT64_BITS.join(", /")} (RFC 6052)`,
+        message: `${text} does not fit: use an IPv6 prefix of /${NAT64_BITS.slice(0, -1).join(", /")} or /${NAT64_BITS.at(-1)} (RFC 6052)`,
       },
     ];
   }

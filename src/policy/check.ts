@@ -13,6 +13,7 @@ import { checkSets, unusedSets } from "./sets.ts";
 import type { PolicyMistake, PolicySource } from "./source.ts";
 
 export function checkPolicy(policy: PolicySource): PolicyMistake[] {
+  const statics = checkStatics(policy);
   return [
     ...checkZones(policy),
     ...checkSets(policy),
@@ -20,9 +21,9 @@ export function checkPolicy(policy: PolicySource): PolicyMistake[] {
     ...checkRoutes(policy),
     ...checkSnat(policy),
     ...checkDnat(policy),
-    ...checkStatics(policy),
+    ...statics,
     ...checkNat64(policy),
-    ...checkAnswered(policy),
+    ...checkAnswered(policy, statics),
     ...checkRules(policy),
     ...checkProtection(policy),
     ...checkFragments(policy),

@@ -23,13 +23,13 @@ interface Demand {
 const FAMILIES: readonly Family[] = [4, 6];
 
 export function checkRuleFamilies(policy: PolicySource, rule: RuleSource, path: Path): PolicyMistake[] {
+  const hidden = checkBehindNat64(policy, rule, path);
+  if (hidden.length > 0) return hidden;
   const demands = demandsOf(policy, rule).filter((demand) => demand.families.length === 1);
   const clash = firstClash(demands);
-  const mistakes = checkBehindNat64(policy, rule, path);
-  if (clash === undefined || isNat64(policy, rule, demands)) return mistakes;
+  if (clash === undefined || isNat64(policy, rule, demands)) return [];
   const [one, other] = clash;
   return [
-    ...mistakes,
     {
       path: [...path, other.key],
       message: `${one.text} and ${other.text}, so no packet matches the rule: use one family, or make a rule for each`,

@@ -53,7 +53,7 @@ export function checkSets(policy: PolicySource): PolicyMistake[] {
 
 function checkNesting(key: "addressSets" | "serviceSets", sets: Sets<object | string>): PolicyMistake[] {
   return Object.entries(sets).flatMap(([name, entries]) => {
-    const circle = circleFrom(sets, name, [name]);
+    const circle = circleFrom(sets, name);
     // A circle is told once, at its first set by name.
     const isFirst = circle !== undefined && [...circle].sort()[0] === name;
     return [
@@ -70,20 +70,21 @@ function checkNesting(key: "addressSets" | "serviceSets", sets: Sets<object | st
   });
 }
 
-/** The names on the way from `start` back to it, or undefined. */
-function circleFrom(
-  sets: Sets<object | string>,
-  start: string,
-  way: readonly string[],
-): readonly string[] | undefined {
-  for (const entry of sets[way.at(-1)!] ?? []) {
-    if (typeof entry !== "string" || !Object.hasOwn(sets, entry)) continue;
-    if (entry === start) return way;
-    if (way.includes(entry)) continue;
-    const found = circleFrom(sets, start, [...way, entry]);
-    if (found !== undefined) return found;
-  }
-  return undefined;
+/** The names on the way from a set back to it, or undefined. */
+function circleFrom(sets: Sets<object | string>, start: string): readonly string[] | undefined {
+  const seen = new Set<string>();
+  const follow = (name: string): readonly string[] | undefined => {
+    for (const entry of sets[name] ?? []) {
+      if (typeof entry !== "string" || !Object.hasOwn(sets, entry)) continue;
+      if (entry === start) return [name];
+      if (seen.has(entry)) continue;
+      seen.add(entry);
+      const rest = follow(entry);
+      if (rest !== undefined) return [name, ...rest];
+    }
+    return undefined;
+  };
+  return follow(start);
 }
 
 /** Names in a list that are no set. */

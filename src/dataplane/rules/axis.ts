@@ -8,7 +8,7 @@
  * When the rows would take more than the limits, 2, 4, 8 ... neighbouring intervals share a row, which then holds the lines
  * of all of them: too many. Such an axis is coarse, and a line that was found is asked again whether it wants the interval.
  */
-import { BLOCK_LINES, BLOCK_WORDS, type BitRows } from "./bit-rows.ts";
+import { type BitRows, BLOCK_LINES, BLOCK_WORDS } from "./bit-rows.ts";
 import type { Spans } from "./cuts.ts";
 
 export class Axis {

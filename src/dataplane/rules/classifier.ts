@@ -114,10 +114,14 @@ export class Classifier {
     this.#blocksPerRow = bits.blocks;
     const weigh = (factor: (typeof left)[number]): number => {
       let sum = 0;
-      for (const row of factor.rows) for (let b = 0; b < bits.blocks; b++) sum += ones(this.#rows[row * bits.rowWords + b]!);
+      for (const row of factor.rows)
+        for (let b = 0; b < bits.blocks; b++) sum += ones(this.#rows[row * bits.rowWords + b]!);
       return sum / factor.rows.length;
     };
-    const ordered = left.map((f) => [weigh(f), f] as const).sort((a, b) => a[0] - b[0]).map(([, f]) => f);
+    const ordered = left
+      .map((f) => [weigh(f), f] as const)
+      .sort((a, b) => a[0] - b[0])
+      .map(([, f]) => f);
     this.#places = Int32Array.from(ordered, ({ place }) => place);
     this.#starts = ordered.map(({ rows }) => rows.map((row) => row * bits.rowWords));
     this.#meeting = new Int32Array(left.length);
@@ -126,7 +130,14 @@ export class Classifier {
 
   /** Bytes of what a look-up may read. */
   get bytes(): number {
-    const arrays = [this.#rows, this.#blocks, ...this.#starts, this.#cells, this.#tables, ...this.#addressClasses];
+    const arrays = [
+      this.#rows,
+      this.#blocks,
+      ...this.#starts,
+      this.#cells,
+      this.#tables,
+      ...this.#addressClasses,
+    ];
     return arrays.reduce((sum, array) => sum + array.byteLength, 0);
   }
 

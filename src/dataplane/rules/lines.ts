@@ -32,7 +32,10 @@ const LAST_PORT = 0xffff;
 export const VALUE_FIELDS: readonly ValueField[] = [
   { last: AFTER_BYTE, wanted: ({ model }) => one(model.fromZone) },
   { last: AFTER_BYTE, wanted: ({ model }) => one(model.toZone) },
-  { last: AFTER_INTERFACE, wanted: ({ model }) => listed(model.interfaces?.map((port) => ({ from: port, to: port }))) },
+  {
+    last: AFTER_INTERFACE,
+    wanted: ({ model }) => listed(model.interfaces?.map((port) => ({ from: port, to: port }))),
+  },
   { last: AFTER_BYTE, wanted: ({ service }) => one(service.protocol) },
   { last: AFTER_BYTE, wanted: ({ service }) => one(service.icmpType) },
   { last: AFTER_BYTE, wanted: ({ service }) => one(service.icmpCode) },

@@ -7,7 +7,11 @@ import { DROP_REASONS } from "../../../src/dataplane/verdict.ts";
 
 /** Code that runs in the worker: only there counters are written, and there they go by COUNT. */
 const written = ["src/dataplane", "src/node"]
-  .flatMap((folder) => readdirSync(join(ROOT_DIRECTORY, folder)).map((name) => join(folder, name)))
+  .flatMap((folder) =>
+    readdirSync(join(ROOT_DIRECTORY, folder), { encoding: "utf8", recursive: true }).map((name) =>
+      join(folder, name),
+    ),
+  )
   .filter((path) => path.endsWith(".ts"))
   .map((path) => readFileSync(join(ROOT_DIRECTORY, path), "utf8"))
   .join("\n");

@@ -81,9 +81,10 @@ describe("IPv4 headers", () => {
     expect(broken((p) => (p[10] = p[10]! ^ 1))).toBe("bad_checksum");
   });
 
-  test("with fragments are dropped", () => {
-    expect(verdictOf(udp({ ...spec, df: false, fragment: 0x2000 }))).toBe("fragment");
-    expect(verdictOf(udp({ ...spec, df: false, fragment: 5 }))).toBe("fragment");
+  test("of fragments that cannot be put together are dropped, others wait (FFW_RUL_EXT.1.6a)", () => {
+    expect(verdictOf(udp({ ...spec, df: false, fragment: 0x2000 }))).toBe("fragment_invalid");
+    const world = new World();
+    expect(verdictName(world.packet(PORT_INSIDE, udp({ ...spec, df: false, fragment: 5 })))).toBe("held");
   });
 
   test("with source route or record route are dropped (FFW_RUL_EXT.1.6h)", () => {

@@ -336,7 +336,8 @@ export class World {
       this.frames.available() -
       this.count("holdNow") -
       this.count("heldNow") -
-      this.count("heldForNeighbourNow")
+      this.count("heldForNeighbourNow") -
+      this.count("fragmentFramesNow")
     );
   }
 }
