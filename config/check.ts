@@ -6,6 +6,7 @@
 import { contains, formatPrefix, isUnicast, parseIpv4 } from "../src/policy/address.ts";
 import type { PolicySource } from "../src/policy/source.ts";
 import type { Mistake } from "./mistakes.ts";
+import { interfaceLabel } from "./node-config.ts";
 import type { NodeFile, WitnessFile } from "./schema.ts";
 
 const NODES_MAX = 8;
@@ -91,26 +92,14 @@ export function checkInterfaces(file: NodeFile, policy: PolicySource): Mistake[]
   const { interfaces } = file.dataplane;
   const zoneNames = Object.keys(policy.zones);
   interfaces.forEach((entry, i) => {
-    const path = ["dataplane", "interfaces", i];
-    if (interfaces.slice(0, i).some((other) => other.name === entry.name)) {
-      mistakes.push({ path: [...path, "name"], message: `${entry.name} is listed twice: keep one of them` });
-    }
-    if (entry.cluster && entry.zone !== undefined) {
+    const label = interfaceLabel(entry);
+    if (interfaces.slice(0, i).some((other) => interfaceLabel(other) === label)) {
       mistakes.push({
-        path: [...path, "zone"],
-        message: `${entry.name} is the cluster link, which belongs to no zone: remove zone or cluster`,
-      });
-    } else if (!entry.cluster && entry.zone === undefined) {
-      mistakes.push({
-        path,
-        message: `${entry.name} has neither a zone nor cluster: true: add one of them`,
-      });
-    } else if (entry.zone !== undefined && policy.zones[entry.zone] === undefined) {
-      mistakes.push({
-        path: [...path, "zone"],
-        message: `no zone "${entry.zone}": use one of ${zoneNames.join(", ")}`,
+        path: ["dataplane", "interfaces", i, "name"],
+        message: `${label} is listed twice: keep one of them`,
       });
     }
+    mistakes.push(...checkInterface(file, policy, i));
   });
   const clusterLinks = interfaces.filter((entry) => entry.cluster).length;
   if (clusterLinks !== INTERFACES_OF_CLUSTER) {
@@ -133,14 +122,61 @@ export function checkInterfaces(file: NodeFile, policy: PolicySource): Mistake[]
   return [...mistakes, ...checkClusterLink(file, policy)];
 }
 
+function checkInterface(file: NodeFile, policy: PolicySource, index: number): Mistake[] {
+  const { interfaces } = file.dataplane;
+  const entry = interfaces[index]!;
+  const path = ["dataplane", "interfaces", index];
+  if (entry.cluster && entry.zone !== undefined) {
+    return [
+      {
+        path: [...path, "zone"],
+        message: `${entry.name} is the cluster link, which belongs to no zone: remove zone or cluster`,
+      },
+    ];
+  }
+  if (entry.cluster) return checkClusterInterface(file, index);
+  if (entry.zone === undefined) {
+    return [{ path, message: `${entry.name} has neither a zone nor cluster: true: add one of them` }];
+  }
+  if (policy.zones[entry.zone] !== undefined) return [];
+  return [
+    {
+      path: [...path, "zone"],
+      message: `no zone "${entry.zone}": use one of ${Object.keys(policy.zones).join(", ")}`,
+    },
+  ];
+}
+
+/** The cluster link is shared with nobody: its frames have no tag, and what floods a zone must not fill it. */
+function checkClusterInterface(file: NodeFile, index: number): Mistake[] {
+  const { interfaces } = file.dataplane;
+  const { name, vlan } = interfaces[index]!;
+  if (vlan !== undefined) {
+    return [
+      {
+        path: ["dataplane", "interfaces", index, "vlan"],
+        message: `${name} is the cluster link, whose frames have no VLAN tag: remove vlan, and make it an access port of the switch`,
+      },
+    ];
+  }
+  const shared = interfaces.find((other) => other.name === name && other.vlan !== undefined);
+  if (shared === undefined) return [];
+  return [
+    {
+      path: ["dataplane", "interfaces", index, "name"],
+      message: `${name} carries ${interfaceLabel(shared)} of zone ${shared.zone} as well: give the cluster link an interface of its own`,
+    },
+  ];
+}
+
 function checkClusterLink(file: NodeFile, policy: PolicySource): Mistake[] {
   const mistakes: Mistake[] = [];
   file.cluster.members.forEach((member, i) => {
-    for (const [name, zone] of Object.entries(policy.zones)) {
-      if (contains(zone.gateway.prefix, parseIpv4(member.address)!)) {
+    for (const [name, { gateway }] of Object.entries(policy.zones)) {
+      if (gateway !== undefined && contains(gateway.prefix, parseIpv4(member.address)!)) {
         mistakes.push({
           path: ["cluster", "members", i, "address"],
-          message: `${member.address} is in the network of zone ${name} (${formatPrefix(zone.gateway.prefix)}): the cluster link needs a network of its own`,
+          message: `${member.address} is in the network of zone ${name} (${formatPrefix(gateway.prefix)}): the cluster link needs a network of its own`,
         });
       }
     }

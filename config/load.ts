@@ -6,13 +6,13 @@ import { readFileSync } from "node:fs";
 import { type Document, LineCounter, parseDocument } from "yaml";
 import { whyUnreadable } from "../cluster/transport/tls.ts";
 import { SynwallError } from "../src/base/errors.ts";
-import { checkPolicy } from "../src/policy/check.ts";
+import { checkPolicy, notesOf } from "../src/policy/check.ts";
 import { compilePolicy, zoneNames } from "../src/policy/compile.ts";
-import type { PolicySource } from "../src/policy/source.ts";
+import type { AdvertiseSource, PolicySource } from "../src/policy/source.ts";
 import { checkCluster, checkInterfaces } from "./check.ts";
 import { checkTls, type FileMistake, raise, readSecret } from "./files.ts";
 import { formatMistake, lineOf, type Mistake, mistakesOf } from "./mistakes.ts";
-import type { InterfaceConfig, MemberConfig, NodeConfig } from "./node-config.ts";
+import { type InterfaceConfig, interfaceLabel, type MemberConfig, type NodeConfig } from "./node-config.ts";
 import { type NodeFile, nodeSchema, type WitnessFile, witnessSchema } from "./schema.ts";
 
 /** A file's text, its place lines, and what it says. */
@@ -79,15 +79,17 @@ function loadNode(file: ReadFile, look: Look): NodeConfig {
   const interfaces = orderInterfaces(content);
   const portsOf = (zone: string): readonly number[] =>
     interfaces.flatMap((entry, index) => (entry.zone === zone ? [index] : []));
+  const labels = interfaces.map(interfaceLabel);
   return deepFreeze<NodeConfig>({
     ...common(file, content, look(content)),
+    notes: formatAll(file, notesOf(policy)),
     dataplane: {
       driver: content.dataplane.driver,
       realtime: content.dataplane.realtime,
       interfaces,
       flowsMax: content.flows.max,
       ruleLogsPerSecond: content.log.flowsPerSecond,
-      policy: compilePolicy(policy, portsOf),
+      policy: compilePolicy(policy, portsOf, (label) => labels.indexOf(label)),
     },
   });
 }
@@ -140,20 +142,52 @@ function orderInterfaces(content: NodeFile): InterfaceConfig[] {
   return [...ordered, ...interfaces.filter((entry) => entry.cluster)].map((entry) => ({
     name: entry.name,
     cluster: entry.cluster,
+    ...(entry.vlan === undefined ? {} : { vlan: entry.vlan }),
     ...(entry.zone === undefined ? {} : { zone: entry.zone }),
   }));
 }
 
+/** The file in the policy's own terms: durations in milliseconds by name, interfaces by label. */
 function policySource(content: NodeFile): PolicySource {
+  const { interfaces } = content.dataplane;
+  const { timeout, ...fragments } = content.fragments;
   return {
     affinity: content.cluster.affinity,
-    zones: content.zones,
+    zones: Object.fromEntries(
+      Object.entries(content.zones).map(([zone, { advertise, ...fields }]) => [
+        zone,
+        { ...fields, advertise: advertise && advertiseSource(advertise) },
+      ]),
+    ),
+    interfaces: new Map(
+      interfaces.flatMap((entry) => (entry.zone === undefined ? [] : [[interfaceLabel(entry), entry.zone]])),
+    ),
+    addressSets: content.addressSets,
+    serviceSets: content.serviceSets,
     routes: content.routes,
     nat: content.nat,
-    rules: content.rules,
+    rules: content.rules.map(({ rate, ...rule }) => ({
+      ...rule,
+      rate: rate && { perSecond: rate.limit, burst: rate.burst },
+    })),
+    flowsMax: content.flows.max,
+    protection: content.protection,
+    fragments: { ...fragments, timeoutMs: timeout },
     timeouts: content.flows.timeouts,
     syncDeadlineMs: content.flows.syncDeadlineMs,
   };
+}
+
+type AdvertiseFile = NonNullable<NodeFile["zones"][string]["advertise"]>;
+
+function advertiseSource({
+  interval,
+  lifetime,
+  valid,
+  preferred,
+  ...fields
+}: AdvertiseFile): AdvertiseSource {
+  return { ...fields, intervalMs: interval, lifetimeMs: lifetime, validMs: valid, preferredMs: preferred };
 }
 
 function readYaml(path: string): ReadFile {

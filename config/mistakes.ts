@@ -17,26 +17,58 @@ const VALUE_TEXT_MAX = 60;
 
 /** The mistakes that zod found. `raw` is the whole file as plain data, to quote values from. */
 export function mistakesOf(error: z.ZodError, raw: unknown): Mistake[] {
-  return error.issues.flatMap((issue): Mistake[] => {
-    if (issue.code === "unrecognized_keys") {
-      const known = knownKeys(issue.message);
-      return issue.keys.map((key) => ({
-        path: [...issue.path, key],
-        message: `unknown key: ${suggestion(key, known)}`,
-      }));
-    }
-    const issuePath = issue.path;
-    if (issue.code === "invalid_key") {
-      const need = issue.issues[0]?.message ?? issue.message;
-      return [{ path: issuePath, message: `${quote(issuePath.at(-1))} is not usable here: write ${need}` }];
-    }
-    const value = valueAt(raw, issuePath);
-    const message =
-      value === undefined
-        ? `is missing: add ${issue.message}`
-        : `${quote(value)} does not fit: write ${issue.message}`;
-    return [{ path: issuePath, message }];
-  });
+  return error.issues.flatMap((issue) => mistakesOfIssue(issue, raw, []));
+}
+
+function mistakesOfIssue(issue: z.core.$ZodIssue, raw: unknown, above: Path): Mistake[] {
+  const path = [...above, ...issue.path];
+  const value = valueAt(raw, path);
+  if (issue.code === "unrecognized_keys") {
+    const known = knownKeys(issue.message);
+    return issue.keys.map((key) => ({
+      path: [...path, key],
+      message: `unknown key: ${suggestion(key, known)}`,
+    }));
+  }
+  if (issue.code === "invalid_key") {
+    const need = issue.issues[0]?.message ?? issue.message;
+    return [{ path, message: `${quote(path.at(-1))} is not usable here: write ${need}` }];
+  }
+  if (issue.code === "invalid_union") {
+    const meant = meantOption(issue.errors);
+    if (meant !== undefined) return meant.flatMap((inner) => mistakesOfIssue(inner, raw, path));
+  }
+  const split = splitAddress(value);
+  if (split !== undefined) {
+    return [{ path, message: `YAML takes the last colon of ${split} for a key: write "${split}" in quotes` }];
+  }
+  const message =
+    value === undefined
+      ? `is missing: add ${issue.message}`
+      : `${quote(value)} does not fit: write ${issue.message}`;
+  return [{ path, message }];
+}
+
+/** Of the kinds that a value may have, the only one whose own kind it is and that fails further in. */
+function meantOption(
+  options: readonly (readonly z.core.$ZodIssue[])[],
+): readonly z.core.$ZodIssue[] | undefined {
+  const deep = options.filter((issues) => issues.every(isOfItsKind));
+  return deep.length === 1 ? deep[0] : undefined;
+}
+
+function isOfItsKind(issue: z.core.$ZodIssue): boolean {
+  if (issue.path.length > 0) return true;
+  if (issue.code === "invalid_union") return meantOption(issue.errors) !== undefined;
+  return issue.code !== "invalid_type" && issue.code !== "invalid_value";
+}
+
+/** What `[2001:db8::]` is to YAML: a list with the mapping { "2001:db8:": null }. */
+function splitAddress(value: unknown): string | undefined {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return undefined;
+  const entries = Object.entries(value);
+  const [key, inner] = entries[0] ?? [];
+  return entries.length === 1 && inner === null && key?.includes(":") ? `${key}:` : undefined;
 }
 
 /** One line of text: "fw1.yaml:12: zones.inside.trust: ...". */

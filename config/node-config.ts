@@ -16,9 +16,22 @@ export interface MemberConfig {
 export interface InterfaceConfig {
   /** Kernel interface name. */
   readonly name: string;
+  /** 802.1Q tag of the frames that belong to this one; absent: frames without a tag. */
+  readonly vlan?: number;
   /** Zone name; absent on the cluster interface. */
   readonly zone?: string;
   readonly cluster: boolean;
+}
+
+/** How people name an interface: "eth1", or "eth1.100" for its VLAN 100. */
+export function interfaceLabel({
+  name,
+  vlan,
+}: {
+  readonly name: string;
+  readonly vlan?: number | undefined;
+}): string {
+  return vlan === undefined ? name : `${name}.${vlan}`;
 }
 
 /** What `synwall node` and `synwall witness` run on. A witness has no dataplane, zones or rules. */
@@ -50,5 +63,7 @@ export interface NodeConfig {
     /** Lines of rules with `log: true`, at most. */
     readonly ruleLogsPerSecond: number;
   };
+  /** What is right and most likely not meant, one line each. */
+  readonly notes?: readonly string[];
   readonly logLevel: "fatal" | "error" | "warn" | "info" | "debug";
 }

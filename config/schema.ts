@@ -4,31 +4,49 @@
  */
 import { z } from "zod";
 import type { TimeoutsMs } from "../src/dataplane/policy-model.ts";
+import { WELL_KNOWN_NAT64_PREFIX } from "../src/policy/address.ts";
+import { INTERVAL_MAX_MS, INTERVAL_MIN_MS, LIFETIME_MAX_MS } from "../src/policy/advertise.ts";
+import { RESERVE_PERCENT_MAX } from "../src/policy/protection.ts";
+import { HELPER_NAMES, MASQUERADE } from "../src/policy/source.ts";
+import { TCP_FLAG_NAMES } from "../src/policy/tcp-flags.ts";
 import { TIMEOUT_NAMES } from "../src/policy/timeouts.ts";
 import {
   absolutePath,
+  address,
+  addressEntry,
+  days,
+  durationBetween,
   durationMs,
   flag,
+  icmpType,
   interfaceAddress,
+  interfaceAddress6,
+  interfaceLabel,
   interfaceName,
-  ipv4,
   ipv4Text,
+  ipv6,
   listOf,
   mapping,
   name,
   oneOf,
+  oneOrMore,
   portRange,
   powerOfTwo,
   prefix,
   protocol,
+  ratePerSecond,
   socketPath,
   someOf,
   tcpPort,
+  timeOfDay,
   whole,
+  words,
 } from "./fields.ts";
 
 const LIST_MAX = 1024;
 const RULES_MAX = 16_384;
+const NEXT_HOPS_MAX = 16;
+const DNAT_TARGETS_MAX = 32;
 
 const member = z.discriminatedUnion(
   "role",
@@ -76,55 +94,175 @@ const dataplane = mapping({
   driver: oneOf("auto", "xdp", "cap").default("auto"),
   realtime: oneOf("auto", "never").default("auto"),
   interfaces: someOf(
-    mapping({ name: interfaceName, zone: name.optional(), cluster: flag.default(false) }),
+    mapping({
+      name: interfaceName,
+      vlan: whole(1, 4094).optional(),
+      zone: name.optional(),
+      cluster: flag.default(false),
+    }),
     64,
   ),
 });
 
-const zones = z.record(name, mapping({ trust: whole(0, 1000), gateway: interfaceAddress }), {
-  error: "zones by name, like inside: { trust: 100, gateway: 10.10.0.1/24 }",
+const addresses = listOf(addressEntry, LIST_MAX);
+
+/** Router advertisements (RFC 4861 section 6.2.1). */
+const advertise = mapping({
+  interval: durationBetween(INTERVAL_MIN_MS, INTERVAL_MAX_MS, "10m").optional(),
+  lifetime: durationBetween(INTERVAL_MIN_MS, LIFETIME_MAX_MS, "30m").optional(),
+  managed: flag.optional(),
+  otherConfig: flag.optional(),
+  autonomous: flag.optional(),
+  valid: durationMs.optional(),
+  preferred: durationMs.optional(),
+  dns: listOf(ipv6, 8).optional(),
 });
 
-const routes = listOf(mapping({ to: prefix, zone: name, via: ipv4.optional() }), LIST_MAX);
+const zones = z.record(
+  name,
+  mapping({
+    trust: whole(0, 1000),
+    gateway: interfaceAddress.optional(),
+    gateway6: interfaceAddress6.optional(),
+    linkLocal: ipv6.optional(),
+    advertise: advertise.optional(),
+    bogons: addresses.default([]),
+    mssMax: whole(536, 8960).optional(),
+  }),
+  { error: "zones by name, like inside: { trust: 100, gateway: 10.10.0.1/24 }" },
+);
+
+const addressSets = z.record(name, someOf(addressEntry, LIST_MAX), {
+  error: "address sets by name, like servers: [10.0.0.1, 2001:db8::/64]",
+});
+
+const service = mapping({
+  protocol,
+  ports: oneOrMore(portRange, LIST_MAX).default([]),
+  sourcePorts: oneOrMore(portRange, LIST_MAX).default([]),
+  icmpType: icmpType.optional(),
+  icmpCode: whole(0, 255).optional(),
+});
+
+const serviceEntry = z.union([name, service], {
+  error: "a service, like { protocol: tcp, ports: 443 }, or the name of a service set",
+});
+
+const serviceSets = z.record(name, someOf(serviceEntry, LIST_MAX), {
+  error: "service sets by name, like web: [{ protocol: tcp, ports: [80, 443] }]",
+});
+
+const routes = listOf(
+  mapping({ to: prefix, zone: name, via: oneOrMore(address, NEXT_HOPS_MAX).optional() }),
+  LIST_MAX,
+);
+
+/** Addresses, or those of the zone's gateway. */
+const pool = z.union([z.literal(MASQUERADE), someOf(address, 256)], {
+  error: `${MASQUERADE}, or a list of 1 to 256 addresses, like [192.0.2.10]`,
+});
+const endpoint = oneOf("endpoint-dependent", "endpoint-independent").default("endpoint-dependent");
+const staticNat = mapping({ innerZone: name, inner: prefix, outerZone: name, outer: prefix });
 
 const nat = mapping({
   snat: listOf(
-    mapping({ from: name, to: name, sources: listOf(prefix, LIST_MAX).default([]), pool: someOf(ipv4, 256) }),
+    mapping({
+      from: name,
+      to: name,
+      sources: addresses.default([]),
+      pool,
+      ports: portRange.optional(),
+      mapping: endpoint,
+      filtering: endpoint,
+    }),
     LIST_MAX,
   ).default([]),
   dnat: listOf(
     mapping({
       zone: name,
-      address: ipv4,
+      hairpin: oneOrMore(name, LIST_MAX).default([]),
+      address,
       protocol,
       ports: portRange,
-      to: ipv4,
+      to: oneOrMore(address, DNAT_TARGETS_MAX),
       toPort: tcpPort.optional(),
     }),
     LIST_MAX,
   ).default([]),
+  static: listOf(staticNat, LIST_MAX).default([]),
+  nptv6: listOf(staticNat, LIST_MAX).default([]),
+  nat64: listOf(
+    mapping({ from: name, to: name, prefix: prefix.default(WELL_KNOWN_NAT64_PREFIX), pool }),
+    LIST_MAX,
+  ).default([]),
 });
+
+const tcpFlagNames = listOf(oneOf(...TCP_FLAG_NAMES), TCP_FLAG_NAMES.length).default([]);
+
+/** 100/s alone, or with its burst. */
+const rate = z
+  .union([ratePerSecond, mapping({ limit: ratePerSecond, burst: whole(1, 10_000_000).optional() })], {
+    error: "a rate, like 100/s, or { limit: 100/s, burst: 200 }",
+  })
+  .transform((given): { limit: number; burst?: number | undefined } =>
+    typeof given === "number" ? { limit: given } : given,
+  );
 
 const RULE_NAME_NEED = "a name of 1 to 64 letters, digits, dots, dashes and underscores";
 const rules = listOf(
   mapping({
     name: z.string({ error: RULE_NAME_NEED }).regex(/^[A-Za-z0-9._-]{1,64}$/, { error: RULE_NAME_NEED }),
+    comment: words(200).optional(),
+    owner: words(64).optional(),
     from: name.optional(),
     to: name.optional(),
-    sources: listOf(prefix, LIST_MAX).default([]),
-    destinations: listOf(prefix, LIST_MAX).default([]),
+    interfaces: listOf(interfaceLabel, 64).default([]),
+    sources: addresses.default([]),
+    destinations: addresses.default([]),
+    services: listOf(serviceEntry, LIST_MAX).default([]),
     protocol: protocol.optional(),
-    sourcePorts: listOf(portRange, LIST_MAX).default([]),
-    destinationPorts: listOf(portRange, LIST_MAX).default([]),
-    icmpType: whole(0, 255).optional(),
+    sourcePorts: oneOrMore(portRange, LIST_MAX).default([]),
+    destinationPorts: oneOrMore(portRange, LIST_MAX).default([]),
+    icmpType: icmpType.optional(),
     icmpCode: whole(0, 255).optional(),
+    tcpFlags: mapping({ set: tcpFlagNames, clear: tcpFlagNames }).optional(),
+    schedule: mapping({
+      days: oneOrMore(days, 7).default([]),
+      from: timeOfDay.optional(),
+      to: timeOfDay.optional(),
+    }).optional(),
     translated: flag.default(false),
-    action: oneOf("accept", "drop"),
+    action: oneOf("accept", "drop", "reject"),
+    rate: rate.optional(),
+    helpers: listOf(oneOf(...HELPER_NAMES), HELPER_NAMES.length).default([]),
     commit: oneOf("sync", "async").optional(),
     log: flag.default(false),
   }),
   RULES_MAX,
 );
+
+const CONNECTIONS_MAX = 8_388_608;
+const connections = whole(0, CONNECTIONS_MAX).optional();
+const percent = whole(0, 100).optional();
+
+const protection = mapping({
+  halfOpenPerSource: connections,
+  halfOpenPerDestination: connections,
+  halfOpenMax: connections,
+  synProxyAbove: connections,
+  newFlowsPerSecond: whole(0, 10_000_000).optional(),
+  newFlowsBurst: whole(0, 10_000_000).optional(),
+  shrinkFromPercent: percent,
+  shrinkToPercent: percent,
+  reservePercent: whole(0, RESERVE_PERCENT_MAX).optional(),
+  allow: addresses.default([]),
+});
+
+const fragments = mapping({
+  datagramsMax: whole(16, 65_536).optional(),
+  datagramsPerSource: whole(1, 65_536).optional(),
+  timeout: durationBetween(1000, 120_000, "30s").optional(),
+});
 
 const timeouts = mapping(
   Object.fromEntries(TIMEOUT_NAMES.map((key) => [key, durationMs.optional()])) as Record<
@@ -134,7 +272,7 @@ const timeouts = mapping(
 );
 
 const flows = mapping({
-  max: whole(1024, 8_388_608).default(262_144),
+  max: whole(1024, CONNECTIONS_MAX).default(262_144),
   syncDeadlineMs: whole(1, 1000).default(5),
   timeouts: timeouts.default({}),
 });
@@ -150,9 +288,13 @@ export const nodeSchema = mapping({
   control: control.prefault({}),
   dataplane,
   zones,
+  addressSets: addressSets.default({}),
+  serviceSets: serviceSets.default({}),
   routes: routes.default([]),
-  nat: nat.default({ snat: [], dnat: [] }),
+  nat: nat.prefault({}),
   rules: rules.default([]),
+  protection: protection.prefault({}),
+  fragments: fragments.prefault({}),
   flows: flows.prefault({}),
   log: nodeLog.prefault({}),
 });

@@ -76,6 +76,13 @@ export function addressWords(address: Address): Int32Array {
   return words;
 }
 
+/** The words of all addresses of a list, one behind the other. Not for the packet path. */
+export function listWords(addresses: readonly Address[]): Int32Array {
+  const words = new Int32Array(addresses.length * ADDRESS_WORDS);
+  for (const [i, address] of addresses.entries()) writeAddress(words, i * ADDRESS_WORDS, address);
+  return words;
+}
+
 /** The value of words. Not for the packet path. */
 export function readAddress(words: Int32Array, at: number): Address {
   if (isIpv4(words, at)) return words[at + 3]! >>> 0;

@@ -30,6 +30,11 @@ export function keyedHash32(key: HashKey, a: number, b = 0, c = 0, d = 0): numbe
   return halfSipHash(key[0]!, key[1]!, a, b, c, d);
 }
 
+/** The same as a signed 32-bit integer: see indexHash(). */
+export function slotHash(key: HashKey, a: number, b: number, c: number, d: number): number {
+  return halfSipHashSigned(key[0]! | 0, key[1]! | 0, a | 0, b | 0, c | 0, d | 0);
+}
+
 /** The same under the second part of the key: for indexes, so that slots tell nothing about chains. */
 export function indexHash32(key: HashKey, a: number, b = 0, c = 0, d = 0): number {
   return halfSipHash(key[2]!, key[3]!, a, b, c, d);

@@ -1,11 +1,13 @@
 /**
- * ARP answers: who answers for the cluster's addresses, and with which virtual MAC (RFC 826). Owns that rule.
+ * ARP answers: who answers for the cluster's addresses, and with which virtual MAC (RFC 826). Owns that rule, for neighbour
+ * discovery too (ndp-answer.ts).
  *
  *   gateway of the zone     the owner of the asking host's slot, with that slot's virtual MAC
  *   pool and DNAT address   the owner of slot (index in the policy's list) mod slots, with that slot's virtual MAC
  *
  * So with affinity `source` a host's packets arrive at its slot's owner at once, and replies to a pool address at its owner.
  */
+import { ADDRESS_WORDS, isSameAddress, setIpv4 } from "../base/address.ts";
 import * as arp from "../packet/arp.ts";
 import { ETHERNET_BYTES, MAC_BYTES, padFrame, setMac } from "../packet/ethernet.ts";
 import { SLOT_OWNED } from "./cluster-view.ts";
@@ -18,7 +20,12 @@ import { virtualMac } from "./virtual-mac.ts";
 const DROP_TRUNCATED = dropVerdict("truncated");
 const DROP_ARP = dropVerdict("arp");
 const DROP_TX_FULL = dropVerdict("tx_full");
-const NO_SLOT = -1;
+export const NO_SLOT = -1;
+
+/** Sender and target of the request in hand. */
+const asked = new Int32Array(2 * ADDRESS_WORDS);
+const SENDER = 0;
+const TARGET = ADDRESS_WORDS;
 
 /** Serves an ARP frame from a zone: learns from it, answers it in place when it is ours to answer, else frees it. */
 export function serveArp(
@@ -36,12 +43,14 @@ export function serveArp(
   if (!arp.isEthernetIpv4(bytes, packet)) return drop(context, at, DROP_ARP);
   const sender = arp.senderIp(bytes, packet);
   const target = arp.targetIp(bytes, packet);
+  setIpv4(asked, SENDER, sender);
+  setIpv4(asked, TARGET, target);
   const isRequest = arp.operation(bytes, packet) === arp.ARP_REQUEST;
-  if (sender !== 0 && (!policy.isOnLink(zone, sender) || policy.isOwn(sender)))
+  if (sender !== 0 && (!policy.isOnLink(zone, asked, SENDER) || policy.isOwn(asked, SENDER)))
     return drop(context, at, DROP_ARP);
-  const slot = isRequest && sender !== target ? slotAsked(context, zone, sender, target) : NO_SLOT;
+  const slot = isRequest && sender !== target ? slotAsked(context, zone, asked, SENDER, TARGET) : NO_SLOT;
   // A host that asks for us will send to us, and every node hears it: then the address is known after a takeover too.
-  if (sender !== 0) egress.learn(zone, sender, port, packet + arp.ARP_SENDER_MAC, slot !== NO_SLOT);
+  if (sender !== 0) egress.learn(zone, asked, SENDER, port, packet + arp.ARP_SENDER_MAC, slot !== NO_SLOT);
   if (slot === NO_SLOT || !isExclusive(context, slot)) return drop(context, at, DROP_ARP);
   setMac(bytes, at, bytes, packet + arp.ARP_SENDER_MAC);
   virtualMac(zone, slot, bytes, at + MAC_BYTES);
@@ -60,11 +69,25 @@ export function isExclusive(context: EngineContext, slot: number): boolean {
   return view.state[slot] === SLOT_OWNED && context.nowMs() < view.leaseUntilMs[0]!;
 }
 
-/** The slot whose owner answers, or NO_SLOT when the address is not the cluster's in this zone. */
-function slotAsked(context: EngineContext, zone: number, sender: number, target: number): number {
+/**
+ * The slot whose owner answers `words[sender]` that asks for `words[target]`, or NO_SLOT when that address is not the cluster's in
+ * this zone. For both families.
+ */
+export function slotAsked(
+  context: EngineContext,
+  zone: number,
+  words: Int32Array,
+  sender: number,
+  target: number,
+): number {
   const { policy, view, key } = context;
-  if (target === policy.gateway[zone]) return slotOfAddress(key, view.slots, sender);
-  const index = policy.answered.get(target);
+  const gateway = zone * ADDRESS_WORDS;
+  const isGateway =
+    isSameAddress(words, target, policy.gateway4, gateway) ||
+    isSameAddress(words, target, policy.gateway6, gateway) ||
+    isSameAddress(words, target, policy.linkLocal, gateway);
+  if (isGateway) return slotOfAddress(key, view.slots, words, sender);
+  const index = policy.answered.get(words, target);
   if (index < 0 || policy.answeredZone[index] !== zone) return NO_SLOT;
   return index & (view.slots - 1);
 }

@@ -9,7 +9,8 @@ import type { FlowTable } from "./flow-table.ts";
 import type { EnginePort, FrameMemory, FrameOutput } from "./frame-memory.ts";
 
 export interface EngineContext {
-  readonly policy: CompiledPolicy;
+  /** Replaced as a whole when the policy changes: parts read it from here, and keep nothing of it. */
+  policy: CompiledPolicy;
   readonly view: ClusterView;
   readonly frames: FrameMemory;
   readonly output: FrameOutput;

@@ -2,20 +2,13 @@
  * Egress: the last step of every frame that leaves by a zone: neighbour, Ethernet header, port. Owns the neighbour cache's
  * traffic (probes, answers, frames that wait for an address). Decides nothing about flows.
  */
-import { ARP_BYTES, ARP_REQUEST, ARP_SENDER_MAC, ARP_TARGET_MAC, writeArp } from "../packet/arp.ts";
-import {
-  ETHER_ARP,
-  ETHERNET_BYTES,
-  fillMac,
-  MAC_BYTES,
-  padFrame,
-  setEtherType,
-  setMac,
-} from "../packet/ethernet.ts";
+import { ADDRESS_WORDS, isIpv4 } from "../base/address.ts";
+import { ETHER_IPV4, ETHER_IPV6, MAC_BYTES, padFrame, setEtherType, setMac } from "../packet/ethernet.ts";
 import { COUNT, count, type EngineContext } from "./context.ts";
 import type { EngineLimits } from "./engine-options.ts";
 import { NONE } from "./flow-layout.ts";
 import type { HoldPool } from "./hold.ts";
+import { writeArpProbe, writeSolicitation } from "./neighbour-probe.ts";
 import { Neighbours } from "./neighbours.ts";
 import { dropVerdict, VERDICT_FORWARDED, VERDICT_HELD } from "./verdict.ts";
 
@@ -57,13 +50,17 @@ export class Egress {
     return ports.length === 0 ? NONE : ports[0]!;
   }
 
-  /** Sends a frame whose IPv4 packet is finished to `nextHop` in a zone, or lets it wait for the neighbour's address. */
-  transmit(at: number, lengthBytes: number, zone: number, nextHop: number): number {
+  /**
+   * Sends a frame whose IP packet is finished to the next hop at `hop[hopAt]` in a zone, or lets it wait for the neighbour's
+   * address. The frame's ether type is set here: it follows the next hop's family.
+   */
+  transmit(at: number, lengthBytes: number, zone: number, hop: Int32Array, hopAt: number): number {
     const neighbours = this.neighbours;
-    let entry = neighbours.find(zone, nextHop);
+    setEtherType(this.#context.frames.bytes, at, isIpv4(hop, hopAt) ? ETHER_IPV4 : ETHER_IPV6);
+    let entry = neighbours.find(zone, hop, hopAt);
     if (entry !== NONE && neighbours.isUsable(entry)) return this.#send(at, lengthBytes, entry);
     if (entry === NONE) {
-      entry = neighbours.create(zone, nextHop);
+      entry = neighbours.create(zone, hop, hopAt);
       this.#report();
       if (entry === NONE) return this.#drop(at, DROP_NO_NEIGHBOUR);
     } else if (neighbours.isFailed(entry)) {
@@ -80,10 +77,29 @@ export class Egress {
     return VERDICT_HELD;
   }
 
-  /** Learns from ARP (see Neighbours.learn), and lets go what waited for the address. */
-  learn(zone: number, address: number, port: number, macAt: number, isWanted: boolean): void {
+  /**
+   * The hop to take among `count` of equal cost from hop index `from` of `hops`: by the flow's hash, so that a flow keeps its
+   * way, unless that neighbour is not there and another one is (RFC 2992). Index of the hop.
+   */
+  chooseHop(zone: number, hops: Int32Array, from: number, hopCount: number, hash: number): number {
+    const first = from + ((hash >>> 1) % hopCount);
+    if (hopCount === 1) return first;
+    const neighbours = this.neighbours;
+    for (let i = 0; i < hopCount; i++) {
+      const hop = first + i < from + hopCount ? first + i : first + i - hopCount;
+      const entry = neighbours.find(zone, hops, hop * ADDRESS_WORDS);
+      if (entry !== NONE && neighbours.isResolved(entry)) return hop;
+      // Asked for in the background: the packet goes where somebody answers.
+      if (entry === NONE) neighbours.create(zone, hops, hop * ADDRESS_WORDS);
+      else neighbours.isFailed(entry);
+    }
+    return first;
+  }
+
+  /** Learns from ARP or neighbour discovery (see Neighbours.learn), and lets go what waited for the address. */
+  learn(zone: number, words: Int32Array, at: number, port: number, macAt: number, isWanted: boolean): void {
     const { frames, counters } = this.#context;
-    const entry = this.neighbours.learn(zone, address, port, frames.bytes, macAt, isWanted);
+    const entry = this.neighbours.learn(zone, words, at, port, frames.bytes, macAt, isWanted);
     this.#report();
     if (entry === NONE) return;
     const list = this.#firstList + entry;
@@ -105,7 +121,7 @@ export class Egress {
       } else if (entry === NONE) {
         break;
       } else {
-        this.#probe(neighbours.zone[entry]!, neighbours.address[entry]!);
+        this.#probe(neighbours.zone[entry]!, entry * ADDRESS_WORDS);
       }
     }
     this.#report();
@@ -120,24 +136,21 @@ export class Egress {
     }
   }
 
-  #probe(zone: number, address: number): void {
+  /** Asks for the address of a neighbour on all ports of its zone. */
+  #probe(zone: number, addressAt: number): void {
     const { frames, ports, counters } = this.#context;
+    const address = this.neighbours.address;
+    const isArp = isIpv4(address, addressAt);
     const list = this.#zonePorts[zone]!;
     for (let i = 0; i < list.length; i++) {
       const port = list[i]!;
       const at = frames.alloc();
       if (at < 0) return;
-      const bytes = frames.bytes;
       const mac = ports[port]!.mac;
-      const arp = at + ETHERNET_BYTES;
-      fillMac(bytes, at, 0xff);
-      setMac(bytes, at + MAC_BYTES, mac, 0);
-      setEtherType(bytes, at, ETHER_ARP);
-      writeArp(bytes, arp, ARP_REQUEST, 0, address);
-      setMac(bytes, arp + ARP_SENDER_MAC, mac, 0);
-      fillMac(bytes, arp + ARP_TARGET_MAC, 0);
-      const lengthBytes = padFrame(bytes, at, ETHERNET_BYTES + ARP_BYTES);
-      count(counters, COUNT.arpRequests);
+      const lengthBytes = isArp
+        ? writeArpProbe(frames.bytes, at, mac, address[addressAt + 3]!)
+        : writeSolicitation(frames.bytes, at, mac, address, addressAt);
+      count(counters, isArp ? COUNT.arpRequests : COUNT.neighbourSolicitations);
       this.emit(port, at, lengthBytes);
     }
   }

@@ -12,26 +12,47 @@ import * as ethernet from "../packet/ethernet.ts";
 import * as geneve from "../packet/geneve.ts";
 import * as ipv4 from "../packet/ipv4.ts";
 import * as udp from "../packet/udp.ts";
+import { Adjuncts } from "./adjuncts.ts";
 import { Announcer } from "./announcer.ts";
 import { isExclusive, serveArp } from "./arp-answer.ts";
+import { Bindings } from "./bindings.ts";
 import type { ClusterView } from "./cluster-view.ts";
 import { CompiledPolicy } from "./compiled-policy.ts";
 import { COUNT, count, type EngineContext } from "./context.ts";
 import { Decider } from "./decider.ts";
+import { Defence } from "./defence/defence.ts";
+import { SynCookies } from "./defence/syn-cookie.ts";
+import { CAUTIOUS_PROMISE, SynProxy } from "./defence/syn-proxy.ts";
 import { Egress } from "./egress.ts";
 import { DEFAULT_LIMITS, type EngineLimits, type EngineOptions } from "./engine-options.ts";
 import { Exporter } from "./exporter.ts";
 import { FlowBook } from "./flow-book.ts";
 import { D_DEADLINE, NONE, ROW_DOUBLES } from "./flow-layout.ts";
+import { FlowMaker } from "./flow-maker.ts";
 import { Forwarder } from "./forwarder.ts";
+import { fragmentLimits } from "./fragment-limits.ts";
+import { FragmentWay } from "./fragment-way.ts";
 import { HoldPool } from "./hold.ts";
 import { NatAllocator } from "./nat.ts";
-import { DIRECT, PARSED, Packet, REDIRECTED_CLUSTER, REDIRECTED_ZONE } from "./packet.ts";
+import { serveNdp } from "./ndp-answer.ts";
+import {
+  DIRECT,
+  KIND_NEIGHBOUR,
+  PARSED,
+  Packet,
+  REDIRECTED_CLUSTER,
+  REDIRECTED_TO_MEET,
+  REDIRECTED_ZONE,
+} from "./packet.ts";
+import type { PolicyModel } from "./policy-model.ts";
+import { PrefixMap } from "./prefix-map.ts";
 import { isFromPeer, peerByClusterIp } from "./redirect.ts";
 import { Replicas } from "./replica.ts";
+import { RouterAdvertiser } from "./router-advertiser.ts";
 import { RuleLog } from "./rule-log.ts";
 import { RuleTable } from "./rules.ts";
 import { Tenures } from "./tenures.ts";
+import { Translation } from "./translation.ts";
 import { dropVerdict, VERDICT_LOCAL } from "./verdict.ts";
 import { virtualSlot } from "./virtual-mac.ts";
 import { LIST_HANDOVER, LIST_NEIGHBOURS, LIST_TAKEOVER, Waiting } from "./waiting.ts";
@@ -48,6 +69,8 @@ const DROP_BAD_DESTINATION = dropVerdict("bad_destination");
 const DROP_UNKNOWN_PROTOCOL = dropVerdict("unknown_protocol");
 const DROP_LINK_CONTROL = dropVerdict("stp_or_lldp");
 const DROP_NOT_FOR_US = dropVerdict("not_for_us");
+const DROP_FRAGMENT = dropVerdict("fragment");
+const DROP_ND = dropVerdict("neighbour_discovery");
 
 export class Engine {
   /** Published records, dirty slots: see FlowBook. */
@@ -65,6 +88,15 @@ export class Engine {
   readonly #replicas: Replicas;
   readonly #exporter: Exporter;
   readonly #announcer: Announcer;
+  readonly #advertiser: RouterAdvertiser;
+  readonly #maker: FlowMaker;
+  readonly #adjuncts: Adjuncts;
+  readonly #fragmentWay: FragmentWay;
+  readonly #cookies: SynCookies;
+  #defence: Defence;
+  #rules: RuleTable;
+  /** Minutes since 1970; negative before the time of day was told. */
+  #minutes = -1;
   readonly #limits: EngineLimits;
   readonly #portZone: Int16Array;
   readonly #scratch = new Float64Array(1);
@@ -102,23 +134,50 @@ export class Engine {
       this.#waiting,
       this.#egress,
       this.book.sequence,
-      limits.icmpErrorsPerSecond,
+      limits,
     );
-    this.#decider = new Decider({
+    this.#rules = new RuleTable(options.policy, options.ruleHits);
+    this.#cookies = new SynCookies(options.key);
+    const shared = {
       context,
       packet: this.#packet,
-      rules: new RuleTable(options.policy, options.ruleHits),
-      ruleLog: new RuleLog(context, options.ruleLog, limits.ruleLogsPerSecond),
       book: this.book,
-      nat: this.#nat,
-      tenures: this.#tenures,
       waiting: this.#waiting,
-      egress: this.#egress,
       forwarder: this.#forwarder,
+      proxy: new SynProxy(this.#cookies, CAUTIOUS_PROMISE, options.counters),
+    };
+    const bindings = new Bindings(context, this.book, this.#nat);
+    this.#adjuncts = new Adjuncts(
+      {
+        ...shared,
+        allocatePort: (master, _protocol, words, at, wanted) =>
+          this.#nat.announce(words, at, options.table.slotOf(master), wanted),
+      },
+      this.#rules,
+    );
+    const { expectations } = this.#adjuncts.helpers;
+    const translation = new Translation(context, this.#packet, this.#nat, bindings, expectations);
+    const parts = { ...shared, tenures: this.#tenures, translation, bindings, adjuncts: this.#adjuncts };
+    this.#defence = this.#makeDefence(options.policy);
+    this.#maker = new FlowMaker({
+      ...parts,
+      defence: this.#defence,
+      rules: this.#rules,
+      ruleLog: new RuleLog(context, options.ruleLog, limits.ruleLogsPerSecond),
     });
+    this.#decider = new Decider({ ...parts, maker: this.#maker });
+    this.#fragmentWay = new FragmentWay(
+      context,
+      this.#packet,
+      this.#decider,
+      this.#forwarder,
+      this.#waiting,
+      fragmentLimits(options.frames.available(), options.policy.fragments),
+    );
     this.#replicas = new Replicas(context, this.book);
     this.#exporter = new Exporter(context, this.book);
     this.#announcer = new Announcer(context, this.#egress);
+    this.#advertiser = new RouterAdvertiser(context, this.#egress);
   }
 
   /**
@@ -147,7 +206,10 @@ export class Engine {
     this.#again(LIST_TAKEOVER, true);
     this.#egress.tick();
     this.#announcer.tick();
+    this.#advertiser.tick();
     this.#nat.refill();
+    this.#fragmentWay.tick();
+    this.#defence.report();
     if (this.book.dirtyCount > 0 && this.book.hasRoom()) this.#exporter.addDirty();
     if (this.#exporter.pending > 0) this.#exporter.step(EXPORTS_PER_TICK);
     counters[COUNT.poolAvailableNow] = frames.available();
@@ -164,6 +226,59 @@ export class Engine {
     this.#context.clock[0] = nowMs;
     this.#again(LIST_HANDOVER, false);
     this.#again(LIST_TAKEOVER, false);
+  }
+
+  /**
+   * Another policy holds from now on, with the same zones and ports. Flows that it does not allow end at their next packet; the
+   * others never notice. `ruleHits` has a cell per rule of it and one more.
+   */
+  usePolicy(policy: PolicyModel, ruleHits: Float64Array): void {
+    const rules = new RuleTable(policy, ruleHits);
+    this.#rules = rules;
+    this.#tellMinute();
+    this.#context.policy = new CompiledPolicy(policy);
+    this.#defence = this.#makeDefence(policy);
+    this.#maker.useRules(rules, this.#defence);
+    this.#adjuncts.useRules(rules);
+    this.book.useTimeouts(policy.timeoutsMs);
+  }
+
+  /**
+   * Tells the time of day: `wallMs[0]` milliseconds since 1970 on a clock on which the nodes agree within a minute. For schedules of
+   * rules and for SYN cookies; about once a second.
+   */
+  setWallTime(wallMs: Float64Array): void {
+    this.#cookies.advance(wallMs);
+    const minutes = Math.floor(wallMs[0]! / 60_000);
+    if (minutes === this.#minutes) return;
+    this.#minutes = minutes;
+    this.#tellMinute();
+  }
+
+  /** The day of the week and the minute of the day, UTC: 1970 began on a Thursday. */
+  #tellMinute(): void {
+    if (this.#minutes < 0) return;
+    this.#rules.setMinute(1 << ((Math.floor(this.#minutes / 1440) + 4) % 7), this.#minutes % 1440);
+  }
+
+  /** The limits of a policy, with its half-open connections counted anew as their packets come. */
+  #makeDefence(policy: PolicyModel): Defence {
+    const { table, counters, key, clock, random } = this.#context;
+    const allow = new PrefixMap((policy.protection?.allow ?? []).map((prefix) => ({ prefix, value: 1 })));
+    const defence = new Defence(
+      {
+        table,
+        counters,
+        key,
+        clock,
+        random,
+        isAllowed: (words, at) => allow.find(words, at) === 1,
+        isOurs: (slot) => isExclusive(this.#context, slot),
+      },
+      policy.protection,
+    );
+    this.book.defence = defence;
+    return defence;
   }
 
   /** Applies a record of another node: REPLICA_* (replica.ts). */
@@ -213,6 +328,7 @@ export class Engine {
     let way = DIRECT;
     if (ethernet.isGroup(bytes, at)) {
       if (i32(bytes, at) === 0x0180c200) return this.#forwarder.drop(at, DROP_LINK_CONTROL);
+      if (type === ethernet.ETHER_IPV6) return this.#fromGroup(port, zone, at, lengthBytes);
       if (!ethernet.isBroadcast(bytes, at)) return this.#forwarder.drop(at, DROP_NOT_FOR_US);
       // RFC 1812 section 5.3.4: what was broadcast on the link is never forwarded.
       if (type === ethernet.ETHER_IPV4) return this.#forwarder.drop(at, DROP_BAD_DESTINATION);
@@ -225,11 +341,24 @@ export class Engine {
     } else if (virtualSlot(zone, bytes, at) < 0) {
       return this.#forwarder.drop(at, DROP_NOT_FOR_US);
     }
-    if (type === ethernet.ETHER_IPV4) return this.#take(port, zone, at, lengthBytes, way, 0);
+    if (type === ethernet.ETHER_IPV4 || type === ethernet.ETHER_IPV6) {
+      return this.#take(port, zone, at, lengthBytes, way, 0);
+    }
     if (type === ethernet.ETHER_ARP) {
       return serveArp(this.#context, this.#egress, zone, port, at, lengthBytes);
     }
     return this.#forwarder.drop(at, DROP_NOT_IP);
+  }
+
+  /** An IPv6 packet to a group: neighbour discovery is for us, multicast is not carried. */
+  #fromGroup(port: number, zone: number, at: number, lengthBytes: number): number {
+    const packet = this.#packet;
+    packet.port = port;
+    packet.zone = zone;
+    packet.way = DIRECT;
+    const isRead = packet.parse(this.#bytes, at, lengthBytes) === PARSED;
+    if (!isRead || packet.kind !== KIND_NEIGHBOUR) return this.#forwarder.drop(at, DROP_NOT_FOR_US);
+    return serveNdp(this.#context, this.#egress, this.#advertiser, packet);
   }
 
   /** The cluster link carries heartbeats for the shell and redirected frames for us. */
@@ -267,13 +396,16 @@ export class Engine {
     // Members may number their ports differently; the zone is what they agree on.
     if (port >= this.#portZone.length || this.#portZone[port] !== zone) port = this.#egress.portOf(zone);
     if (port < 0) return this.#forwarder.drop(at, DROP_BAD_HEADER);
-    if (ethernet.etherType(bytes, inner) !== ethernet.ETHER_IPV4)
+    const type = ethernet.etherType(bytes, inner);
+    if (type !== ethernet.ETHER_IPV4 && type !== ethernet.ETHER_IPV6) {
       return this.#forwarder.drop(at, DROP_NOT_IP);
+    }
     count(this.#context.counters, COUNT.redirectsIn);
-    return this.#take(port, zone, inner, end - inner, REDIRECTED_CLUSTER, geneve.epoch(bytes, header));
+    const way = geneve.isToMeet(bytes, header) ? REDIRECTED_TO_MEET : REDIRECTED_CLUSTER;
+    return this.#take(port, zone, inner, end - inner, way, geneve.epoch(bytes, header));
   }
 
-  /** An IPv4 frame with its origin, whether it came by itself or was redirected. */
+  /** An IP frame with its origin, whether it came by itself or was redirected. */
   #take(port: number, zone: number, at: number, lengthBytes: number, way: number, wayEpoch: number): number {
     const packet = this.#packet;
     packet.port = port;
@@ -281,9 +413,13 @@ export class Engine {
     packet.way = way;
     packet.wayEpoch = wayEpoch;
     const wrong = packet.parse(this.#bytes, at, lengthBytes);
+    if (wrong === DROP_FRAGMENT) return this.#fragmentWay.arrive();
     if (wrong !== PARSED) return this.#forwarder.drop(at, wrong);
-    const entry = this.#context.table.find(packet.protocol, packet.source, packet.destination, packet.ports);
-    return entry === NONE ? this.#decider.miss() : this.#decider.hit(entry);
+    if (packet.kind === KIND_NEIGHBOUR) {
+      if (way !== DIRECT) return this.#forwarder.drop(at, DROP_ND);
+      return serveNdp(this.#context, this.#egress, this.#advertiser, packet);
+    }
+    return this.#decider.decide();
   }
 
   /** Ends flows whose time is over, a bounded number at a time. */

@@ -8,8 +8,11 @@
 import { OP_BARRIER, OP_DELETE, OP_DIGEST, OP_UPSERT, RECORD_OPAQUE_AT } from "../base/record.ts";
 import type { RecordRing } from "../base/ring.ts";
 import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from "../packet/ipv4.ts";
+import type { Adjuncts } from "./adjuncts.ts";
 import { MAX_SLOTS } from "./cluster-view.ts";
 import { COUNT, count, type EngineContext } from "./context.ts";
+import type { Defence } from "./defence/defence.ts";
+import { LIFE_WHOLE } from "./defence/pressure.ts";
 import {
   D_PUBLISHED_AT,
   F_META,
@@ -18,12 +21,15 @@ import {
   F_VERSION,
   F_WINDOW,
   FLAG_SNAT,
+  NONE,
   ROW_DOUBLES,
   ROW_WORDS,
   W_END,
   WINDOW_WORDS,
 } from "./flow-layout.ts";
 import { encodeFlow, flowDigest, writeRecordHeader, writeWord } from "./flow-record.ts";
+import type { TimeoutsMs } from "./policy-model.ts";
+import { EXPECTATION_TCP, EXPECTATION_UDP, isSatellite } from "./satellites.ts";
 import { lifeOf, lifetimes } from "./trackers.ts";
 
 /** Records that may wait in the ring while slots are sent whole: live changes queue behind them. */
@@ -37,7 +43,11 @@ export class FlowBook {
   /** Slots in `dirty`. */
   dirtyCount = 0;
   /** By life (trackers.ts): milliseconds. */
-  readonly lifeMs: Float64Array;
+  lifeMs: Float64Array;
+  /** Who counts half-open connections, once the engine has made it. */
+  defence: Defence | null = null;
+  /** Who has satellites to end with their flows. */
+  adjuncts: Pick<Adjuncts, "ended"> | null = null;
   readonly #context: EngineContext;
   readonly #ring: RecordRing | null;
 
@@ -47,17 +57,47 @@ export class FlowBook {
     this.lifeMs = lifetimes(context.policy.model.timeoutsMs);
   }
 
+  /** Other time-outs hold from now on: for a flow, from its next packet. */
+  useTimeouts(timeouts: TimeoutsMs): void {
+    this.lifeMs = lifetimes(timeouts);
+  }
+
   /** Indexes a filled row and counts it. */
   enter(row: number): void {
     const { table, clock } = this.#context;
     table.wheel.start(clock);
     table.insert(row);
     this.#gauge(row, 1);
+    this.defence?.settle(row);
+  }
+
+  /** A replica's state was replaced by a record. */
+  replaced(row: number): void {
+    this.defence?.settle(row);
+  }
+
+  /** How long a row lives from now on without another packet, in ms: less for unassured flows when the table fills. */
+  life(row: number): number {
+    const whole = this.lifeMs[lifeOf(this.#context.table.words, row)]!;
+    const part = this.defence === null ? LIFE_WHOLE : this.defence.life(row);
+    return part === LIFE_WHOLE ? whole : (whole * part) / LIFE_WHOLE;
+  }
+
+  /** A fresh row; when the table is full, an unassured flow of ours makes way. NONE when nothing can. */
+  allocate(): number {
+    const { table } = this.#context;
+    const row = table.alloc();
+    if (row !== NONE || this.defence === null) return row;
+    const victim = this.defence.makeWay();
+    if (victim === NONE) return NONE;
+    this.end(victim);
+    return table.alloc();
   }
 
   /** Takes a row out and stops counting it. Publishes nothing. */
   leave(row: number): void {
     this.#gauge(row, -1);
+    this.defence?.forget(row);
     this.#context.table.remove(row);
     this.#context.counters[COUNT.flowsNow] = this.#context.table.used;
   }
@@ -65,6 +105,7 @@ export class FlowBook {
   /** Ends a flow that this node decides: out of the table, and out of the backup's. */
   end(row: number): void {
     const { table, view, counters } = this.#context;
+    this.adjuncts?.ended(row);
     const version = row * ROW_WORDS + F_VERSION;
     table.words[version] = (table.words[version]! + 1) | 0;
     const slot = table.slotOf(row);
@@ -79,6 +120,7 @@ export class FlowBook {
 
   /** Publishes a flow's present state under a new version. False when no backup will hear of it. */
   change(row: number): boolean {
+    this.defence?.settle(row);
     const { table, view, clock, key } = this.#context;
     const words = table.words;
     const base = row * ROW_WORDS;
@@ -187,6 +229,10 @@ export class FlowBook {
     const meta = table.words[row * ROW_WORDS + F_META]!;
     const protocol = meta & 0xff;
     counters[COUNT.flowsNow] = table.used;
+    if (isSatellite(protocol)) counters[COUNT.satellitesNow] = counters[COUNT.satellitesNow]! + by;
+    if (protocol === EXPECTATION_TCP || protocol === EXPECTATION_UDP) {
+      counters[COUNT.expectationsNow] = counters[COUNT.expectationsNow]! + by;
+    }
     if (protocol === PROTOCOL_TCP) counters[COUNT.flowsTcpNow] = counters[COUNT.flowsTcpNow]! + by;
     else if (protocol === PROTOCOL_UDP) counters[COUNT.flowsUdpNow] = counters[COUNT.flowsUdpNow]! + by;
     else if (protocol === PROTOCOL_ICMP) counters[COUNT.flowsIcmpNow] = counters[COUNT.flowsIcmpNow]! + by;

@@ -9,7 +9,7 @@
  *   word 16..25  tracker: state and TCP windows   (per packet)
  *   word 26..37  deadline, counters               (per packet; 64-bit)
  *   word 38..47  lists, versions, rule            (on change)
- *   word 48..59  upper words of IPv6 addresses    (zero for IPv4)
+ *   word 48..59  upper words of the addresses     (0, 0, 0xffff for IPv4)
  *   word 60..61  time of creation                 (64-bit)
  */
 
@@ -17,13 +17,14 @@
 export const ROW_WORDS = 62;
 
 /** Direction 0 = original, 1 = reply: fields of direction 1 stand REPLY_* behind. */
+/** Last word of an address, which is all of an IPv4 one; the upper words are in F_ADDRESSES. */
 export const F_SOURCE = 0;
 export const F_DESTINATION = 1;
 /** Source port << 16 | destination port. */
 export const F_PORTS = 2;
 /** The reply tuple's three words follow the original's: add REPLY_TUPLE. */
 export const REPLY_TUPLE = 3;
-/** Protocol | family << 8 | flags << 16. */
+/** Protocol | families << 8 | flags << 16. */
 export const F_META = 6;
 /** Next entry of the hash chain, by direction. Entries are row * 2 + direction; NONE ends. */
 export const F_NEXT = 7;
@@ -68,15 +69,22 @@ export const F_VERSION = 43;
 export const F_RECORD_EPOCH = 44;
 /** This row's part of the slot's digest. */
 export const F_DIGEST = 45;
+/** Rule | generation of the policy that last allowed the flow << 16 (flow-maker.ts). */
 export const F_RULE = 46;
 /** Snapshot generation in which a replica was last refreshed. */
 export const F_SNAPSHOT = 47;
-/** Twelve words: words 1..3 of original source, original destination, reply source, reply destination. */
-export const F_IPV6 = 48;
+/** Twelve words: words 0..2 of original source, original destination, reply source, reply destination. */
+export const F_ADDRESSES = 48;
+/** Words of F_ADDRESSES that belong to one tuple. */
+export const TUPLE_UPPER_WORDS = 6;
 
 export const NONE = -1;
 
-export const FAMILY_IPV4 = 4;
+/** Families in F_META: the first bit is always set in a used row; the others say that a direction's tuple is IPv6. */
+export const FAMILY_AT = 8;
+export const FAMILY_ANY = 4 << FAMILY_AT;
+export const FAMILY_IPV6_ORIGINAL = 1 << FAMILY_AT;
+export const FAMILY_IPV6_REPLY = 2 << FAMILY_AT;
 
 /** Flags in F_META, from bit 16. */
 export const FLAG_SNAT = 1 << 16;
@@ -90,7 +98,13 @@ export const FLAG_REPLIED = 1 << 19;
 export const FLAG_RESEED_ORIGINAL = 1 << 20;
 export const FLAG_RESEED_REPLY = 1 << 21;
 export const FLAG_RESEED = FLAG_RESEED_ORIGINAL | FLAG_RESEED_REPLY;
+/** No rule let it in: it belongs to a binding, or to the flow that expected it. */
+export const FLAG_UNRULED = 1 << 22;
+/** The connection's numbers have a satellite (helpers/adjust.ts). */
+export const FLAG_ADJUSTED = 1 << 23;
+/** It came from an expectation of data: no helper looks at it. */
+export const FLAG_EXPECTED = 1 << 24;
 /** The row is in use. */
 export const FLAG_USED = 1 << 30;
 /** What travels in records. */
-export const FLAGS_REPLICATED = FLAG_NAT | FLAG_REPLIED;
+export const FLAGS_REPLICATED = FLAG_NAT | FLAG_REPLIED | FLAG_UNRULED | FLAG_ADJUSTED | FLAG_EXPECTED;

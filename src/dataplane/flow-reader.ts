@@ -4,13 +4,14 @@
  *
  *   generation even -> copy the row -> generation unchanged -> the copy is of one flow
  */
+import { type Address, readAddress } from "../base/address.ts";
 import { PROTOCOL_TCP, PROTOCOL_UDP } from "../packet/ipv4.ts";
 import {
   D_BYTES,
   D_CREATED_AT,
   D_DEADLINE,
   D_PACKETS,
-  F_DESTINATION,
+  F_ADDRESSES,
   F_GENERATION,
   F_META,
   F_PLACE,
@@ -25,13 +26,14 @@ import {
   FLAG_USED,
   REPLY_TUPLE,
   ROW_WORDS,
+  TUPLE_UPPER_WORDS,
 } from "./flow-layout.ts";
 import { flowTableLayout, H_FRESH, isFlowTable } from "./flow-table.ts";
 import { TCP_STATE_NAMES } from "./tcp-tracker.ts";
 
-/** One end of a tuple; the address is unsigned. ICMP echo: the id is the asking end's port, the other is 0. */
+/** One end of a tuple. ICMP echo: the id is the asking end's port, the other is 0. */
 export interface FlowEnd {
-  readonly address: number;
+  readonly address: Address;
   readonly port: number;
 }
 
@@ -61,8 +63,8 @@ export interface FlowSnapshot {
 export interface FlowQuery {
   readonly protocol?: number;
   /** Original source, or destination, before or after translation. */
-  readonly source?: number;
-  readonly destination?: number;
+  readonly source?: Address;
+  readonly destination?: Address;
   readonly port?: number;
   readonly slot?: number;
   /** By slot: 1 for those wanted. */
@@ -142,13 +144,11 @@ export class FlowReader {
     if (query.protocol !== undefined && (row[F_META]! & 0xff) !== query.protocol) return false;
     if (query.slot !== undefined && slot !== query.slot) return false;
     if (query.slots !== undefined && query.slots[slot] !== 1) return false;
-    if (query.source !== undefined) {
-      const wanted = query.source | 0;
-      if (row[F_SOURCE] !== wanted && row[REPLY_TUPLE + F_DESTINATION] !== wanted) return false;
+    if (query.source !== undefined && addressOf(row, 0, 0) !== query.source) {
+      if (addressOf(row, 1, 1) !== query.source) return false;
     }
-    if (query.destination !== undefined) {
-      const wanted = query.destination | 0;
-      if (row[F_DESTINATION] !== wanted && row[REPLY_TUPLE + F_SOURCE] !== wanted) return false;
+    if (query.destination !== undefined && addressOf(row, 0, 1) !== query.destination) {
+      if (addressOf(row, 1, 0) !== query.destination) return false;
     }
     if (query.port === undefined) return true;
     const original = row[F_PORTS]!;
@@ -170,7 +170,7 @@ export class FlowReader {
       protocol: meta & 0xff,
       state: stateName(meta, row[F_STATE]!),
       original: tuple(row, 0),
-      reply: tuple(row, REPLY_TUPLE),
+      reply: tuple(row, 1),
       slot: place & 0xffff,
       zones: [(place >>> 16) & 0xff, place >>> 24],
       isReplica: (meta & FLAG_REPLICA) !== 0,
@@ -178,19 +178,31 @@ export class FlowReader {
       isDnat: (meta & FLAG_DNAT) !== 0,
       createdAtMs: wide[D_CREATED_AT]!,
       deadlineMs: wide[D_DEADLINE]!,
-      rule: row[F_RULE]!,
+      rule: row[F_RULE]! & 0xffff,
       packets: [wide[D_PACKETS]!, wide[D_PACKETS + 1]!],
       bytes: [wide[D_BYTES]!, wide[D_BYTES + 1]!],
     };
   }
 }
 
-function tuple(row: Int32Array, at: number): { source: FlowEnd; destination: FlowEnd } {
-  const ports = row[at + F_PORTS]!;
+function tuple(row: Int32Array, which: number): { source: FlowEnd; destination: FlowEnd } {
+  const ports = row[which * REPLY_TUPLE + F_PORTS]!;
   return {
-    source: { address: row[at + F_SOURCE]! >>> 0, port: ports >>> 16 },
-    destination: { address: row[at + F_DESTINATION]! >>> 0, port: ports & 0xffff },
+    source: { address: addressOf(row, which, 0), port: ports >>> 16 },
+    destination: { address: addressOf(row, which, 1), port: ports & 0xffff },
   };
+}
+
+/** An address of a copied row: `end` 0 is the tuple's source, 1 its destination. */
+function addressOf(row: Int32Array, which: number, end: number): Address {
+  const upper = F_ADDRESSES + which * TUPLE_UPPER_WORDS + end * 3;
+  const words = Int32Array.of(
+    row[upper]!,
+    row[upper + 1]!,
+    row[upper + 2]!,
+    row[which * REPLY_TUPLE + F_SOURCE + end]!,
+  );
+  return readAddress(words, 0);
 }
 
 function stateName(meta: number, state: number): string {

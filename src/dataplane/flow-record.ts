@@ -2,14 +2,18 @@
  * Flow record: how a flow travels to other nodes, in the RECORD_BYTES of base/record.ts. Owns encoding and decoding of the
  * opaque part, and what of a flow its digest covers. Little endian.
  *
- *   16       17         18      19    20          21         22     24         40         56        72        88
- *   | family | protocol | flags | -   | orig zone | rep zone | rule | orig src | orig dst | rep src | rep dst |
+ * Addresses: the last word first, then the upper three, which mean nothing in IPv4. Family: 4 for IPv4, 7 for IPv6, 5 or 6
+ * when the directions differ (NAT64).
+ *
+ *   16       17         18           20          21         22     24         40         56        72        88
+ *   | family | protocol | flags      | orig zone | rep zone | rule | orig src | orig dst | rep src | rep dst |
  *   88           92          96      100       104              136      140             148                  160
  *   | orig ports | rep ports | state | left ms | windows, 8 x 4 | age ms | packets 2 x 4 | bytes 2 x 6 (48 bits) |
  *
  * A deadline travels as what is left of it plus a quarter of the flow's timeout: refreshes are sent that seldom, and a
  * backup must never end a flow that its owner would have kept.
  */
+import { MAPPED, setIpv4 } from "../base/address.ts";
 import { type HashKey, indexHash } from "../base/hash.ts";
 import {
   RECORD_EPOCH_AT,
@@ -25,9 +29,9 @@ import {
   D_CREATED_AT,
   D_DEADLINE,
   D_PACKETS,
+  F_ADDRESSES,
   F_DESTINATION,
   F_HASH,
-  F_IPV6,
   F_META,
   F_PLACE,
   F_PORTS,
@@ -109,7 +113,7 @@ export function encodeFlow(
   bytes[at + FAMILY_AT] = meta >>> 8;
   bytes[at + PROTOCOL_AT] = meta;
   bytes[at + FLAGS_AT] = (meta & FLAGS_REPLICATED) >>> 16;
-  bytes[at + FLAGS_AT + 1] = 0;
+  bytes[at + FLAGS_AT + 1] = (meta & FLAGS_REPLICATED) >>> 24;
   bytes[at + ZONES_AT] = place >>> 16;
   bytes[at + ZONES_AT + 1] = place >>> 24;
   bytes[at + RULE_AT] = words[base + F_RULE]!;
@@ -120,8 +124,8 @@ export function encodeFlow(
     writeWord(bytes, to, words[from + F_SOURCE]!);
     writeWord(bytes, to + 16, words[from + F_DESTINATION]!);
     for (let i = 0; i < 3; i++) {
-      writeWord(bytes, to + 4 + i * 4, words[base + F_IPV6 + tuple * 6 + i]!);
-      writeWord(bytes, to + 20 + i * 4, words[base + F_IPV6 + tuple * 6 + 3 + i]!);
+      writeWord(bytes, to + 4 + i * 4, words[base + F_ADDRESSES + tuple * 6 + i]!);
+      writeWord(bytes, to + 20 + i * 4, words[base + F_ADDRESSES + tuple * 6 + 3 + i]!);
     }
     writeWord(bytes, at + PORTS_AT + tuple * 4, words[from + F_PORTS]!);
     const packets = doubles[wide + D_PACKETS + tuple]!;
@@ -152,8 +156,10 @@ export function decodeKeys(bytes: Uint8Array, at: number, words: Int32Array, row
     words[to + F_SOURCE] = readWord(bytes, from);
     words[to + F_DESTINATION] = readWord(bytes, from + 16);
     for (let i = 0; i < 3; i++) {
-      words[base + F_IPV6 + tuple * 6 + i] = readWord(bytes, from + 4 + i * 4);
-      words[base + F_IPV6 + tuple * 6 + 3 + i] = readWord(bytes, from + 20 + i * 4);
+      const mapped = i === 2 ? MAPPED : 0;
+      const isIpv6 = isIpv6Tuple(bytes, at, tuple);
+      words[base + F_ADDRESSES + tuple * 6 + i] = isIpv6 ? readWord(bytes, from + 4 + i * 4) : mapped;
+      words[base + F_ADDRESSES + tuple * 6 + 3 + i] = isIpv6 ? readWord(bytes, from + 20 + i * 4) : mapped;
     }
     words[to + F_PORTS] = readWord(bytes, at + PORTS_AT + tuple * 4);
   }
@@ -174,7 +180,8 @@ export function decodeState(
   const base = row * ROW_WORDS;
   const wide = row * ROW_DOUBLES;
   words[base + F_META] =
-    (words[base + F_META]! & ~FLAGS_REPLICATED) | ((bytes[at + FLAGS_AT]! << 16) & FLAGS_REPLICATED);
+    (words[base + F_META]! & ~FLAGS_REPLICATED) |
+    (((bytes[at + FLAGS_AT]! << 16) | (bytes[at + FLAGS_AT + 1]! << 24)) & FLAGS_REPLICATED);
   words[base + F_RULE] = bytes[at + RULE_AT]! | (bytes[at + RULE_AT + 1]! << 8);
   words[base + F_STATE] = readWord(bytes, at + STATE_AT);
   for (let i = 0; i < 2 * WINDOW_WORDS; i++) {
@@ -194,22 +201,33 @@ export function decodeState(
 
 /** The entry of a record's original tuple in the table, or NONE. */
 export function findRecord(table: FlowTable, bytes: Uint8Array, at: number): number {
-  return table.find(
-    bytes[at + PROTOCOL_AT]!,
-    readWord(bytes, at + ADDRESSES_AT),
-    readWord(bytes, at + ADDRESSES_AT + 16),
-    readWord(bytes, at + PORTS_AT),
-  );
+  readTuple(bytes, at, 0);
+  return table.find(bytes[at + PROTOCOL_AT]!, TUPLE, 0, readWord(bytes, at + PORTS_AT));
 }
 
 /** The entry of a record's reply tuple in the table, or NONE. */
 export function findRecordReply(table: FlowTable, bytes: Uint8Array, at: number): number {
-  return table.find(
-    bytes[at + PROTOCOL_AT]!,
-    readWord(bytes, at + ADDRESSES_AT + 32),
-    readWord(bytes, at + ADDRESSES_AT + 48),
-    readWord(bytes, at + PORTS_AT + 4),
-  );
+  readTuple(bytes, at, 1);
+  return table.find(bytes[at + PROTOCOL_AT]!, TUPLE, 0, readWord(bytes, at + PORTS_AT + 4));
+}
+
+/** The two addresses of the tuple that is being looked for: a thread looks for one at a time. */
+const TUPLE = new Int32Array(8);
+
+function readTuple(bytes: Uint8Array, at: number, tuple: number): void {
+  for (let end = 0; end < 2; end++) {
+    const from = at + ADDRESSES_AT + tuple * 32 + end * 16;
+    if (!isIpv6Tuple(bytes, at, tuple)) {
+      setIpv4(TUPLE, end * 4, readWord(bytes, from));
+      continue;
+    }
+    TUPLE[end * 4 + 3] = readWord(bytes, from);
+    for (let i = 0; i < 3; i++) TUPLE[end * 4 + i] = readWord(bytes, from + 4 + i * 4);
+  }
+}
+
+function isIpv6Tuple(bytes: Uint8Array, at: number, tuple: number): boolean {
+  return ((bytes[at + FAMILY_AT]! >> tuple) & 1) !== 0;
 }
 
 /**

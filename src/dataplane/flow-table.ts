@@ -7,11 +7,14 @@
  *
  * Nothing is scanned: expiry goes by the wheel, a slot's flows are a list, gauges and digests are kept up to date.
  */
+
+import { isIpv4 } from "../base/address.ts";
 import { assert } from "../base/assert.ts";
 import { type HashKey, indexHash } from "../base/hash.ts";
 import { MAX_SLOTS } from "./cluster-view.ts";
 import {
   D_DEADLINE,
+  F_ADDRESSES,
   F_DESTINATION,
   F_DIGEST,
   F_GENERATION,
@@ -24,11 +27,15 @@ import {
   F_SLOT_PREVIOUS,
   F_SNAPSHOT,
   F_SOURCE,
+  FAMILY_ANY,
+  FAMILY_AT,
+  FAMILY_IPV6_ORIGINAL,
   FLAG_USED,
   NONE,
   REPLY_TUPLE,
   ROW_DOUBLES,
   ROW_WORDS,
+  TUPLE_UPPER_WORDS,
 } from "./flow-layout.ts";
 import { TimerWheel, WHEEL_BUCKETS } from "./timer-wheel.ts";
 
@@ -91,6 +98,8 @@ export class FlowTable {
   readonly #mask: number;
   readonly #slots: Int32Array;
   readonly #key: HashKey;
+  /** A tuple's two addresses. */
+  readonly #scratch = new Int32Array(8);
   /** A walk over a slot's list that must survive removals: the row that comes next. */
   #walker = NONE;
 
@@ -132,33 +141,95 @@ export class FlowTable {
     return this.#header[H_USED]!;
   }
 
-  /** Index hash of a tuple; also the key hash that records carry. */
-  hash(protocol: number, source: number, destination: number, ports: number): number {
-    return indexHash(this.#key, source, destination, ports, protocol);
+  /**
+   * Index hash of a tuple; also the key hash that records carry. `words[at]` and `words[at + 4]`: source and destination
+   * (base/address.ts).
+   */
+  hash(protocol: number, words: Int32Array, at: number, ports: number): number {
+    const key = this.#key;
+    if (isIpv4(words, at)) return indexHash(key, words[at + 3]!, words[at + 7]!, ports, protocol);
+    const source = indexHash(key, words[at]!, words[at + 1]!, words[at + 2]!, words[at + 3]!);
+    const destination = indexHash(key, words[at + 4]!, words[at + 5]!, words[at + 6]!, words[at + 7]!);
+    return indexHash(key, source, destination, ports, protocol);
   }
 
-  /** The entry (row * 2 + direction) that holds a tuple, or NONE. */
-  find(protocol: number, source: number, destination: number, ports: number): number {
-    const hash = indexHash(this.#key, source, destination, ports, protocol);
+  /** The entry (row * 2 + direction) that holds the tuple of words[at..at + 7], or NONE. */
+  find(protocol: number, tuple: Int32Array, at: number, ports: number): number {
+    const hash = this.hash(protocol, tuple, at, ports);
+    const isIpv6 = isIpv4(tuple, at) ? 0 : 1;
+    const source = tuple[at + 3]!;
+    const destination = tuple[at + 7]!;
     const words = this.words;
     let entry = this.#buckets[hash & this.#mask]!;
     while (entry !== NONE) {
-      const at = (entry >> 1) * ROW_WORDS;
+      const row = (entry >> 1) * ROW_WORDS;
       const direction = entry & 1;
-      if (words[at + F_HASH + direction] === hash) {
-        const tuple = at + direction * REPLY_TUPLE;
+      if (words[row + F_HASH + direction] === hash) {
+        const lower = row + direction * REPLY_TUPLE;
+        const meta = words[row + F_META]!;
         if (
-          words[tuple + F_PORTS] === ports &&
-          words[tuple + F_SOURCE] === source &&
-          words[tuple + F_DESTINATION] === destination &&
-          (words[at + F_META]! & 0xff) === protocol
+          words[lower + F_PORTS] === ports &&
+          words[lower + F_SOURCE] === source &&
+          words[lower + F_DESTINATION] === destination &&
+          (meta & 0xff) === protocol &&
+          ((meta >> (FAMILY_AT + direction)) & 1) === isIpv6 &&
+          (isIpv6 === 0 || this.#isUpper(row + F_ADDRESSES + direction * TUPLE_UPPER_WORDS, tuple, at))
         ) {
           return entry;
         }
       }
-      entry = words[at + F_NEXT + direction]!;
+      entry = words[row + F_NEXT + direction]!;
     }
     return NONE;
+  }
+
+  /** Whether the upper words of a row's tuple are these. */
+  #isUpper(upper: number, tuple: Int32Array, at: number): boolean {
+    const words = this.words;
+    return (
+      words[upper] === tuple[at] &&
+      words[upper + 1] === tuple[at + 1] &&
+      words[upper + 2] === tuple[at + 2] &&
+      words[upper + 3] === tuple[at + 4] &&
+      words[upper + 4] === tuple[at + 5] &&
+      words[upper + 5] === tuple[at + 6]
+    );
+  }
+
+  /** Writes a tuple (0: original, 1: reply) into a row that is not indexed. Source and destination are of one family. */
+  setTuple(
+    row: number,
+    tuple: number,
+    source: Int32Array,
+    sourceAt: number,
+    destination: Int32Array,
+    destinationAt: number,
+    ports: number,
+  ): void {
+    const words = this.words;
+    const at = row * ROW_WORDS;
+    const lower = at + tuple * REPLY_TUPLE;
+    const upper = at + F_ADDRESSES + tuple * TUPLE_UPPER_WORDS;
+    for (let i = 0; i < 3; i++) {
+      words[upper + i] = source[sourceAt + i]!;
+      words[upper + 3 + i] = destination[destinationAt + i]!;
+    }
+    words[lower + F_SOURCE] = source[sourceAt + 3]!;
+    words[lower + F_DESTINATION] = destination[destinationAt + 3]!;
+    words[lower + F_PORTS] = ports;
+    const family = isIpv4(source, sourceAt) ? 0 : FAMILY_IPV6_ORIGINAL << tuple;
+    words[at + F_META] = words[at + F_META]! | FAMILY_ANY | family;
+  }
+
+  /** Copies an address of a row's tuple: `end` 0 is its source, 1 its destination. */
+  address(row: number, tuple: number, end: number, to: Int32Array, toAt: number): void {
+    const words = this.words;
+    const at = row * ROW_WORDS;
+    const upper = at + F_ADDRESSES + tuple * TUPLE_UPPER_WORDS + end * 3;
+    to[toAt] = words[upper]!;
+    to[toAt + 1] = words[upper + 1]!;
+    to[toAt + 2] = words[upper + 2]!;
+    to[toAt + 3] = words[at + tuple * REPLY_TUPLE + F_SOURCE + end]!;
   }
 
   /** A zeroed row to fill, not yet indexed; NONE when the table is full. Between alloc() and insert() readers skip it. */
@@ -290,13 +361,11 @@ export class FlowTable {
   #link(row: number, direction: number): void {
     const words = this.words;
     const at = row * ROW_WORDS;
-    const tuple = at + direction * REPLY_TUPLE;
-    const hash = this.hash(
-      words[at + F_META]! & 0xff,
-      words[tuple + F_SOURCE]!,
-      words[tuple + F_DESTINATION]!,
-      words[tuple + F_PORTS]!,
-    );
+    const scratch = this.#scratch;
+    this.address(row, direction, 0, scratch, 0);
+    this.address(row, direction, 1, scratch, 4);
+    const ports = words[at + direction * REPLY_TUPLE + F_PORTS]!;
+    const hash = this.hash(words[at + F_META]! & 0xff, scratch, 0, ports);
     const bucket = hash & this.#mask;
     words[at + F_HASH + direction] = hash;
     words[at + F_NEXT + direction] = this.#buckets[bucket]!;

@@ -2,18 +2,25 @@
  * Forwarder: where the packet in hand goes and what is done to it on the way out: route, TTL, size, translation, commit,
  * redirect to another node. Decides nothing about flows; the last step, neighbours and ports, is egress.ts.
  */
+import { ADDRESS_WORDS, copyAddress } from "../base/address.ts";
 import * as ethernet from "../packet/ethernet.ts";
 import * as icmp from "../packet/icmp.ts";
+import * as icmpv6 from "../packet/icmpv6.ts";
 import * as ipv4 from "../packet/ipv4.ts";
+import * as ipv6 from "../packet/ipv6.ts";
 import { type ClusterView, PEER_ALIVE, PEER_ON_CLUSTER_LINK } from "./cluster-view.ts";
-import { type CompiledPolicy, NO_ROUTE } from "./compiled-policy.ts";
+import { NO_ROUTE } from "./compiled-policy.ts";
 import { COUNT, count, type EngineContext } from "./context.ts";
 import type { Egress } from "./egress.ts";
-import { F_META, F_PLACE, F_SOURCE, FLAG_NAT, REPLY_TUPLE, ROW_WORDS } from "./flow-layout.ts";
-import { buildIcmpError, ICMP_ERROR_OFFSET } from "./icmp-error.ts";
-import { KIND_ICMP_ERROR, type Packet } from "./packet.ts";
+import type { EngineLimits } from "./engine-options.ts";
+import { F_META, F_PLACE, FLAG_NAT, NONE, ROW_WORDS } from "./flow-layout.ts";
+import { Fragmenter } from "./fragmenter.ts";
+import { buildIcmpError, icmpErrorAt } from "./icmp-error.ts";
+import { clampMss } from "./mss.ts";
+import { KIND_ICMP_ERROR, KIND_TCP, P_OUTER_DESTINATION, P_OUTER_SOURCE, type Packet } from "./packet.ts";
 import { encapsulate, REDIRECT_BYTES, readdress } from "./redirect.ts";
 import { translate } from "./rewrite.ts";
+import { addressHash } from "./slot.ts";
 import { TokenBucket } from "./token-bucket.ts";
 import { dropVerdict, VERDICT_REDIRECTED } from "./verdict.ts";
 import type { Waiting } from "./waiting.ts";
@@ -26,16 +33,23 @@ const DROP_BAD_CHECKSUM = dropVerdict("bad_checksum");
 const DROP_TTL = dropVerdict("ttl");
 const DROP_TOO_BIG = dropVerdict("too_big");
 const DROP_NO_ROUTE = dropVerdict("no_route");
+const DROP_FRAGMENT_FULL = dropVerdict("fragment_full");
 const DROP_TX_FULL = dropVerdict("tx_full");
 
+/** What a frame's memory holds behind its headroom, at least (io/pool.ts). */
+const FRAME_ROOM_BYTES = 1774;
+
 export class Forwarder {
-  /** Set by route(): where the packet leaves. */
+  /** Set by route(): where the packet leaves, and the next hop's address. */
   egressZone = 0;
-  nextHop = 0;
+  readonly nextHop = new Int32Array(ADDRESS_WORDS);
+  /** What the last packet did, for the other fragments of its datagram: the flow it left by, or the slot it was sent to. */
+  leftRow = NONE;
+  leftDirection = 0;
+  redirectedSlot = 0;
   readonly #context: EngineContext;
   readonly #bytes: Uint8Array;
   readonly #view: ClusterView;
-  readonly #policy: CompiledPolicy;
   readonly #packet: Packet;
   readonly #waiting: Waiting;
   readonly #egress: Egress;
@@ -44,6 +58,9 @@ export class Forwarder {
   /** By zone: the smallest MTU of its ports. */
   readonly #zoneMtu = new Int32Array(256);
   readonly #clusterPort: number;
+  readonly #fragmenter: Fragmenter;
+  /** Where a packet of a flow goes. */
+  readonly #target = new Int32Array(ADDRESS_WORDS);
 
   /** `sequence` is the flow book's: what a held packet waits for. */
   constructor(
@@ -52,17 +69,17 @@ export class Forwarder {
     waiting: Waiting,
     egress: Egress,
     sequence: Float64Array,
-    icmpErrorsPerSecond: number,
+    limits: EngineLimits,
   ) {
     this.#context = context;
     this.#bytes = context.frames.bytes;
     this.#view = context.view;
-    this.#policy = context.policy;
     this.#packet = packet;
     this.#waiting = waiting;
     this.#egress = egress;
     this.#sequence = sequence;
-    this.#errors = new TokenBucket(icmpErrorsPerSecond);
+    this.#errors = new TokenBucket(limits.icmpErrorsPerSecond);
+    this.#fragmenter = new Fragmenter(context, limits.freeFramesMin);
     this.#clusterPort = context.ports.findIndex((port) => port.zone < 0);
     for (const port of context.ports) {
       if (port.zone < 0) continue;
@@ -71,86 +88,179 @@ export class Forwarder {
     }
   }
 
-  /** Rewrites a packet of a flow and lets it go; #routeFlow() has set where to. */
+  /** Rewrites a packet of a flow and lets it go; routeFlow() has set where to. */
   leave(row: number, direction: number): number {
     const packet = this.#packet;
-    const words = this.#context.table.words;
-    if ((words[row * ROW_WORDS + F_META]! & FLAG_NAT) !== 0) {
-      if (!translate(packet, this.#bytes, words, row, direction)) {
+    const { table, policy } = this.#context;
+    this.leftRow = row;
+    this.leftDirection = direction;
+    if ((table.words[row * ROW_WORDS + F_META]! & FLAG_NAT) !== 0) {
+      if (!translate(packet, this.#bytes, table, row, direction)) {
         return this.drop(packet.at, DROP_BAD_CHECKSUM);
       }
     }
-    ipv4.decrementTtl(this.#bytes, packet.ipAt);
-    const lengthBytes = ethernet.ETHERNET_BYTES + packet.totalBytes;
+    if (packet.kind === KIND_TCP) clampMss(packet, this.#bytes, policy, this.egressZone);
+    this.#hop();
+    const { at, ipAt, totalBytes } = packet;
+    if (totalBytes <= this.#zoneMtu[this.egressZone]!) {
+      return this.#send(row, at, ethernet.ETHERNET_BYTES + totalBytes);
+    }
+    return this.#sendInPieces(row, at, ipAt);
+  }
+
+  /** A later fragment of the datagram that just left by this flow: addresses only. */
+  leaveRest(row: number, direction: number): number {
+    const verdict = this.routeFlow(row, direction);
+    return verdict === NO_EGRESS ? this.leave(row, direction) : verdict;
+  }
+
+  /** Cuts a finished IPv4 packet without DF to what fits the way out. */
+  #sendInPieces(row: number, at: number, ipAt: number): number {
+    const { counters } = this.#context;
+    const fragmenter = this.#fragmenter;
+    if (!fragmenter.cut(at, ipAt, this.#zoneMtu[this.egressZone]!)) return this.drop(at, DROP_FRAGMENT_FULL);
+    let verdict = 0;
+    for (let piece = 0; piece < fragmenter.pieces; piece++) {
+      if (piece > 0) count(counters, verdict);
+      verdict = this.#send(row, fragmenter.at[piece]!, fragmenter.lengthBytes[piece]!);
+    }
+    return verdict;
+  }
+
+  /** A finished frame of a flow leaves, or waits for the backup of the flow. */
+  #send(row: number, at: number, lengthBytes: number): number {
     const backup = this.#waiting.committingFor(row);
-    if (backup === 0) return this.#egress.transmit(packet.at, lengthBytes, this.egressZone, this.nextHop);
+    if (backup === 0) return this.#egress.transmit(at, lengthBytes, this.egressZone, this.nextHop, 0);
     return this.#waiting.forCommit(
       backup,
       row,
       this.#sequence,
-      packet.at,
+      at,
       lengthBytes,
       this.egressZone,
       this.nextHop,
+      0,
     );
+  }
+
+  /** Counts the hop down. */
+  #hop(): void {
+    const { ipAt, isIpv6 } = this.#packet;
+    if (isIpv6) this.#bytes[ipAt + 7] = this.#bytes[ipAt + 7]! - 1;
+    else ipv4.decrementTtl(this.#bytes, ipAt);
   }
 
   /** Where a packet of a flow goes, before anything of it is changed. NO_EGRESS: all is well, else a final verdict. */
   routeFlow(row: number, direction: number): number {
-    const words = this.#context.table.words;
-    const base = row * ROW_WORDS;
-    const destination = words[base + (1 - direction) * REPLY_TUPLE + F_SOURCE]!;
-    const verdict = this.route(destination);
+    const { table } = this.#context;
+    table.address(row, 1 - direction, 0, this.#target, 0);
+    const verdict = this.route(this.#target, 0);
     if (verdict !== NO_EGRESS) return verdict;
     // A route that moved to another zone: the rules never let this flow go there.
-    const zone = (words[base + F_PLACE]! >> (24 - direction * 8)) & 0xff;
+    const zone = (table.words[row * ROW_WORDS + F_PLACE]! >> (24 - direction * 8)) & 0xff;
     return zone === this.egressZone ? NO_EGRESS : this.drop(this.#packet.at, DROP_NO_ROUTE);
   }
 
   /** Route, TTL and size: sets the egress and answers NO_EGRESS, or drops, with an ICMP error where one is due. */
-  route(destination: number): number {
+  route(destination: Int32Array, at: number): number {
     const packet = this.#packet;
-    const policy = this.#policy;
-    const route = policy.routeTo(destination);
-    if (route === NO_ROUTE) return this.drop(packet.at, DROP_NO_ROUTE);
+    const { policy } = this.#context;
+    const route = policy.routeTo(destination, at);
+    if (route === NO_ROUTE) return this.unreachable(DROP_NO_ROUTE);
     const zone = policy.routeZone[route]!;
-    const via = policy.routeVia[route]!;
-    if (ipv4.ttl(this.#bytes, packet.ipAt) < 2) {
-      return this.#answerError(DROP_TTL, icmp.ICMP_TIME_EXCEEDED, 0, 0);
+    const left = packet.isIpv6 ? ipv6.hopLimit(this.#bytes, packet.ipAt) : ipv4.ttl(this.#bytes, packet.ipAt);
+    if (left < 2) {
+      const type = packet.isIpv6 ? icmpv6.ICMPV6_TIME_EXCEEDED : icmp.ICMP_TIME_EXCEEDED;
+      return this.answerError(DROP_TTL, type, 0, 0);
     }
     const mtu = this.#zoneMtu[zone]!;
-    if (packet.totalBytes > mtu) {
-      // RFC 1191 section 4. Without DF the packet would have to be fragmented, which is not carried yet.
-      if (!ipv4.isDontFragment(this.#bytes, packet.ipAt)) return this.drop(packet.at, DROP_TOO_BIG);
-      return this.#answerError(DROP_TOO_BIG, icmp.ICMP_UNREACHABLE, icmp.CODE_FRAGMENTATION_NEEDED, mtu);
+    // Without DF the packet is cut on its way out (RFC 791 section 3.2).
+    if (packet.totalBytes > mtu && (packet.isIpv6 || ipv4.isDontFragment(this.#bytes, packet.ipAt))) {
+      return this.#tooBig(mtu);
     }
     this.egressZone = zone;
-    this.nextHop = via === 0 ? destination : via;
+    this.#setNextHop(route, zone, destination, at);
     return NO_EGRESS;
   }
 
-  /** Turns the packet into an ICMP error to its sender, from the gateway of its zone; limited. The verdict is a drop. */
-  #answerError(verdict: number, type: number, code: number, word: number): number {
-    const { counters, clock } = this.#context;
+  /** RFC 1191 section 4, RFC 8201 section 4. */
+  #tooBig(mtu: number): number {
     const packet = this.#packet;
-    // Never about an ICMP error (RFC 1122 section 3.2.2).
+    if (packet.isIpv6) return this.answerError(DROP_TOO_BIG, icmpv6.ICMPV6_TOO_BIG, 0, mtu);
+    return this.answerError(DROP_TOO_BIG, icmp.ICMP_UNREACHABLE, icmp.CODE_FRAGMENTATION_NEEDED, mtu);
+  }
+
+  #setNextHop(route: number, zone: number, destination: Int32Array, at: number): void {
+    const { policy, key } = this.#context;
+    const hops = policy.hopCount[route]!;
+    if (hops === 0) {
+      copyAddress(this.nextHop, 0, destination, at);
+      return;
+    }
+    const from = policy.hopFrom[route]!;
+    let hop = from;
+    if (hops > 1) {
+      const { words } = this.#packet;
+      const hash = addressHash(key, words, P_OUTER_SOURCE) ^ addressHash(key, words, P_OUTER_DESTINATION);
+      hop = this.#egress.chooseHop(zone, policy.hops, from, hops, Math.imul(hash, 0x45d9f3b));
+    }
+    copyAddress(this.nextHop, 0, policy.hops, hop * ADDRESS_WORDS);
+  }
+
+  /** Drops the packet, and tells its sender that nothing leads there (RFC 1812 section 5.2.7.1, RFC 4443 section 3.1). */
+  unreachable(verdict: number): number {
+    return this.#packet.isIpv6
+      ? this.answerError(verdict, icmpv6.ICMPV6_UNREACHABLE, icmpv6.CODE_V6_NO_ROUTE, 0)
+      : this.answerError(verdict, icmp.ICMP_UNREACHABLE, icmp.CODE_NETWORK_UNREACHABLE, 0);
+  }
+
+  /** Turns the packet into an ICMP error to its sender, from the gateway of its zone; limited. The verdict is a drop. */
+  answerError(verdict: number, type: number, code: number, word: number): number {
+    const { counters, policy } = this.#context;
+    const packet = this.#packet;
+    // Never about an ICMP error (RFC 1122 section 3.2.2, RFC 4443 section 2.4 e).
     if (packet.kind === KIND_ICMP_ERROR) return this.drop(packet.at, verdict);
-    if (!this.#errors.take(clock)) {
-      count(counters, COUNT.icmpErrorsLimited);
-      return this.drop(packet.at, verdict);
-    }
-    const route = this.#policy.routeTo(packet.outerSource);
-    if (route === NO_ROUTE || this.#policy.routeZone[route] !== packet.zone) {
-      return this.drop(packet.at, verdict);
-    }
-    const via = this.#policy.routeVia[route]!;
-    const gateway = this.#policy.gateway[packet.zone]!;
-    const lengthBytes = buildIcmpError(packet, this.#bytes, gateway, type, code, word);
-    const at = packet.ipAt + ICMP_ERROR_OFFSET;
-    ethernet.setEtherType(this.#bytes, at, ethernet.ETHER_IPV4);
+    if (!this.mayAnswer()) return this.drop(packet.at, verdict);
+    const route = policy.routeTo(packet.words, P_OUTER_SOURCE);
+    if (route === NO_ROUTE || policy.routeZone[route] !== packet.zone) return this.drop(packet.at, verdict);
+    const gateways = packet.isIpv6 ? policy.gateway6 : policy.gateway4;
+    const at = icmpErrorAt(packet);
+    const from = packet.zone * ADDRESS_WORDS;
+    const lengthBytes = buildIcmpError(packet, this.#bytes, gateways, from, type, code, word);
     count(counters, COUNT.icmpErrorsSent);
-    this.#egress.transmit(at, lengthBytes, packet.zone, via === 0 ? packet.outerSource : via);
+    this.reply(at, lengthBytes, route);
     return verdict;
+  }
+
+  /** Whether one more answer to the sender of a refused packet may leave now. */
+  mayAnswer(): boolean {
+    const { counters, clock } = this.#context;
+    if (this.#errors.take(clock)) return true;
+    count(counters, COUNT.icmpErrorsLimited);
+    return false;
+  }
+
+  /** The largest IP packet that the packet in hand may become on its way to the egress zone, within its frame's memory. */
+  roomBytes(packet: Packet): number {
+    return Math.min(this.#zoneMtu[this.egressZone]!, FRAME_ROOM_BYTES - (packet.ipAt - packet.at));
+  }
+
+  /** reply(), but not before the backup has what was just published of the flow in `row`. */
+  replyCommitted(row: number, at: number, lengthBytes: number, route: number): number {
+    const { words, zone } = this.#packet;
+    const { egressZone } = this;
+    this.#setNextHop(route, zone, words, P_OUTER_SOURCE);
+    this.egressZone = zone;
+    const verdict = this.#send(row, at, lengthBytes);
+    this.egressZone = egressZone;
+    return verdict;
+  }
+
+  /** Sends a frame made for the sender of the packet in hand, to whom `route` leads. */
+  reply(at: number, lengthBytes: number, route: number): number {
+    const { words, zone } = this.#packet;
+    this.#setNextHop(route, zone, words, P_OUTER_SOURCE);
+    return this.#egress.transmit(at, lengthBytes, zone, this.nextHop, 0);
   }
 
   /**
@@ -158,6 +268,15 @@ export class Forwarder {
    * verdict, or OURS when no link leads there.
    */
   redirect(slot: number): number {
+    return this.#redirect(slot, false);
+  }
+
+  /** Sends a fragment to where its datagram is put together: at the owner of `slot`, over the cluster link only. */
+  redirectToMeet(slot: number): number {
+    return this.#redirect(slot, true);
+  }
+
+  #redirect(slot: number, isToMeet: boolean): number {
     const { counters, ports } = this.#context;
     const view = this.#view;
     const packet = this.#packet;
@@ -174,14 +293,16 @@ export class Forwarder {
       if (packet.lengthBytes + REDIRECT_BYTES - ethernet.ETHERNET_BYTES > mtu) {
         return this.drop(packet.at, DROP_TOO_BIG);
       }
-      const lengthBytes = encapsulate(this.#context, packet, peer, this.#clusterPort, slot);
+      const lengthBytes = encapsulate(this.#context, packet, peer, this.#clusterPort, slot, isToMeet);
       if (!this.#egress.emit(this.#clusterPort, packet.at - REDIRECT_BYTES, lengthBytes)) return DROP_TX_FULL;
       count(counters, COUNT.redirectsOut);
+      this.redirectedSlot = slot;
       return VERDICT_REDIRECTED;
     }
-    if ((flags & PEER_ALIVE) !== 0 && readdress(this.#context, packet, peer)) {
+    if (!isToMeet && (flags & PEER_ALIVE) !== 0 && readdress(this.#context, packet, peer)) {
       if (!this.#egress.emit(packet.port, packet.at, packet.lengthBytes)) return DROP_TX_FULL;
       count(counters, COUNT.redirectsZoneOut);
+      this.redirectedSlot = slot;
       return VERDICT_REDIRECTED;
     }
     return OURS;

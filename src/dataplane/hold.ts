@@ -4,6 +4,7 @@
  *
  * Entries come from one pool, so that all waiting together has one maximum.
  */
+import { ADDRESS_WORDS } from "../base/address.ts";
 import { NONE } from "./flow-layout.ts";
 
 export class HoldPool {
@@ -19,6 +20,7 @@ export class HoldPool {
   readonly wayEpoch: Int32Array;
   /** Egress, of frames that only have to leave. */
   readonly egressZone: Uint8Array;
+  /** Four words an entry. */
   readonly nextHop: Int32Array;
   readonly row: Int32Array;
   readonly deadlineMs: Float64Array;
@@ -38,7 +40,7 @@ export class HoldPool {
     this.way = new Uint8Array(capacity);
     this.wayEpoch = new Int32Array(capacity);
     this.egressZone = new Uint8Array(capacity);
-    this.nextHop = new Int32Array(capacity);
+    this.nextHop = new Int32Array(capacity * ADDRESS_WORDS);
     this.row = new Int32Array(capacity);
     this.deadlineMs = new Float64Array(capacity);
     this.sequence = new Float64Array(capacity);

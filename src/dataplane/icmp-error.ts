@@ -1,43 +1,67 @@
 /**
- * ICMP errors that the firewall itself sends (RFC 792, RFC 1812 section 4.3.2): built in place around the packet that
- * caused them, which is dropped anyway. Owns their form; routing and limiting them (RFC 1812 section 4.3.2.8) is forwarder.ts.
+ * ICMP errors that the firewall itself sends (RFC 792, RFC 1812 section 4.3.2; RFC 4443): built in place around the packet that
+ * caused them, which is dropped anyway. Owns their form; routing and limiting them (RFC 1812 section 4.3.2.8, RFC 4443
+ * section 2.4 f) is forwarder.ts.
  *
- *   | Ethernet 14 | IPv4 20 | ICMP 8 | the packet's IPv4 header and data, at most 548 bytes
- *                                    ^ packet.ipAt
+ *   | Ethernet 14 | IPv4 20 or IPv6 40 | ICMP 8 | the packet, as much as fits
+ *                                                ^ packet.ipAt
  */
 import { setI32, setU16 } from "../packet/bytes.ts";
 import { checksum } from "../packet/checksum.ts";
 import { ETHERNET_BYTES } from "../packet/ethernet.ts";
 import { ICMP_BYTES, ICMP_CHECKSUM } from "../packet/icmp.ts";
+import { icmpChecksumV6 } from "../packet/icmpv6.ts";
 import { IPV4_BYTES, PROTOCOL_ICMP, writeHeader } from "../packet/ipv4.ts";
-import type { Packet } from "./packet.ts";
+import { IPV6_BYTES, IPV6_MTU_MIN, PROTOCOL_ICMPV6, writeIpv6Header } from "../packet/ipv6.ts";
+import { P_OUTER_SOURCE, type Packet } from "./packet.ts";
 
-/** RFC 1812 section 4.3.2.3: as much of the packet as fits 576 bytes. */
+/** RFC 1812 section 4.3.2.3: as much of the packet as fits 576 bytes. RFC 4443 section 2.4 c: the least MTU. */
 const ERROR_BYTES_MAX = 576;
-const HEADERS_BYTES = IPV4_BYTES + ICMP_BYTES;
 const TTL = 64;
 
-/** Where buildIcmpError() puts the new frame, relative to the packet's IPv4 header. */
-export const ICMP_ERROR_OFFSET = -(ETHERNET_BYTES + HEADERS_BYTES);
+/** Bytes before the packet that caused the error, without the Ethernet header. */
+function headersBytes(packet: Packet): number {
+  return (packet.isIpv6 ? IPV6_BYTES : IPV4_BYTES) + ICMP_BYTES;
+}
 
-/** Builds the error behind room for an Ethernet header; returns the frame's length. `word` is the MTU for code 4, or 0. */
+/** Where the new frame begins. */
+export function icmpErrorAt(packet: Packet): number {
+  return packet.ipAt - headersBytes(packet) - ETHERNET_BYTES;
+}
+
+/**
+ * Builds the error behind room for an Ethernet header; returns the frame's length. `from` is the firewall's address in the
+ * packet's zone. `word` is the MTU where the error tells one, or 0.
+ */
 export function buildIcmpError(
   packet: Packet,
   bytes: Uint8Array,
-  from: number,
+  from: Int32Array,
+  fromAt: number,
   type: number,
   code: number,
   word: number,
 ): number {
-  const room = ERROR_BYTES_MAX - HEADERS_BYTES;
+  const headers = headersBytes(packet);
+  const room = (packet.isIpv6 ? IPV6_MTU_MIN : ERROR_BYTES_MAX) - headers;
   const quoted = Math.min(packet.totalBytes, room);
-  const ip = packet.ipAt - HEADERS_BYTES;
+  const ip = packet.ipAt - headers;
   const at = packet.ipAt - ICMP_BYTES;
-  writeHeader(bytes, ip, HEADERS_BYTES + quoted, TTL, PROTOCOL_ICMP, from, packet.outerSource);
+  const { words } = packet;
+  if (packet.isIpv6) {
+    const length = ICMP_BYTES + quoted;
+    writeIpv6Header(bytes, ip, length, PROTOCOL_ICMPV6, TTL, from, fromAt, words, P_OUTER_SOURCE);
+  } else {
+    const to = words[P_OUTER_SOURCE + 3]!;
+    writeHeader(bytes, ip, headers + quoted, TTL, PROTOCOL_ICMP, from[fromAt + 3]!, to);
+  }
   bytes[at] = type;
   bytes[at + 1] = code;
   setU16(bytes, at + ICMP_CHECKSUM, 0);
   setI32(bytes, at + 4, word);
-  setU16(bytes, at + ICMP_CHECKSUM, checksum(bytes, at, ICMP_BYTES + quoted));
-  return ETHERNET_BYTES + HEADERS_BYTES + quoted;
+  const check = packet.isIpv6
+    ? icmpChecksumV6(bytes, ip, at, ICMP_BYTES + quoted)
+    : checksum(bytes, at, ICMP_BYTES + quoted);
+  setU16(bytes, at + ICMP_CHECKSUM, check);
+  return ETHERNET_BYTES + headers + quoted;
 }

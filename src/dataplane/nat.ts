@@ -5,29 +5,40 @@
  *
  *   mixed port:  | k (16 - s bits) | slot (s bits) |   port = unmix16(slot + slots * k), k = random start, then onwards
  */
-import { indexHash, unmix16 } from "../base/hash.ts";
+import { ADDRESS_WORDS, copyAddress } from "../base/address.ts";
+import { indexHash, mix16, unmix16 } from "../base/hash.ts";
+import { PROTOCOL_UDP } from "../packet/ipv4.ts";
 import { SLOT_OWNED } from "./cluster-view.ts";
 import type { EngineContext } from "./context.ts";
 import { NONE } from "./flow-layout.ts";
-import { slotOfAddress } from "./slot.ts";
+import { NO_SNAT } from "./nat-policy.ts";
+import type { Packet } from "./packet.ts";
+import { BINDING_UDP } from "./satellites.ts";
+import { addressHash, slotOfAddress } from "./slot.ts";
 
 /** Candidate ports that may be looked at between two ticks, over all new flows: 3 ms of work at worst. */
 const PROBES_PER_TICK = 65_536;
 /** What one flow may always look at, even when others used the tick's probes up. */
 const PROBES_MIN = 64;
 const PORTS = 65_536;
+const PORT_MIN = 1024;
+/** Ports that are looked at for one of the same parity. */
+const PARITY_PROBES = 16;
 /** A slot whose ports towards a destination were found used up is not searched again for this long. */
 const EXHAUSTED_FOR_MS = 250;
 const EXHAUSTED_CELLS = 4096;
 
 export class NatAllocator {
-  /** The pool address that the last successful allocate() chose. */
-  address = 0;
+  /** The pool address that the last successful allocate() chose: four words. */
+  readonly address = new Int32Array(ADDRESS_WORDS);
   readonly #context: EngineContext;
   #probes = PROBES_PER_TICK;
   /** By hash of (address, slot, destination): which, and until when. */
   readonly #exhausted = new Int32Array(EXHAUSTED_CELLS);
   readonly #exhaustedUntilMs = new Float64Array(EXHAUSTED_CELLS);
+
+  /** Far end and pool address of the port being looked at. */
+  readonly #tuple = new Int32Array(2 * ADDRESS_WORDS);
 
   constructor(context: EngineContext) {
     this.#context = context;
@@ -39,26 +50,30 @@ export class NatAllocator {
   }
 
   /**
-   * A port of a pool address of SNAT entry `snat` that is free towards (destination, destinationPort), or NONE.
-   * `isEcho`: the id takes the port's place (packet.ts). Prefers an address that this node answers for, else goes by the
-   * source, so that one source keeps one address (RFC 4787 REQ-2).
+   * A port of a pool address of SNAT entry `snat` that is free towards a destination, or NONE. The far end is in
+   * `far[0..3]`; `source` is the inside host's address. `isEcho`: the id takes the port's place (packet.ts). Prefers an address
+   * that this node answers for, else goes by the source, so that one source keeps one address (RFC 4787 REQ-2); and the
+   * source's own port where it is free (RFC 4787 section 4.2.1), else one of the same parity (REQ-4).
    */
   allocate(
     snat: number,
     slot: number,
     protocol: number,
-    source: number,
-    destination: number,
-    destinationPort: number,
+    source: Int32Array,
+    sourceAt: number,
+    sourcePort: number,
+    far: Int32Array,
+    farPort: number,
   ): number {
     const { policy, key, view } = this.#context;
-    const pool = policy.snatFrom[snat]!;
-    const count = policy.snatCount[snat]!;
-    const first = slotOfAddress(key, PORTS, source) % count;
+    const { nat } = policy;
+    const pool = nat.snatFrom[snat]!;
+    const count = nat.snatCount[snat]!;
+    const first = slotOfAddress(key, PORTS, source, sourceAt) % count;
     const preferred = this.#preferred(pool, count, first);
     for (let i = 0; i < count; i++) {
-      const index = policy.snatPool[pool + ((preferred + i) % count)]!;
-      const port = this.#fromSlot(index, slot, protocol, destination, destinationPort);
+      const index = nat.snatPool[pool + ((preferred + i) % count)]!;
+      const port = this.#fromSlot(snat, index, slot, protocol, sourcePort, far, farPort);
       if (port !== NONE) return port;
     }
     // The slot's own ports towards this destination are used up: borrow from another slot that is ours to decide.
@@ -67,8 +82,8 @@ export class NatAllocator {
       const other = (start + i) & (view.slots - 1);
       if (other === slot || view.state[other] !== SLOT_OWNED) continue;
       for (let j = 0; j < count; j++) {
-        const index = policy.snatPool[pool + ((preferred + j) % count)]!;
-        const port = this.#fromSlot(index, other, protocol, destination, destinationPort);
+        const index = nat.snatPool[pool + ((preferred + j) % count)]!;
+        const port = this.#fromSlot(snat, index, other, protocol, sourcePort, far, farPort);
         if (port !== NONE) return port;
         if (this.#probes <= 0) return NONE;
       }
@@ -76,46 +91,127 @@ export class NatAllocator {
     return NONE;
   }
 
+  /**
+   * A pool address for a flow without ports towards `far`, 0 as its port, or NONE: one inside host at a time has an address
+   * towards a far end. The far end chooses, because replies must lead to the same slot (slot.ts).
+   */
+  allocateBare(snat: number, protocol: number, far: Int32Array): number {
+    const { policy, key, table } = this.#context;
+    const { nat } = policy;
+    const count = nat.snatCount[snat]!;
+    const first = (addressHash(key, far, 0) >>> 1) % count;
+    copyAddress(this.#tuple, 0, far, 0);
+    for (let i = 0; i < count; i++) {
+      const index = nat.snatPool[nat.snatFrom[snat]! + ((first + i) % count)]!;
+      copyAddress(this.#tuple, 4, nat.poolWords, index * ADDRESS_WORDS);
+      if (table.find(protocol, this.#tuple, 0, 0) !== NONE) continue;
+      copyAddress(this.address, 0, nat.poolWords, index * ADDRESS_WORDS);
+      return 0;
+    }
+    return NONE;
+  }
+
+  /**
+   * A port of the address at `address[0..3]`, whichever pool it is of, by which replies lead to `slot`, for the packet's flow
+   * towards a far end; its own port where nothing translates ports there. NONE: none is free.
+   */
+  allocateOn(address: Int32Array, slot: number, packet: Packet, far: Int32Array, farPort: number): number {
+    const index = this.#context.policy.nat.pools.get(address, 0);
+    if (index < 0) return packet.sourcePort;
+    return this.#fromSlot(NO_SNAT, index, slot, packet.protocol, packet.sourcePort, far, farPort);
+  }
+
+  /**
+   * A port of the address at `words[at..]` at which a helper may announce somebody: packets to it lead to `slot`, whoever sends
+   * them. `wanted` itself where it does, else one of its parity. NONE: there is none. Where no pool is, any port will do.
+   */
+  announce(words: Int32Array, at: number, slot: number, wanted: number): number {
+    const { policy, key, view, random } = this.#context;
+    const index = policy.nat.pools.get(words, at);
+    if (index < 0) return wanted;
+    const isUsable = (port: number): boolean => port >= PORT_MIN && !policy.nat.isReserved(index, port);
+    if ((mix16(key, wanted) & (view.slots - 1)) === slot && isUsable(wanted)) return wanted;
+    const candidates = PORTS / view.slots;
+    let k = random(candidates);
+    for (let i = 0; i < candidates; i++) {
+      const port = unmix16(key, slot + view.slots * k);
+      k = k + 1 === candidates ? 0 : k + 1;
+      if (isUsable(port) && ((port ^ wanted) & 1) === 0) return port;
+    }
+    return NONE;
+  }
+
   /** Position in the pool to begin with: the first address from `first` on whose slot this node owns, else `first`. */
   #preferred(pool: number, count: number, first: number): number {
     const { policy, view } = this.#context;
+    const { nat } = policy;
     for (let i = 0; i < count; i++) {
       const position = (first + i) % count;
-      const answered = policy.answered.get(policy.poolAddresses[policy.snatPool[pool + position]!]!);
+      const answered = policy.answered.get(nat.poolWords, nat.snatPool[pool + position]! * ADDRESS_WORDS);
       if (answered >= 0 && view.owner[answered & (view.slots - 1)] === view.selfId) return position;
     }
     return first;
   }
 
   #fromSlot(
+    snat: number,
     poolIndex: number,
     slot: number,
     protocol: number,
-    destination: number,
-    destinationPort: number,
+    sourcePort: number,
+    far: Int32Array,
+    farPort: number,
   ): number {
-    const { policy, key, view, table, random, clock } = this.#context;
-    const address = policy.poolAddresses[poolIndex]!;
+    const { policy, key, view, random, clock } = this.#context;
+    const { nat } = policy;
+    copyAddress(this.address, 0, nat.poolWords, poolIndex * ADDRESS_WORDS);
+    copyAddress(this.#tuple, 0, far, 0);
+    copyAddress(this.#tuple, 4, this.address, 0);
+    if (
+      (mix16(key, sourcePort) & (view.slots - 1)) === slot &&
+      this.#isFree(snat, poolIndex, protocol, farPort, sourcePort)
+    ) {
+      return sourcePort;
+    }
     const candidates = PORTS / view.slots;
-    const search = indexHash(key, address ^ (protocol << 16), destination, destinationPort, slot);
+    const search = indexHash(
+      key,
+      addressHash(key, this.address, 0) ^ (protocol << 16),
+      addressHash(key, far, 0),
+      farPort,
+      slot,
+    );
     const cell = search & (EXHAUSTED_CELLS - 1);
     if (this.#exhausted[cell] === search && this.#exhaustedUntilMs[cell]! > clock[0]!) return NONE;
     const limit = Math.max(this.#probes, PROBES_MIN);
     const tries = Math.min(candidates, limit);
+    // A port of the wrong parity is remembered, and taken when there is no other: parity is worth a few probes, not a refusal.
+    let other = NONE;
     let k = random(candidates);
     for (let i = 0; i < tries; i++) {
       const port = unmix16(key, slot + view.slots * k);
       k = k + 1 === candidates ? 0 : k + 1;
       this.#probes--;
-      if (policy.isReserved(poolIndex, port)) continue;
-      if (table.find(protocol, destination, address, (destinationPort << 16) | port) !== NONE) continue;
-      this.address = address;
-      return port;
+      if (!this.#isFree(snat, poolIndex, protocol, farPort, port)) continue;
+      if (((port ^ sourcePort) & 1) === 0 || (protocol !== PROTOCOL_UDP && protocol !== BINDING_UDP))
+        return port;
+      if (other === NONE) other = port;
+      else if (i > PARITY_PROBES) break;
     }
-    if (tries === candidates) {
+    if (other === NONE && tries === candidates) {
       this.#exhausted[cell] = search;
       this.#exhaustedUntilMs[cell] = clock[0]! + EXHAUSTED_FOR_MS;
     }
-    return NONE;
+    return other;
+  }
+
+  /** Whether a port of the address in #tuple may be given out towards the far end. */
+  #isFree(snat: number, poolIndex: number, protocol: number, farPort: number, port: number): boolean {
+    const { nat } = this.#context.policy;
+    const from = snat === NO_SNAT ? PORT_MIN : nat.snatPortFrom[snat]!;
+    const to = snat === NO_SNAT ? PORTS - 1 : nat.snatPortTo[snat]!;
+    if (port < from || port > to) return false;
+    if (nat.isReserved(poolIndex, port)) return false;
+    return this.#context.table.find(protocol, this.#tuple, 0, (farPort << 16) | port) === NONE;
   }
 }

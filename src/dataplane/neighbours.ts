@@ -1,5 +1,5 @@
 /**
- * Neighbours: a bounded cache of who has which address in which zone (ARP, RFC 826). Owns states, retries and ageing of
+ * Neighbours: a bounded cache of who has which address in which zone (ARP, RFC 826; RFC 4861 section 5.1). Owns states, retries and ageing of
  * entries; sending requests and the frames that wait are the engine's (it is told through the lists below).
  *
  *   INCOMPLETE --answer--> RESOLVED --old, in use--> (probed again, still used) --no answer--> FAILED --1 s--> gone
@@ -8,6 +8,7 @@
  * Probes have the sender address 0.0.0.0 (RFC 5227 section 1.1): they ask, and teach the hosts nothing, since the
  * gateway's address must lead to a virtual MAC, never to a node's own.
  */
+import { ADDRESS_WORDS, copyAddress, isSameAddress } from "../base/address.ts";
 import { setMac } from "../packet/ethernet.ts";
 import { NONE } from "./flow-layout.ts";
 
@@ -31,6 +32,7 @@ export class Neighbours {
   /** Entries that made room for others, and those that found none or that too many were being probed. */
   evicted = 0;
   refused = 0;
+  /** Four words an entry. */
   readonly address: Int32Array;
   readonly zone: Uint8Array;
   readonly port: Uint8Array;
@@ -55,7 +57,7 @@ export class Neighbours {
   constructor(capacity: number, clock: Float64Array) {
     this.capacity = capacity;
     this.#clock = clock;
-    this.address = new Int32Array(capacity);
+    this.address = new Int32Array(capacity * ADDRESS_WORDS);
     this.zone = new Uint8Array(capacity);
     this.port = new Uint8Array(capacity);
     this.mac = new Uint8Array(capacity * 6);
@@ -70,12 +72,21 @@ export class Neighbours {
     this.#mask = buckets - 1;
   }
 
-  find(zone: number, address: number): number {
-    let entry = this.#buckets[this.#bucket(zone, address)]!;
-    while (entry !== NONE && !(this.address[entry] === address && this.zone[entry] === zone)) {
+  /** The entry of the address at `words[at]`, or NONE. */
+  find(zone: number, words: Int32Array, at: number): number {
+    let entry = this.#buckets[this.#bucket(zone, words, at)]!;
+    while (
+      entry !== NONE &&
+      !(this.zone[entry] === zone && isSameAddress(this.address, entry * ADDRESS_WORDS, words, at))
+    ) {
       entry = this.#next[entry]!;
     }
     return entry;
+  }
+
+  /** Whether frames can be sent to the entry, without asking for anything. */
+  isResolved(entry: number): boolean {
+    return this.#state[entry] === STATE_RESOLVED;
   }
 
   /** Whether frames can be sent to the entry. An old entry that is used is asked to be probed again. */
@@ -95,8 +106,8 @@ export class Neighbours {
   }
 
   /** A new entry that is probed from the next takeProbe() on; NONE when too many are. `isUsed` tells who frames wait for. */
-  create(zone: number, address: number): number {
-    const entry = this.pendingCount >= PENDING_MAX ? NONE : this.#place(zone, address);
+  create(zone: number, words: Int32Array, at: number): number {
+    const entry = this.pendingCount >= PENDING_MAX ? NONE : this.#place(zone, words, at);
     if (entry === NONE) {
       this.refused++;
       return NONE;
@@ -107,21 +118,22 @@ export class Neighbours {
   }
 
   /**
-   * Learns an address from ARP. Unknown ones only when `isWanted` (the packet was meant for us). Returns the entry when
+   * Learns an address from ARP or neighbour discovery. Unknown ones only when `isWanted` (the packet was meant for us). Returns the entry when
    * frames that wait for it can leave now, else NONE.
    */
   learn(
     zone: number,
-    address: number,
+    words: Int32Array,
+    at: number,
     port: number,
     bytes: Uint8Array,
     macAt: number,
     isWanted: boolean,
   ): number {
-    let entry = this.find(zone, address);
+    let entry = this.find(zone, words, at);
     if (entry === NONE) {
       if (!isWanted) return NONE;
-      entry = this.#place(zone, address);
+      entry = this.#place(zone, words, at);
       if (entry === NONE) return NONE;
     }
     const wasResolved = this.#state[entry] === STATE_RESOLVED;
@@ -181,11 +193,11 @@ export class Neighbours {
     this.pending[position] = this.pending[--this.pendingCount]!;
   }
 
-  #place(zone: number, address: number): number {
+  #place(zone: number, words: Int32Array, at: number): number {
     const entry = this.used < this.capacity ? this.used++ : this.#evict();
     if (entry === NONE) return NONE;
-    const bucket = this.#bucket(zone, address);
-    this.address[entry] = address;
+    const bucket = this.#bucket(zone, words, at);
+    copyAddress(this.address, entry * ADDRESS_WORDS, words, at);
     this.zone[entry] = zone;
     this.#next[entry] = this.#buckets[bucket]!;
     this.#buckets[bucket] = entry;
@@ -204,7 +216,7 @@ export class Neighbours {
       if (this.#freshUntilMs[entry]! <= now) break;
     }
     if (chosen === NONE) return NONE;
-    const bucket = this.#bucket(this.zone[chosen]!, this.address[chosen]!);
+    const bucket = this.#bucket(this.zone[chosen]!, this.address, chosen * ADDRESS_WORDS);
     let cursor = this.#buckets[bucket]!;
     if (cursor === chosen) this.#buckets[bucket] = this.#next[chosen]!;
     else {
@@ -216,8 +228,13 @@ export class Neighbours {
     return chosen;
   }
 
-  #bucket(zone: number, address: number): number {
-    const x = Math.imul(address ^ (zone << 24), 0x45d9f3b);
+  #bucket(zone: number, words: Int32Array, at: number): number {
+    const folded =
+      words[at]! ^
+      Math.imul(words[at + 1]!, 0x9e3779b1) ^
+      Math.imul(words[at + 2]!, 0x85ebca6b) ^
+      words[at + 3]!;
+    const x = Math.imul(folded ^ (zone << 24), 0x45d9f3b);
     return (x ^ (x >>> 15)) & this.#mask;
   }
 }

@@ -173,6 +173,9 @@ export interface RuleModel extends ServiceModel {
   readonly action: number;
   readonly commit: number;
   readonly log: boolean;
+  /** The operator's own words: why the rule is there, and who answers for it. */
+  readonly comment?: string;
+  readonly owner?: string;
 }
 
 export interface TimeoutsMs {
@@ -186,8 +189,16 @@ export interface TimeoutsMs {
   readonly tcpClose: number;
   readonly udpUnreplied: number;
   readonly udpReplied: number;
+  /** UDP with several packets in both directions; absent: as udpReplied. */
+  readonly udpStream?: number;
   readonly icmp: number;
+  /** SCTP, GRE and ESP in both directions; absent: as other. */
+  readonly sctp?: number;
+  readonly gre?: number;
+  readonly esp?: number;
   readonly other: number;
+  /** All but TCP, UDP and ICMP in one direction only; absent: as other. */
+  readonly otherUnreplied?: number;
 }
 
 /** Withstanding load. 0 or absent: no limit of that kind. */

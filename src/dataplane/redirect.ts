@@ -12,7 +12,7 @@ import { IPV4_BYTES, PROTOCOL_UDP, writeHeader } from "../packet/ipv4.ts";
 import * as udp from "../packet/udp.ts";
 import type { PeerAddress } from "./cluster-view.ts";
 import type { EngineContext } from "./context.ts";
-import type { Packet } from "./packet.ts";
+import { P_SOURCE, type Packet } from "./packet.ts";
 
 /** Bytes before the redirected frame. */
 export const REDIRECT_BYTES = ETHERNET_BYTES + IPV4_BYTES + udp.UDP_BYTES + geneve.GENEVE_HEADER_BYTES;
@@ -27,6 +27,7 @@ export function encapsulate(
   peer: PeerAddress,
   clusterPort: number,
   slot: number,
+  isToMeet: boolean,
 ): number {
   const { frames, view, ports } = context;
   const bytes = frames.bytes;
@@ -37,9 +38,10 @@ export function encapsulate(
   setMac(bytes, at + MAC_BYTES, ports[clusterPort]!.mac, 0);
   setEtherType(bytes, at, ETHER_IPV4);
   writeHeader(bytes, ip, total, TTL, PROTOCOL_UDP, view.clusterIp | 0, peer.clusterIp | 0);
-  const entropy = ENTROPY_PORT | ((packet.sourcePort ^ packet.destinationPort ^ packet.source) & 0x3fff);
+  const entropy =
+    ENTROPY_PORT | ((packet.sourcePort ^ packet.destinationPort ^ packet.words[P_SOURCE + 3]!) & 0x3fff);
   udp.writeHeader(bytes, ip + IPV4_BYTES, entropy, geneve.GENEVE_PORT, total - IPV4_BYTES);
-  geneve.write(bytes, ip + IPV4_BYTES + udp.UDP_BYTES, packet.zone, packet.port, slot, view.epoch);
+  geneve.write(bytes, ip + IPV4_BYTES + udp.UDP_BYTES, packet.zone, packet.port, slot, view.epoch, isToMeet);
   return packet.lengthBytes + REDIRECT_BYTES;
 }
 

@@ -121,7 +121,7 @@ export class Replicas {
     if (entry === NONE) {
       const other = findRecordReply(table, bytes, at);
       if (other !== NONE && !this.#giveWay(other >> 1)) return REPLICA_REFUSED;
-      row = table.alloc();
+      row = this.#book.allocate();
       if (row === NONE) return REPLICA_REFUSED;
       decodeKeys(bytes, at, words, row);
       decodeState(bytes, at, table, row, clock);
@@ -135,6 +135,7 @@ export class Replicas {
     const base = row * ROW_WORDS;
     words[base + F_META] = words[base + F_META]! | FLAG_REPLICA | FLAG_RESEED;
     words[base + F_TRACKED] = 0;
+    this.#book.replaced(row);
     table.setDigest(row, flowDigest(key, words, row));
     if (this.#isInSnapshot[slot] === 1) table.refresh(row, table.slotSnapshot(slot));
     return REPLICA_APPLIED;

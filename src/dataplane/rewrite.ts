@@ -5,55 +5,76 @@
  * A packet of direction d leaves with the other direction's tuple turned round:
  *   source := other.destination, destination := other.source, and the ports likewise.
  */
+import { isSameAddress } from "../base/address.ts";
 import { setI32, setU16, u16 } from "../packet/bytes.ts";
-import { adjust16, adjust32, adjusted16, adjusted32, checksum } from "../packet/checksum.ts";
-import { ICMP_CHECKSUM, ICMP_ECHO, ICMP_ID } from "../packet/icmp.ts";
+import { adjust16, adjusted16, adjusted32, checksum } from "../packet/checksum.ts";
+import { ICMP_CHECKSUM, ICMP_ECHO, ICMP_ID, ICMP_TIMESTAMP } from "../packet/icmp.ts";
+import { ICMPV6_ECHO, ICMPV6_ECHO_REPLY, icmpChecksumV6 } from "../packet/icmpv6.ts";
 import * as ipv4 from "../packet/ipv4.ts";
+import { IPV6_DESTINATION, IPV6_SOURCE, readIpv6, writeIpv6 } from "../packet/ipv6.ts";
 import { TCP_CHECKSUM } from "../packet/tcp.ts";
 import { UDP_CHECKSUM } from "../packet/udp.ts";
-import { F_DESTINATION, F_PORTS, F_SOURCE, REPLY_TUPLE, ROW_WORDS } from "./flow-layout.ts";
-import { KIND_ECHO, KIND_ECHO_REPLY, KIND_ICMP_ERROR, KIND_TCP, KIND_UDP, type Packet } from "./packet.ts";
+import { F_PORTS, REPLY_TUPLE, ROW_WORDS } from "./flow-layout.ts";
+import type { FlowTable } from "./flow-table.ts";
+import {
+  KIND_ECHO,
+  KIND_ECHO_REPLY,
+  KIND_ICMP_ERROR,
+  KIND_TCP,
+  KIND_UDP,
+  P_DESTINATION,
+  P_SOURCE,
+  type Packet,
+} from "./packet.ts";
+
+/** What the packet in hand leaves with: addresses (source, destination) and ports. One packet at a time. */
+const after = new Int32Array(8);
+const AFTER_SOURCE = 0;
+const AFTER_DESTINATION = 4;
+const spare = new Int32Array(4);
 
 /** Translates the packet, which is of `direction` of the flow in `row`. False: an ICMP error with a bad checksum. */
 export function translate(
   packet: Packet,
   bytes: Uint8Array,
-  words: Int32Array,
+  table: FlowTable,
   row: number,
   direction: number,
 ): boolean {
-  const other = row * ROW_WORDS + (1 - direction) * REPLY_TUPLE;
-  const source = words[other + F_DESTINATION]!;
-  const destination = words[other + F_SOURCE]!;
-  const ports = words[other + F_PORTS]!;
-  const sourcePort = ports & 0xffff;
-  const destinationPort = ports >>> 16;
+  const other = 1 - direction;
+  table.address(row, other, 1, after, AFTER_SOURCE);
+  table.address(row, other, 0, after, AFTER_DESTINATION);
+  const ports = table.words[row * ROW_WORDS + other * REPLY_TUPLE + F_PORTS]!;
+  return rewrite(packet, bytes, ports & 0xffff, ports >>> 16);
+}
+
+function rewrite(packet: Packet, bytes: Uint8Array, sourcePort: number, destinationPort: number): boolean {
   switch (packet.kind) {
     case KIND_TCP:
     case KIND_UDP:
-      translateTransport(packet, bytes, source, destination, sourcePort, destinationPort);
+      rewriteTransport(packet, bytes, sourcePort, destinationPort);
       break;
     case KIND_ECHO:
-      translateEcho(packet, bytes, sourcePort);
-      break;
     case KIND_ECHO_REPLY:
-      translateEcho(packet, bytes, destinationPort);
+      rewriteQuery(packet, bytes, packet.kind === KIND_ECHO ? sourcePort : destinationPort);
       break;
     case KIND_ICMP_ERROR:
-      return translateError(packet, bytes, source, destination, sourcePort, destinationPort);
+      return rewriteError(packet, bytes, sourcePort, destinationPort);
     default:
       break;
   }
-  if (source !== packet.source) ipv4.rewriteSource(bytes, packet.ipAt, source);
-  if (destination !== packet.destination) ipv4.rewriteDestination(bytes, packet.ipAt, destination);
+  if (!isSameAddress(after, AFTER_SOURCE, packet.words, P_SOURCE)) {
+    setAddress(packet, bytes, packet.ipAt, 0, after, AFTER_SOURCE);
+  }
+  if (!isSameAddress(after, AFTER_DESTINATION, packet.words, P_DESTINATION)) {
+    setAddress(packet, bytes, packet.ipAt, 1, after, AFTER_DESTINATION);
+  }
   return true;
 }
 
-function translateTransport(
+function rewriteTransport(
   packet: Packet,
   bytes: Uint8Array,
-  source: number,
-  destination: number,
   sourcePort: number,
   destinationPort: number,
 ): void {
@@ -64,72 +85,136 @@ function translateTransport(
   setU16(bytes, at + 2, destinationPort);
   // A UDP sender that computes no checksum says so with 0 (RFC 768).
   if (packet.kind === KIND_UDP && before === 0) return;
-  let check = adjusted32(before, packet.source, source);
-  check = adjusted32(check, packet.destination, destination);
+  let check = adjustedAddresses(packet, before);
   check = adjusted16(check, packet.sourcePort, sourcePort);
   check = adjusted16(check, packet.destinationPort, destinationPort);
   setU16(bytes, checksumAt, packet.kind === KIND_UDP && check === 0 ? 0xffff : check);
 }
 
-function translateEcho(packet: Packet, bytes: Uint8Array, id: number): void {
-  const at = packet.l4At;
-  const before = u16(bytes, at + ICMP_ID);
-  if (before === id) return;
-  setU16(bytes, at + ICMP_ID, id);
-  adjust16(bytes, at + ICMP_CHECKSUM, before, id);
+/** A transport checksum after both addresses of its pseudo header changed. */
+function adjustedAddresses(packet: Packet, before: number): number {
+  const words = packet.words;
+  let check = before;
+  for (let i = packet.isIpv6 ? 0 : 3; i < 4; i++) {
+    check = adjusted32(check, words[P_SOURCE + i]!, after[AFTER_SOURCE + i]!);
+    check = adjusted32(check, words[P_DESTINATION + i]!, after[AFTER_DESTINATION + i]!);
+  }
+  return check;
+}
+
+function rewriteQuery(packet: Packet, bytes: Uint8Array, id: number): void {
+  const at = packet.l4At + ICMP_CHECKSUM;
+  const idAt = packet.l4At + ICMP_ID;
+  let check = u16(bytes, at);
+  // ICMPv6 covers the addresses (RFC 4443 section 2.3), ICMP does not.
+  if (packet.isIpv6) check = adjustedAddresses(packet, check);
+  check = adjusted16(check, u16(bytes, idAt), id);
+  setU16(bytes, idAt, id);
+  setU16(bytes, at, check);
 }
 
 /**
  * The embedded datagram becomes what its sender sent: source := destination, and so on. The outer destination follows; the
  * outer source only where this direction's source is translated, so that routers on the way stay visible to traceroute.
  */
-function translateError(
+function rewriteError(
   packet: Packet,
   bytes: Uint8Array,
-  source: number,
-  destination: number,
   sourcePort: number,
   destinationPort: number,
 ): boolean {
-  if (checksum(bytes, packet.l4At, packet.l4Bytes) !== 0) return false;
-  const { innerAt, innerL4At, ipAt } = packet;
-  const end = packet.l4At + packet.l4Bytes;
-  // The inner checksum may be the sender's or damaged on the way; it is adjusted, never made right.
-  ipv4.rewriteSource(bytes, innerAt, destination);
-  ipv4.rewriteDestination(bytes, innerAt, source);
-  if (packet.protocol === ipv4.PROTOCOL_ICMP) {
-    const id = bytes[innerL4At] === ICMP_ECHO ? destinationPort : sourcePort;
-    adjust16(bytes, innerL4At + ICMP_CHECKSUM, u16(bytes, innerL4At + ICMP_ID), id);
-    setU16(bytes, innerL4At + ICMP_ID, id);
-  } else if (packet.protocol === ipv4.PROTOCOL_TCP || packet.protocol === ipv4.PROTOCOL_UDP) {
-    const isUdp = packet.protocol === ipv4.PROTOCOL_UDP;
-    const checksumAt = innerL4At + (isUdp ? UDP_CHECKSUM : TCP_CHECKSUM);
-    setU16(bytes, innerL4At, destinationPort);
-    setU16(bytes, innerL4At + 2, sourcePort);
-    if (checksumAt + 2 <= end && !(isUdp && u16(bytes, checksumAt) === 0)) {
-      adjust32(bytes, checksumAt, packet.destination, destination);
-      adjust32(bytes, checksumAt, packet.source, source);
-      adjust16(bytes, checksumAt, packet.destinationPort, destinationPort);
-      adjust16(bytes, checksumAt, packet.sourcePort, sourcePort);
-    }
+  if (!isGoodIcmp(packet, bytes)) return false;
+  const { innerAt } = packet;
+  rewriteInnerTransport(packet, bytes, sourcePort, destinationPort);
+  setAddress(packet, bytes, innerAt, 0, after, AFTER_DESTINATION);
+  setAddress(packet, bytes, innerAt, 1, after, AFTER_SOURCE);
+  if (!isSameAddress(after, AFTER_SOURCE, packet.words, P_SOURCE)) {
+    // Who sent the error is the host that the flow hides, or a router before it.
+    setAddress(packet, bytes, packet.ipAt, 0, after, AFTER_SOURCE);
   }
-  const outerSource = source === packet.source ? packet.outerSource : source;
-  if (outerSource !== packet.outerSource) ipv4.rewriteSource(bytes, ipAt, outerSource);
-  ipv4.rewriteDestination(bytes, ipAt, destination);
-  setU16(bytes, packet.l4At + ICMP_CHECKSUM, 0);
-  setU16(bytes, packet.l4At + ICMP_CHECKSUM, checksum(bytes, packet.l4At, packet.l4Bytes));
+  setAddress(packet, bytes, packet.ipAt, 1, after, AFTER_DESTINATION);
+  setIcmpChecksum(packet, bytes);
   return true;
 }
 
-/** Turns an echo request into its reply in place; the addresses swap, so the IPv4 checksum changes by the TTL alone. */
+/** Ports or id of the embedded datagram, and its checksum: that may be damaged; it is adjusted, never made right. */
+function rewriteInnerTransport(
+  packet: Packet,
+  bytes: Uint8Array,
+  sourcePort: number,
+  destinationPort: number,
+): void {
+  const at = packet.innerL4At;
+  const end = packet.l4At + packet.l4Bytes;
+  if (packet.protocol === ipv4.PROTOCOL_ICMP) {
+    const type = bytes[at]!;
+    const isQuery =
+      type === (packet.isIpv6 ? ICMPV6_ECHO : ICMP_ECHO) || (!packet.isIpv6 && type === ICMP_TIMESTAMP);
+    const id = isQuery ? destinationPort : sourcePort;
+    let check = adjusted16(u16(bytes, at + ICMP_CHECKSUM), u16(bytes, at + ICMP_ID), id);
+    if (packet.isIpv6) check = adjustedAddresses(packet, check);
+    setU16(bytes, at + ICMP_CHECKSUM, check);
+    setU16(bytes, at + ICMP_ID, id);
+    return;
+  }
+  const isUdp = packet.protocol === ipv4.PROTOCOL_UDP;
+  if (!isUdp && packet.protocol !== ipv4.PROTOCOL_TCP) return;
+  const checksumAt = at + (isUdp ? UDP_CHECKSUM : TCP_CHECKSUM);
+  setU16(bytes, at, destinationPort);
+  setU16(bytes, at + 2, sourcePort);
+  if (checksumAt + 2 > end || (isUdp && u16(bytes, checksumAt) === 0)) return;
+  let check = adjustedAddresses(packet, u16(bytes, checksumAt));
+  check = adjusted16(check, packet.destinationPort, destinationPort);
+  check = adjusted16(check, packet.sourcePort, sourcePort);
+  setU16(bytes, checksumAt, check);
+}
+
+/** Whether an ICMP message of the packet's family has the checksum that it should have. */
+export function isGoodIcmp(packet: Packet, bytes: Uint8Array): boolean {
+  return packet.isIpv6
+    ? icmpChecksumV6(bytes, packet.ipAt, packet.l4At, packet.l4Bytes) === 0
+    : checksum(bytes, packet.l4At, packet.l4Bytes) === 0;
+}
+
+function setIcmpChecksum(packet: Packet, bytes: Uint8Array): void {
+  const { l4At, l4Bytes, ipAt } = packet;
+  setU16(bytes, l4At + ICMP_CHECKSUM, 0);
+  const check = packet.isIpv6 ? icmpChecksumV6(bytes, ipAt, l4At, l4Bytes) : checksum(bytes, l4At, l4Bytes);
+  setU16(bytes, l4At + ICMP_CHECKSUM, check);
+}
+
+/** Sets source (end 0) or destination (end 1) of the IP header at `ipAt`, of the packet's family. */
+function setAddress(
+  packet: Packet,
+  bytes: Uint8Array,
+  ipAt: number,
+  end: number,
+  words: Int32Array,
+  at: number,
+): void {
+  if (packet.isIpv6) writeIpv6(bytes, ipAt + (end === 0 ? IPV6_SOURCE : IPV6_DESTINATION), words, at);
+  else if (end === 0) ipv4.rewriteSource(bytes, ipAt, words[at + 3]!);
+  else ipv4.rewriteDestination(bytes, ipAt, words[at + 3]!);
+}
+
+/** Turns an echo request into its reply in place; the addresses swap, so checksums change by TTL and type alone. */
 export function turnEchoRound(packet: Packet, bytes: Uint8Array, timeToLive: number): void {
   const { ipAt, l4At } = packet;
+  if (packet.isIpv6) {
+    bytes[ipAt + 7] = timeToLive;
+    readIpv6(bytes, ipAt + IPV6_SOURCE, spare, 0);
+    bytes.copyWithin(ipAt + IPV6_SOURCE, ipAt + IPV6_DESTINATION, ipAt + IPV6_DESTINATION + 16);
+    writeIpv6(bytes, ipAt + IPV6_DESTINATION, spare, 0);
+    bytes[l4At] = ICMPV6_ECHO_REPLY;
+    adjust16(bytes, l4At + ICMP_CHECKSUM, ICMPV6_ECHO << 8, ICMPV6_ECHO_REPLY << 8);
+    return;
+  }
   const before = u16(bytes, ipAt + 8);
-  const after = (timeToLive << 8) | (before & 0xff);
-  setU16(bytes, ipAt + 8, after);
-  adjust16(bytes, ipAt + ipv4.IPV4_CHECKSUM, before, after);
-  setI32(bytes, ipAt + ipv4.IPV4_SOURCE, packet.destination);
-  setI32(bytes, ipAt + ipv4.IPV4_DESTINATION, packet.source);
+  const next = (timeToLive << 8) | (before & 0xff);
+  setU16(bytes, ipAt + 8, next);
+  adjust16(bytes, ipAt + ipv4.IPV4_CHECKSUM, before, next);
+  setI32(bytes, ipAt + ipv4.IPV4_SOURCE, packet.words[P_DESTINATION + 3]!);
+  setI32(bytes, ipAt + ipv4.IPV4_DESTINATION, packet.words[P_SOURCE + 3]!);
   bytes[l4At] = 0;
   adjust16(bytes, l4At + ICMP_CHECKSUM, ICMP_ECHO << 8, 0);
 }

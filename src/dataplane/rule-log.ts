@@ -3,29 +3,29 @@
  * One record for the first packet of an accepted flow, and one for each packet that such a rule denies. Owns the record and
  * its rate; when there is no room or too much of it, packets go on as ever and the record is counted as refused.
  *
- *   0        8      12                                    16       20       24          28       32       36          40
- *   | time   | rule | verdict | protocol | from | to zone | source | dest.  | ports     | source | dest.  | ports     | ICMP |
- *   | f64 ms | i32  | u8      | u8       | u8   | u8      | i32    | i32    | u16, u16  | after translation           | 2 u8 |
+ *   0        8      12                                    16       20          24     28                                  92
+ *   | time   | rule | verdict | protocol | from | to zone | ports  | new ports | ICMP | source | destination | new ... | -  |
+ *   | f64 ms | i32  | u8      | u8       | u8   | u8      | 2 u16  | 2 u16     | 2 u8 | four addresses of 4 words       |
  *
  * Words are in the machine's order: both ends are threads of one process. ICMP: type and code; 0xffff without.
  */
+import { type Address, copyAddress, readAddress } from "../base/address.ts";
 import type { RecordRing } from "../base/ring.ts";
 import { COUNT, count, type EngineContext } from "./context.ts";
-import type { Packet } from "./packet.ts";
+import { P_DESTINATION, P_SOURCE, type Packet } from "./packet.ts";
 import { TokenBucket } from "./token-bucket.ts";
+import type { Translation } from "./translation.ts";
 
-export const RULE_LOG_BYTES = 48;
+export const RULE_LOG_BYTES = 96;
 const RECORD_WORDS = RULE_LOG_BYTES / 4;
 const RECORD_DOUBLES = RULE_LOG_BYTES / 8;
 const W_RULE = 2;
 const W_WHAT = 3;
-const W_SOURCE = 4;
-const W_DESTINATION = 5;
-const W_PORTS = 6;
-const W_NEW_SOURCE = 7;
-const W_NEW_DESTINATION = 8;
-const W_NEW_PORTS = 9;
-const W_ICMP = 10;
+const W_PORTS = 4;
+const W_NEW_PORTS = 5;
+const W_ICMP = 6;
+/** Source and destination as they came, then after translation. */
+const W_ADDRESSES = 7;
 const NO_ICMP = 0xffff;
 
 export class RuleLog {
@@ -45,15 +45,7 @@ export class RuleLog {
   }
 
   /** Takes note of the packet in hand: `rule` decided on it, `verdict` became of it; what it is called after translation. */
-  add(
-    packet: Packet,
-    rule: number,
-    verdict: number,
-    toZone: number,
-    source: number,
-    destination: number,
-    ports: number,
-  ): void {
+  add(packet: Packet, rule: number, verdict: number, toZone: number, translation: Translation): void {
     const ring = this.#ring;
     if (ring === undefined) return;
     const { clock, counters } = this.#context;
@@ -70,22 +62,23 @@ export class RuleLog {
     const word = at >> 2;
     this.#doubles[at >> 3] = clock[0]!;
     words[word + W_RULE] = rule;
-    words[word + W_WHAT] = verdict | (packet.protocol << 8) | (packet.zone << 16) | (toZone << 24);
-    words[word + W_SOURCE] = packet.source;
-    words[word + W_DESTINATION] = packet.destination;
+    words[word + W_WHAT] = verdict | (packet.ipProtocol << 8) | (packet.zone << 16) | (toZone << 24);
     words[word + W_PORTS] = packet.ports;
-    words[word + W_NEW_SOURCE] = source;
-    words[word + W_NEW_DESTINATION] = destination;
-    words[word + W_NEW_PORTS] = ports;
+    words[word + W_NEW_PORTS] = (translation.sourcePort << 16) | translation.destinationPort;
+    const addresses = word + W_ADDRESSES;
+    copyAddress(words, addresses, packet.words, P_SOURCE);
+    copyAddress(words, addresses + 4, packet.words, P_DESTINATION);
+    copyAddress(words, addresses + 8, translation.source, 0);
+    copyAddress(words, addresses + 12, translation.destination, 0);
     words[word + W_ICMP] = packet.icmpType < 0 ? NO_ICMP : (packet.icmpType << 8) | packet.icmpCode;
     ring.publish();
     count(counters, COUNT.ruleLogRecords);
   }
 }
 
-/** One end of a logged packet; the address is unsigned. */
+/** One end of a logged packet. */
 export interface LoggedEnd {
-  readonly address: number;
+  readonly address: Address;
   readonly port: number;
 }
 
@@ -132,6 +125,7 @@ export class RuleLogReader {
 
   #read(at: number): LoggedPacket {
     const word = (index: number): number => this.#words[(at >> 2) + index]!;
+    const address = (which: number): Address => readAddress(this.#words, (at >> 2) + W_ADDRESSES + which * 4);
     const what = word(W_WHAT);
     const icmp = word(W_ICMP);
     return {
@@ -141,11 +135,11 @@ export class RuleLogReader {
       protocol: (what >>> 8) & 0xff,
       fromZone: (what >>> 16) & 0xff,
       toZone: what >>> 24,
-      source: { address: word(W_SOURCE) >>> 0, port: word(W_PORTS) >>> 16 },
-      destination: { address: word(W_DESTINATION) >>> 0, port: word(W_PORTS) & 0xffff },
+      source: { address: address(0), port: word(W_PORTS) >>> 16 },
+      destination: { address: address(1), port: word(W_PORTS) & 0xffff },
       translated: {
-        source: { address: word(W_NEW_SOURCE) >>> 0, port: word(W_NEW_PORTS) >>> 16 },
-        destination: { address: word(W_NEW_DESTINATION) >>> 0, port: word(W_NEW_PORTS) & 0xffff },
+        source: { address: address(2), port: word(W_NEW_PORTS) >>> 16 },
+        destination: { address: address(3), port: word(W_NEW_PORTS) & 0xffff },
       },
       icmp: icmp === NO_ICMP ? undefined : { type: icmp >> 8, code: icmp & 0xff },
     };

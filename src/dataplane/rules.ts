@@ -1,215 +1,151 @@
 /**
- * Rules: the ordered filter rules as typed arrays; first match wins, no match means no. Owns matching and each rule's hits.
+ * Rules: the ordered filter rules; first match wins, no match means no. Owns what a rule says besides what it matches: action,
+ * commit, log, helpers, its hits, its schedule and its rate. Matching is rules/classifier.ts's.
  *
- * Every pair of zones has its own list. In a long list each rule stands in one index only, by its most telling field:
- * destination, source or destination port; what has none of them is tried for every packet. A packet then meets the few
- * rules that its own addresses and port lead to, merged in order, and the first one that matches in all fields wins.
+ *   rules -> lines (rules/lines.ts) -> cuts of each field -> classes -> products        made once, when a policy comes
+ *   packet -> RuleQuery -> first line -> rule                                           per new flow
  */
-import { bias, firstOf, lastOf } from "./interval-map.ts";
-import type { PolicyModel, PortRange, Prefix, RuleModel } from "./policy-model.ts";
-import { type IndexedRange, RangeIndex } from "./range-index.ts";
+import type { PolicyModel, RuleModel, ScheduleModel } from "./policy-model.ts";
+import { CLASSIFIER_LIMITS, Classifier, type ClassifierLimits, NO_LINE } from "./rules/classifier.ts";
+import { linesOf } from "./rules/lines.ts";
 
 /** match() when no rule matches: denied. */
 export const NO_RULE = -1;
 
-const ANY = -1;
-/** Offsets of a rule's fields in the match array. */
-const R_PROTOCOL = 0;
-const R_ICMP_TYPE = 1;
-const R_ICMP_CODE = 2;
-/** 1: only packets that a DNAT entry translated. */
-const R_TRANSLATED = 3;
-/** Four spans (start, end) in the ranges array: sources, destinations, source ports, destination ports. Empty: any. */
-const R_SPANS = 4;
-const RULE_WORDS = 12;
+/** What rules ask of a packet. Made once; filled in for every new flow. */
+export class RuleQuery {
+  fromZone = 0;
+  toZone = 0;
+  /** Port index of the ingress interface. */
+  interface = 0;
+  /** Of the header: ICMPv6 is 58. */
+  protocol = 0;
+  /** Source at word 0, destination (after DNAT) at word 4: base/address.ts. */
+  readonly words = new Int32Array(8);
+  /** 0 for a protocol without ports. */
+  sourcePort = 0;
+  destinationPort = 0;
+  /** -1 for other protocols than ICMP and ICMPv6. */
+  icmpType = -1;
+  icmpCode = -1;
+  /** The flags byte; -1 for other protocols than TCP. */
+  tcpFlags = -1;
+  /** A DNAT entry gave it its destination. */
+  isTranslated = false;
+}
 
-/** Shorter lists are tried rule by rule. */
-const INDEXED_RULES_MIN = 32;
-/** A field whose ranges overlap so much that an index would need more entries than this is no good as an index. */
-const ENTRIES_MAX = 4_000_000;
-/** No more rules. */
-const END = 0x7fffffff;
+const NO_LIMIT = -1;
+/** A rate limit: tokens a second, most tokens, tokens left, and when they were counted. */
+const LIMIT_PER_SECOND = 0;
+const LIMIT_BURST = 1;
+const LIMIT_TOKENS = 2;
+const LIMIT_AT = 3;
+const LIMIT_DOUBLES = 4;
+
+const DAYS = 7;
 
 export class RuleTable {
-  /** By rule: ACTION_*, COMMIT_*, and 1 when what it decides is logged. */
+  /** By rule: ACTION_*, COMMIT_*, 1 when what it decides is logged, HELPER_* bits. */
   readonly action: Uint8Array;
   readonly commit: Uint8Array;
   readonly log: Uint8Array;
+  readonly helpers: Uint8Array;
   readonly #hits: Float64Array;
-  readonly #zones: number;
-  /** By zone pair. */
-  readonly #lists: readonly RuleList[];
-  /** RULE_WORDS a rule. */
-  readonly #match: Int32Array;
-  /** Pairs of lowest and highest values; addresses are biased. */
-  readonly #ranges: Int32Array;
+  readonly #classifier: Classifier;
+  readonly #ruleOfLine: Int32Array;
+  readonly #scheduled: readonly { readonly line: number; readonly schedule: ScheduleModel }[];
+  /** By rule: where its limit is, or NO_LIMIT. */
+  readonly #limitOf: Int32Array;
+  readonly #limits: Float64Array;
 
   /** `hits` has a cell per rule and one more for packets that no rule matched. */
-  constructor(model: PolicyModel, hits: Float64Array) {
+  constructor(model: PolicyModel, hits: Float64Array, limits: ClassifierLimits = CLASSIFIER_LIMITS) {
+    const { rules } = model;
     this.#hits = hits;
-    this.action = Uint8Array.from(model.rules, (rule) => rule.action);
-    this.commit = Uint8Array.from(model.rules, (rule) => rule.commit);
-    this.log = Uint8Array.from(model.rules, (rule) => (rule.log ? 1 : 0));
-    this.#zones = Math.max(0, ...model.zones.map((zone) => zone.id)) + 1;
-    const ranges: number[] = [];
-    this.#match = Int32Array.from(model.rules.flatMap((rule) => compile(rule, ranges)));
-    this.#ranges = Int32Array.from(ranges);
-    const lists: RuleList[] = [];
-    for (let from = 0; from < this.#zones; from++) {
-      for (let to = 0; to < this.#zones; to++) lists.push(new RuleList(model.rules, from, to));
+    this.action = Uint8Array.from(rules, (rule) => rule.action);
+    this.commit = Uint8Array.from(rules, (rule) => rule.commit);
+    this.log = Uint8Array.from(rules, (rule) => (rule.log ? 1 : 0));
+    this.helpers = Uint8Array.from(rules, (rule) => rule.helpers ?? 0);
+    const lines = linesOf(rules);
+    this.#classifier = new Classifier(lines, limits);
+    this.#ruleOfLine = Int32Array.from(lines, ({ rule }) => rule);
+    this.#scheduled = lines.flatMap(({ model: { schedule } }, line) =>
+      schedule === undefined ? [] : [{ line, schedule }],
+    );
+    // Until it is told what time it is, a rule with a schedule does not hold.
+    for (const { line } of this.#scheduled) this.#setAwake(line, false);
+    [this.#limitOf, this.#limits] = limitsOf(rules);
+  }
+
+  get classifier(): Classifier {
+    return this.#classifier;
+  }
+
+  /** Index of the first rule that matches, or NO_RULE; counts the hit. */
+  match(query: RuleQuery): number {
+    const rule = this.peek(query);
+    const cell = rule === NO_RULE ? this.action.length : rule;
+    this.#hits[cell] = this.#hits[cell]! + 1;
+    return rule;
+  }
+
+  /** match() without counting. */
+  peek(query: RuleQuery): number {
+    const values = this.#classifier.values;
+    values[0] = query.fromZone;
+    values[1] = query.toZone;
+    values[2] = query.interface;
+    values[3] = query.protocol;
+    values[4] = query.icmpType;
+    values[5] = query.icmpCode;
+    values[6] = query.tcpFlags;
+    values[7] = query.isTranslated ? 1 : 0;
+    values[8] = query.sourcePort;
+    values[9] = query.destinationPort;
+    const line = this.#classifier.find(query.words);
+    return line === NO_LINE ? NO_RULE : this.#ruleOfLine[line]!;
+  }
+
+  /** Whether a rule may take one more new flow at time `clock[0]`, which it then has: its own rate limit. */
+  take(rule: number, clock: Float64Array): boolean {
+    const at = this.#limitOf[rule]!;
+    if (at === NO_LIMIT) return true;
+    const limits = this.#limits;
+    const now = clock[0]!;
+    const added = ((now - limits[at + LIMIT_AT]!) * limits[at + LIMIT_PER_SECOND]!) / 1000;
+    const tokens = Math.min(limits[at + LIMIT_TOKENS]! + added, limits[at + LIMIT_BURST]!);
+    limits[at + LIMIT_AT] = now;
+    limits[at + LIMIT_TOKENS] = tokens < 1 ? tokens : tokens - 1;
+    return tokens >= 1;
+  }
+
+  /** Tells what time it is, UTC: the day as one bit (1 is Sunday, 64 is Saturday) and the minute of it, 0..1439. */
+  setMinute(dayBit: number, minuteOfDay: number): void {
+    for (const { line, schedule } of this.#scheduled) {
+      this.#setAwake(line, isIn(schedule, dayBit, minuteOfDay));
     }
-    this.#lists = lists;
   }
 
-  /** Index of the first rule that matches, or NO_RULE; counts the hit. ICMP type and code are -1 for other protocols. */
-  match(
-    fromZone: number,
-    toZone: number,
-    protocol: number,
-    source: number,
-    destination: number,
-    sourcePort: number,
-    destinationPort: number,
-    icmpType: number,
-    icmpCode: number,
-    isTranslated: boolean,
-  ): number {
-    const list = this.#lists[fromZone * this.#zones + toZone]!;
-    const from = bias(source);
-    const to = bias(destination);
-    list.start(from, to, destinationPort);
-    for (let rule = list.next(); rule !== END; rule = list.next()) {
-      const at = rule * RULE_WORDS;
-      const rules = this.#match;
-      const wanted = rules[at + R_PROTOCOL]!;
-      if (wanted !== ANY && wanted !== protocol) continue;
-      const spans = at + R_SPANS;
-      if (!this.#holds(spans, from)) continue;
-      if (!this.#holds(spans + 2, to)) continue;
-      if (!this.#holds(spans + 4, sourcePort)) continue;
-      if (!this.#holds(spans + 6, destinationPort)) continue;
-      if (rules[at + R_ICMP_TYPE]! !== ANY && rules[at + R_ICMP_TYPE]! !== icmpType) continue;
-      if (rules[at + R_ICMP_CODE]! !== ANY && rules[at + R_ICMP_CODE]! !== icmpCode) continue;
-      if (rules[at + R_TRANSLATED]! === 1 && !isTranslated) continue;
-      this.#hits[rule] = this.#hits[rule]! + 1;
-      return rule;
-    }
-    const denied = this.action.length;
-    this.#hits[denied] = this.#hits[denied]! + 1;
-    return NO_RULE;
-  }
-
-  #holds(span: number, value: number): boolean {
-    const start = this.#match[span]!;
-    const end = this.#match[span + 1]!;
-    if (start === end) return true;
-    for (let i = start; i < end; i += 2) {
-      if (value >= this.#ranges[i]! && value <= this.#ranges[i + 1]!) return true;
-    }
-    return false;
+  #setAwake(line: number, isAwake: boolean): void {
+    const words = this.#classifier.awake;
+    const bit = 1 << (line & 31);
+    words[line >> 5] = isAwake ? words[line >> 5]! | bit : words[line >> 5]! & ~bit;
   }
 }
 
-/** The rules of one pair of zones, and a cursor over those that a packet must be tried against. */
-class RuleList {
-  readonly #destinations: RangeIndex;
-  readonly #sources: RangeIndex;
-  readonly #ports: RangeIndex;
-  readonly #others: Int32Array;
-  /** Next entry and end, for the four parts. */
-  readonly #cursor = new Int32Array(8);
-
-  constructor(rules: readonly RuleModel[], fromZone: number, toZone: number) {
-    const members = rules
-      .map((rule, index) => ({ rule, index }))
-      .filter(
-        ({ rule }) =>
-          (rule.fromZone === ANY || rule.fromZone === fromZone) &&
-          (rule.toZone === ANY || rule.toZone === toZone),
-      );
-    const parts: [IndexedRange[], IndexedRange[], IndexedRange[]] = [[], [], []];
-    const others: number[] = [];
-    for (const { rule, index } of members) {
-      const fields = [
-        prefixRanges(rule.destinations),
-        prefixRanges(rule.sources),
-        portRanges(rule.destinationPorts),
-      ];
-      const part = members.length < INDEXED_RULES_MIN ? -1 : fields.findIndex((ranges) => ranges.length > 0);
-      if (part < 0) others.push(index);
-      else parts[part]!.push(...fields[part]!.map(([from, to]) => ({ from, to, rule: index })));
-    }
-    const indexes = parts.map((ranges) => {
-      if (entriesOf(ranges) <= ENTRIES_MAX) return new RangeIndex(ranges);
-      for (const { rule } of ranges) others.push(rule);
-      return new RangeIndex([]);
-    });
-    this.#destinations = indexes[0]!;
-    this.#sources = indexes[1]!;
-    this.#ports = indexes[2]!;
-    this.#others = Int32Array.from([...new Set(others)].sort((a, b) => a - b));
-  }
-
-  /** Sets the cursor to the rules that these values lead to. */
-  start(source: number, destination: number, destinationPort: number): void {
-    const cursor = this.#cursor;
-    const byDestination = this.#destinations.find(destination);
-    cursor[0] = this.#destinations.begin(byDestination);
-    cursor[1] = this.#destinations.end(byDestination);
-    const bySource = this.#sources.find(source);
-    cursor[2] = this.#sources.begin(bySource);
-    cursor[3] = this.#sources.end(bySource);
-    const byPort = this.#ports.find(destinationPort);
-    cursor[4] = this.#ports.begin(byPort);
-    cursor[5] = this.#ports.end(byPort);
-    cursor[6] = 0;
-    cursor[7] = this.#others.length;
-  }
-
-  /** The next rule in order, or END. */
-  next(): number {
-    const cursor = this.#cursor;
-    const a = cursor[0]! < cursor[1]! ? this.#destinations.entries[cursor[0]!]! : END;
-    const b = cursor[2]! < cursor[3]! ? this.#sources.entries[cursor[2]!]! : END;
-    const c = cursor[4]! < cursor[5]! ? this.#ports.entries[cursor[4]!]! : END;
-    const d = cursor[6]! < cursor[7]! ? this.#others[cursor[6]!]! : END;
-    const ab = Math.min(a, b);
-    const cd = Math.min(c, d);
-    const first = Math.min(ab, cd);
-    // A rule stands in one part only, so exactly one cursor moves.
-    if (first === END) return END;
-    const part = first === a ? 0 : first === b ? 2 : first === c ? 4 : 6;
-    cursor[part] = cursor[part]! + 1;
-    return first;
-  }
+function isIn({ days, fromMinute, toMinute }: ScheduleModel, dayBit: number, minute: number): boolean {
+  const isToday = (days & dayBit) !== 0;
+  if (fromMinute <= toMinute) return isToday && minute >= fromMinute && minute < toMinute;
+  const dayBefore = dayBit === 1 ? 1 << (DAYS - 1) : dayBit >> 1;
+  return (isToday && minute >= fromMinute) || ((days & dayBefore) !== 0 && minute < toMinute);
 }
 
-/** How many entries an index over these ranges would have. */
-function entriesOf(ranges: readonly IndexedRange[]): number {
-  const bounds = [...new Set(ranges.flatMap(({ from, to }) => [from, to + 1]))].sort((a, b) => a - b);
-  const position = new Map(bounds.map((bound, i) => [bound, i]));
-  return ranges.reduce((sum, { from, to }) => sum + position.get(to + 1)! - position.get(from)!, 0);
-}
-
-function prefixRanges(prefixes: readonly Prefix[]): [number, number][] {
-  return prefixes.map((prefix) => [bias(firstOf(prefix)), bias(lastOf(prefix))]);
-}
-
-function portRanges(ports: readonly PortRange[]): [number, number][] {
-  return ports.map(({ from, to }) => [from, to]);
-}
-
-function compile(rule: RuleModel, ranges: number[]): number[] {
-  const words = [rule.protocol, rule.icmpType, rule.icmpCode, rule.isTranslated === true ? 1 : 0];
-  for (const field of [
-    prefixRanges(rule.sources),
-    prefixRanges(rule.destinations),
-    portRanges(rule.sourcePorts),
-    portRanges(rule.destinationPorts),
-  ]) {
-    words.push(ranges.length);
-    for (const [from, to] of field) ranges.push(from, to);
-    words.push(ranges.length);
-  }
-  return words;
+function limitsOf(rules: readonly RuleModel[]): [limitOf: Int32Array, limits: Float64Array] {
+  const limits: number[] = [];
+  const limitOf = Int32Array.from(rules, ({ rate }) => {
+    if (rate === undefined) return NO_LIMIT;
+    limits.push(rate.perSecond, rate.burst, rate.burst, 0);
+    return limits.length - LIMIT_DOUBLES;
+  });
+  return [limitOf, Float64Array.from(limits)];
 }

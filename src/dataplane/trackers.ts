@@ -2,11 +2,19 @@
  * Trackers: what a packet does to the state of its flow, for all protocols, and how long the flow lives then. Owns
  * timeouts, UDP and ICMP states; TCP's are tcp-tracker.ts. ICMP errors never touch a flow's state.
  */
-import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from "../packet/ipv4.ts";
+import {
+  PROTOCOL_ESP,
+  PROTOCOL_GRE,
+  PROTOCOL_ICMP,
+  PROTOCOL_SCTP,
+  PROTOCOL_TCP,
+  PROTOCOL_UDP,
+} from "../packet/ipv4.ts";
 import { F_META, F_STATE, FLAG_REPLIED, ROW_WORDS } from "./flow-layout.ts";
 import type { FlowTable } from "./flow-table.ts";
 import type { Packet } from "./packet.ts";
 import type { TimeoutsMs } from "./policy-model.ts";
+import { isSatellite } from "./satellites.ts";
 import {
   beginTcp,
   TCP_CLOSE_WAIT,
@@ -27,9 +35,17 @@ import {
 
 const LIFE_UDP_UNREPLIED = TCP_STATES;
 const LIFE_UDP_REPLIED = TCP_STATES + 1;
-const LIFE_ICMP = TCP_STATES + 2;
-const LIFE_OTHER = TCP_STATES + 3;
-const LIVES = TCP_STATES + 4;
+const LIFE_UDP_STREAM = TCP_STATES + 2;
+const LIFE_ICMP = TCP_STATES + 3;
+const LIFE_OTHER_UNREPLIED = TCP_STATES + 4;
+const LIFE_SCTP = TCP_STATES + 5;
+const LIFE_GRE = TCP_STATES + 6;
+const LIFE_ESP = TCP_STATES + 7;
+const LIFE_OTHER = TCP_STATES + 8;
+const LIVES = TCP_STATES + 9;
+
+/** F_STATE of all but TCP: packets from the side that opened the flow since it was answered; a stream has STREAM_PACKETS. */
+const STREAM_PACKETS = 2;
 
 /** By life (a TCP state, or LIFE_*): milliseconds. */
 export function lifetimes(timeouts: TimeoutsMs): Float64Array {
@@ -45,7 +61,12 @@ export function lifetimes(timeouts: TimeoutsMs): Float64Array {
   lives[TCP_CLOSED] = timeouts.tcpClose;
   lives[LIFE_UDP_UNREPLIED] = timeouts.udpUnreplied;
   lives[LIFE_UDP_REPLIED] = timeouts.udpReplied;
+  lives[LIFE_UDP_STREAM] = timeouts.udpStream ?? timeouts.udpReplied;
   lives[LIFE_ICMP] = timeouts.icmp;
+  lives[LIFE_OTHER_UNREPLIED] = timeouts.otherUnreplied ?? timeouts.other;
+  lives[LIFE_SCTP] = timeouts.sctp ?? timeouts.other;
+  lives[LIFE_GRE] = timeouts.gre ?? timeouts.other;
+  lives[LIFE_ESP] = timeouts.esp ?? timeouts.other;
   lives[LIFE_OTHER] = timeouts.other;
   return lives;
 }
@@ -59,12 +80,23 @@ export function lifeOf(words: Int32Array, row: number): number {
       return state < TCP_STATES ? state : TCP_CLOSED;
     }
     case PROTOCOL_UDP:
-      return (meta & FLAG_REPLIED) !== 0 ? LIFE_UDP_REPLIED : LIFE_UDP_UNREPLIED;
+      if ((meta & FLAG_REPLIED) === 0) return LIFE_UDP_UNREPLIED;
+      return words[row * ROW_WORDS + F_STATE]! >= STREAM_PACKETS ? LIFE_UDP_STREAM : LIFE_UDP_REPLIED;
     case PROTOCOL_ICMP:
       return LIFE_ICMP;
     default:
-      return LIFE_OTHER;
+      return lifeOfOther(meta);
   }
+}
+
+/** Protocols that are tracked by addresses alone, and satellites, whose owners set their deadlines themselves. */
+function lifeOfOther(meta: number): number {
+  const protocol = meta & 0xff;
+  if (isSatellite(protocol)) return LIFE_OTHER;
+  if ((meta & FLAG_REPLIED) === 0) return LIFE_OTHER_UNREPLIED;
+  if (protocol === PROTOCOL_SCTP) return LIFE_SCTP;
+  if (protocol === PROTOCOL_GRE) return LIFE_GRE;
+  return protocol === PROTOCOL_ESP ? LIFE_ESP : LIFE_OTHER;
 }
 
 /** Sets up a new row from its first packet. */
@@ -84,9 +116,19 @@ export function track(
   if (packet.protocol === PROTOCOL_TCP) {
     return trackTcp(table, row, direction, bytes, packet.l4At, packet.l4Bytes);
   }
-  if (direction === 0) return TRACK_SAME;
   const meta = row * ROW_WORDS + F_META;
-  if ((table.words[meta]! & FLAG_REPLIED) !== 0) return TRACK_SAME;
+  const isReplied = (table.words[meta]! & FLAG_REPLIED) !== 0;
+  if (direction === 0) return isReplied && packet.protocol === PROTOCOL_UDP ? stream(table, row) : TRACK_SAME;
+  if (isReplied) return TRACK_SAME;
   table.words[meta] = table.words[meta]! | FLAG_REPLIED;
   return TRACK_CHANGED;
+}
+
+/** A packet that goes on after an answer: a question and its answer become a stream (what conntrack calls assured). */
+function stream(table: FlowTable, row: number): number {
+  const state = row * ROW_WORDS + F_STATE;
+  const packets = table.words[state]!;
+  if (packets >= STREAM_PACKETS) return TRACK_SAME;
+  table.words[state] = packets + 1;
+  return packets + 1 === STREAM_PACKETS ? TRACK_CHANGED : TRACK_SAME;
 }

@@ -28,7 +28,7 @@ export const DROP_REASONS = [
   "bad_source", // broadcast, multicast, loopback, own or class E source
   "bad_destination", // 0.0.0.0, class E, or nothing that we forward
   "spoofed", // the source does not belong behind the zone it came from
-  "fragment", // IPv4 fragments are not carried yet
+  "fragment", // a fragmented packet to an address of the cluster itself
   "ttl", // TTL ran out (ICMP time exceeded is sent)
   "too_big", // larger than the egress MTU with DF
   "no_route",
@@ -49,6 +49,22 @@ export const DROP_REASONS = [
   "stp_or_lldp", // link-local control frames: not carried, not an error
   "not_for_us", // a frame for another station that the switch flooded, or multicast
   "arp", // ARP that asks nothing of us; what there was to learn was learned
+  "land", // source and destination are one address
+  "neighbour_discovery", // neighbour discovery that asks nothing of us, or is malformed
+  "rule_rate", // the rule that would accept it takes no more new flows this second
+  "fragment_invalid", // a fragment that cannot be one: length, offset
+  "fragment_tiny", // the first fragment does not hold the whole header of the upper layer
+  "fragment_overlap", // fragments of one datagram that contradict each other: all of it goes
+  "fragment_duplicate", // the same fragment once more
+  "fragment_many", // a datagram in more fragments than are kept
+  "fragment_timeout", // the others never came
+  "fragment_full", // no room to keep or to make fragments
+  "fragment_source_limit", // one source with too many incomplete datagrams: its oldest go
+  "half_open_limit", // too many TCP handshakes of this source, to this destination or in all are not finished
+  "source_rate", // the source begins more flows a second than it may
+  "table_reserved", // what is left of the flow table is kept for allowlisted sources
+  "syn_cookie", // an acknowledgement that answers no SYN cookie, while cookies are given
+  "syn_proxy", // the SYN proxy has no use for it: data before the server answered, wrong numbers
   "helper", // a helper could not keep both ends' streams alike, or another node decides: the sender repeats it
 ] as const;
 

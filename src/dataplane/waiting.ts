@@ -6,6 +6,7 @@
  *   list 256      planned move of the slot            frames are untouched
  *   list 257      takeover, or an owner that is dead  frames are untouched
  */
+import { ADDRESS_WORDS, copyAddress } from "../base/address.ts";
 import { MAX_NODE_ID, PEER_ALIVE } from "./cluster-view.ts";
 import { COUNT, count, type EngineContext } from "./context.ts";
 import type { Egress } from "./egress.ts";
@@ -24,9 +25,10 @@ const DROP_HOLD_FULL = dropVerdict("hold_full");
 
 export class Waiting {
   readonly hold: HoldPool;
+  /** The list of the last packet that forSlot() kept. */
+  lastList = LIST_HANDOVER;
   readonly #context: EngineContext;
   readonly #limits: EngineLimits;
-  readonly #syncDeadlineMs: number;
   readonly #egress: Egress;
   #commits = 0;
   /** Cell 0: deadline that a frame keeps when it is processed again and has to wait again; 0: none. */
@@ -35,13 +37,13 @@ export class Waiting {
   constructor(context: EngineContext, limits: EngineLimits, hold: HoldPool, egress: Egress) {
     this.#context = context;
     this.#limits = limits;
-    this.#syncDeadlineMs = context.policy.model.syncDeadlineMs;
     this.hold = hold;
     this.#egress = egress;
   }
 
   /** Keeps an untouched frame until its slot's state changes, or drops it when too many wait. */
   forSlot(packet: Packet, list: number): number {
+    this.lastList = list;
     const entry = this.#append(list, packet.at, packet.lengthBytes);
     if (entry === NONE) return DROP_HOLD_FULL;
     const { hold } = this;
@@ -63,16 +65,17 @@ export class Waiting {
     at: number,
     lengthBytes: number,
     zone: number,
-    nextHop: number,
+    hop: Int32Array,
+    hopAt: number,
   ): number {
     const entry = this.#append(backup, at, lengthBytes);
     if (entry === NONE) return this.#refuse(row);
     const { hold } = this;
     hold.row[entry] = row;
     hold.egressZone[entry] = zone;
-    hold.nextHop[entry] = nextHop;
+    copyAddress(hold.nextHop, entry * ADDRESS_WORDS, hop, hopAt);
     hold.sequence[entry] = sequence[0]!;
-    hold.deadlineMs[entry] = this.#context.clock[0]! + this.#syncDeadlineMs;
+    hold.deadlineMs[entry] = this.#context.clock[0]! + this.#context.policy.model.syncDeadlineMs;
     // Later packets of the flow queue up behind this one; see committingFor().
     this.#context.table.words[row * ROW_WORDS + F_COMMIT] = ((entry + 1) << 8) | backup;
     this.#commits++;
@@ -130,7 +133,8 @@ export class Waiting {
         hold.at[entry]!,
         hold.lengthBytes[entry]!,
         hold.egressZone[entry]!,
-        hold.nextHop[entry]!,
+        hold.nextHop,
+        entry * ADDRESS_WORDS,
       );
       count(counters, verdict);
       entry = hold.head(node);

@@ -69,6 +69,28 @@ const PACKETS: readonly MetricEntry[] = [
   ),
 ];
 
+const FRAGMENTS: readonly MetricEntry[] = [
+  cell(
+    "gauge",
+    "synwall_fragments_datagrams",
+    "Datagrams that wait for their other fragments, or are remembered as refused",
+    "fragmentDatagramsNow",
+  ),
+  cell("gauge", "synwall_fragments_frames", "Fragments that wait for the others", "fragmentFramesNow"),
+  cell(
+    "counter",
+    "synwall_fragments_whole_datagrams_total",
+    "Datagrams whose fragments were all there and went on",
+    "fragmentDatagramsWhole",
+  ),
+  cell(
+    "counter",
+    "synwall_fragments_made_packets_total",
+    "IPv4 packets without DF that were larger than the way out and left in fragments",
+    "fragmentedPackets",
+  ),
+];
+
 const FLOWS: readonly MetricEntry[] = [
   cell("gauge", "synwall_flows_entries", "Flows in the table, own and replicated", "flowsNow"),
   single(
@@ -354,6 +376,7 @@ const REPLICATION: readonly MetricEntry[] = [
 
 export const DATAPLANE_METRICS: readonly MetricArea[] = [
   { title: "Packets", entries: PACKETS },
+  { title: "Fragments", entries: FRAGMENTS },
   { title: "Flows and rules", entries: FLOWS },
   { title: "NAT", entries: NAT },
   { title: "Helpers", entries: HELPERS },

@@ -1,9 +1,10 @@
 /**
  * Admin handlers: what each method of the admin socket does on a node. Owns no fact: node-report.ts has them.
  */
+import { addressWords } from "../base/address.ts";
 import { SynwallError } from "../base/errors.ts";
 import { slotOfAddress } from "../dataplane/slot.ts";
-import { parseIpv4 } from "../policy/address.ts";
+import { parseAddress } from "../policy/address.ts";
 import type { AdminHandlers } from "./admin-server.ts";
 import type { NodeReport } from "./node-report.ts";
 import type { WitnessCore } from "./witness-core.ts";
@@ -18,14 +19,14 @@ export function adminHandlers(report: NodeReport): AdminHandlers {
     "flows.list": (filter) => report.flows(filter),
     "flows.count": (filter) => report.countFlows(filter),
     locate: ({ address }) => {
-      const parsed = typeof address === "string" ? parseIpv4(address) : undefined;
+      const parsed = typeof address === "string" ? parseAddress(address) : undefined;
       if (parsed === undefined) {
         throw new SynwallError(
           "SW_ADMIN_BAD_REQUEST",
-          `address "${String(address)}" is not IPv4: write it like 10.10.0.2`,
+          `address "${String(address)}" is no IP address: write it like 10.10.0.2 or 2001:db8::2`,
         );
       }
-      const slot = slotOfAddress(report.flowKey, core.config.cluster.slots, parsed);
+      const slot = slotOfAddress(report.flowKey, core.config.cluster.slots, addressWords(parsed), 0);
       const { controller } = core;
       const { table } = controller.driver.state();
       return {

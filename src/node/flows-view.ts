@@ -2,9 +2,11 @@
  * Flows view: flows of the shared table as operators read them. Owns the filter's checks and the words; reading is
  * dataplane/flow-reader.ts.
  */
+
+import type { Address } from "../base/address.ts";
 import { SynwallError } from "../base/errors.ts";
 import type { FlowEnd, FlowQuery, FlowReader, FlowSnapshot } from "../dataplane/flow-reader.ts";
-import { formatIpv4, parseIpv4 } from "../policy/address.ts";
+import { formatEnd, parseAddress } from "../policy/address.ts";
 import { formatProtocol, parseProtocol } from "../policy/protocols.ts";
 import type { AdminMethods, FlowFilter, FlowView } from "./admin-model.ts";
 
@@ -88,14 +90,14 @@ function protocolNumber(text: string): number {
   return number;
 }
 
-function addressOf(field: string, text: string): number {
-  const address = parseIpv4(text);
-  if (address === undefined) throw badFilter(field, text, "an IPv4 address like 10.10.0.2");
+function addressOf(field: string, text: string): Address {
+  const address = parseAddress(text);
+  if (address === undefined) throw badFilter(field, text, "an IP address like 10.10.0.2 or 2001:db8::2");
   return address;
 }
 
 function endText({ address, port }: FlowEnd): string {
-  return `${formatIpv4(address)}:${port}`;
+  return formatEnd(address, port);
 }
 
 function isWhole(value: number, max: number): boolean {

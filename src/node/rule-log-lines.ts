@@ -6,7 +6,7 @@ import type { RecordRing } from "../base/ring.ts";
 import { ACTION_ACCEPT, type PolicyModel } from "../dataplane/policy-model.ts";
 import { type LoggedEnd, type LoggedPacket, RuleLogReader } from "../dataplane/rule-log.ts";
 import { verdictName } from "../dataplane/verdict.ts";
-import { formatIpv4 } from "../policy/address.ts";
+import { formatAddress, formatEnd } from "../policy/address.ts";
 import { formatProtocol } from "../policy/protocols.ts";
 
 /** How often the shell calls write(). */
@@ -95,8 +95,7 @@ export class RuleLogLines {
 
 /** An address with its port; of an echo, the id stands on one side only, and 0 is no port. */
 function endText({ address, port }: LoggedEnd, { icmp }: LoggedPacket): string {
-  const text = formatIpv4(address);
-  return port === 0 && icmp !== undefined ? text : `${text}:${port}`;
+  return port === 0 && icmp !== undefined ? formatAddress(address) : formatEnd(address, port);
 }
 
 function textOf({ action, protocol, source, destination, fromZone, toZone, rule }: RuleLogLine): string {

@@ -12,6 +12,7 @@ export const MAC_BYTES = 6;
 export const FRAME_BYTES_MIN = 60;
 
 export const ETHER_IPV4 = 0x0800;
+export const ETHER_IPV6 = 0x86dd;
 export const ETHER_ARP = 0x0806;
 export const ETHER_RARP = 0x8035;
 /** IEEE 802 local experimental EtherType 1: heartbeats on zone links. */

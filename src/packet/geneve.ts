@@ -2,7 +2,10 @@
  * GENEVE (RFC 8926) as redirects use it: an inner Ethernet frame and exactly one option. `at` is the GENEVE header.
  *
  *   0           1            2               4           8              12       13     14     16      20
- *   | ver | len | flags      | type 0x6558   | VNI | 0   | option head  | zone   | port | slot | epoch | inner Ethernet
+ *   | ver | len | flags      | type 0x6558   | VNI | 0   | option head  | zone   | port | F slot | epoch | inner Ethernet
+ *
+ * F, the highest bit of the slot's 16: a fragment on its way to where it meets its others, so it may be redirected once more.
+ * Slots need ten bits, and nodes that do not know F look at no slot: they take the frame for an ordinary redirect.
  *
  * The option's class 0xff53 is in the range for experiments (section 7); type 1 with the critical bit: who does not know
  * it must drop the packet.
@@ -22,6 +25,7 @@ const OPTION_WORDS = OPTION_BYTES / 4;
 const OPTION_DATA_WORDS = 2;
 const CRITICAL_PRESENT = 0x40;
 const PROTOCOL_ETHERNET = 0x6558;
+const TO_MEET = 0x8000;
 
 export function write(
   bytes: Uint8Array,
@@ -30,6 +34,7 @@ export function write(
   port: number,
   slot: number,
   epoch: number,
+  isToMeet = false,
 ): void {
   bytes[at] = OPTION_WORDS;
   bytes[at + 1] = CRITICAL_PRESENT;
@@ -40,7 +45,7 @@ export function write(
   bytes[at + 11] = OPTION_DATA_WORDS;
   bytes[at + 12] = zone;
   bytes[at + 13] = port;
-  setU16(bytes, at + 14, slot);
+  setU16(bytes, at + 14, isToMeet ? slot | TO_MEET : slot);
   setI32(bytes, at + 16, epoch);
 }
 
@@ -65,7 +70,12 @@ export function port(bytes: Uint8Array, at: number): number {
 }
 
 export function slot(bytes: Uint8Array, at: number): number {
-  return u16(bytes, at + 14);
+  return u16(bytes, at + 14) & ~TO_MEET;
+}
+
+/** Whether the inner frame is a fragment that is to meet its others here. */
+export function isToMeet(bytes: Uint8Array, at: number): boolean {
+  return (u16(bytes, at + 14) & TO_MEET) !== 0;
 }
 
 export function epoch(bytes: Uint8Array, at: number): number {

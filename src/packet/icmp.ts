@@ -17,8 +17,14 @@ export const ICMP_REDIRECT = 5;
 export const ICMP_ECHO = 8;
 export const ICMP_TIME_EXCEEDED = 11;
 export const ICMP_PARAMETER_PROBLEM = 12;
+export const ICMP_TIMESTAMP = 13;
+export const ICMP_TIMESTAMP_REPLY = 14;
 
 export const CODE_FRAGMENTATION_NEEDED = 4;
+/** Communication administratively prohibited by filtering (RFC 1812 section 5.2.7.1). */
+export const CODE_PROHIBITED = 13;
+export const CODE_NETWORK_UNREACHABLE = 0;
+export const CODE_HOST_UNREACHABLE = 1;
 
 export function type(bytes: Uint8Array, at: number): number {
   return bytes[at]!;

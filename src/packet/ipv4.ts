@@ -11,13 +11,16 @@ export const IPV4_BYTES = 20;
 export const PROTOCOL_ICMP = 1;
 export const PROTOCOL_TCP = 6;
 export const PROTOCOL_UDP = 17;
+export const PROTOCOL_GRE = 47;
+export const PROTOCOL_ESP = 50;
+export const PROTOCOL_SCTP = 132;
 
 export const IPV4_CHECKSUM = 10;
 export const IPV4_SOURCE = 12;
 export const IPV4_DESTINATION = 16;
 
-const OPTION_END = 0;
-const OPTION_NOP = 1;
+export const OPTION_END = 0;
+export const OPTION_NOP = 1;
 const OPTION_RECORD_ROUTE = 7;
 const OPTION_LOOSE_SOURCE_ROUTE = 131;
 const OPTION_STRICT_SOURCE_ROUTE = 137;

@@ -6,28 +6,48 @@ import { assert } from "../base/assert.ts";
 import {
   ACTION_ACCEPT,
   ACTION_DROP,
+  ACTION_REJECT,
   COMMIT_ASYNC,
   COMMIT_DEFAULT,
   COMMIT_SYNC,
-  type DnatModel,
+  HELPER_FTP,
+  HELPER_SIP,
+  HELPER_TFTP,
   type PolicyModel,
+  type RouteModel,
   type RuleModel,
-  type SnatModel,
-  type TimeoutsMs,
+  type ZoneIpv6Model,
   type ZoneModel,
 } from "../dataplane/policy-model.ts";
-import type { PolicySource, RuleSource } from "./source.ts";
-import { DEFAULT_TIMEOUTS_MS, TIMEOUT_NAMES } from "./timeouts.ts";
+import { compileAdvertise } from "./advertise.ts";
+import { answeredAddresses } from "./answered.ts";
+import { linkLocalOf } from "./check-zones.ts";
+import { compileDnat, compileNat64, compileSnat, compileStatics } from "./compile-nat.ts";
+import { compileFragments, compileProtection } from "./protection.ts";
+import { compileSchedule } from "./schedule.ts";
+import { ANY_SERVICE, compileService, ownService, servicesOf } from "./services.ts";
+import { expandAddresses } from "./sets.ts";
+import type { HelperName, PolicySource, RouteSource, RuleSource, ZoneSource } from "./source.ts";
+import { compileTcpFlags } from "./tcp-flags.ts";
+import { compileTimeouts } from "./timeouts.ts";
 
 const ANY = -1;
+/** The burst of a rule's rate when none is given: a second's worth, and never so few that a page would not load. */
+const RATE_BURST_MIN = 5;
+
+const ACTIONS = { accept: ACTION_ACCEPT, drop: ACTION_DROP, reject: ACTION_REJECT } as const;
+const COMMITS = { sync: COMMIT_SYNC, async: COMMIT_ASYNC } as const;
+const HELPERS: Readonly<Record<HelperName, number>> = { ftp: HELPER_FTP, tftp: HELPER_TFTP, sip: HELPER_SIP };
 
 /**
- * Compiles a policy. `portsOf` gives the port indices of a zone's interfaces. Zone ids follow the order of names, not of
- * the file, so that members whose files list zones differently still mean the same by a zone id on the wire.
+ * Compiles a policy. `portsOf` gives the port indices of a zone's interfaces, `portOf` that of an interface by its label.
+ * Zone ids follow the order of names, not of the file, so that members whose files list zones differently still mean the
+ * same by a zone id on the wire.
  */
 export function compilePolicy(
   source: PolicySource,
   portsOf: (zone: string) => readonly number[],
+  portOf: (label: string) => number = () => ANY,
 ): PolicyModel {
   const names = zoneNames(source);
   const zoneId = (name: string): number => {
@@ -35,45 +55,24 @@ export function compilePolicy(
     assert(id >= 0, `policy names zone ${name}, which does not exist: it was not checked`);
     return id;
   };
-  const zones = names.map((name, id): ZoneModel => {
-    const zone = source.zones[name]!;
-    return {
-      id,
-      name,
-      trust: zone.trust,
-      gateway: zone.gateway.address,
-      prefix: zone.gateway.prefix,
-      ports: portsOf(name),
-    };
-  });
-  const snat = source.nat.snat.map(
-    (entry): SnatModel => ({
-      fromZone: zoneId(entry.from),
-      toZone: zoneId(entry.to),
-      sources: entry.sources,
-      pool: entry.pool,
-    }),
-  );
-  const dnat = source.nat.dnat.map(
-    (entry): DnatModel => ({
-      zone: zoneId(entry.zone),
-      address: entry.address,
-      protocol: entry.protocol,
-      ports: entry.ports,
-      to: entry.to,
-      toPort: entry.toPort ?? entry.ports.from,
-    }),
-  );
+  const statics = compileStatics(source, zoneId);
+  const nat64 = compileNat64(source, zoneId);
+  const protection = compileProtection(source);
+  const fragments = compileFragments(source);
   return {
-    zones,
-    routes: source.routes.map((route) => ({ to: route.to, zone: zoneId(route.zone), via: route.via ?? 0 })),
-    snat,
-    dnat,
-    rules: source.rules.map((rule, id) => compileRule(rule, id, zoneId)),
+    zones: names.map((name, id) => compileZone(source, name, id, portsOf(name))),
+    routes: source.routes.map((route) => compileRoute(route, zoneId(route.zone))),
+    snat: compileSnat(source, zoneId),
+    dnat: compileDnat(source, zoneId),
+    rules: source.rules.map((rule, id) => compileRule(source, rule, id, zoneId, portOf)),
+    ...(statics.length === 0 ? {} : { statics }),
+    ...(nat64.length === 0 ? {} : { nat64 }),
+    ...(protection === undefined ? {} : { protection }),
+    ...(fragments === undefined ? {} : { fragments }),
     affinity: source.affinity,
     timeoutsMs: compileTimeouts(source.timeouts),
     syncDeadlineMs: source.syncDeadlineMs,
-    answered: answeredAddresses(snat, dnat),
+    answered: answeredAddresses(source, zoneId),
   };
 }
 
@@ -82,40 +81,77 @@ export function zoneNames(source: Pick<PolicySource, "zones">): string[] {
   return Object.keys(source.zones).sort();
 }
 
-function compileRule(rule: RuleSource, id: number, zoneId: (name: string) => number): RuleModel {
+function compileZone(source: PolicySource, name: string, id: number, ports: readonly number[]): ZoneModel {
+  const zone = source.zones[name]!;
+  const ipv6 = compileIpv6(zone);
+  const bogons = expandAddresses(source, zone.bogons ?? []);
+  return {
+    id,
+    name,
+    trust: zone.trust,
+    gateway: zone.gateway?.address ?? 0,
+    prefix: zone.gateway?.prefix ?? { address: 0, bits: 32 },
+    ...(ipv6 === undefined ? {} : { ipv6 }),
+    ports,
+    ...(bogons.length === 0 ? {} : { bogons }),
+    ...(zone.mssMax === undefined ? {} : { mssMax: zone.mssMax }),
+  };
+}
+
+function compileIpv6(zone: ZoneSource): ZoneIpv6Model | undefined {
+  if (zone.gateway6 === undefined) return undefined;
+  const { address, prefix } = zone.gateway6;
+  return {
+    gateway: address,
+    prefix,
+    linkLocal: linkLocalOf(zone),
+    ...(zone.advertise === undefined ? {} : { advertise: compileAdvertise(zone.advertise, prefix.bits) }),
+  };
+}
+
+function compileRoute(route: RouteSource, zone: number): RouteModel {
+  const [via = 0, ...more] = route.via ?? [];
+  return { to: route.to, zone, via, ...(more.length === 0 ? {} : { more }) };
+}
+
+function compileRule(
+  source: PolicySource,
+  rule: RuleSource,
+  id: number,
+  zoneId: (name: string) => number,
+  portOf: (label: string) => number,
+): RuleModel {
+  const hasServices = rule.services !== undefined && rule.services.length > 0;
   return {
     id,
     name: rule.name,
     fromZone: rule.from === undefined ? ANY : zoneId(rule.from),
     toZone: rule.to === undefined ? ANY : zoneId(rule.to),
-    sources: rule.sources,
-    destinations: rule.destinations,
-    protocol: rule.protocol ?? ANY,
-    sourcePorts: rule.sourcePorts,
-    destinationPorts: rule.destinationPorts,
-    icmpType: rule.icmpType ?? ANY,
-    icmpCode: rule.icmpCode ?? ANY,
+    sources: expandAddresses(source, rule.sources),
+    destinations: expandAddresses(source, rule.destinations),
+    ...(hasServices ? ANY_SERVICE : compileService(ownService(rule))),
+    ...(hasServices ? { services: servicesOf(source, rule).map(compileService) } : {}),
+    ...(rule.interfaces === undefined || rule.interfaces.length === 0
+      ? {}
+      : { interfaces: rule.interfaces.map(portOf).sort((a, b) => a - b) }),
+    ...(rule.tcpFlags === undefined ? {} : { tcpFlags: compileTcpFlags(rule.tcpFlags) }),
+    ...(rule.schedule === undefined ? {} : { schedule: compileSchedule(rule.schedule) }),
+    ...(rule.rate === undefined ? {} : { rate: compileRate(rule.rate) }),
+    ...(rule.helpers === undefined || rule.helpers.length === 0
+      ? {}
+      : { helpers: rule.helpers.reduce((bits, name) => bits | HELPERS[name], 0) }),
     ...(rule.translated === true ? { isTranslated: true } : {}),
-    action: rule.action === "accept" ? ACTION_ACCEPT : ACTION_DROP,
-    commit: rule.commit === undefined ? COMMIT_DEFAULT : rule.commit === "sync" ? COMMIT_SYNC : COMMIT_ASYNC,
+    action: ACTIONS[rule.action],
+    commit: rule.commit === undefined ? COMMIT_DEFAULT : COMMITS[rule.commit],
     log: rule.log,
+    ...(rule.comment === undefined ? {} : { comment: rule.comment }),
+    ...(rule.owner === undefined ? {} : { owner: rule.owner }),
   };
 }
 
-function compileTimeouts(given: PolicySource["timeouts"]): TimeoutsMs {
-  const timeouts: Record<keyof TimeoutsMs, number> = { ...DEFAULT_TIMEOUTS_MS };
-  for (const name of TIMEOUT_NAMES) timeouts[name] = given[name] ?? timeouts[name];
-  return timeouts;
-}
-
-/** Pool and DNAT addresses, each once per zone, sorted by address: position i lives in slot i modulo slots. */
-function answeredAddresses(snat: readonly SnatModel[], dnat: readonly DnatModel[]): PolicyModel["answered"] {
-  const all = [
-    ...snat.flatMap((entry) => entry.pool.map((address) => ({ zone: entry.toZone, address }))),
-    ...dnat.map((entry) => ({ zone: entry.zone, address: entry.address })),
-  ].sort((a, b) => a.address - b.address || a.zone - b.zone);
-  return all.filter((entry, i) => {
-    const before = all[i - 1];
-    return before === undefined || before.address !== entry.address || before.zone !== entry.zone;
-  });
+function compileRate({ perSecond, burst }: NonNullable<RuleSource["rate"]>): {
+  perSecond: number;
+  burst: number;
+} {
+  return { perSecond, burst: burst ?? Math.max(RATE_BURST_MIN, Math.ceil(perSecond)) };
 }

@@ -13,8 +13,9 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
 import { EXTRA_COUNTERS } from "../../src/dataplane/counters.ts";
-import { FlowReader } from "../../src/dataplane/flow-reader.ts";
-import { describeFrame, dotted, echo, icmpError, see, tcp, udp } from "../unit/dataplane/frames.ts";
+import { type FlowEnd, FlowReader } from "../../src/dataplane/flow-reader.ts";
+import { formatEnd } from "../../src/policy/address.ts";
+import { describeFrame, echo, icmpError, see, tcp, udp } from "../unit/dataplane/frames.ts";
 import { PORT_INSIDE, PORT_OUTSIDE, verdictName, World } from "../unit/dataplane/world.ts";
 
 const FOLDER = fileURLToPath(new URL("./dataplane/", import.meta.url));
@@ -119,8 +120,7 @@ class Transcript {
   }
 
   #show(): void {
-    const end = ({ address, port }: { address: number; port: number }): string =>
-      `${dotted(address)}:${port}`;
+    const end = ({ address, port }: FlowEnd): string => formatEnd(address, port);
     for (const flow of this.#reader.list({}, 100).flows) {
       const { original, reply } = flow;
       this.#lines.push(

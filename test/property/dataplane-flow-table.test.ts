@@ -2,15 +2,12 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import {
   D_DEADLINE,
-  F_DESTINATION,
   F_META,
   F_PLACE,
   F_PORTS,
   F_SLOT_NEXT,
   F_SLOT_PREVIOUS,
-  F_SOURCE,
   NONE,
-  REPLY_TUPLE,
   ROW_DOUBLES,
   ROW_WORDS,
 } from "../../src/dataplane/flow-layout.ts";
@@ -21,9 +18,24 @@ import { TEST_KEY } from "../unit/dataplane/world.ts";
 const CAPACITY = 12;
 const SLOTS = 3;
 
-interface ModelFlow {
+interface Ends {
   readonly source: number;
   readonly destination: number;
+  /** 0: IPv4; else an IPv6 address with this in its upper words and the same last word. */
+  readonly upper: number;
+}
+
+/** The words of a flow's two addresses. */
+function tuple({ source, destination, upper }: Ends): Int32Array {
+  const high = upper === 0 ? [0, 0, 0xffff] : [0x20010db8, upper, 0];
+  return Int32Array.of(...high, source, ...high, destination);
+}
+
+function turned({ source, destination, upper }: Ends): Ends {
+  return { source: -destination - 1, destination: -source - 1, upper };
+}
+
+interface ModelFlow extends Ends {
   readonly ports: number;
   readonly slot: number;
   digest: number;
@@ -68,8 +80,8 @@ class Both {
     this.table.wheel.start(this.clock);
   }
 
-  find(flow: { source: number; destination: number; ports: number }): number {
-    return this.table.find(17, flow.source, flow.destination, flow.ports);
+  find(flow: ModelFlow): number {
+    return this.table.find(17, tuple(flow), 0, flow.ports);
   }
 
   rowOf(flowId: number): number {
@@ -123,6 +135,7 @@ class Both {
     const flow = {
       source: flowId % 3,
       destination: flowId % 2,
+      upper: flowId % 4,
       ports: (flowId << 16) | flowId,
       slot,
       digest: 0,
@@ -131,12 +144,9 @@ class Both {
     const base = row * ROW_WORDS;
     table.words[base + F_META] = 17;
     table.words[base + F_PLACE] = slot;
-    table.words[base + F_SOURCE] = flow.source;
-    table.words[base + F_DESTINATION] = flow.destination;
-    table.words[base + F_PORTS] = flow.ports;
-    table.words[base + REPLY_TUPLE + F_SOURCE] = -flow.destination - 1;
-    table.words[base + REPLY_TUPLE + F_DESTINATION] = -flow.source - 1;
-    table.words[base + REPLY_TUPLE + F_PORTS] = flow.ports;
+    for (const [which, ends] of [flow, turned(flow)].entries()) {
+      table.setTuple(row, which, tuple(ends), 0, tuple(ends), 4, flow.ports);
+    }
     table.doubles[row * ROW_DOUBLES + D_DEADLINE] = flow.deadline;
     table.insert(row);
     model.set(flowId, flow);
@@ -164,8 +174,8 @@ class Both {
     for (const flow of model.values()) {
       const entry = this.find(flow);
       expect(entry & 1).toBe(0);
-      expect(table.find(17, -flow.destination - 1, -flow.source - 1, flow.ports)).toBe(entry + 1);
-      expect(table.find(6, flow.source, flow.destination, flow.ports)).toBe(NONE);
+      expect(table.find(17, tuple(turned(flow)), 0, flow.ports)).toBe(entry + 1);
+      expect(table.find(6, tuple(flow), 0, flow.ports)).toBe(NONE);
     }
     for (let slot = 0; slot < SLOTS; slot++) {
       const wanted = [...model.values()].filter((flow) => flow.slot === slot);

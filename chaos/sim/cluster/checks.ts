@@ -2,11 +2,11 @@
  * Checks of a simulated cluster that look at all members at once, as no lab can: whether what the network depends on is on two
  * machines, and whether copies are alike. What drills measure is judged elsewhere (chaos/drill).
  */
-import { FlowReader, type FlowSnapshot } from "../../../src/dataplane/flow-reader.ts";
+import { type FlowEnd, FlowReader, type FlowSnapshot } from "../../../src/dataplane/flow-reader.ts";
 import type { FrameInFlight } from "../../../src/io/memory-segment.ts";
 import { PROTOCOL_TCP } from "../../../src/packet/ipv4.ts";
 import { ACK, SYN } from "../../../src/packet/tcp.ts";
-import { formatIpv4 } from "../../../src/policy/address.ts";
+import { formatAddress, formatEnd } from "../../../src/policy/address.ts";
 import type { SimCluster } from "./cluster.ts";
 import type { SimMember } from "./member.ts";
 import { readIp, readTcp } from "./packets.ts";
@@ -41,7 +41,7 @@ export class CommitWatch {
     const query = { protocol: PROTOCOL_TCP, source: datagram.source, port: sourcePort };
     const holders = members.filter((member) => readerOf(member)?.list(query, 1).total);
     if (holders.length >= 2 || this.findings.length >= FINDINGS_MAX) return;
-    const flow = `${formatIpv4(datagram.source)}:${sourcePort}`;
+    const flow = `${formatAddress(datagram.source)}:${sourcePort}`;
     this.findings.push(`at ${clock.nowMs().toFixed(3)} ms ${flow} went out, and only ${from.name} has it`);
   }
 }
@@ -77,8 +77,7 @@ function flowsBySlot(member: SimMember): Map<number, Set<string>> {
 }
 
 function nameOf({ protocol, original, reply }: FlowSnapshot): string {
-  const end = ({ address, port }: { address: number; port: number }): string =>
-    `${formatIpv4(address)}:${port}`;
+  const end = ({ address, port }: FlowEnd): string => formatEnd(address, port);
   return `${protocol} ${end(original.source)} > ${end(original.destination)}, answered to ${end(reply.destination)}`;
 }
 

@@ -23,13 +23,19 @@ export function addCheckCommand(program: Command, terminal: Terminal): void {
       ]),
     )
     .option("--json", "print JSON, for scripts")
-    .addHelpText("after", "\nExit status: 0 the file is right, 2 it is not (one line for each mistake).\n")
+    .addHelpText(
+      "after",
+      "\nExit status: 0 the file is right, 2 it is not (one line for each mistake). What is right and probably not meant is told too.\n",
+    )
     .action(async (options: CheckOptions) => {
       const { loadNodeConfig, roleInFile } = await import("../../../config/load.ts");
       const role = options.role ?? roleInFile(options.config);
       const config = loadNodeConfig(options.config, role);
       if (options.json) printJson(terminal, summary(config));
-      else terminal.out(`${options.config}: right. ${describe(config)}\n`);
+      else {
+        for (const note of config.notes ?? []) terminal.out(`${note}\n`);
+        terminal.out(`${options.config}: right. ${describe(config)}\n`);
+      }
     });
 }
 
@@ -43,6 +49,7 @@ function summary(config: NodeConfig): object {
     interfaces: config.dataplane?.interfaces ?? [],
     zones: config.dataplane?.policy.zones.map((zone) => zone.name) ?? [],
     rules: config.dataplane?.policy.rules.length ?? 0,
+    notes: config.notes ?? [],
   };
 }
 

@@ -28,21 +28,13 @@ import {
   F_META,
   F_PLACE,
   F_RULE,
+  FLAG_ADJUSTED,
   NONE,
   ROW_DOUBLES,
   ROW_WORDS,
 } from "../flow-layout.ts";
-import {
-  FLAG_ADJUSTED,
-  own,
-  PROTOCOL_ADJUST,
-  portsOf,
-  type RowBook,
-  type RowTable,
-  readTuple,
-  setOwn,
-  TUPLE_WORDS,
-} from "./satellite.ts";
+import { ADJUSTMENT_TCP } from "../satellites.ts";
+import { own, portsOf, type RowBook, type RowTable, readTuple, setOwn, TUPLE_WORDS } from "./satellite.ts";
 
 const A_POSITION = 0;
 const A_BEFORE = 1;
@@ -197,7 +189,7 @@ export class Adjuster {
     const words = this.#table.words;
     if ((words[master * ROW_WORDS + F_META]! & FLAG_ADJUSTED) === 0) return NONE;
     readTuple(words, master, 0, this.#tuple, 0);
-    const entry = this.#table.find(PROTOCOL_ADJUST, this.#tuple, 0, portsOf(words, master, 0));
+    const entry = this.#table.find(ADJUSTMENT_TCP, this.#tuple, 0, portsOf(words, master, 0));
     return entry === NONE || (entry & 1) !== 0 ? NONE : entry >> 1;
   }
 
@@ -213,9 +205,9 @@ export class Adjuster {
     const from = master * ROW_WORDS;
     readTuple(words, master, 0, this.#tuple, 0);
     readTuple(words, master, 1, this.#tuple, TUPLE_WORDS);
-    words[base + F_META] = (words[from + F_META]! & 0xff00) | PROTOCOL_ADJUST;
-    table.setTuple(row, 0, this.#tuple, 0, 4, portsOf(words, master, 0));
-    table.setTuple(row, 1, this.#tuple, TUPLE_WORDS, TUPLE_WORDS + 4, portsOf(words, master, 1));
+    words[base + F_META] = (words[from + F_META]! & 0xff00) | ADJUSTMENT_TCP;
+    table.setTuple(row, 0, this.#tuple, 0, this.#tuple, 4, portsOf(words, master, 0));
+    table.setTuple(row, 1, this.#tuple, TUPLE_WORDS, this.#tuple, TUPLE_WORDS + 4, portsOf(words, master, 1));
     words[base + F_PLACE] = words[from + F_PLACE]!;
     words[base + F_RULE] = words[from + F_RULE]!;
     doubles[row * ROW_DOUBLES + D_DEADLINE] = doubles[master * ROW_DOUBLES + D_DEADLINE]!;

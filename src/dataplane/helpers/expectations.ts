@@ -27,18 +27,9 @@ import {
   ROW_DOUBLES,
   ROW_WORDS,
 } from "../flow-layout.ts";
+import { EXPECTATION_TCP, EXPECTATION_UDP } from "../satellites.ts";
 import { TCP_ESTABLISHED, tcpState } from "../tcp-tracker.ts";
-import {
-  own,
-  PROTOCOL_EXPECT_TCP,
-  PROTOCOL_EXPECT_UDP,
-  portsOf,
-  type RowBook,
-  type RowTable,
-  readTuple,
-  setOwn,
-  TUPLE_WORDS,
-} from "./satellite.ts";
+import { own, portsOf, type RowBook, type RowTable, readTuple, setOwn, TUPLE_WORDS } from "./satellite.ts";
 
 const E_MASTER_PORTS = 0;
 const E_PORTS = 1;
@@ -148,7 +139,7 @@ export class Expectations {
     const masterPorts = portsOf(words, master, 0);
     // A source port 0 would make the two kinds of tuples alike.
     if (request.port === 0 || request.realPort === 0 || masterPorts >>> 16 === 0) return this.#refuse();
-    const protocol = request.protocol === PROTOCOL_TCP ? PROTOCOL_EXPECT_TCP : PROTOCOL_EXPECT_UDP;
+    const protocol = request.protocol === PROTOCOL_TCP ? EXPECTATION_TCP : EXPECTATION_UDP;
     const entry = this.#table.find(protocol, request.words, 0, request.port);
     if (entry !== NONE) {
       const row = (entry & 1) === 0 ? entry >> 1 : NONE;
@@ -182,11 +173,7 @@ export class Expectations {
   find(protocol: number, words: Int32Array, at: number, port: number, zone: number): number {
     if (this.#counters.now() === 0) return NONE;
     const kind =
-      protocol === PROTOCOL_TCP
-        ? PROTOCOL_EXPECT_TCP
-        : protocol === PROTOCOL_UDP
-          ? PROTOCOL_EXPECT_UDP
-          : NONE;
+      protocol === PROTOCOL_TCP ? EXPECTATION_TCP : protocol === PROTOCOL_UDP ? EXPECTATION_UDP : NONE;
     if (kind === NONE || port === 0) return NONE;
     const entry = this.#table.find(kind, words, at, port);
     if (entry === NONE || (entry & 1) !== 0) return NONE;
@@ -212,7 +199,7 @@ export class Expectations {
     const words = this.#table.words;
     const protocol = words[row * ROW_WORDS + F_META]! & 0xff;
     readTuple(words, row, 1, this.#key, 0);
-    const flow = protocol === PROTOCOL_EXPECT_TCP ? PROTOCOL_TCP : PROTOCOL_UDP;
+    const flow = protocol === EXPECTATION_TCP ? PROTOCOL_TCP : PROTOCOL_UDP;
     const entry = this.#table.find(flow, this.#key, 0, own(words, row, E_MASTER_PORTS));
     return entry === NONE || (entry & 1) !== 0 ? NONE : entry >> 1;
   }
@@ -323,7 +310,7 @@ export class Expectations {
   at(master: number, ordinal: number): number {
     const words = this.#table.words;
     const isTcp = (words[master * ROW_WORDS + F_META]! & 0xff) === PROTOCOL_TCP;
-    const entry = this.#entryAt(master, isTcp ? PROTOCOL_EXPECT_TCP : PROTOCOL_EXPECT_UDP, ordinal);
+    const entry = this.#entryAt(master, isTcp ? EXPECTATION_TCP : EXPECTATION_UDP, ordinal);
     if (entry === NONE || (entry & 1) === 0) return NONE;
     return own(words, entry >> 1, E_MASTER_PORTS) === portsOf(words, master, 0) ? entry >> 1 : NONE;
   }
@@ -408,9 +395,9 @@ export class Expectations {
     const reply = place >>> 24;
     const isToServer = (request.kind & TOWARD_SERVER) !== 0;
     words[base + F_META] = (words[from + F_META]! & 0xff00) | protocol;
-    table.setTuple(row, 0, request.words, 0, 4, request.port);
+    table.setTuple(row, 0, request.words, 0, request.words, 4, request.port);
     readTuple(words, master, 0, this.#key, 0);
-    table.setTuple(row, 1, this.#key, 0, 4, withOrdinal(ports, ordinal));
+    table.setTuple(row, 1, this.#key, 0, this.#key, 4, withOrdinal(ports, ordinal));
     words[base + F_PLACE] =
       (place & 0xffff) | ((isToServer ? original : reply) << 16) | ((isToServer ? reply : original) << 24);
     words[base + F_RULE] = words[from + F_RULE]!;
@@ -471,7 +458,7 @@ export class Expectations {
     readTuple(words, row, 0, this.#key, 0);
     for (let i = 0; i < 4; i++) this.#key[i] = own(words, row, E_SENDER + i);
     const ports = ((own(words, row, E_PORTS) & 0xffff) << 16) | this.portOf(row);
-    const isTcp = (words[row * ROW_WORDS + F_META]! & 0xff) === PROTOCOL_EXPECT_TCP;
+    const isTcp = (words[row * ROW_WORDS + F_META]! & 0xff) === EXPECTATION_TCP;
     const entry = this.#table.find(isTcp ? PROTOCOL_TCP : PROTOCOL_UDP, this.#key, 0, ports);
     return entry === NONE || (entry & 1) !== 0 ? NONE : entry >> 1;
   }

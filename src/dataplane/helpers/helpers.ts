@@ -9,8 +9,17 @@
 import { PROTOCOL_TCP, PROTOCOL_UDP } from "../../packet/ipv4.ts";
 import * as tcp from "../../packet/tcp.ts";
 import { COUNT, count } from "../context.ts";
-import { D_DEADLINE, F_META, NONE, ROW_DOUBLES, ROW_WORDS } from "../flow-layout.ts";
+import {
+  D_DEADLINE,
+  F_META,
+  FLAG_ADJUSTED,
+  FLAG_EXPECTED,
+  NONE,
+  ROW_DOUBLES,
+  ROW_WORDS,
+} from "../flow-layout.ts";
 import { HELPER_FTP, HELPER_SIP } from "../policy-model.ts";
+import { ADJUSTMENT_TCP, EXPECTATION_TCP, EXPECTATION_UDP } from "../satellites.ts";
 import { dropVerdict } from "../verdict.ts";
 import { Adjuster, restoreAck, restoreEmbedded, SPLITS_CHANGE, shiftSequence } from "./adjust.ts";
 import {
@@ -22,18 +31,7 @@ import {
 import { FtpHelper } from "./ftp.ts";
 import { type Helper, type HelperParts, INSPECT_DROP, INSPECT_EDITED, INSPECT_PASS } from "./helper.ts";
 import { HelperContext, type HelperPacket } from "./helper-context.ts";
-import {
-  FLAG_ADJUSTED,
-  FLAG_EXPECTED,
-  PROTOCOL_ADJUST,
-  PROTOCOL_EXPECT_TCP,
-  PROTOCOL_EXPECT_UDP,
-  portsOf,
-  type RowBook,
-  type RowTable,
-  readTuple,
-  TUPLE_WORDS,
-} from "./satellite.ts";
+import { portsOf, type RowBook, type RowTable, readTuple, TUPLE_WORDS } from "./satellite.ts";
 import { SipHelper } from "./sip.ts";
 import { TftpHelper } from "./tftp.ts";
 
@@ -208,8 +206,8 @@ export class Helpers {
     const { table } = this.#host;
     const meta = table.words[row * ROW_WORDS + F_META]!;
     const protocol = meta & 0xff;
-    if (protocol === PROTOCOL_ADJUST) return this.#keepsAdjusted(row);
-    if (protocol === PROTOCOL_EXPECT_TCP || protocol === PROTOCOL_EXPECT_UDP) {
+    if (protocol === ADJUSTMENT_TCP) return this.#keepsAdjusted(row);
+    if (protocol === EXPECTATION_TCP || protocol === EXPECTATION_UDP) {
       return this.expectations.keeps(row);
     }
     const isCall = protocol === PROTOCOL_UDP && (bits & HELPER_SIP) !== 0 && (meta & FLAG_EXPECTED) === 0;

@@ -8,23 +8,14 @@
  */
 import { copyAddress } from "../../base/address.ts";
 import {
+  F_ADDRESSES,
   F_DESTINATION,
-  F_IPV6,
   F_PORTS,
   F_SOURCE,
   F_WINDOW,
   REPLY_TUPLE,
   ROW_WORDS,
 } from "../flow-layout.ts";
-
-export const PROTOCOL_EXPECT_TCP = 203;
-export const PROTOCOL_EXPECT_UDP = 204;
-export const PROTOCOL_ADJUST = 205;
-
-/** The connection has a satellite of kind 205: a flag in F_META, replicated. */
-export const FLAG_ADJUSTED = 1 << 22;
-/** The flow came from an expectation of data: no helper looks at it. A flag in F_META, replicated. */
-export const FLAG_EXPECTED = 1 << 23;
 
 /** Words of a tuple's two addresses. */
 export const TUPLE_WORDS = 8;
@@ -38,8 +29,9 @@ export interface RowTable {
   setTuple(
     row: number,
     tuple: number,
-    words: Int32Array,
+    source: Int32Array,
     sourceAt: number,
+    destination: Int32Array,
     destinationAt: number,
     ports: number,
   ): void;
@@ -57,7 +49,7 @@ export interface RowBook {
 /** Copies both addresses of a row's tuple, source first. */
 export function readTuple(words: Int32Array, row: number, tuple: number, to: Int32Array, at: number): void {
   const base = row * ROW_WORDS;
-  const upper = base + F_IPV6 + tuple * 6;
+  const upper = base + F_ADDRESSES + tuple * 6;
   for (let i = 0; i < 3; i++) {
     to[at + i] = words[upper + i]!;
     to[at + 4 + i] = words[upper + 3 + i]!;

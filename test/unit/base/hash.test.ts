@@ -7,6 +7,7 @@ import {
   indexHash32,
   keyedHash32,
   mix16,
+  slotHash,
   unmix16,
 } from "../../../src/base/hash.ts";
 
@@ -71,6 +72,7 @@ describe("HalfSipHash", () => {
   test("slots and indexes are hashed under different parts of the key", () => {
     expect(keyedHash32(key, 1, 2, 3, 4)).not.toBe(indexHash32(key, 1, 2, 3, 4));
     expect(keyedHash32(key, 5)).toBe(keyedHash32(key, 5, 0, 0, 0));
+    expect(slotHash(key, 1, 2, 3, 4) >>> 0).toBe(keyedHash32(key, 1, 2, 3, 4));
   });
 
   test("neighbouring addresses spread evenly over 64 slots", () => {

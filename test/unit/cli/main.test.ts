@@ -85,7 +85,7 @@ describe("check", () => {
     const node = site.configure("fw1");
     expect(await run("check", "--config", node)).toEqual({
       status: 0,
-      out: `${node}: right. node fw1 of cluster edge: 2 nodes and a witness; zones inside, outside; 3 rules.\n`,
+      out: `${node}: right. node fw1 of cluster edge: 2 nodes and a witness; zones dmz, inside, outside; 6 rules.\n`,
       err: "",
     });
     const witness = await run("check", "--config", site.configure("witness"), "--json");

@@ -43,13 +43,15 @@ describe("a right file", () => {
     ]);
     expect(config.cluster.secret).toEqual(new Uint8Array(32).fill(0x5a));
     expect(config.dataplane?.interfaces).toEqual([
+      { name: "eth4", vlan: 100, zone: "dmz", cluster: false },
       { name: "eth1", zone: "inside", cluster: false },
       { name: "eth2", zone: "outside", cluster: false },
       { name: "eth3", cluster: true },
     ]);
     expect(config.dataplane?.policy.zones.map((zone) => [zone.id, zone.name, zone.ports])).toEqual([
-      [0, "inside", [0]],
-      [1, "outside", [1]],
+      [0, "dmz", [0]],
+      [1, "inside", [1]],
+      [2, "outside", [2]],
     ]);
     expect(config.dataplane?.policy.timeoutsMs.tcpEstablished).toBe(7_440_000);
     expect(config.dataplane?.flowsMax).toBe(262_144);
@@ -64,7 +66,7 @@ describe("a right file", () => {
       "    - { name: eth1, zone: inside }\n    - { name: eth2, zone: outside }\n    - { name: eth3, cluster: true }":
         "    - { name: eth3, cluster: true }\n    - { name: eth2, zone: outside }\n    - { name: eth1, zone: inside }",
     });
-    expect(config.dataplane?.interfaces.map((entry) => entry.name)).toEqual(["eth1", "eth2", "eth3"]);
+    expect(config.dataplane?.interfaces.map((entry) => entry.name)).toEqual(["eth4", "eth1", "eth2", "eth3"]);
   });
 
   test("what may be left out has a default", () => {
@@ -164,8 +166,8 @@ const MISTAKES: readonly [what: string, edits: Record<string, string>, line: Reg
   ],
   [
     "an interface of an unknown zone",
-    { "name: eth2, zone: outside": "name: eth2, zone: dmz" },
-    /interfaces\[1\].zone: no zone "dmz": use one of inside, outside/,
+    { "name: eth2, zone: outside": "name: eth2, zone: lan" },
+    /interfaces\[1\].zone: no zone "lan": use one of inside, outside, dmz/,
   ],
   [
     "a zone without interface",
@@ -271,7 +273,7 @@ const MISTAKES: readonly [what: string, edits: Record<string, string>, line: Reg
   ],
   [
     "an ICMP type without ICMP",
-    { "protocol: icmp, icmpType": "protocol: udp, icmpType" },
+    { "inside, protocol: icmp, icmpType": "inside, protocol: udp, icmpType" },
     /rules\[2\].icmpType: icmpType needs the protocol/,
   ],
   [
@@ -281,13 +283,13 @@ const MISTAKES: readonly [what: string, edits: Record<string, string>, line: Reg
   ],
   [
     "a protocol that does not exist",
-    { "protocol: icmp, icmpType": "protocol: imcp, icmpType" },
+    { "inside, protocol: icmp, icmpType": "inside, protocol: imcp, icmpType" },
     /rules\[2\].protocol: "imcp" does not fit: write a protocol/,
   ],
   [
     "an action that does not exist",
-    { "icmpCode: 0, action: drop": "icmpCode: 0, action: reject" },
-    /rules\[2\].action: "reject" does not fit: write one of accept, drop/,
+    { "icmpCode: 0, action: drop": "icmpCode: 0, action: deny" },
+    /rules\[2\].action: "deny" does not fit: write one of accept, drop, reject/,
   ],
   [
     "a section that is empty",

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { slotOfAddress } from "../../../src/dataplane/slot.ts";
 import { virtualMac } from "../../../src/dataplane/virtual-mac.ts";
-import { arp, echo, ethernet, ip, mac, macText, see, tcp, udp } from "./frames.ts";
+import { arp, echo, ethernet, ip, mac, macText, see, tcp, udp, words } from "./frames.ts";
 import { Pair, SLOTS } from "./pair.ts";
 import {
   hostMac,
@@ -38,7 +38,7 @@ describe("ARP answers", () => {
     const pair = new Pair();
     for (let i = 2; i < 30; i++) {
       const asker = `10.10.0.${i}`;
-      const slot = slotOfAddress(TEST_KEY, SLOTS, ip(asker));
+      const slot = slotOfAddress(TEST_KEY, SLOTS, words(asker), 0);
       for (const world of pair.worlds) world.receive(PORT_INSIDE, who(asker, "10.10.0.1"));
       const answers = pair.worlds.map((world) => world.take());
       expect(answers.map((list) => list.length)).toEqual(slot % 2 === 0 ? [1, 0] : [0, 1]);

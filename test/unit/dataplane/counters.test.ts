@@ -8,7 +8,7 @@ import { DROP_REASONS } from "../../../src/dataplane/verdict.ts";
 /** Code that runs in the worker: only there counters are written, and there they go by COUNT. */
 const written = ["src/dataplane", "src/node"]
   .flatMap((folder) =>
-    readdirSync(join(ROOT_DIRECTORY, folder), { recursive: true, encoding: "utf8" }).map((name) =>
+    readdirSync(join(ROOT_DIRECTORY, folder), { encoding: "utf8", recursive: true }).map((name) =>
       join(folder, name),
     ),
   )

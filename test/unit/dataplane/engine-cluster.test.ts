@@ -8,7 +8,7 @@ import {
 } from "../../../src/dataplane/cluster-view.ts";
 import { REPLICA_DIGEST_BAD, REPLICA_DIGEST_OK } from "../../../src/dataplane/replica.ts";
 import { slotOfAddress } from "../../../src/dataplane/slot.ts";
-import { ip, macText, see, tcp, udp } from "./frames.ts";
+import { macText, see, tcp, udp, words } from "./frames.ts";
 import { Pair, SLOTS } from "./pair.ts";
 import { PORT_CLUSTER, PORT_INSIDE, PORT_OUTSIDE, TEST_KEY, verdictName, World } from "./world.ts";
 
@@ -17,7 +17,7 @@ const SERVER = "198.51.100.100";
 /** A client whose slot is even (node 1) or odd (node 2). */
 function clientOf(node: number): string {
   for (let i = 2; ; i++) {
-    if (slotOfAddress(TEST_KEY, SLOTS, ip(`10.10.0.${i}`)) % 2 === (node === 1 ? 0 : 1))
+    if (slotOfAddress(TEST_KEY, SLOTS, words(`10.10.0.${i}`), 0) % 2 === (node === 1 ? 0 : 1))
       return `10.10.0.${i}`;
   }
 }
@@ -407,7 +407,7 @@ describe("snapshots and digests", () => {
     for (let i = 0; i < 50; i++) pair.one.packet(PORT_INSIDE, ask(C1, 1000 + i));
     // The peer was away: its records are gone.
     pair.one.ring!.release(pair.one.ring!.length());
-    const slot = slotOfAddress(TEST_KEY, SLOTS, ip(C1));
+    const slot = slotOfAddress(TEST_KEY, SLOTS, words(C1), 0);
     pair.one.engine.publishDigest(slot);
     expect(pair.replicate(pair.one)).toEqual([REPLICA_DIGEST_BAD]);
     pair.one.engine.exportSlot(slot);
@@ -426,7 +426,7 @@ describe("snapshots and digests", () => {
   test("a snapshot removes what the owner does not have, also while live changes run", () => {
     const pair = new Pair();
     for (let i = 0; i < 20; i++) open(pair, pair.one, C1, 1000 + i);
-    const slot = slotOfAddress(TEST_KEY, SLOTS, ip(C1));
+    const slot = slotOfAddress(TEST_KEY, SLOTS, words(C1), 0);
     // The owner forgets ten flows without saying so; two more come while the snapshot runs.
     pair.one.view.backup.fill(0);
     pair.one.tick(9_000);

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { mix16 } from "../../../src/base/hash.ts";
 import { slotOfAddress } from "../../../src/dataplane/slot.ts";
-import { echo, icmpError, ip, macText, see, seeIp, tcp, udp } from "./frames.ts";
+import { echo, icmpError, macText, see, seeIp, tcp, udp, words } from "./frames.ts";
 import { hostMac, PORT_INSIDE, PORT_OUTSIDE, TEST_KEY, verdictName, World } from "./world.ts";
 
 const CLIENT = "10.10.0.2";
@@ -28,7 +28,7 @@ describe("UDP through SNAT", () => {
     expect(["198.51.100.10", "198.51.100.11"]).toContain(sent.ip.from);
     expect(sent.ip.ttl).toBe(63);
     expect(sent.ip.sport).toBeGreaterThanOrEqual(1024);
-    expect(mix16(TEST_KEY, sent.ip.sport) & 63).toBe(slotOfAddress(TEST_KEY, 64, ip(CLIENT)));
+    expect(mix16(TEST_KEY, sent.ip.sport) & 63).toBe(slotOfAddress(TEST_KEY, 64, words(CLIENT), 0));
 
     const back = world.packet(
       PORT_OUTSIDE,

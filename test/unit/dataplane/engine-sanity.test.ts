@@ -39,7 +39,7 @@ describe("frames", () => {
   test("of other kinds are told apart", () => {
     const payload = new Uint8Array(46);
     expect(frameVerdict(new Uint8Array(13))).toBe("truncated");
-    expect(frameVerdict(ethernet(VIRTUAL, hostMac(CLIENT), 0x86dd, payload))).toBe("not_ip");
+    expect(frameVerdict(ethernet(VIRTUAL, hostMac(CLIENT), 0x8847, payload))).toBe("not_ip");
     expect(frameVerdict(ethernet(mac("01:80:c2:00:00:00"), hostMac(CLIENT), 0x0027, payload))).toBe(
       "stp_or_lldp",
     );
@@ -81,9 +81,10 @@ describe("IPv4 headers", () => {
     expect(broken((p) => (p[10] = p[10]! ^ 1))).toBe("bad_checksum");
   });
 
-  test("with fragments are dropped", () => {
-    expect(verdictOf(udp({ ...spec, df: false, fragment: 0x2000 }))).toBe("fragment");
-    expect(verdictOf(udp({ ...spec, df: false, fragment: 5 }))).toBe("fragment");
+  test("of fragments that cannot be put together are dropped, others wait (FFW_RUL_EXT.1.6a)", () => {
+    expect(verdictOf(udp({ ...spec, df: false, fragment: 0x2000 }))).toBe("fragment_invalid");
+    const world = new World();
+    expect(verdictName(world.packet(PORT_INSIDE, udp({ ...spec, df: false, fragment: 5 })))).toBe("held");
   });
 
   test("with source route or record route are dropped (FFW_RUL_EXT.1.6h)", () => {

@@ -5,7 +5,6 @@ import {
   D_CREATED_AT,
   D_DEADLINE,
   D_PACKETS,
-  F_IPV6,
   F_VERSION,
   ROW_DOUBLES,
   ROW_WORDS,
@@ -14,7 +13,7 @@ import { FlowReader } from "../../../src/dataplane/flow-reader.ts";
 import { decodeKeys, decodeState, encodeFlow, findRecord } from "../../../src/dataplane/flow-record.ts";
 import { FlowTable, flowTableBytes } from "../../../src/dataplane/flow-table.ts";
 import { ip, tcp, udp } from "./frames.ts";
-import { PORT_INSIDE, TEST_KEY, World } from "./world.ts";
+import { DUAL_POLICY, PORT_INSIDE, TEST_KEY, World } from "./world.ts";
 
 const SERVER = "198.51.100.100";
 
@@ -66,12 +65,14 @@ describe("FlowReader", () => {
 
 describe("flow records", () => {
   test("carry everything that a backup needs, also counters beyond 32 bits and wide addresses", () => {
-    const { table } = filled();
+    const world = new World({ policy: DUAL_POLICY });
+    const ends = { from: "2001:db8:10::2", to: "2001:db8:f::77", sport: 4000, dport: 53 };
+    for (let i = 0; i < 3; i++) world.packet(PORT_INSIDE, udp({ ...ends, sport: 4000 + i }));
+    const { table } = world;
     const row = 2;
     table.doubles[row * ROW_DOUBLES + D_BYTES] = 5_000_000_000_123;
     table.doubles[row * ROW_DOUBLES + D_PACKETS] = 4_000_000_000;
     table.words[row * ROW_WORDS + F_VERSION] = -5;
-    table.words[row * ROW_WORDS + F_IPV6 + 11] = -77;
     const clock = Float64Array.of(1_000_500);
     const bytes = new Uint8Array(RECORD_BYTES).fill(0xee);
     encodeFlow(table, row, OP_UPSERT, 9, bytes, 0, clock, Float64Array.of(40_000), 0);

@@ -2,6 +2,29 @@
  * Frames for tests: builders of whole Ethernet frames with right checksums, written independently of src/packet where it
  * matters (checksums are summed here byte by byte), and a one-line description of a frame for transcripts.
  */
+import { addressWords } from "../../../src/base/address.ts";
+
+/** The words of an address in text. */
+export function words(text: string): Int32Array {
+  return addressWords(text.includes(":") ? ip6(text) : ip(text));
+}
+
+/** An IPv6 address without embedded IPv4 to a bigint. */
+export function ip6(text: string): bigint {
+  const [head = "", tail] = text.split("::");
+  const groups = (part: string): string[] => (part === "" ? [] : part.split(":"));
+  const right = groups(tail ?? "");
+  const left = groups(head);
+  const zeros = tail === undefined ? 0 : 8 - left.length - right.length;
+  const all = [...left, ...new Array<string>(zeros).fill("0"), ...right];
+  return all.reduce((value, group) => (value << 16n) | BigInt(Number.parseInt(group, 16)), 0n);
+}
+
+/** Sixteen bytes of an address. */
+function bytes6(text: string): number[] {
+  const value = ip6(text);
+  return Array.from({ length: 16 }, (_, i) => Number((value >> BigInt(120 - 8 * i)) & 255n));
+}
 
 /** Dotted address to an unsigned number. */
 export function ip(text: string): number {
@@ -46,6 +69,34 @@ function u32(value: number): number[] {
   return [...u16(value >>> 16), ...u16(value & 0xffff)];
 }
 
+/** An IPv6 packet around a payload; `extensions` stand before it, `next` is the first one's number. */
+export function ipv6(
+  protocol: number,
+  ends: Ends,
+  payload: Uint8Array,
+  extensions = new Uint8Array(0),
+  next = protocol,
+): Uint8Array {
+  return Uint8Array.from([
+    0x60,
+    0,
+    0,
+    0,
+    ...u16(extensions.length + payload.length),
+    next,
+    ends.ttl ?? 64,
+    ...bytes6(ends.from),
+    ...bytes6(ends.to),
+    ...extensions,
+    ...payload,
+  ]);
+}
+
+/** A packet of the family that its ends are of. */
+export function ipPacket(protocol: number, ends: Ends, payload: Uint8Array): Uint8Array {
+  return ends.from.includes(":") ? ipv6(protocol, ends, payload) : ipv4(protocol, ends, payload);
+}
+
 /** An IPv4 packet around a payload. */
 export function ipv4(protocol: number, ends: Ends, payload: Uint8Array): Uint8Array {
   const options = ends.options ?? new Uint8Array(0);
@@ -68,6 +119,19 @@ export function ipv4(protocol: number, ends: Ends, payload: Uint8Array): Uint8Ar
 }
 
 function pseudo(ends: Ends, protocol: number, length: number): Uint8Array {
+  if (ends.from.includes(":")) {
+    return Uint8Array.from([
+      ...bytes6(ends.from),
+      ...bytes6(ends.to),
+      0,
+      0,
+      ...u16(length),
+      0,
+      0,
+      0,
+      protocol,
+    ]);
+  }
   return Uint8Array.from([...u32(ip(ends.from)), ...u32(ip(ends.to)), 0, protocol, ...u16(length)]);
 }
 
@@ -91,7 +155,7 @@ export function udp(spec: UdpSpec): Uint8Array {
   if (!spec.noChecksum) {
     segment.set(u16(internetChecksum(pseudo(spec, 17, segment.length), segment) || 0xffff), 6);
   }
-  return ipv4(17, spec, segment);
+  return ipPacket(17, spec, segment);
 }
 
 export interface TcpSpec extends Ends {
@@ -128,7 +192,7 @@ export function tcp(spec: TcpSpec): Uint8Array {
     ...payload,
   ]);
   segment.set(u16(internetChecksum(pseudo(spec, 6, segment.length), segment)), 16);
-  return ipv4(6, spec, segment);
+  return ipPacket(6, spec, segment);
 }
 
 export interface EchoSpec extends Ends {
@@ -138,8 +202,9 @@ export interface EchoSpec extends Ends {
 }
 
 export function echo(spec: EchoSpec): Uint8Array {
+  const isIpv6 = spec.from.includes(":");
   const message = Uint8Array.from([
-    spec.isReply ? 0 : 8,
+    (spec.isReply ? 0 : 8) + (isIpv6 ? (spec.isReply ? 129 : 120) : 0),
     0,
     0,
     0,
@@ -150,15 +215,21 @@ export function echo(spec: EchoSpec): Uint8Array {
     7,
     6,
   ]);
-  message.set(u16(internetChecksum(message)), 2);
-  return ipv4(1, spec, message);
+  return icmp(spec, message);
 }
 
 /** An ICMP error about a packet as the sender of the error saw it. */
 export function icmpError(ends: Ends, type: number, code: number, about: Uint8Array, word = 0): Uint8Array {
   const message = Uint8Array.from([type, code, 0, 0, ...u32(word), ...about.subarray(0, 548)]);
-  message.set(u16(internetChecksum(message)), 2);
-  return ipv4(1, ends, message);
+  return icmp(ends, message);
+}
+
+/** An ICMP or ICMPv6 packet around a message without checksum. */
+export function icmp(ends: Ends, message: Uint8Array): Uint8Array {
+  const isIpv6 = ends.from.includes(":");
+  const head = isIpv6 ? [pseudo(ends, 58, message.length)] : [];
+  message.set(u16(internetChecksum(...head, message)), 2);
+  return ipPacket(isIpv6 ? 58 : 1, ends, message);
 }
 
 export function ethernet(
@@ -195,6 +266,16 @@ export function arp(spec: ArpSpec): Uint8Array {
     ...(spec.targetMac ?? new Uint8Array(6)),
     ...u32(ip(spec.target)),
   ]);
+}
+
+/** What a host answers to the neighbour solicitation in a frame, with the MAC that hostMac() of world.ts gives it. */
+export function advertisement(solicitation: Uint8Array): Uint8Array {
+  const target = text6(solicitation, 14 + 48);
+  const asker = text6(solicitation, 14 + 8);
+  const host = Uint8Array.of(0x02, 0xa6, ...new Uint8Array(words(target).buffer).slice(12));
+  const message = Uint8Array.from([136, 0, 0, 0, 0x60, 0, 0, 0, ...bytes6(target), 2, 1, ...host]);
+  const packet = icmp({ from: target, to: asker, ttl: 255 }, message);
+  return ethernet(solicitation.subarray(6, 12), host, 0x86dd, packet);
 }
 
 /** What a frame carries, read without src/packet. */
@@ -234,7 +315,7 @@ export function see(frame: Uint8Array): Seen {
     destinationMac: macText(frame.subarray(0, 6)),
     sourceMac: macText(frame.subarray(6, 12)),
     type,
-    ip: type === 0x0800 ? seeIp(frame.subarray(14)) : undefined,
+    ip: type === 0x0800 || type === 0x86dd ? seeIp(frame.subarray(14)) : undefined,
     arp:
       type === 0x0806
         ? {
@@ -248,8 +329,43 @@ export function see(frame: Uint8Array): Seen {
   };
 }
 
+function text6(packet: Uint8Array, at: number): string {
+  const groups = Array.from({ length: 8 }, (_, i) =>
+    ((packet[at + 2 * i]! << 8) | packet[at + 2 * i + 1]!).toString(16),
+  );
+  return groups.join(":").replace(/(^|:)0(:0)+(:|$)/, "::");
+}
+
+/** An IPv6 packet without extension headers, in the terms of SeenIp: ICMPv6 counts as ICMP, echo types as ICMP's. */
+function seeIp6(packet: Uint8Array): SeenIp {
+  const view = new DataView(packet.buffer, packet.byteOffset, packet.byteLength);
+  const body = packet.subarray(40, 40 + view.getUint16(4));
+  const next = packet[6]!;
+  const [from, to] = [text6(packet, 8), text6(packet, 24)];
+  const hasPorts = next === 6 || next === 17;
+  const sum = internetChecksum(pseudo({ from, to }, next, body.length), body);
+  return {
+    from,
+    to,
+    ttl: packet[7]!,
+    protocol: next,
+    total: 40 + view.getUint16(4),
+    headerOk: true,
+    bodyOk: (!hasPorts && next !== 58) || sum === 0,
+    sport: hasPorts ? view.getUint16(40) : next === 58 ? view.getUint16(44) : 0,
+    dport: hasPorts ? view.getUint16(42) : 0,
+    flags:
+      next === 6 && body.length > 13 ? [...FLAG_LETTERS].filter((_, i) => (body[13]! >> i) & 1).join("") : "",
+    icmpType: next === 58 ? body[0]! : -1,
+    icmpCode: next === 58 ? body[1]! : -1,
+    icmpWord: next === 58 ? view.getUint32(44) : 0,
+    body,
+  };
+}
+
 /** Reads an IPv4 packet; one inside an ICMP error may be cut short, then `bodyOk` means nothing. */
 export function seeIp(packet: Uint8Array): SeenIp {
+  if (packet[0]! >> 4 === 6) return seeIp6(packet);
   const view = new DataView(packet.buffer, packet.byteOffset, packet.byteLength);
   const header = (packet[0]! & 15) * 4;
   const total = view.getUint16(2);

@@ -3,7 +3,7 @@ import { mix16 } from "../../../src/base/hash.ts";
 import { SLOT_OWNED, standaloneView } from "../../../src/dataplane/cluster-view.ts";
 import type { PolicyModel } from "../../../src/dataplane/policy-model.ts";
 import { slotOfAddress } from "../../../src/dataplane/slot.ts";
-import { ip, see, tcp, udp } from "./frames.ts";
+import { ip, see, tcp, udp, words } from "./frames.ts";
 import { LAB_POLICY, OUTSIDE, PORT_INSIDE, prefix, TEST_KEY, verdictName, World } from "./world.ts";
 
 const CLIENT = "10.10.0.2";
@@ -47,7 +47,7 @@ function ownOnly(slot: number): World {
   return new World({ policy: oneAddress(), view, capacity: 8192 });
 }
 
-const slot = slotOfAddress(TEST_KEY, SLOTS, ip(CLIENT));
+const slot = slotOfAddress(TEST_KEY, SLOTS, words(CLIENT), 0);
 
 describe("SNAT ports", () => {
   test("are all of the slot's and no others, each once, and then the pool is exhausted", () => {

@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { type LoggedPacket, RuleLogReader } from "../../../src/dataplane/rule-log.ts";
-import { dotted, echo, tcp, udp } from "./frames.ts";
+import { formatEnd } from "../../../src/policy/address.ts";
+import { echo, tcp, udp } from "./frames.ts";
 import {
   INSIDE,
   LAB_POLICY,
@@ -36,7 +37,7 @@ function logged(world: World): string[] {
 }
 
 function lineOf({ rule: index, verdict, protocol, fromZone, toZone, ...packet }: LoggedPacket): string {
-  const end = ({ address, port }: LoggedPacket["source"]): string => `${dotted(address)}:${port}`;
+  const end = ({ address, port }: LoggedPacket["source"]): string => formatEnd(address, port);
   const { source, destination, translated } = packet;
   const after = `${end(translated.source)} > ${end(translated.destination)}`;
   return `${index} ${verdictName(verdict)} ${protocol} ${fromZone}-${toZone} ${end(source)} > ${end(destination)} = ${after}`;

@@ -16,7 +16,7 @@ import type { PolicyModel, Prefix, RuleModel } from "../../../src/dataplane/poli
 import { RULE_LOG_BYTES } from "../../../src/dataplane/rule-log.ts";
 import { verdictName } from "../../../src/dataplane/verdict.ts";
 import { virtualMac } from "../../../src/dataplane/virtual-mac.ts";
-import { arp, ethernet, ip, mac, macText, see } from "./frames.ts";
+import { advertisement, arp, ethernet, ip, ip6, mac, macText, see, seeIp, words } from "./frames.ts";
 
 export const INSIDE = 0;
 export const OUTSIDE = 1;
@@ -26,10 +26,10 @@ export const PORT_CLUSTER = 2;
 
 export const TEST_KEY = hashKeyFrom(Uint8Array.from({ length: 32 }, (_, i) => i * 7 + 1));
 
-/** "10.0.0.0/8" to a prefix. */
+/** "10.0.0.0/8" or "2001:db8::/32" to a prefix. */
 export function prefix(text: string): Prefix {
   const [address, bits] = text.split("/");
-  return { address: ip(address!), bits: Number(bits) };
+  return { address: address!.includes(":") ? ip6(address!) : ip(address!), bits: Number(bits) };
 }
 
 export function rule(id: number, part: Partial<RuleModel>): RuleModel {
@@ -177,8 +177,24 @@ export interface WorldOptions {
   readonly table?: FlowTable;
 }
 
+/** The lab with IPv6 beside IPv4, routed without NAT. */
+export const DUAL_POLICY: PolicyModel = {
+  ...LAB_POLICY,
+  zones: LAB_POLICY.zones.map((zone) => ({
+    ...zone,
+    ipv6: {
+      gateway: ip6(zone.id === INSIDE ? "2001:db8:10::1" : "2001:db8:f::1"),
+      prefix: prefix(zone.id === INSIDE ? "2001:db8:10::/64" : "2001:db8:f::/64"),
+      linkLocal: ip6("fe80::1"),
+    },
+  })),
+  routes: [...LAB_POLICY.routes, { to: prefix("::/0"), zone: OUTSIDE, via: ip6("2001:db8:f::fe") }],
+};
+
 /** The MAC of a host, from its address. */
 export function hostMac(address: string): Uint8Array {
+  if (address.includes(":"))
+    return Uint8Array.of(0x02, 0xa6, ...new Uint8Array(words(address).buffer).slice(12));
   return Uint8Array.from([0x02, 0xaa, ...address.split(".").map(Number)]);
 }
 
@@ -242,7 +258,8 @@ export class World {
     const frame = this.frames.bytes.slice(at, at + lengthBytes);
     this.frames.free(at);
     const seen = see(frame);
-    if (this.#answersArp && seen.arp?.op === 1 && seen.arp.sender === "0.0.0.0") {
+    const isAsking = seen.arp?.op === 1 && seen.arp.sender === "0.0.0.0";
+    if (this.#answersArp && (isAsking || seen.ip?.icmpType === 135)) {
       this.#pendingArp.push({ port, frame });
     } else {
       this.sent.push({ port, frame });
@@ -265,6 +282,10 @@ export class World {
   answerArp(): void {
     while (this.#pendingArp.length > 0) {
       const { port, frame } = this.#pendingArp.shift()!;
+      if (see(frame).type === 0x86dd) {
+        this.receive(port, advertisement(frame));
+        continue;
+      }
       const asked = see(frame).arp!;
       const host = hostMac(asked.target);
       const reply = arp({
@@ -278,12 +299,12 @@ export class World {
     }
   }
 
-  /** Puts an IPv4 packet into the engine, as a host with the packet's source address (or `by`) would send it. */
+  /** Puts an IP packet into the engine, as a host with the packet's source address (or `by`) would send it. */
   packet(port: number, payload: Uint8Array, by?: string): number {
-    const source = [12, 13, 14, 15].map((i) => payload[i]!).join(".");
     const to = new Uint8Array(6);
     virtualMac(this.ports[port]!.zone, 0, to);
-    return this.receive(port, ethernet(to, hostMac(by ?? source), 0x0800, payload));
+    const type = payload.length >= 40 && payload[0] === 0x60 ? 0x86dd : 0x0800;
+    return this.receive(port, ethernet(to, hostMac(by ?? seeIp(payload).from), type, payload));
   }
 
   /** All frames sent since the last call. */
@@ -315,7 +336,8 @@ export class World {
       this.frames.available() -
       this.count("holdNow") -
       this.count("heldNow") -
-      this.count("heldForNeighbourNow")
+      this.count("heldForNeighbourNow") -
+      this.count("fragmentFramesNow")
     );
   }
 }

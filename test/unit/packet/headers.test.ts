@@ -158,4 +158,19 @@ describe("geneve (RFC 8926)", () => {
       expect(geneve.isRedirect(other, 0)).toBe(false);
     }
   });
+
+  test("a fragment's redirect differs by one bit that nodes which do not know it never looked at", () => {
+    const plain = new Uint8Array(geneve.GENEVE_HEADER_BYTES);
+    const fragment = new Uint8Array(geneve.GENEVE_HEADER_BYTES);
+    geneve.write(plain, 0, 3, 1, 1023, 77);
+    geneve.write(fragment, 0, 3, 1, 1023, 77, true);
+    expect([geneve.isToMeet(plain, 0), geneve.isToMeet(fragment, 0)]).toEqual([false, true]);
+    expect([geneve.isRedirect(fragment, 0), geneve.slot(fragment, 0)]).toEqual([true, 1023]);
+    // Zone, port and epoch, which are all that such a node reads, stand where they stood.
+    expect([geneve.zone(fragment, 0), geneve.port(fragment, 0), geneve.epoch(fragment, 0)]).toEqual([
+      3, 1, 77,
+    ]);
+    fragment[14] = fragment[14]! ^ 0x80;
+    expect(fragment).toEqual(plain);
+  });
 });

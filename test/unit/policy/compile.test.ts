@@ -1,3 +1,4 @@
+import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import {
   ACTION_ACCEPT,
@@ -6,10 +7,24 @@ import {
   COMMIT_DEFAULT,
   COMMIT_SYNC,
 } from "../../../src/dataplane/policy-model.ts";
-import { formatIpv4, parseInterfaceAddress, parseIpv4, parsePrefix } from "../../../src/policy/address.ts";
+import {
+  formatAddress,
+  formatPrefix,
+  parseInterfaceAddress,
+  parseInterfaceAddress6,
+  parseIpv4,
+  parseIpv6,
+  parsePrefix,
+} from "../../../src/policy/address.ts";
 import { checkPolicy } from "../../../src/policy/check.ts";
 import { compilePolicy } from "../../../src/policy/compile.ts";
-import type { DnatSource, PolicySource, RuleSource } from "../../../src/policy/source.ts";
+import {
+  type DnatSource,
+  MASQUERADE,
+  type PolicySource,
+  type RuleSource,
+  type SnatSource,
+} from "../../../src/policy/source.ts";
 import { DEFAULT_TIMEOUTS_MS } from "../../../src/policy/timeouts.ts";
 
 const ip = (text: string): number => parseIpv4(text)!;
@@ -34,7 +49,7 @@ function dnat(fields: Partial<DnatSource>): DnatSource {
     address: ip("198.51.100.10"),
     protocol: 6,
     ports: { from: 8080, to: 8080 },
-    to: ip("10.10.0.250"),
+    to: [ip("10.10.0.250")],
     ...fields,
   };
 }
@@ -109,7 +124,7 @@ describe("compilePolicy()", () => {
 
   test("a route without next hop is on-link", () => {
     const routes = [
-      { to: net("0.0.0.0/0"), zone: "outside", via: ip("198.51.100.254") },
+      { to: net("0.0.0.0/0"), zone: "outside", via: [ip("198.51.100.254")] },
       { to: net("10.20.0.0/16"), zone: "inside" },
     ];
     expect(compilePolicy(policy({ routes }), portsOf).routes).toEqual([
@@ -131,16 +146,156 @@ describe("compilePolicy()", () => {
       policy({ nat: { snat, dnat: [dnat({}), dnat({ ports: { from: 1, to: 2 } })] } }),
       portsOf,
     );
-    expect(model.answered.map((entry) => `${entry.zone} ${formatIpv4(entry.address)}`)).toEqual([
+    expect(model.answered.map((entry) => `${entry.zone} ${formatAddress(entry.address)}`)).toEqual([
       "1 9.9.9.9",
       "1 198.51.100.10",
       "1 198.51.100.11",
     ]);
   });
 
-  test("named time-outs replace defaults, the others stay", () => {
-    const model = compilePolicy(policy({ timeouts: { udpReplied: 1000, icmp: undefined } }), portsOf);
-    expect(model.timeoutsMs).toEqual({ ...DEFAULT_TIMEOUTS_MS, udpReplied: 1000 });
+  test("named time-outs replace defaults, and take those along that follow them", () => {
+    const timeouts = { udpReplied: 1000, icmp: undefined, other: 2000, gre: 3000 };
+    expect(compilePolicy(policy({ timeouts }), portsOf).timeoutsMs).toEqual({
+      ...DEFAULT_TIMEOUTS_MS,
+      ...{ udpReplied: 1000, udpStream: 1000, other: 2000, sctp: 2000, gre: 3000, esp: 2000 },
+    });
+  });
+});
+
+describe("both families", () => {
+  const inside = {
+    trust: 100,
+    gateway: parseInterfaceAddress("10.10.0.1/24")!,
+    gateway6: parseInterfaceAddress6("fd00:10::1/64")!,
+  };
+  const outside = {
+    trust: 0,
+    gateway: parseInterfaceAddress("198.51.100.1/24")!,
+    gateway6: parseInterfaceAddress6("2001:db8::1/64")!,
+  };
+  const dual = (fields: Partial<PolicySource>): PolicySource =>
+    policy({ zones: { inside, outside }, ...fields });
+  const snatOf = (entry: Partial<SnatSource>) => {
+    const full = { from: "inside", to: "outside", sources: [], pool: MASQUERADE, ...entry } as const;
+    const source = dual({ nat: { snat: [full], dnat: [] } });
+    expect(checkPolicy(source)).toEqual([]);
+    const { snat, answered } = compilePolicy(source, portsOf);
+    return {
+      snat: snat.map(({ sources, pool }) => [sources.map(formatPrefix), pool.map(formatAddress)]),
+      answered: answered.map(({ zone, address }) => [zone, formatAddress(address)]),
+    };
+  };
+
+  test("a zone without IPv4 has gateway 0, and one without IPv6 none", () => {
+    const model = compilePolicy(
+      policy({
+        zones: { a: { trust: 1, gateway6: inside.gateway6 }, b: { trust: 1, gateway: inside.gateway } },
+      }),
+      portsOf,
+    );
+    expect(model.zones[0]).toMatchObject({ gateway: 0, prefix: { address: 0, bits: 32 } });
+    expect(model.zones[0]?.ipv6).toEqual({
+      gateway: parseIpv6("fd00:10::1"),
+      prefix: net("fd00:10::/64"),
+      linkLocal: parseIpv6("fe80::1"),
+    });
+    expect(model.zones[1]).not.toHaveProperty("ipv6");
+  });
+
+  test("masquerading without sources leaves IPv6 alone, and gateways are not answered for", () => {
+    expect(snatOf({})).toEqual({ snat: [[[], ["198.51.100.1"]]], answered: [] });
+  });
+
+  test("masquerading goes by the family of the sources", () => {
+    expect(snatOf({ sources: [net("fd00::/8"), net("10.0.0.0/8")] }).snat).toEqual([
+      [["10.0.0.0/8"], ["198.51.100.1"]],
+      [["fd00::/8"], ["2001:db8::1"]],
+    ]);
+  });
+
+  test("a pool of both families is an entry for each", () => {
+    const pool = [parseIpv6("2001:db8::9")!, ip("198.51.100.9")];
+    expect(snatOf({ pool })).toEqual({
+      snat: [
+        [[], ["198.51.100.9"]],
+        [[], ["2001:db8::9"]],
+      ],
+      answered: [
+        [1, "198.51.100.9"],
+        [1, "2001:db8::9"],
+      ],
+    });
+  });
+
+  test("a hairpin entry's address is answered in the zone whose network it is in", () => {
+    expect(snatOf({ to: "inside", pool: [ip("198.51.100.9")] }).answered).toEqual([[1, "198.51.100.9"]]);
+    expect(snatOf({ to: "inside", pool: [ip("192.0.2.9")] }).answered).toEqual([[0, "192.0.2.9"]]);
+  });
+
+  test("static addresses are answered one by one on the outer zone's wire, and not when they are routed", () => {
+    const entry = (outer: string) => ({
+      ...{ innerZone: "inside", outerZone: "outside" },
+      ...{ inner: net("10.10.0.252/30"), outer: net(outer) },
+    });
+    const answeredOf = (outer: string): string[] =>
+      compilePolicy(dual({ nat: { snat: [], dnat: [], static: [entry(outer)] } }), portsOf).answered.map(
+        ({ address }) => formatAddress(address),
+      );
+    expect(answeredOf("203.0.113.0/30")).toEqual([]);
+    // 198.51.100.255 is the broadcast address of the wire.
+    expect(answeredOf("198.51.100.252/30")).toEqual(["198.51.100.252", "198.51.100.253", "198.51.100.254"]);
+  });
+
+  test("rules name interfaces by label, and ports are what the node gives them", () => {
+    const rules = [rule({ interfaces: ["eth1.100", "eth0"] })];
+    const ports = new Map([
+      ["eth0", 0],
+      ["eth1.100", 1],
+    ]);
+    const model = compilePolicy(dual({ rules }), portsOf, (label) => ports.get(label)!);
+    expect(model.rules[0]?.interfaces).toEqual([0, 1]);
+  });
+});
+
+describe("sets", () => {
+  test("sets of sets hold each network once, and a circle ends", () => {
+    const addressSets = { a: ["b", net("10.0.0.0/8")], b: ["a", net("10.0.0.0/8"), net("fd00::/8")] };
+    const model = compilePolicy(policy({ addressSets, rules: [rule({ sources: ["a"] })] }), portsOf);
+    expect(model.rules[0]?.sources.map(formatPrefix)).toEqual(["10.0.0.0/8", "fd00::/8"]);
+    expect(checkPolicy(policy({ addressSets })).map((mistake) => mistake.path)).toEqual([
+      ["addressSets", "a"],
+    ]);
+  });
+
+  test("many sets of many sets are expanded quickly", () => {
+    // Each set names the next one twice: without memory that is 2^40 steps.
+    const addressSets = Object.fromEntries(
+      Array.from({ length: 40 }, (_, i) => [
+        `s${i}`,
+        i === 39 ? [net("10.0.0.0/8")] : [`s${i + 1}`, `s${i + 1}`],
+      ]),
+    );
+    const source = policy({ addressSets, rules: [rule({ sources: ["s0"] })] });
+    expect(checkPolicy(source)).toEqual([]);
+    expect(compilePolicy(source, portsOf).rules[0]?.sources).toHaveLength(1);
+  });
+});
+
+describe("protection", () => {
+  test("the defaults of every table size go together", () => {
+    const size = fc.integer({ min: 1024, max: 8_388_608 });
+    fc.assert(
+      fc.property(size, fc.option(fc.nat({ max: 1024 }), { nil: undefined }), (flowsMax, halfOpenMax) => {
+        const source = policy({ flowsMax, protection: { halfOpenMax } });
+        expect(checkPolicy(source)).toEqual([]);
+        const model = compilePolicy(source, portsOf).protection!;
+        expect(model.halfOpenMax).toBeLessThanOrEqual(flowsMax);
+      }),
+    );
+  });
+
+  test("is absent without a table to protect", () => {
+    expect(compilePolicy(policy(), portsOf)).not.toHaveProperty("protection");
   });
 });
 
@@ -201,7 +356,7 @@ describe("checkPolicy()", () => {
   });
 
   test("refuses a target that is the cluster itself", () => {
-    const [mistake] = checkPolicy(policy({ nat: { snat: [], dnat: [dnat({ to: ip("10.10.0.1") })] } }));
+    const [mistake] = checkPolicy(policy({ nat: { snat: [], dnat: [dnat({ to: [ip("10.10.0.1")] })] } }));
     expect(mistake?.message).toContain("the cluster's own gateway");
   });
 

@@ -1,8 +1,19 @@
 import { expect, test } from "vitest";
-import { parseInterfaceAddress, parseIpv4, parsePrefix } from "../../../src/policy/address.ts";
+import {
+  parseInterfaceAddress,
+  parseInterfaceAddress6,
+  parseIpv4,
+  parsePrefix,
+} from "../../../src/policy/address.ts";
 import { compilePolicy } from "../../../src/policy/compile.ts";
 import { policyFingerprint } from "../../../src/policy/fingerprint.ts";
-import type { PolicySource, RuleSource } from "../../../src/policy/source.ts";
+import {
+  MASQUERADE,
+  type PolicySource,
+  type RuleSource,
+  type SnatSource,
+  type ZoneSource,
+} from "../../../src/policy/source.ts";
 
 const ip = (text: string): number => parseIpv4(text)!;
 const INSIDE = { trust: 100, gateway: parseInterfaceAddress("10.10.0.1/24")! };
@@ -26,6 +37,17 @@ const POLICY: PolicySource = {
   syncDeadlineMs: 5,
 };
 
+const SNAT = POLICY.nat.snat[0]!;
+const OUTSIDE6 = { ...OUTSIDE, gateway6: parseInterfaceAddress6("2001:db8::1/64")! };
+
+function withSnat(fields: Partial<SnatSource>): Partial<PolicySource> {
+  return { nat: { ...POLICY.nat, snat: [{ ...SNAT, ...fields }] } };
+}
+
+function withRule(fields: Partial<RuleSource>): Partial<PolicySource> {
+  return { rules: [rule({ name: "web", protocol: 6, ...fields }), POLICY.rules[1]!] };
+}
+
 function of(fields: Partial<PolicySource> = {}, slots = 64, port = 0): string {
   return policyFingerprint(
     compilePolicy({ ...POLICY, ...fields }, () => [port]),
@@ -39,6 +61,12 @@ test("what each node may do as it likes makes no difference", () => {
   expect(of({}, 64, 3)).toBe(of());
   expect(of({ timeouts: { icmp: 1 }, syncDeadlineMs: 9 })).toBe(of());
   expect(of({ rules: POLICY.rules.map((each) => ({ ...each, log: true })) })).toBe(of());
+  expect(of(withRule({ comment: "why", owner: "us" }))).toBe(of());
+  expect(of({ flowsMax: 1024, fragments: {} })).toBe(of());
+  expect(of({ zones: { inside: { ...INSIDE, mssMax: 1400 }, outside: OUTSIDE } })).toBe(of());
+  const by = (label: string) =>
+    of({ ...withRule({ interfaces: [label] }), interfaces: new Map([[label, "inside"]]) });
+  expect(by("eth0")).toBe(by("ens3"));
 });
 
 test.each<[string, Partial<PolicySource>]>([
@@ -51,7 +79,7 @@ test.each<[string, Partial<PolicySource>]>([
     {
       nat: {
         ...POLICY.nat,
-        dnat: [{ zone: "outside", address: 1, protocol: 6, ports: { from: 1, to: 1 }, to: 2 }],
+        dnat: [{ zone: "outside", address: 1, protocol: 6, ports: { from: 1, to: 1 }, to: [2] }],
       },
     },
   ],
@@ -60,8 +88,63 @@ test.each<[string, Partial<PolicySource>]>([
     "a rule's sources",
     { rules: [rule({ name: "web", protocol: 6, sources: [parsePrefix("10.0.0.0/8")!] })] },
   ],
+  ["IPv6 in a zone", { zones: { inside: INSIDE, outside: OUTSIDE6 } }],
+  ["bogons", { zones: { inside: { ...INSIDE, bogons: [parsePrefix("192.0.2.0/24")!] }, outside: OUTSIDE } }],
+  ["ports of a pool", withSnat({ ports: { from: 2000, to: 9000 } })],
+  ["the mapping", withSnat({ mapping: "endpoint-independent" })],
+  ["masquerading", withSnat({ pool: MASQUERADE })],
+  [
+    "a static address",
+    {
+      nat: {
+        ...POLICY.nat,
+        static: [
+          {
+            innerZone: "inside",
+            outerZone: "outside",
+            inner: parsePrefix("10.10.0.9")!,
+            outer: parsePrefix("192.0.2.9")!,
+          },
+        ],
+      },
+    },
+  ],
+  [
+    "NAT64",
+    {
+      nat: {
+        ...POLICY.nat,
+        nat64: [{ from: "inside", to: "outside", prefix: parsePrefix("64:ff9b::/96")!, pool: [7] }],
+      },
+    },
+  ],
+  ["a rule's IPv6 source", withRule({ sources: [parsePrefix("::a00:0/104")!] })],
+  ["services", withRule({ services: [{ protocol: 6, ports: [], sourcePorts: [] }] })],
+  ["TCP flags", withRule({ tcpFlags: { set: ["syn"], clear: [] } })],
+  ["a schedule", withRule({ schedule: { days: [1] } })],
+  ["a rate", withRule({ rate: { perSecond: 5 } })],
+  ["a helper", withRule({ helpers: ["ftp"] })],
+  ["interfaces at all", { ...withRule({ interfaces: ["eth0"] }), interfaces: new Map([["eth0", "inside"]]) }],
+  ["reject for accept", withRule({ action: "reject" })],
 ])("a difference is seen: %s", (_what, fields) => {
   expect(of(fields)).not.toBe(of());
+});
+
+test("what advertisements and link-local addresses say is shared", () => {
+  const zones = (fields: Partial<ZoneSource>) =>
+    of({ zones: { inside: INSIDE, outside: { ...OUTSIDE6, ...fields } } });
+  const all = [
+    zones({}),
+    zones({ advertise: {} }),
+    zones({ advertise: { managed: true } }),
+    zones({ linkLocal: 5n }),
+  ];
+  expect(new Set(all).size).toBe(all.length);
+});
+
+test("an IPv6 address is not the IPv4 address of the same number", () => {
+  const to = (address: number | bigint) => withRule({ sources: [{ address, bits: 8 }] });
+  expect(of(to(0))).not.toBe(of(to(0n)));
 });
 
 test("other slots are another fingerprint", () => {

@@ -1,12 +1,19 @@
 import { describe, expect, test } from "vitest";
-import { D_DEADLINE, F_META, NONE, ROW_DOUBLES, ROW_WORDS } from "../../../../src/dataplane/flow-layout.ts";
+import {
+  D_DEADLINE,
+  F_META,
+  FLAG_ADJUSTED,
+  NONE,
+  ROW_DOUBLES,
+  ROW_WORDS,
+} from "../../../../src/dataplane/flow-layout.ts";
 import {
   pendingBytes,
   restoreEmbedded,
   toReceiver,
   toSender,
 } from "../../../../src/dataplane/helpers/adjust.ts";
-import { FLAG_ADJUSTED, PROTOCOL_ADJUST } from "../../../../src/dataplane/helpers/satellite.ts";
+import { ADJUSTMENT_TCP } from "../../../../src/dataplane/satellites.ts";
 import { FakeTable } from "./fake-table.ts";
 import { FLAG_SYN, type Spec, type TestPacket } from "./packets.ts";
 import { Rig } from "./rig.ts";
@@ -175,13 +182,13 @@ test("the segment inside an ICMP error gets the numbers of who sent it", () => {
 
 test("a change is published before the packet leaves, and its satellite ends with the connection", () => {
   const { rig, row, satellite } = world();
-  expect(rig.table.published).toEqual([`change ${PROTOCOL_ADJUST}`, "change 6"]);
+  expect(rig.table.published).toEqual([`change ${ADJUSTMENT_TCP}`, "change 6"]);
   expect(rig.table.words[row * ROW_WORDS + F_META]! & FLAG_ADJUSTED).not.toBe(0);
   rig.helpers.adjuster.change(satellite, 0, 1000, 20, 27, 0);
-  expect(rig.table.published.at(-1)).toBe(`change ${PROTOCOL_ADJUST}`);
+  expect(rig.table.published.at(-1)).toBe(`change ${ADJUSTMENT_TCP}`);
   expect(rig.helpers.hasPublished).toBe(true);
   rig.end(row);
-  expect(rig.table.rows(PROTOCOL_ADJUST)).toEqual([]);
+  expect(rig.table.rows(ADJUSTMENT_TCP)).toEqual([]);
 });
 
 test("a satellite outlives its own deadline as long as its connection is there", () => {

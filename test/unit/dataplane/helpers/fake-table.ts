@@ -8,8 +8,8 @@ import { COUNT } from "../../../../src/dataplane/context.ts";
 import { COUNTER_CELLS } from "../../../../src/dataplane/counters.ts";
 import {
   D_DEADLINE,
+  F_ADDRESSES,
   F_DESTINATION,
-  F_IPV6,
   F_META,
   F_PLACE,
   F_PORTS,
@@ -22,13 +22,8 @@ import {
   ROW_DOUBLES,
   ROW_WORDS,
 } from "../../../../src/dataplane/flow-layout.ts";
-import {
-  PROTOCOL_EXPECT_TCP,
-  PROTOCOL_EXPECT_UDP,
-  type RowBook,
-  type RowTable,
-  readTuple,
-} from "../../../../src/dataplane/helpers/satellite.ts";
+import { type RowBook, type RowTable, readTuple } from "../../../../src/dataplane/helpers/satellite.ts";
+import { EXPECTATION_TCP, EXPECTATION_UDP } from "../../../../src/dataplane/satellites.ts";
 import { TCP_ESTABLISHED } from "../../../../src/dataplane/tcp-tracker.ts";
 import { parseIp } from "./packets.ts";
 
@@ -59,18 +54,19 @@ export class FakeTable implements RowTable, RowBook {
   setTuple(
     row: number,
     tuple: number,
-    words: Int32Array,
+    source: Int32Array,
     sourceAt: number,
+    destination: Int32Array,
     destinationAt: number,
     ports: number,
   ): void {
     const base = row * ROW_WORDS;
     for (let i = 0; i < 3; i++) {
-      this.words[base + F_IPV6 + tuple * 6 + i] = words[sourceAt + i]!;
-      this.words[base + F_IPV6 + tuple * 6 + 3 + i] = words[destinationAt + i]!;
+      this.words[base + F_ADDRESSES + tuple * 6 + i] = source[sourceAt + i]!;
+      this.words[base + F_ADDRESSES + tuple * 6 + 3 + i] = destination[destinationAt + i]!;
     }
-    this.words[base + tuple * REPLY_TUPLE + F_SOURCE] = words[sourceAt + 3]!;
-    this.words[base + tuple * REPLY_TUPLE + F_DESTINATION] = words[destinationAt + 3]!;
+    this.words[base + tuple * REPLY_TUPLE + F_SOURCE] = source[sourceAt + 3]!;
+    this.words[base + tuple * REPLY_TUPLE + F_DESTINATION] = destination[destinationAt + 3]!;
     this.words[base + tuple * REPLY_TUPLE + F_PORTS] = ports;
   }
 
@@ -135,7 +131,7 @@ export class FakeTable implements RowTable, RowBook {
       const words = new Int32Array(8);
       writeAddress(words, 0, from.address);
       writeAddress(words, 4, to.address);
-      this.setTuple(row, tuple, words, 0, 4, (from.port << 16) | to.port);
+      this.setTuple(row, tuple, words, 0, words, 4, (from.port << 16) | to.port);
     }
     if (protocol === 6) this.words[base + F_STATE] = TCP_ESTABLISHED;
     this.doubles[row * ROW_DOUBLES + D_DEADLINE] = this.clock[0]! + lifeMs;
@@ -171,7 +167,7 @@ export class FakeTable implements RowTable, RowBook {
 
   #gauge(row: number, by: number): void {
     const protocol = this.protocolOf(row);
-    if (protocol !== PROTOCOL_EXPECT_TCP && protocol !== PROTOCOL_EXPECT_UDP) return;
+    if (protocol !== EXPECTATION_TCP && protocol !== EXPECTATION_UDP) return;
     const cell = COUNT.expectationsNow;
     this.counters[cell] = this.counters[cell]! + by;
   }

@@ -8,8 +8,8 @@ import {
   LINE_PASV,
   LINE_PORT,
 } from "../../../../src/dataplane/helpers/ftp-lines.ts";
-import { PROTOCOL_ADJUST } from "../../../../src/dataplane/helpers/satellite.ts";
 import { HELPER_FTP } from "../../../../src/dataplane/policy-model.ts";
+import { ADJUSTMENT_TCP } from "../../../../src/dataplane/satellites.ts";
 import { TCP_FIN_WAIT } from "../../../../src/dataplane/tcp-tracker.ts";
 import { FLAG_SYN, FLAG_URG, type TestPacket } from "./packets.ts";
 import { addressText, Rig } from "./rig.ts";
@@ -521,5 +521,5 @@ test("a flow without the helper is not looked at, and has no satellite", () => {
     new Rig(0),
   );
   expect(control.client("PORT 10,0,0,2,15,161\r\n")).toContain("10,0,0,2");
-  expect(control.rig.table.rows(PROTOCOL_ADJUST)).toEqual([]);
+  expect(control.rig.table.rows(ADJUSTMENT_TCP)).toEqual([]);
 });

@@ -9,12 +9,8 @@ import { D_DEADLINE, F_META, NONE, ROW_DOUBLES, ROW_WORDS } from "../../../../sr
 import type { ExpectationLimits } from "../../../../src/dataplane/helpers/expectations.ts";
 import { INSPECT_DROP } from "../../../../src/dataplane/helpers/helper.ts";
 import { Helpers } from "../../../../src/dataplane/helpers/helpers.ts";
-import {
-  PROTOCOL_EXPECT_TCP,
-  PROTOCOL_EXPECT_UDP,
-  portsOf,
-  readTuple,
-} from "../../../../src/dataplane/helpers/satellite.ts";
+import { portsOf, readTuple } from "../../../../src/dataplane/helpers/satellite.ts";
+import { EXPECTATION_TCP, EXPECTATION_UDP } from "../../../../src/dataplane/satellites.ts";
 import { dotted } from "../frames.ts";
 import { FakeTable } from "./fake-table.ts";
 import { MEMORY_BYTES, parseIp, type Spec, TestPacket } from "./packets.ts";
@@ -74,14 +70,14 @@ export class Rig {
 
   /** What is expected, as "tcp 198.51.100.7:* > 203.0.113.1:40002", sorted. */
   expected(): string[] {
-    const rows = [...this.table.rows(PROTOCOL_EXPECT_TCP), ...this.table.rows(PROTOCOL_EXPECT_UDP)];
+    const rows = [...this.table.rows(EXPECTATION_TCP), ...this.table.rows(EXPECTATION_UDP)];
     return rows.map((row) => this.describe(row)).sort();
   }
 
   describe(row: number): string {
     const words = new Int32Array(8);
     readTuple(this.table.words, row, 0, words, 0);
-    const protocol = this.table.protocolOf(row) === PROTOCOL_EXPECT_TCP ? "tcp" : "udp";
+    const protocol = this.table.protocolOf(row) === EXPECTATION_TCP ? "tcp" : "udp";
     const port = portsOf(this.table.words, row, 0) & 0xffff;
     return `${protocol} ${addressText(words, 0)}:* > ${addressText(words, 4)}:${port}`;
   }

@@ -1,0 +1,365 @@
+/**
+ * Flow maker: a new flow in a slot that is ours: rules, limits, NAT, row, record, and then the packet itself. Owns the order of
+ * these, and the second look at flows that were allowed under an older policy. The rules come before anything that could answer:
+ * to whom they deny it, the firewall is not there.
+ */
+import { ADDRESS_WORDS, copyAddress, isIpv4 } from "../base/address.ts";
+import { ETHERNET_BYTES } from "../packet/ethernet.ts";
+import * as icmp from "../packet/icmp.ts";
+import * as icmpv6 from "../packet/icmpv6.ts";
+import { PROTOCOL_ICMP, PROTOCOL_TCP } from "../packet/ipv4.ts";
+import { PROTOCOL_ICMPV6 } from "../packet/ipv6.ts";
+import * as tcp from "../packet/tcp.ts";
+import { type Adjuncts, MAY_LEAVE } from "./adjuncts.ts";
+import { PEER_ALIVE } from "./cluster-view.ts";
+import { COUNT, count, type EngineContext } from "./context.ts";
+import { ADMIT_BY_COOKIE, ADMITTED, type Defence } from "./defence/defence.ts";
+import { DROP_SYN_COOKIE, type SynProxy } from "./defence/syn-proxy.ts";
+import type { FlowBook } from "./flow-book.ts";
+import {
+  D_BYTES,
+  D_CREATED_AT,
+  D_DEADLINE,
+  D_PACKETS,
+  F_META,
+  F_PLACE,
+  F_PORTS,
+  F_RULE,
+  F_TRACKED,
+  FLAG_DNAT,
+  FLAG_EXPECTED,
+  FLAG_NAT,
+  FLAG_UNRULED,
+  NONE,
+  REPLY_TUPLE,
+  ROW_DOUBLES,
+  ROW_WORDS,
+} from "./flow-layout.ts";
+import { type Forwarder, NO_EGRESS } from "./forwarder.ts";
+import { KIND_ECHO_REPLY, KIND_ICMP_ERROR, KIND_TCP, P_SOURCE, PARSED, type Packet } from "./packet.ts";
+import { ACTION_ACCEPT, ACTION_REJECT, COMMIT_ASYNC, COMMIT_DEFAULT, COMMIT_SYNC } from "./policy-model.ts";
+import { refuse } from "./reject.ts";
+import type { RuleLog } from "./rule-log.ts";
+import { NO_RULE, RuleQuery, type RuleTable } from "./rules.ts";
+import { hasBadFlags, isOpening } from "./tcp-tracker.ts";
+import type { Tenures } from "./tenures.ts";
+import { beginTracking } from "./trackers.ts";
+import type { Translation } from "./translation.ts";
+import { dropVerdict, VERDICT_ANSWERED, VERDICT_FORWARDED } from "./verdict.ts";
+import type { Waiting } from "./waiting.ts";
+
+const DROP_DENIED = dropVerdict("denied");
+const DROP_INVALID_STATE = dropVerdict("invalid_state");
+const DROP_ICMP_UNRELATED = dropVerdict("icmp_unrelated");
+const DROP_TABLE_FULL = dropVerdict("table_full");
+const DROP_RULE_RATE = dropVerdict("rule_rate");
+
+export interface FlowMakerParts {
+  readonly context: EngineContext;
+  readonly packet: Packet;
+  readonly rules: RuleTable;
+  readonly ruleLog: RuleLog;
+  readonly book: FlowBook;
+  readonly tenures: Tenures;
+  readonly waiting: Waiting;
+  readonly forwarder: Forwarder;
+  readonly translation: Translation;
+  readonly defence: Defence;
+  readonly proxy: SynProxy;
+  readonly adjuncts: Adjuncts;
+}
+
+export class FlowMaker {
+  /** The packet in hand came back with a cookie: its source is no lie. */
+  isProven = false;
+  /** Policies since start, modulo 2^15: what F_RULE's upper half says about when a flow was last allowed. 0: not here. */
+  #generation = 1;
+  #rules: RuleTable;
+  readonly #context: EngineContext;
+  readonly #bytes: Uint8Array;
+  readonly #packet: Packet;
+  readonly #ruleLog: RuleLog;
+  readonly #book: FlowBook;
+  readonly #tenures: Tenures;
+  readonly #waiting: Waiting;
+  readonly #forwarder: Forwarder;
+  readonly #translation: Translation;
+  #defence: Defence;
+  readonly #proxy: SynProxy;
+  readonly #adjuncts: Adjuncts;
+  readonly #query = new RuleQuery();
+  /** Reply tuple's addresses of the flow in hand. */
+  readonly #reply = new Int32Array(2 * ADDRESS_WORDS);
+
+  constructor(parts: FlowMakerParts) {
+    this.#context = parts.context;
+    this.#bytes = parts.context.frames.bytes;
+    this.#packet = parts.packet;
+    this.#rules = parts.rules;
+    this.#ruleLog = parts.ruleLog;
+    this.#book = parts.book;
+    this.#tenures = parts.tenures;
+    this.#waiting = parts.waiting;
+    this.#forwarder = parts.forwarder;
+    this.#translation = parts.translation;
+    this.#defence = parts.defence;
+    this.#proxy = parts.proxy;
+    this.#adjuncts = parts.adjuncts;
+  }
+
+  /** Other rules hold from now on; flows are looked at again when their next packet comes. */
+  useRules(rules: RuleTable, defence: Defence): void {
+    this.#rules = rules;
+    this.#defence = defence;
+    this.#generation = (this.#generation % 0x7fff) + 1;
+  }
+
+  /** The drop reason of a packet that only a known flow could explain; else `otherwise`. */
+  unexpected(otherwise: number): number {
+    const kind = this.#packet.kind;
+    if (kind === KIND_ICMP_ERROR) return DROP_ICMP_UNRELATED;
+    if (kind === KIND_ECHO_REPLY) return DROP_INVALID_STATE;
+    return kind === KIND_TCP && !isOpening(tcp.flags(this.#bytes, this.#packet.l4At))
+      ? DROP_INVALID_STATE
+      : otherwise;
+  }
+
+  /** Decides a packet without a flow, of which translation.inbound() knows the destination and that leaves by `toZone`. */
+  create(slot: number, toZone: number): number {
+    const packet = this.#packet;
+    this.isProven = false;
+    if (this.#mayBeProof()) {
+      const proof = this.#takeProof();
+      if (proof !== PARSED) return this.#forwarder.drop(packet.at, proof);
+    }
+    const unexpected = this.unexpected(PARSED);
+    if (unexpected !== PARSED) return this.#forwarder.drop(packet.at, unexpected);
+    if (packet.kind === KIND_TCP && hasBadFlags(tcp.flags(this.#bytes, packet.l4At))) {
+      return this.#forwarder.drop(packet.at, DROP_INVALID_STATE);
+    }
+    // A binding that is open to all, or an expectation, is a permission by itself.
+    const { binding, expectation } = this.#translation;
+    if (binding !== NONE || expectation !== NONE) return this.#admit(slot, toZone, NO_RULE);
+    this.#ask(toZone);
+    const rule = this.#rules.match(this.#query);
+    if (rule === NO_RULE) return this.#forwarder.drop(packet.at, DROP_DENIED);
+    const verdict = this.#obey(rule, slot, toZone);
+    if (this.#rules.log[rule] === 1) this.#ruleLog.add(packet, rule, verdict, toZone, this.#translation);
+    return verdict;
+  }
+
+  /** Whether the segment in hand may acknowledge a SYN cookie. */
+  #mayBeProof(): boolean {
+    const packet = this.#packet;
+    if (packet.kind !== KIND_TCP || packet.isFragment) return false;
+    if ((this.#context.policy.model.protection?.synProxyAbove ?? 0) === 0) return false;
+    return (tcp.flags(this.#bytes, packet.l4At) & (tcp.ACK | tcp.SYN | tcp.FIN | tcp.RST)) === tcp.ACK;
+  }
+
+  /** Turns an acknowledgement of a cookie into the SYN that it proves: PARSED, or the verdict of its drop. */
+  #takeProof(): number {
+    const packet = this.#packet;
+    const totalBytes = this.#proxy.recreateSyn(packet, this.#bytes);
+    if (totalBytes === NONE) return DROP_SYN_COOKIE;
+    this.isProven = true;
+    return packet.parse(this.#bytes, packet.at, ETHERNET_BYTES + totalBytes);
+  }
+
+  #obey(rule: number, slot: number, toZone: number): number {
+    const translation = this.#translation;
+    const packet = this.#packet;
+    copyAddress(translation.source, 0, packet.words, P_SOURCE);
+    translation.sourcePort = packet.sourcePort;
+    const action = this.#rules.action[rule]!;
+    if (action === ACTION_REJECT) return refuse(this.#forwarder, packet, this.#bytes, this.#context);
+    if (action !== ACTION_ACCEPT) return this.#forwarder.drop(packet.at, DROP_DENIED);
+    if (!this.#rules.take(rule, this.#context.clock)) return this.#forwarder.drop(packet.at, DROP_RULE_RATE);
+    return this.#admit(slot, toZone, rule);
+  }
+
+  /** Fills in what the rules ask of the packet in hand. */
+  #ask(toZone: number): void {
+    const packet = this.#packet;
+    const query = this.#query;
+    const translation = this.#translation;
+    query.fromZone = packet.zone;
+    query.toZone = toZone;
+    query.interface = packet.port;
+    query.protocol = packet.ipProtocol;
+    copyAddress(query.words, 0, packet.words, P_SOURCE);
+    copyAddress(query.words, ADDRESS_WORDS, translation.destination, 0);
+    const isQuery = packet.icmpType >= 0;
+    query.sourcePort = isQuery ? 0 : packet.sourcePort;
+    query.destinationPort = isQuery ? 0 : translation.destinationPort;
+    query.icmpType = packet.icmpType;
+    query.icmpCode = packet.icmpCode;
+    query.tcpFlags = packet.kind === KIND_TCP ? tcp.flags(this.#bytes, packet.l4At) : -1;
+    query.isTranslated = translation.isTranslated;
+  }
+
+  /** A flow that is allowed: the rest of create(). */
+  #admit(slot: number, toZone: number, rule: number): number {
+    const packet = this.#packet;
+    const { table } = this.#context;
+    const translation = this.#translation;
+    const verdict = this.#forwarder.route(translation.destination, 0);
+    if (verdict !== NO_EGRESS) return verdict;
+    const isTcp = packet.kind === KIND_TCP;
+    const { destination, destinationPort } = translation;
+    const isProven = this.isProven;
+    const defence = this.#defence;
+    const admitted = defence.admit(packet.words, P_SOURCE, destination, 0, destinationPort, isTcp, isProven);
+    if (admitted === ADMIT_BY_COOKIE) return this.#askForProof();
+    if (admitted !== ADMITTED) return this.#forwarder.drop(packet.at, admitted);
+    const wrong = translation.outbound(slot, toZone);
+    if (wrong !== PARSED) return this.#forwarder.drop(packet.at, wrong);
+    copyAddress(this.#reply, 0, translation.destination, 0);
+    copyAddress(this.#reply, ADDRESS_WORDS, translation.source, 0);
+    const replyPorts = (translation.destinationPort << 16) | translation.sourcePort;
+    if (table.find(packet.protocol, this.#reply, 0, replyPorts) !== NONE) {
+      // Another flow's replies look like this one's: there is no way to tell them apart.
+      return this.#forwarder.drop(packet.at, DROP_INVALID_STATE);
+    }
+    const row = this.#fill(slot, rule, replyPorts);
+    if (row === NONE) return this.#forwarder.drop(packet.at, DROP_TABLE_FULL);
+    if (this.isProven && !this.#adjuncts.beginProxied(row)) {
+      this.#book.end(row);
+      return this.#forwarder.drop(packet.at, DROP_TABLE_FULL);
+    }
+    const isHeard = this.#book.change(row);
+    this.#commit(row, slot, rule, isHeard);
+    const { expectation } = translation;
+    if (expectation !== NONE) {
+      this.#adjuncts.helpers.expectations.consume(expectation, packet.words, P_SOURCE, packet.sourcePort);
+    }
+    // The first packet may announce others already (TFTP, SIP); the proxy's SYN says nothing.
+    if (!this.isProven && this.#adjuncts.isHelped(row)) {
+      const departing = this.#adjuncts.depart(row, 0, true);
+      if (departing !== MAY_LEAVE) return departing;
+    }
+    return this.#forwarder.leave(row, 0);
+  }
+
+  /** Answers a SYN with a cookie: only who is where it says it is can go on. */
+  #askForProof(): number {
+    const packet = this.#packet;
+    const route = this.#context.policy.routeTo(packet.words, P_SOURCE);
+    const totalBytes = this.#proxy.answerSyn(packet, this.#bytes);
+    const sent = this.#forwarder.reply(packet.at, ETHERNET_BYTES + totalBytes, route);
+    return sent === VERDICT_FORWARDED ? VERDICT_ANSWERED : sent;
+  }
+
+  /** Makes the row of a new flow and enters it; NONE when the table is full. */
+  #fill(slot: number, rule: number, replyPorts: number): number {
+    const { table, clock, counters } = this.#context;
+    const packet = this.#packet;
+    const { victim } = this.#defence;
+    if (victim !== NONE) this.#book.end(victim);
+    const row = table.alloc();
+    if (row === NONE) return NONE;
+    const { words, doubles } = table;
+    const base = row * ROW_WORDS;
+    const wide = row * ROW_DOUBLES;
+    const { flags, expectation } = this.#translation;
+    words[base + F_META] = packet.protocol | flags | (rule === NO_RULE ? this.#unruled(expectation) : 0);
+    table.setTuple(row, 0, packet.words, P_SOURCE, packet.words, P_SOURCE + ADDRESS_WORDS, packet.ports);
+    table.setTuple(row, 1, this.#reply, 0, this.#reply, ADDRESS_WORDS, replyPorts);
+    words[base + F_PLACE] = slot | (packet.zone << 16) | (this.#forwarder.egressZone << 24);
+    // Who was expected has the rule of the flow that expected it: its helpers, its name.
+    const named =
+      expectation === NONE ? Math.max(0, rule) : words[expectation * ROW_WORDS + F_RULE]! & 0xffff;
+    words[base + F_RULE] = named | (this.#generation << 16);
+    words[base + F_TRACKED] = this.#tenures.mark(slot);
+    beginTracking(table, row, packet, this.#bytes);
+    doubles[wide + D_CREATED_AT] = clock[0]!;
+    doubles[wide + D_PACKETS] = 1;
+    doubles[wide + D_BYTES] = packet.totalBytes;
+    doubles[wide + D_DEADLINE] = clock[0]! + this.#book.life(row);
+    this.#book.enter(row);
+    count(counters, COUNT.flowsCreated);
+    return row;
+  }
+
+  /** Flags of a flow that no rule let in. */
+  #unruled(expectation: number): number {
+    if (expectation === NONE) return FLAG_UNRULED;
+    const isSignalling = this.#adjuncts.helpers.expectations.isSignalling(expectation);
+    return isSignalling ? FLAG_UNRULED : FLAG_UNRULED | FLAG_EXPECTED;
+  }
+
+  /** Decides whether the first packet waits for the backup, and marks the row if so: leave() then holds it. */
+  #commit(row: number, slot: number, rule: number, isHeard: boolean): void {
+    const { counters, view } = this.#context;
+    const commit = rule === NO_RULE ? COMMIT_DEFAULT : this.#rules.commit[rule]!;
+    if (commit === COMMIT_ASYNC) return;
+    const isNat = (this.#translation.flags & FLAG_NAT) !== 0;
+    const isSync =
+      commit === COMMIT_SYNC || (commit === COMMIT_DEFAULT && (isNat || this.#packet.kind === KIND_TCP));
+    if (!isSync) return;
+    const backup = view.backup[slot]!;
+    if (!isHeard || (view.peerFlags[backup]! & PEER_ALIVE) === 0) {
+      count(counters, COUNT.unprotectedNoPeer);
+      return;
+    }
+    this.#waiting.expect(row, backup);
+  }
+
+  /**
+   * Whether the policy of now would still let a flow in; asked at every packet, answered from the row unless the policy is a new
+   * one. Flows that no rule let in (they belong to a binding or another flow) live as long as what they belong to.
+   */
+  isStillAllowed(row: number): boolean {
+    const words = this.#context.table.words;
+    const allowed = row * ROW_WORDS + F_RULE;
+    if (words[allowed]! >>> 16 === this.#generation) return true;
+    return this.#recheck(row, allowed);
+  }
+
+  #recheck(row: number, allowed: number): boolean {
+    const { table, counters } = this.#context;
+    const { words } = table;
+    count(counters, COUNT.policyRechecked);
+    let rule = words[allowed]! & 0xffff;
+    if ((words[row * ROW_WORDS + F_META]! & FLAG_UNRULED) === 0) {
+      this.#askAgain(row);
+      rule = this.#rules.peek(this.#query);
+      if (rule === NO_RULE || this.#rules.action[rule] !== ACTION_ACCEPT) return false;
+    }
+    words[allowed] = rule | (this.#generation << 16);
+    return true;
+  }
+
+  /** The interface by which a flow came in is known only when the packet in hand goes the same way. */
+  #firstPort(zone: number): number {
+    const { ports } = this.#context;
+    for (let i = 0; i < ports.length; i++) if (ports[i]!.zone === zone) return i;
+    return 0;
+  }
+
+  /** Fills in what the rules asked of a flow's first packet, as far as the row tells. */
+  #askAgain(row: number): void {
+    const { table } = this.#context;
+    const query = this.#query;
+    const base = row * ROW_WORDS;
+    const meta = table.words[base + F_META]!;
+    const place = table.words[base + F_PLACE]!;
+    const protocol = meta & 0xff;
+    const isIcmp = protocol === PROTOCOL_ICMP;
+    query.fromZone = (place >>> 16) & 0xff;
+    query.toZone = place >>> 24;
+    query.interface =
+      this.#packet.zone === query.fromZone ? this.#packet.port : this.#firstPort(query.fromZone);
+    table.address(row, 0, 0, query.words, 0);
+    table.address(row, 1, 0, query.words, ADDRESS_WORDS);
+    const isIpv6 = !isIpv4(query.words, 0);
+    query.protocol = isIcmp && isIpv6 ? PROTOCOL_ICMPV6 : protocol;
+    query.sourcePort = isIcmp ? 0 : table.words[base + F_PORTS]! >>> 16;
+    query.destinationPort = isIcmp ? 0 : table.words[base + REPLY_TUPLE + F_PORTS]! >>> 16;
+    const kind = table.words[base + F_PORTS]! & 0xffff;
+    const echo = isIpv6 ? icmpv6.ICMPV6_ECHO : icmp.ICMP_ECHO;
+    query.icmpType = isIcmp ? (kind === 0 ? echo : kind) : -1;
+    query.icmpCode = isIcmp ? 0 : -1;
+    query.tcpFlags = protocol === PROTOCOL_TCP ? tcp.SYN : -1;
+    query.isTranslated = (meta & FLAG_DNAT) !== 0;
+  }
+}

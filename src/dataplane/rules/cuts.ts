@@ -1,0 +1,170 @@
+/**
+ * Cuts: a field, cut where any line's wanted values begin or end. Inside an interval all values are alike to all lines.
+ * Owns the way from a value to its interval, and which intervals a line wants. Does not own sets of lines (axis.ts).
+ *
+ *   line 0 (any)          ---------------------------------------------
+ *   line 1 (10.0.0.0/8)             ----------------
+ *   line 2 (10.1.0.0/16)                ----
+ *   interval            |     0     | 1 | 2  |  3  |         4         |
+ */
+import { isIpv4, mappedValue } from "../../base/address.ts";
+import { assert } from "../../base/assert.ts";
+import type { PortRange, Prefix } from "../policy-model.ts";
+
+/** For every line the intervals that it wants. */
+export interface Spans {
+  readonly intervals: number;
+  /** A line's spans are those from starts[line] to starts[line + 1]. */
+  readonly starts: Int32Array;
+  /** First interval of a span and the one after its last; a line's are ascending and apart. */
+  readonly pairs: Int32Array;
+}
+
+/** A field of small integers, 0..last; whatever is none of them counts as `last`. A table gives the interval. */
+export class ValueCuts {
+  readonly spans: Spans;
+  readonly #last: number;
+  readonly #intervals: Uint16Array;
+
+  /** For every line the values that it wants; undefined: any. */
+  constructor(wanted: readonly (readonly PortRange[] | undefined)[], last: number) {
+    const isStart = new Uint8Array(last + 2);
+    for (const { from, to } of wanted.flatMap((ranges) => ranges ?? [])) {
+      assert(from >= 0 && to <= last, `a rule wants ${from} to ${to} in a field of values up to ${last}`);
+      isStart[from] = 1;
+      isStart[to + 1] = 1;
+    }
+    const intervals = new Uint16Array(last + 1);
+    for (let value = 1; value <= last; value++) intervals[value] = intervals[value - 1]! + isStart[value]!;
+    const count = intervals[last]! + 1;
+    const begin = (value: number): number => (value > last ? count : intervals[value]!);
+    const spanOf = ({ from, to }: PortRange): Span => [begin(from), begin(to + 1)];
+    this.spans = spansOf(
+      wanted.map((ranges) => ranges?.map(spanOf)),
+      count,
+    );
+    this.#last = last;
+    this.#intervals = intervals;
+  }
+
+  find(value: number): number {
+    return this.#intervals[value >= 0 && value < this.#last ? value : this.#last]!;
+  }
+}
+
+const END4 = 2 ** 32;
+const END6 = 1n << 128n;
+
+/** Addresses: binary search. The intervals of IPv4 come before those of IPv6. */
+export class AddressCuts {
+  readonly spans: Spans;
+  /** Where intervals begin: one word each, and four words each; biased, so that signed order is address order. */
+  readonly #starts4: Int32Array;
+  readonly #starts6: Int32Array;
+
+  /** For every line the prefixes that it wants; undefined: any. */
+  constructor(wanted: readonly (readonly Prefix[] | undefined)[]) {
+    const bounds4 = [0];
+    const bounds6 = [0n];
+    for (const prefix of wanted.flatMap((prefixes) => prefixes ?? [])) {
+      if (typeof prefix.address === "number") bounds4.push(...range4(prefix));
+      else bounds6.push(...range6(prefix));
+    }
+    const starts4 = Float64Array.from(new Set(bounds4).add(END4)).sort();
+    const starts6 = [...new Set(bounds6).add(END6)].sort((a, b) => (a < b ? -1 : 1));
+    const first6 = starts4.length - 1;
+    const at4 = new Map(Array.from(starts4, (start, i) => [start, i]));
+    const at6 = new Map(starts6.map((start, i) => [start, first6 + i]));
+    const spanOf = (prefix: Prefix): Span => {
+      if (typeof prefix.address === "number") {
+        const [from, to] = range4(prefix);
+        return [at4.get(from)!, at4.get(to)!];
+      }
+      const [from, to] = range6(prefix);
+      return [at6.get(from)!, at6.get(to)!];
+    };
+    this.spans = spansOf(
+      wanted.map((prefixes) => prefixes?.map(spanOf)),
+      first6 + starts6.length - 1,
+    );
+    this.#starts4 = Int32Array.from(starts4.subarray(0, first6), (start) => start ^ SIGN);
+    this.#starts6 = Int32Array.from(starts6.slice(0, -1).flatMap(biasedWords));
+  }
+
+  find(words: Int32Array, at: number): number {
+    if (isIpv4(words, at)) return this.#find4(words[at + 3]! ^ SIGN);
+    const a = words[at]! ^ SIGN;
+    const b = words[at + 1]! ^ SIGN;
+    return this.#starts4.length + this.#find6(a, b, words[at + 2]! ^ SIGN, words[at + 3]! ^ SIGN);
+  }
+
+  #find4(address: number): number {
+    const starts = this.#starts4;
+    let low = 0;
+    let high = starts.length - 1;
+    while (low < high) {
+      const middle = (low + high + 1) >> 1;
+      if (starts[middle]! <= address) low = middle;
+      else high = middle - 1;
+    }
+    return low;
+  }
+
+  #find6(a: number, b: number, c: number, d: number): number {
+    const starts = this.#starts6;
+    let low = 0;
+    let high = (starts.length >> 2) - 1;
+    while (low < high) {
+      const middle = (low + high + 1) >> 1;
+      const at = middle << 2;
+      const isAfter =
+        starts[at]! !== a
+          ? starts[at]! > a
+          : starts[at + 1]! !== b
+            ? starts[at + 1]! > b
+            : starts[at + 2]! !== c
+              ? starts[at + 2]! > c
+              : starts[at + 3]! > d;
+      if (isAfter) high = middle - 1;
+      else low = middle;
+    }
+    return low;
+  }
+}
+
+const SIGN = 0x80000000 | 0;
+
+type Span = readonly [from: number, to: number];
+
+function range4({ address, bits }: Prefix): Span {
+  const size = 2 ** (32 - bits);
+  const from = Math.floor((Number(address) >>> 0) / size) * size;
+  return [from, from + size];
+}
+
+function range6({ address, bits }: Prefix): readonly [from: bigint, to: bigint] {
+  const free = BigInt(128 - bits);
+  const from = (mappedValue(address) >> free) << free;
+  return [from, from + (1n << free)];
+}
+
+function biasedWords(address: bigint): number[] {
+  return [96n, 64n, 32n, 0n].map((shift) => Number(BigInt.asIntN(32, address >> shift)) ^ SIGN);
+}
+
+/** Orders every line's spans and joins those that touch; any is one span over all. */
+function spansOf(lines: readonly (readonly Span[] | undefined)[], intervals: number): Spans {
+  const starts = new Int32Array(lines.length + 1);
+  const pairs: number[] = [];
+  lines.forEach((spans, line) => {
+    const first = pairs.length;
+    const ordered = spans === undefined ? [[0, intervals] as const] : [...spans].sort((a, b) => a[0] - b[0]);
+    for (const [from, to] of ordered) {
+      const last = pairs.length - 1;
+      if (last > first && pairs[last]! >= from) pairs[last] = Math.max(pairs[last]!, to);
+      else pairs.push(from, to);
+    }
+    starts[line + 1] = pairs.length / 2;
+  });
+  return { intervals, starts, pairs: Int32Array.from(pairs) };
+}
