@@ -8,8 +8,8 @@ import { COUNT } from "../../../../src/dataplane/context.ts";
 import { COUNTER_CELLS } from "../../../../src/dataplane/counters.ts";
 import {
   D_DEADLINE,
-  F_DESTINATION,
   F_ADDRESSES,
+  F_DESTINATION,
   F_META,
   F_PLACE,
   F_PORTS,
@@ -22,9 +22,9 @@ import {
   ROW_DOUBLES,
   ROW_WORDS,
 } from "../../../../src/dataplane/flow-layout.ts";
-import { EXPECTATION_TCP, EXPECTATION_UDP } from "../../../../src/dataplane/satellites.ts";
 import { type RowBook, type RowTable, readTuple } from "../../../../src/dataplane/helpers/satellite.ts";
-import { TCP_ESTABLISHED } from "../../../../src/dataplane/tcp-tracker.ts";
+import { EXPECTATION_TCP, EXPECTATION_UDP } from "../../../../src/dataplane/satellites.ts";
+import { TCP_ESTABLISHED } from "../../../../src/dataplane/tcp-state.ts";
 import { parseIp } from "./packets.ts";
 
 export class FakeTable implements RowTable, RowBook {
