@@ -303,7 +303,7 @@ export class World {
   packet(port: number, payload: Uint8Array, by?: string): number {
     const to = new Uint8Array(6);
     virtualMac(this.ports[port]!.zone, 0, to);
-    const type = payload.length >= 40 && payload[0] === 0x60 ? 0x86dd : 0x0800;
+    const type = payload.length >= 40 && payload[0]! >> 4 === 6 ? 0x86dd : 0x0800;
     return this.receive(port, ethernet(to, hostMac(by ?? seeIp(payload).from), type, payload));
   }
 
