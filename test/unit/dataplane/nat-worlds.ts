@@ -52,8 +52,9 @@ export function natWorld(policy: PolicyModel, options: WorldOptions = {}): World
   return new World({ policy, capacity: 8192, ...options });
 }
 
-/** Sends a packet and returns the one that left. */
+/** Sends a packet and returns the one that left; what left before is forgotten. */
 export function pass(world: World, port: number, packet: Uint8Array, by?: string): SeenIp {
+  world.take();
   world.packet(port, packet, by);
   return see(world.takeOne().frame).ip!;
 }
