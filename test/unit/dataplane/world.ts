@@ -175,6 +175,8 @@ export interface WorldOptions {
   readonly answersArp?: boolean;
   readonly ports?: readonly EnginePort[];
   readonly table?: FlowTable;
+  /** Where the use of pool addresses is told. */
+  readonly natUsage?: SharedArrayBuffer;
 }
 
 /** The lab with IPv6 beside IPv4, routed without NAT. */
@@ -247,6 +249,7 @@ export class World {
       ruleHits: this.ruleHits,
       key: TEST_KEY,
       random: seededRandom(options.seed ?? 1),
+      ...(options.natUsage === undefined ? {} : { natUsage: options.natUsage }),
       ...(options.limits === undefined ? {} : { limits: options.limits }),
       ...(options.clock === undefined ? {} : { nowMs: options.clock }),
     });
