@@ -9,19 +9,22 @@
  * that zone (`isLoop`). It is translated as all that goes there, and comes back at once as what it is then (engine.ts), so each
  * leg has a flow of its own, and rules and filters hold as for everybody.
  */
-import { ADDRESS_WORDS, copyAddress, isIpv4 } from "../base/address.ts";
+import { ADDRESS_WORDS, copyAddress, isIpv4, isSameAddress } from "../base/address.ts";
+import * as tcp from "../packet/tcp.ts";
 import type { Bindings } from "./bindings.ts";
 import { type Borrowed, NOT_BORROWED } from "./borrowed.ts";
 import { NO_ROUTE } from "./compiled-policy.ts";
 import type { EngineContext } from "./context.ts";
 import { FLAG_DNAT, FLAG_SNAT, NONE } from "./flow-layout.ts";
+import type { Expectations } from "./helpers/expectations.ts";
 import type { NatAllocator } from "./nat.ts";
 import { NO_DNAT, NO_SNAT } from "./nat-policy.ts";
 import { NO_NAT64 } from "./nat64-prefix.ts";
-import { KIND_ECHO, P_DESTINATION, P_SOURCE, PARSED, type Packet } from "./packet.ts";
+import { KIND_ECHO, KIND_TCP, KIND_UDP, P_DESTINATION, P_SOURCE, PARSED, type Packet } from "./packet.ts";
 import { isUnroutable } from "./sanity.ts";
 import { hasPorts } from "./satellites.ts";
 import { NO_STATIC } from "./static-nat.ts";
+import { isOpening } from "./tcp-tracker.ts";
 import { dropVerdict } from "./verdict.ts";
 
 const DROP_NAT_PORTS = dropVerdict("nat_port_exhausted");
@@ -51,6 +54,8 @@ export class Translation {
   isTranslated = false;
   /** The binding whose filter lets the packet in without a rule, or NONE. */
   binding = NONE;
+  /** The expectation that lets the packet in without a rule, or NONE. */
+  expectation = NONE;
   /** It went to a pool address, and nothing here explains it. */
   isToPool = false;
   /** It goes to an address that NAT takes in when it comes from there. */
@@ -60,6 +65,7 @@ export class Translation {
   readonly #packet: Packet;
   readonly #nat: NatAllocator;
   readonly #bindings: Bindings;
+  readonly #expectations: Expectations;
   readonly #borrowed: Borrowed;
   /** Reply tuple of a flow with a borrowed port. */
   readonly #reply = new Int32Array(2 * ADDRESS_WORDS);
@@ -69,12 +75,14 @@ export class Translation {
     packet: Packet,
     nat: NatAllocator,
     bindings: Bindings,
+    expectations: Expectations,
     borrowed: Borrowed,
   ) {
     this.#context = context;
     this.#packet = packet;
     this.#nat = nat;
     this.#bindings = bindings;
+    this.#expectations = expectations;
     this.#borrowed = borrowed;
   }
 
@@ -92,6 +100,8 @@ export class Translation {
     this.isLoop = false;
     this.binding = NONE;
     this.#static = NO_STATIC;
+    this.expectation = this.#findExpected();
+    if (this.expectation !== NONE) return this.#asExpected();
     const dnat = nat.dnatOf(packet.zone, words, P_DESTINATION, packet.protocol, packet.destinationPort);
     if (dnat !== NO_DNAT) {
       nat.targetOf(dnat, key, words, P_SOURCE, this.destination, 0);
@@ -104,6 +114,50 @@ export class Translation {
     if (nat64 !== NO_NAT64) return this.#toNat64(nat64);
     if (packet.kind !== KIND_ECHO && nat.isTakenIn(words, P_DESTINATION)) this.#toOwn();
     return PARSED;
+  }
+
+  /** An expectation of the packet in hand; of TCP only its first segment is expected. */
+  #findExpected(): number {
+    const packet = this.#packet;
+    const isFirst =
+      packet.kind === KIND_UDP ||
+      (packet.kind === KIND_TCP && isOpening(tcp.flags(this.#context.frames.bytes, packet.l4At)));
+    if (!isFirst) return NONE;
+    return this.#expectations.find(
+      packet.protocol,
+      packet.words,
+      P_SOURCE,
+      packet.destinationPort,
+      packet.zone,
+    );
+  }
+
+  #asExpected(): number {
+    const packet = this.#packet;
+    const expectations = this.#expectations;
+    expectations.resolve(this.expectation, packet.sourcePort);
+    copyAddress(this.destination, 0, expectations.resolved, 0);
+    this.destinationPort = expectations.resolvedPort;
+    const isSame =
+      isSameAddress(this.destination, 0, packet.words, P_DESTINATION) &&
+      this.destinationPort === packet.destinationPort;
+    this.flags = isSame ? 0 : FLAG_DNAT;
+    this.isTranslated = !isSame;
+    return PARSED;
+  }
+
+  /** The source of an expected packet: as its sender appears in the flow that announced it. */
+  #expectedSource(slot: number): number {
+    const expectations = this.#expectations;
+    if (!expectations.isSourceResolved) return PARSED;
+    const { resolvedSourcePort } = expectations;
+    copyAddress(this.source, 0, expectations.resolved, ADDRESS_WORDS);
+    this.flags |= FLAG_SNAT;
+    this.sourcePort =
+      resolvedSourcePort === NONE
+        ? this.#nat.allocateOn(this.source, slot, this.#packet, this.destination, this.destinationPort)
+        : resolvedSourcePort;
+    return this.sourcePort === NONE ? DROP_NAT_PORTS : PARSED;
   }
 
   #translated(): number {
@@ -201,6 +255,7 @@ export class Translation {
     const { nat } = this.#context.policy;
     copyAddress(this.source, 0, words, P_SOURCE);
     this.sourcePort = packet.sourcePort;
+    if (this.expectation !== NONE) return this.#expectedSource(slot);
     const isIpv6 = !isIpv4(this.destination, 0);
     if (this.binding !== NONE) return packet.isIpv6 === isIpv6 ? PARSED : this.#embed(toZone);
     // Inside hosts that call each other by their static addresses: the caller's is of the same zone.
