@@ -120,7 +120,7 @@ export class Bindings {
     port: number,
   ): boolean {
     const { table, policy, clock } = this.#context;
-    const row = table.alloc();
+    const row = this.#book.allocate();
     if (row === NONE) return false;
     const ports = (packet.sourcePort << 16) | toZone;
     const zones = (packet.zone << 16) | (toZone << 24);

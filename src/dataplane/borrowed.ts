@@ -58,7 +58,7 @@ export class Borrowed {
     portSlot: number,
   ): boolean {
     const { table, clock } = this.#context;
-    const row = table.alloc();
+    const row = this.#book.allocate();
     if (row === NONE) return false;
     const base = row * ROW_WORDS;
     table.words[base + F_META] = pointerProtocol(protocol);

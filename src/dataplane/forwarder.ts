@@ -114,13 +114,19 @@ export class Forwarder {
     this.leftRow = row;
     this.leftDirection = direction;
     const wrong = this.#translate(row, direction);
-    if (wrong !== PARSED) return this.drop(packet.at, wrong);
+    if (wrong !== PARSED) {
+      this.leftRow = NONE;
+      return this.drop(packet.at, wrong);
+    }
     if (packet.kind === KIND_TCP) clampMss(packet, this.#bytes, policy, this.egressZone);
     this.#hop();
     const { at, ipAt, totalBytes } = packet;
     if (this.isLoop) {
       // Fragments would have to meet a second time.
-      if (packet.isFragment) return this.drop(at, DROP_FRAGMENT);
+      if (packet.isFragment) {
+        this.leftRow = NONE;
+        return this.drop(at, DROP_FRAGMENT);
+      }
       const type = packet.isIpv6 ? ethernet.ETHER_IPV6 : ethernet.ETHER_IPV4;
       ethernet.setEtherType(this.#bytes, at, type);
       return LOOP;

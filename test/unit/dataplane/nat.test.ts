@@ -127,10 +127,3 @@ describe("which flows are translated", () => {
     expect(LAB_POLICY.snat[0]!.toZone).toBe(OUTSIDE);
   });
 });
-
-test("a host inside that asks for a forwarded port by its outside address gets no answer yet (no hairpin)", () => {
-  const world = new World();
-  const syn = tcp({ from: CLIENT, to: "198.51.100.10", sport: 5000, dport: 8080, flags: "S" });
-  expect(verdictName(world.packet(PORT_INSIDE, syn))).toBe("bad_destination");
-  expect(world.take()).toEqual([]);
-});

@@ -175,6 +175,8 @@ export interface WorldOptions {
   readonly answersArp?: boolean;
   readonly ports?: readonly EnginePort[];
   readonly table?: FlowTable;
+  /** Where the use of pool addresses is told. */
+  readonly natUsage?: SharedArrayBuffer;
 }
 
 /** The lab with IPv6 beside IPv4, routed without NAT. */
@@ -247,6 +249,7 @@ export class World {
       ruleHits: this.ruleHits,
       key: TEST_KEY,
       random: seededRandom(options.seed ?? 1),
+      ...(options.natUsage === undefined ? {} : { natUsage: options.natUsage }),
       ...(options.limits === undefined ? {} : { limits: options.limits }),
       ...(options.clock === undefined ? {} : { nowMs: options.clock }),
     });
@@ -303,7 +306,7 @@ export class World {
   packet(port: number, payload: Uint8Array, by?: string): number {
     const to = new Uint8Array(6);
     virtualMac(this.ports[port]!.zone, 0, to);
-    const type = payload.length >= 40 && payload[0] === 0x60 ? 0x86dd : 0x0800;
+    const type = payload.length >= 40 && payload[0]! >> 4 === 6 ? 0x86dd : 0x0800;
     return this.receive(port, ethernet(to, hostMac(by ?? seeIp(payload).from), type, payload));
   }
 
