@@ -11,7 +11,7 @@ import type { Timers } from "../../cluster/control/timers.ts";
 import type { LogStore } from "../../cluster/storage/log-store.ts";
 import { Replication } from "../../cluster/sync/replication.ts";
 import type { Transport, TransportHandlers } from "../../cluster/transport/transport.ts";
-import type { NodeConfig } from "../../config/node-config.ts";
+import { interfaceLabel, type NodeConfig } from "../../config/node-config.ts";
 import { VERSION } from "../../config/version.ts";
 import type { Env } from "../base/env.ts";
 import { SynwallError } from "../base/errors.ts";
@@ -246,7 +246,7 @@ export class NodeCore {
     const { controller } = this;
     return new LinkWatch({
       self: config.cluster.self,
-      zonePorts: config.dataplane!.interfaces.filter((port) => !port.cluster).map((port) => port.name),
+      zonePorts: config.dataplane!.interfaces.filter((port) => !port.cluster).map(interfaceLabel),
       carrier: (port) => this.mirror.carrier(port),
       members: () => (controller.membership.isAdmitted ? controller.driver.state().members : []),
       ask: async (peer) => (await transport.status(peer, ASK_MS_MAX)).lostLinks,

@@ -4,6 +4,7 @@
  */
 import { addRefusals, type RefusalCounts, zeroRefusals } from "../../cluster/transport/refusals.ts";
 import type { Transport } from "../../cluster/transport/transport.ts";
+import { interfaceLabel } from "../../config/node-config.ts";
 import { VERSION } from "../../config/version.ts";
 import { type HashKey, hashKeyFrom } from "../base/hash.ts";
 import type { LatencyHistogram } from "../base/histogram.ts";
@@ -241,7 +242,7 @@ export class NodeReport {
   #ports(): { readonly name: string; readonly zone: string; readonly carrier: boolean }[] {
     const { config, mirror } = this.core;
     return config.dataplane!.interfaces.map((port, index) => ({
-      name: port.name,
+      name: interfaceLabel(port),
       zone: port.zone ?? "cluster",
       carrier: mirror.carrier(index),
     }));
