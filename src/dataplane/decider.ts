@@ -10,6 +10,7 @@ import * as ethernet from "../packet/ethernet.ts";
 import { ICMP_ECHO } from "../packet/icmp.ts";
 import { ICMPV6_ECHO } from "../packet/icmpv6.ts";
 import { judgeAddresses } from "./address-rules.ts";
+import { type Adjuncts, GO_ANEW, GO_ON, GO_OPEN, GO_PAST, MAY_LEAVE } from "./adjuncts.ts";
 import { isExclusive } from "./arp-answer.ts";
 import type { Bindings } from "./bindings.ts";
 import { type ClusterView, SLOT_HANDOVER, SLOT_OWNED, SLOT_REMOTE } from "./cluster-view.ts";
@@ -89,6 +90,7 @@ export interface DeciderParts {
   readonly translation: Translation;
   readonly bindings: Bindings;
   readonly maker: FlowMaker;
+  readonly adjuncts: Adjuncts;
 }
 
 export class Decider {
@@ -105,6 +107,7 @@ export class Decider {
   readonly #translation: Translation;
   readonly #bindings: Bindings;
   readonly #maker: FlowMaker;
+  readonly #adjuncts: Adjuncts;
 
   constructor(parts: DeciderParts) {
     this.#context = parts.context;
@@ -118,6 +121,7 @@ export class Decider {
     this.#translation = parts.translation;
     this.#bindings = parts.bindings;
     this.#maker = parts.maker;
+    this.#adjuncts = parts.adjuncts;
   }
 
   /** Decides the packet in hand: a verdict. */
@@ -159,10 +163,7 @@ export class Decider {
         this.#tenures.interrupt(slot);
         return this.#shared(row, direction);
       }
-      if (table.doubles[row * ROW_DOUBLES + D_DEADLINE]! <= clock[0]!) {
-        this.expire(row);
-        return this.miss();
-      }
+      if (table.doubles[row * ROW_DOUBLES + D_DEADLINE]! <= clock[0]! && this.expire(row)) return this.miss();
       return this.#owned(row, direction, slot);
     }
     if (state === SLOT_HANDOVER && !this.isLate) return this.#waiting.forSlot(packet, LIST_HANDOVER);
@@ -177,6 +178,14 @@ export class Decider {
   #shared(row: number, direction: number): number {
     const verdict = this.#forwarder.routeFlow(row, direction);
     if (verdict !== NO_EGRESS) return verdict;
+    if (this.#adjuncts.isHelped(row)) {
+      const met = this.#adjuncts.arrive(row, direction);
+      if (met === GO_ANEW) return this.miss();
+      if (met === GO_OPEN) return this.#forwarder.drop(this.#packet.at, DROP_FENCED);
+      if (met >= 0) return met;
+      const departing = met === GO_PAST ? MAY_LEAVE : this.#adjuncts.depart(row, direction, false);
+      if (departing !== MAY_LEAVE) return departing;
+    }
     const left = this.#forwarder.leave(row, direction);
     return left === VERDICT_FORWARDED ? VERDICT_FORWARDED_SHARED : left;
   }
@@ -195,7 +204,11 @@ export class Decider {
     }
     const verdict = this.#forwarder.routeFlow(row, direction);
     if (verdict !== NO_EGRESS) return verdict;
-    if (packet.kind === KIND_ICMP_ERROR) return this.#forwarder.leave(row, direction);
+    const isHelped = this.#adjuncts.isHelped(row);
+    const met = isHelped ? this.#adjuncts.arrive(row, direction) : GO_ON;
+    if (met === GO_ANEW) return this.miss();
+    if (met >= 0) return met;
+    if (packet.kind === KIND_ICMP_ERROR || met === GO_PAST) return this.#forwarder.leave(row, direction);
     if (packet.kind === (direction === 0 ? KIND_ECHO_REPLY : KIND_ECHO)) {
       return this.#forwarder.drop(packet.at, DROP_INVALID_STATE);
     }
@@ -228,6 +241,17 @@ export class Decider {
         if (this.#context.policy.nat.hasBindings) this.#bindings.keep(row);
       }
     }
+    if (met === GO_OPEN) {
+      const opened = this.#adjuncts.open(row);
+      if (opened !== GO_ON) return opened;
+      // The acknowledgement to the server went another way.
+      const again = this.#forwarder.routeFlow(row, direction);
+      if (again !== NO_EGRESS) return again;
+    }
+    if (isHelped) {
+      const departing = this.#adjuncts.depart(row, direction, true);
+      if (departing !== MAY_LEAVE) return departing;
+    }
     return this.#forwarder.leave(row, direction);
   }
 
@@ -257,9 +281,16 @@ export class Decider {
     const route = policy.routeTo(translation.destination, 0);
     if (route === NO_ROUTE) return this.#forwarder.drop(packet.at, DROP_NO_ROUTE);
     const zone = policy.routeZone[route]!;
-    const slot = translation.binding === NONE ? this.#slotOf(zone) : this.#slotOfReply();
+    const slot = this.#slotOfNew(zone);
     const turn = this.#turn(slot);
     return turn === OURS ? this.#maker.create(slot, zone) : turn;
+  }
+
+  /** Slot of a packet without a flow, by what translation.inbound() found. */
+  #slotOfNew(zone: number): number {
+    const { binding, expectation } = this.#translation;
+    if (expectation !== NONE) return this.#context.table.slotOf(expectation);
+    return binding === NONE ? this.#slotOf(zone) : this.#slotOfReply();
   }
 
   /** Slot of a packet to a pool address. */
@@ -340,9 +371,14 @@ export class Decider {
     return sent === VERDICT_FORWARDED ? VERDICT_ANSWERED : sent;
   }
 
-  /** Ends a flow whose time is over. */
-  expire(row: number): void {
+  /** Ends a flow whose time is over; false when something beside it keeps it alive. */
+  expire(row: number): boolean {
+    if (this.#adjuncts.keeps(row)) {
+      this.#context.table.rearm(row);
+      return false;
+    }
     count(this.#context.counters, COUNT.flowsExpired);
     this.#book.end(row);
+    return true;
   }
 }

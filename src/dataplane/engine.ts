@@ -12,6 +12,7 @@ import * as ethernet from "../packet/ethernet.ts";
 import * as geneve from "../packet/geneve.ts";
 import * as ipv4 from "../packet/ipv4.ts";
 import * as udp from "../packet/udp.ts";
+import { Adjuncts } from "./adjuncts.ts";
 import { Announcer } from "./announcer.ts";
 import { isExclusive, serveArp } from "./arp-answer.ts";
 import { Bindings } from "./bindings.ts";
@@ -89,6 +90,7 @@ export class Engine {
   readonly #announcer: Announcer;
   readonly #advertiser: RouterAdvertiser;
   readonly #maker: FlowMaker;
+  readonly #adjuncts: Adjuncts;
   readonly #fragmentWay: FragmentWay;
   readonly #cookies: SynCookies;
   #defence: Defence;
@@ -135,24 +137,31 @@ export class Engine {
       limits,
     );
     this.#rules = new RuleTable(options.policy, options.ruleHits);
-    const bindings = new Bindings(context, this.book, this.#nat);
-    const translation = new Translation(context, this.#packet, this.#nat, bindings);
-    const parts = {
+    this.#cookies = new SynCookies(options.key);
+    const shared = {
       context,
       packet: this.#packet,
       book: this.book,
-      tenures: this.#tenures,
       waiting: this.#waiting,
       forwarder: this.#forwarder,
-      translation,
-      bindings,
+      proxy: new SynProxy(this.#cookies, CAUTIOUS_PROMISE, options.counters),
     };
+    const bindings = new Bindings(context, this.book, this.#nat);
+    this.#adjuncts = new Adjuncts(
+      {
+        ...shared,
+        allocatePort: (master, _protocol, words, at, wanted) =>
+          this.#nat.announce(words, at, options.table.slotOf(master), wanted),
+      },
+      this.#rules,
+    );
+    const { expectations } = this.#adjuncts.helpers;
+    const translation = new Translation(context, this.#packet, this.#nat, bindings, expectations);
+    const parts = { ...shared, tenures: this.#tenures, translation, bindings, adjuncts: this.#adjuncts };
     this.#defence = this.#makeDefence(options.policy);
-    this.#cookies = new SynCookies(options.key);
     this.#maker = new FlowMaker({
       ...parts,
       defence: this.#defence,
-      proxy: new SynProxy(this.#cookies, CAUTIOUS_PROMISE, options.counters),
       rules: this.#rules,
       ruleLog: new RuleLog(context, options.ruleLog, limits.ruleLogsPerSecond),
     });
@@ -230,6 +239,7 @@ export class Engine {
     this.#context.policy = new CompiledPolicy(policy);
     this.#defence = this.#makeDefence(policy);
     this.#maker.useRules(rules, this.#defence);
+    this.#adjuncts.useRules(rules);
     this.book.useTimeouts(policy.timeoutsMs);
   }
 

@@ -8,6 +8,7 @@
 import { OP_BARRIER, OP_DELETE, OP_DIGEST, OP_UPSERT, RECORD_OPAQUE_AT } from "../base/record.ts";
 import type { RecordRing } from "../base/ring.ts";
 import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from "../packet/ipv4.ts";
+import type { Adjuncts } from "./adjuncts.ts";
 import { MAX_SLOTS } from "./cluster-view.ts";
 import { COUNT, count, type EngineContext } from "./context.ts";
 import type { Defence } from "./defence/defence.ts";
@@ -28,7 +29,7 @@ import {
 } from "./flow-layout.ts";
 import { encodeFlow, flowDigest, writeRecordHeader, writeWord } from "./flow-record.ts";
 import type { TimeoutsMs } from "./policy-model.ts";
-import { isSatellite } from "./satellites.ts";
+import { EXPECTATION_TCP, EXPECTATION_UDP, isSatellite } from "./satellites.ts";
 import { lifeOf, lifetimes } from "./trackers.ts";
 
 /** Records that may wait in the ring while slots are sent whole: live changes queue behind them. */
@@ -45,6 +46,8 @@ export class FlowBook {
   lifeMs: Float64Array;
   /** Who counts half-open connections, once the engine has made it. */
   defence: Defence | null = null;
+  /** Who has satellites to end with their flows. */
+  adjuncts: Pick<Adjuncts, "ended"> | null = null;
   readonly #context: EngineContext;
   readonly #ring: RecordRing | null;
 
@@ -102,6 +105,7 @@ export class FlowBook {
   /** Ends a flow that this node decides: out of the table, and out of the backup's. */
   end(row: number): void {
     const { table, view, counters } = this.#context;
+    this.adjuncts?.ended(row);
     const version = row * ROW_WORDS + F_VERSION;
     table.words[version] = (table.words[version]! + 1) | 0;
     const slot = table.slotOf(row);
@@ -226,6 +230,9 @@ export class FlowBook {
     const protocol = meta & 0xff;
     counters[COUNT.flowsNow] = table.used;
     if (isSatellite(protocol)) counters[COUNT.satellitesNow] = counters[COUNT.satellitesNow]! + by;
+    if (protocol === EXPECTATION_TCP || protocol === EXPECTATION_UDP) {
+      counters[COUNT.expectationsNow] = counters[COUNT.expectationsNow]! + by;
+    }
     if (protocol === PROTOCOL_TCP) counters[COUNT.flowsTcpNow] = counters[COUNT.flowsTcpNow]! + by;
     else if (protocol === PROTOCOL_UDP) counters[COUNT.flowsUdpNow] = counters[COUNT.flowsUdpNow]! + by;
     else if (protocol === PROTOCOL_ICMP) counters[COUNT.flowsIcmpNow] = counters[COUNT.flowsIcmpNow]! + by;

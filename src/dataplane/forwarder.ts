@@ -36,6 +36,9 @@ const DROP_NO_ROUTE = dropVerdict("no_route");
 const DROP_FRAGMENT_FULL = dropVerdict("fragment_full");
 const DROP_TX_FULL = dropVerdict("tx_full");
 
+/** What a frame's memory holds behind its headroom, at least (io/pool.ts). */
+const FRAME_ROOM_BYTES = 1774;
+
 export class Forwarder {
   /** Set by route(): where the packet leaves, and the next hop's address. */
   egressZone = 0;
@@ -235,6 +238,22 @@ export class Forwarder {
     if (this.#errors.take(clock)) return true;
     count(counters, COUNT.icmpErrorsLimited);
     return false;
+  }
+
+  /** The largest IP packet that the packet in hand may become on its way to the egress zone, within its frame's memory. */
+  roomBytes(packet: Packet): number {
+    return Math.min(this.#zoneMtu[this.egressZone]!, FRAME_ROOM_BYTES - (packet.ipAt - packet.at));
+  }
+
+  /** reply(), but not before the backup has what was just published of the flow in `row`. */
+  replyCommitted(row: number, at: number, lengthBytes: number, route: number): number {
+    const { words, zone } = this.#packet;
+    const { egressZone } = this;
+    this.#setNextHop(route, zone, words, P_OUTER_SOURCE);
+    this.egressZone = zone;
+    const verdict = this.#send(row, at, lengthBytes);
+    this.egressZone = egressZone;
+    return verdict;
   }
 
   /** Sends a frame made for the sender of the packet in hand, to whom `route` leads. */

@@ -11,6 +11,8 @@ import { PROTOCOL_UDP } from "../packet/ipv4.ts";
 import { SLOT_OWNED } from "./cluster-view.ts";
 import type { EngineContext } from "./context.ts";
 import { NONE } from "./flow-layout.ts";
+import { NO_SNAT } from "./nat-policy.ts";
+import type { Packet } from "./packet.ts";
 import { BINDING_UDP } from "./satellites.ts";
 import { addressHash, slotOfAddress } from "./slot.ts";
 
@@ -19,6 +21,7 @@ const PROBES_PER_TICK = 65_536;
 /** What one flow may always look at, even when others used the tick's probes up. */
 const PROBES_MIN = 64;
 const PORTS = 65_536;
+const PORT_MIN = 1024;
 /** Ports that are looked at for one of the same parity. */
 const PARITY_PROBES = 16;
 /** A slot whose ports towards a destination were found used up is not searched again for this long. */
@@ -108,6 +111,36 @@ export class NatAllocator {
     return NONE;
   }
 
+  /**
+   * A port of the address at `address[0..3]`, whichever pool it is of, by which replies lead to `slot`, for the packet's flow
+   * towards a far end; its own port where nothing translates ports there. NONE: none is free.
+   */
+  allocateOn(address: Int32Array, slot: number, packet: Packet, far: Int32Array, farPort: number): number {
+    const index = this.#context.policy.nat.pools.get(address, 0);
+    if (index < 0) return packet.sourcePort;
+    return this.#fromSlot(NO_SNAT, index, slot, packet.protocol, packet.sourcePort, far, farPort);
+  }
+
+  /**
+   * A port of the address at `words[at..]` at which a helper may announce somebody: packets to it lead to `slot`, whoever sends
+   * them. `wanted` itself where it does, else one of its parity. NONE: there is none. Where no pool is, any port will do.
+   */
+  announce(words: Int32Array, at: number, slot: number, wanted: number): number {
+    const { policy, key, view, random } = this.#context;
+    const index = policy.nat.pools.get(words, at);
+    if (index < 0) return wanted;
+    const isUsable = (port: number): boolean => port >= PORT_MIN && !policy.nat.isReserved(index, port);
+    if ((mix16(key, wanted) & (view.slots - 1)) === slot && isUsable(wanted)) return wanted;
+    const candidates = PORTS / view.slots;
+    let k = random(candidates);
+    for (let i = 0; i < candidates; i++) {
+      const port = unmix16(key, slot + view.slots * k);
+      k = k + 1 === candidates ? 0 : k + 1;
+      if (isUsable(port) && ((port ^ wanted) & 1) === 0) return port;
+    }
+    return NONE;
+  }
+
   /** Position in the pool to begin with: the first address from `first` on whose slot this node owns, else `first`. */
   #preferred(pool: number, count: number, first: number): number {
     const { policy, view } = this.#context;
@@ -175,7 +208,9 @@ export class NatAllocator {
   /** Whether a port of the address in #tuple may be given out towards the far end. */
   #isFree(snat: number, poolIndex: number, protocol: number, farPort: number, port: number): boolean {
     const { nat } = this.#context.policy;
-    if (port < nat.snatPortFrom[snat]! || port > nat.snatPortTo[snat]!) return false;
+    const from = snat === NO_SNAT ? PORT_MIN : nat.snatPortFrom[snat]!;
+    const to = snat === NO_SNAT ? PORTS - 1 : nat.snatPortTo[snat]!;
+    if (port < from || port > to) return false;
     if (nat.isReserved(poolIndex, port)) return false;
     return this.#context.table.find(protocol, this.#tuple, 0, (farPort << 16) | port) === NONE;
   }

@@ -5,15 +5,27 @@
  *   inbound()    before the slot and the rules: where is it really going?      expectation, DNAT, static, NAT64, binding
  *   outbound()   after the rules: what does it leave with?                     static, SNAT with or without a binding
  */
-import { ADDRESS_WORDS, copyAddress, isIpv4 } from "../base/address.ts";
+import { ADDRESS_WORDS, copyAddress, isIpv4, isSameAddress } from "../base/address.ts";
+import * as tcp from "../packet/tcp.ts";
 import type { Bindings } from "./bindings.ts";
 import type { EngineContext } from "./context.ts";
 import { FLAG_DNAT, FLAG_SNAT, NONE } from "./flow-layout.ts";
+import type { Expectations } from "./helpers/expectations.ts";
 import type { NatAllocator } from "./nat.ts";
 import { NO_DNAT, NO_SNAT } from "./nat-policy.ts";
 import { NO_NAT64 } from "./nat64-prefix.ts";
-import { KIND_ECHO, KIND_OTHER, P_DESTINATION, P_SOURCE, PARSED, type Packet } from "./packet.ts";
+import {
+  KIND_ECHO,
+  KIND_OTHER,
+  KIND_TCP,
+  KIND_UDP,
+  P_DESTINATION,
+  P_SOURCE,
+  PARSED,
+  type Packet,
+} from "./packet.ts";
 import { NO_STATIC } from "./static-nat.ts";
+import { isOpening } from "./tcp-tracker.ts";
 import { dropVerdict } from "./verdict.ts";
 
 const DROP_NAT_PORTS = dropVerdict("nat_port_exhausted");
@@ -33,6 +45,8 @@ export class Translation {
   isTranslated = false;
   /** The binding whose filter lets the packet in without a rule, or NONE. */
   binding = NONE;
+  /** The expectation that lets the packet in without a rule, or NONE. */
+  expectation = NONE;
   /** It went to a pool address, and nothing here explains it. */
   isToPool = false;
   #static = NO_STATIC;
@@ -40,12 +54,20 @@ export class Translation {
   readonly #packet: Packet;
   readonly #nat: NatAllocator;
   readonly #bindings: Bindings;
+  readonly #expectations: Expectations;
 
-  constructor(context: EngineContext, packet: Packet, nat: NatAllocator, bindings: Bindings) {
+  constructor(
+    context: EngineContext,
+    packet: Packet,
+    nat: NatAllocator,
+    bindings: Bindings,
+    expectations: Expectations,
+  ) {
     this.#context = context;
     this.#packet = packet;
     this.#nat = nat;
     this.#bindings = bindings;
+    this.#expectations = expectations;
   }
 
   /** Finds the packet's real destination: PARSED, or the verdict of what is wrong with it. */
@@ -61,6 +83,8 @@ export class Translation {
     this.isToPool = false;
     this.binding = NONE;
     this.#static = NO_STATIC;
+    this.expectation = this.#findExpected();
+    if (this.expectation !== NONE) return this.#asExpected();
     const dnat = nat.dnatOf(packet.zone, words, P_DESTINATION, packet.protocol, packet.destinationPort);
     if (dnat !== NO_DNAT) {
       nat.targetOf(dnat, key, words, P_SOURCE, this.destination, 0);
@@ -80,6 +104,50 @@ export class Translation {
     }
     if (packet.kind !== KIND_ECHO && nat.pools.get(words, P_DESTINATION) >= 0) this.#toPool();
     return PARSED;
+  }
+
+  /** An expectation of the packet in hand; of TCP only its first segment is expected. */
+  #findExpected(): number {
+    const packet = this.#packet;
+    const isFirst =
+      packet.kind === KIND_UDP ||
+      (packet.kind === KIND_TCP && isOpening(tcp.flags(this.#context.frames.bytes, packet.l4At)));
+    if (!isFirst) return NONE;
+    return this.#expectations.find(
+      packet.protocol,
+      packet.words,
+      P_SOURCE,
+      packet.destinationPort,
+      packet.zone,
+    );
+  }
+
+  #asExpected(): number {
+    const packet = this.#packet;
+    const expectations = this.#expectations;
+    expectations.resolve(this.expectation, packet.sourcePort);
+    copyAddress(this.destination, 0, expectations.resolved, 0);
+    this.destinationPort = expectations.resolvedPort;
+    const isSame =
+      isSameAddress(this.destination, 0, packet.words, P_DESTINATION) &&
+      this.destinationPort === packet.destinationPort;
+    this.flags = isSame ? 0 : FLAG_DNAT;
+    this.isTranslated = !isSame;
+    return PARSED;
+  }
+
+  /** The source of an expected packet: as its sender appears in the flow that announced it. */
+  #expectedSource(slot: number): number {
+    const expectations = this.#expectations;
+    if (!expectations.isSourceResolved) return PARSED;
+    const { resolvedSourcePort } = expectations;
+    copyAddress(this.source, 0, expectations.resolved, ADDRESS_WORDS);
+    this.flags |= FLAG_SNAT;
+    this.sourcePort =
+      resolvedSourcePort === NONE
+        ? this.#nat.allocateOn(this.source, slot, this.#packet, this.destination, this.destinationPort)
+        : resolvedSourcePort;
+    return this.sourcePort === NONE ? DROP_NAT_PORTS : PARSED;
   }
 
   #translated(): number {
@@ -106,6 +174,7 @@ export class Translation {
     const { nat } = this.#context.policy;
     copyAddress(this.source, 0, words, P_SOURCE);
     this.sourcePort = packet.sourcePort;
+    if (this.expectation !== NONE) return this.#expectedSource(slot);
     // Inside hosts that call each other by their outer addresses see each other's outer addresses (RFC 4787 REQ-9).
     const isHairpin = this.#static !== NO_STATIC && nat.statics.innerZone[this.#static] === packet.zone;
     const outerZone = isHairpin ? nat.statics.outerZone[this.#static]! : toZone;

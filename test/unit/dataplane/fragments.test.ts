@@ -4,8 +4,8 @@ import { describe, expect, test } from "vitest";
 import { counterIndex } from "../../../src/dataplane/counters.ts";
 import { fragmentLimits } from "../../../src/dataplane/fragment-limits.ts";
 import { meetingSlot } from "../../../src/dataplane/fragment-meeting.ts";
-import { REDIRECTED_TO_MEET, wrongFragment } from "../../../src/dataplane/fragments.ts";
-import { DIRECT, REDIRECTED_CLUSTER } from "../../../src/dataplane/packet.ts";
+import { wrongFragment } from "../../../src/dataplane/fragments.ts";
+import { DIRECT, REDIRECTED_CLUSTER, REDIRECTED_TO_MEET } from "../../../src/dataplane/packet.ts";
 import { verdictName } from "../../../src/dataplane/verdict.ts";
 import { FragmentInfo, readFragment } from "../../../src/packet/fragment.ts";
 import {

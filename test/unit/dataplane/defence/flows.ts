@@ -5,8 +5,8 @@ import { type Address, addressWords } from "../../../../src/base/address.ts";
 import {
   D_CREATED_AT,
   D_DEADLINE,
+  F_ADDRESSES,
   F_DESTINATION,
-  F_IPV6,
   F_META,
   F_PLACE,
   F_PORTS,
@@ -44,8 +44,8 @@ export function putFlow(table: FlowTable, flow: TestFlow): number {
     const [from, to] = tuple === 0 ? [client, server] : [server, client];
     words[base + tuple * REPLY_TUPLE + F_SOURCE] = from[3]!;
     words[base + tuple * REPLY_TUPLE + F_DESTINATION] = to[3]!;
-    words.set(from.subarray(0, 3), base + F_IPV6 + tuple * 6);
-    words.set(to.subarray(0, 3), base + F_IPV6 + tuple * 6 + 3);
+    words.set(from.subarray(0, 3), base + F_ADDRESSES + tuple * 6);
+    words.set(to.subarray(0, 3), base + F_ADDRESSES + tuple * 6 + 3);
   }
   const clientPort = flow.clientPort ?? 1024 + row;
   const serverPort = flow.serverPort ?? 80;
