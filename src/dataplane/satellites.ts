@@ -14,6 +14,20 @@ export const ADJUSTMENT_TCP = 205;
 
 export const NO_BINDING_PROTOCOL = -1;
 
+/** What people call a satellite; undefined for connections. */
+export function satelliteName(protocol: number): string | undefined {
+  return NAMES[protocol - BINDING_TCP];
+}
+
+const NAMES = [
+  "tcp-binding",
+  "udp-binding",
+  "icmp-binding",
+  "tcp-expectation",
+  "udp-expectation",
+  "tcp-adjustment",
+] as const;
+
 /** Whether a row's protocol byte says that it is no connection. */
 export function isSatellite(protocol: number): boolean {
   return protocol >= BINDING_TCP && protocol <= ADJUSTMENT_TCP;
