@@ -16,6 +16,7 @@ import { Adjuncts } from "./adjuncts.ts";
 import { Announcer } from "./announcer.ts";
 import { isExclusive, serveArp } from "./arp-answer.ts";
 import { Bindings } from "./bindings.ts";
+import { Borrowed } from "./borrowed.ts";
 import type { ClusterView } from "./cluster-view.ts";
 import { CompiledPolicy } from "./compiled-policy.ts";
 import { COUNT, count, type EngineContext } from "./context.ts";
@@ -29,15 +30,17 @@ import { Exporter } from "./exporter.ts";
 import { FlowBook } from "./flow-book.ts";
 import { D_DEADLINE, NONE, ROW_DOUBLES } from "./flow-layout.ts";
 import { FlowMaker } from "./flow-maker.ts";
-import { Forwarder } from "./forwarder.ts";
+import { Forwarder, LOOP } from "./forwarder.ts";
 import { fragmentLimits } from "./fragment-limits.ts";
 import { FragmentWay } from "./fragment-way.ts";
 import { HoldPool } from "./hold.ts";
 import { NatAllocator } from "./nat.ts";
+import { NatUsage } from "./nat-usage.ts";
 import { serveNdp } from "./ndp-answer.ts";
 import {
   DIRECT,
   KIND_NEIGHBOUR,
+  LOOPED,
   PARSED,
   Packet,
   REDIRECTED_CLUSTER,
@@ -112,11 +115,13 @@ export class Engine {
       ports: options.ports,
       table: options.table,
       counters: options.counters,
+      natUsage: new NatUsage(options.natUsage),
       key: options.key,
       clock,
       nowMs: options.nowMs ?? (() => clock[0]!),
       random: options.random,
     };
+    context.natUsage.usePolicy(context.policy.nat);
     const hold = new HoldPool(limits.heldFramesMax, LIST_NEIGHBOURS + limits.neighboursMax);
     this.#limits = limits;
     this.#context = context;
@@ -146,7 +151,8 @@ export class Engine {
       forwarder: this.#forwarder,
       proxy: new SynProxy(this.#cookies, CAUTIOUS_PROMISE, options.counters),
     };
-    const bindings = new Bindings(context, this.book, this.#nat);
+    const borrowed = new Borrowed(context, this.book);
+    const bindings = new Bindings(context, this.book, this.#nat, borrowed);
     this.#adjuncts = new Adjuncts(
       {
         ...shared,
@@ -156,8 +162,15 @@ export class Engine {
       this.#rules,
     );
     const { expectations } = this.#adjuncts.helpers;
-    const translation = new Translation(context, this.#packet, this.#nat, bindings, expectations);
-    const parts = { ...shared, tenures: this.#tenures, translation, bindings, adjuncts: this.#adjuncts };
+    const translation = new Translation(context, this.#packet, this.#nat, bindings, expectations, borrowed);
+    const parts = {
+      ...shared,
+      tenures: this.#tenures,
+      translation,
+      bindings,
+      borrowed,
+      adjuncts: this.#adjuncts,
+    };
     this.#defence = this.#makeDefence(options.policy);
     this.#maker = new FlowMaker({
       ...parts,
@@ -237,6 +250,7 @@ export class Engine {
     this.#rules = rules;
     this.#tellMinute();
     this.#context.policy = new CompiledPolicy(policy);
+    this.#context.natUsage.usePolicy(this.#context.policy.nat);
     this.#defence = this.#makeDefence(policy);
     this.#maker.useRules(rules, this.#defence);
     this.#adjuncts.useRules(rules);
@@ -419,7 +433,17 @@ export class Engine {
       if (way !== DIRECT) return this.#forwarder.drop(at, DROP_ND);
       return serveNdp(this.#context, this.#egress, this.#advertiser, packet);
     }
-    return this.#decider.decide();
+    const verdict = this.#decider.decide();
+    return verdict === LOOP ? this.#back() : verdict;
+  }
+
+  /** The packet in hand left for an address of ours: it comes back from there, once. */
+  #back(): number {
+    const packet = this.#packet;
+    const { at, totalBytes } = packet;
+    if (packet.way === LOOPED) return this.#forwarder.drop(at, DROP_BAD_DESTINATION);
+    const zone = this.#forwarder.egressZone;
+    return this.#take(this.#egress.portOf(zone), zone, at, ethernet.ETHERNET_BYTES + totalBytes, LOOPED, 0);
   }
 
   /** Ends flows whose time is over, a bounded number at a time. */

@@ -9,7 +9,7 @@ import { OP_BARRIER, OP_DELETE, OP_DIGEST, OP_UPSERT, RECORD_OPAQUE_AT } from ".
 import type { RecordRing } from "../base/ring.ts";
 import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from "../packet/ipv4.ts";
 import type { Adjuncts } from "./adjuncts.ts";
-import { MAX_SLOTS } from "./cluster-view.ts";
+import { MAX_SLOTS, SLOT_OWNED } from "./cluster-view.ts";
 import { COUNT, count, type EngineContext } from "./context.ts";
 import type { Defence } from "./defence/defence.ts";
 import { LIFE_WHOLE } from "./defence/pressure.ts";
@@ -20,7 +20,6 @@ import {
   F_RECORD_EPOCH,
   F_VERSION,
   F_WINDOW,
-  FLAG_SNAT,
   NONE,
   ROW_DOUBLES,
   ROW_WORDS,
@@ -28,6 +27,7 @@ import {
   WINDOW_WORDS,
 } from "./flow-layout.ts";
 import { encodeFlow, flowDigest, writeRecordHeader, writeWord } from "./flow-record.ts";
+import { NatAccount } from "./nat-account.ts";
 import type { TimeoutsMs } from "./policy-model.ts";
 import { EXPECTATION_TCP, EXPECTATION_UDP, isSatellite } from "./satellites.ts";
 import { lifeOf, lifetimes } from "./trackers.ts";
@@ -44,6 +44,7 @@ export class FlowBook {
   dirtyCount = 0;
   /** By life (trackers.ts): milliseconds. */
   lifeMs: Float64Array;
+  readonly account: NatAccount;
   /** Who counts half-open connections, once the engine has made it. */
   defence: Defence | null = null;
   /** Who has satellites to end with their flows. */
@@ -54,6 +55,7 @@ export class FlowBook {
   constructor(context: EngineContext, ring: RecordRing | null) {
     this.#context = context;
     this.#ring = ring;
+    this.account = new NatAccount(context);
     this.lifeMs = lifetimes(context.policy.model.timeoutsMs);
   }
 
@@ -68,6 +70,7 @@ export class FlowBook {
     table.wheel.start(clock);
     table.insert(row);
     this.#gauge(row, 1);
+    this.account.enter(row);
     this.defence?.settle(row);
   }
 
@@ -97,6 +100,7 @@ export class FlowBook {
   /** Takes a row out and stops counting it. Publishes nothing. */
   leave(row: number): void {
     this.#gauge(row, -1);
+    this.account.leave(row);
     this.defence?.forget(row);
     this.#context.table.remove(row);
     this.#context.counters[COUNT.flowsNow] = this.#context.table.used;
@@ -114,8 +118,11 @@ export class FlowBook {
       this.#encode(row, OP_DELETE, view.epoch, at);
       this.#publish();
     }
+    const pointer = this.account.pointerOf(row);
     count(counters, COUNT.flowsEnded);
     this.leave(row);
+    // Where another node decides the port's slot, the pointer ends by its time.
+    if (pointer !== NONE && view.state[table.slotOf(pointer)] === SLOT_OWNED) this.end(pointer);
   }
 
   /** Publishes a flow's present state under a new version. False when no backup will hear of it. */
@@ -236,6 +243,5 @@ export class FlowBook {
     if (protocol === PROTOCOL_TCP) counters[COUNT.flowsTcpNow] = counters[COUNT.flowsTcpNow]! + by;
     else if (protocol === PROTOCOL_UDP) counters[COUNT.flowsUdpNow] = counters[COUNT.flowsUdpNow]! + by;
     else if (protocol === PROTOCOL_ICMP) counters[COUNT.flowsIcmpNow] = counters[COUNT.flowsIcmpNow]! + by;
-    if ((meta & FLAG_SNAT) !== 0) counters[COUNT.natPortsNow] = counters[COUNT.natPortsNow]! + by;
   }
 }

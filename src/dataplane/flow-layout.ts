@@ -104,6 +104,9 @@ export const FLAG_UNRULED = 1 << 22;
 export const FLAG_ADJUSTED = 1 << 23;
 /** It came from an expectation of data: no helper looks at it. */
 export const FLAG_EXPECTED = 1 << 24;
+/** This node counted the flow at its binding, or a port of a pool address for it (nat-account.ts). */
+export const FLAG_BOUND = 1 << 25;
+export const FLAG_POOLED = 1 << 26;
 /** The row is in use. */
 export const FLAG_USED = 1 << 30;
 /** What travels in records. */

@@ -35,7 +35,7 @@ import {
   ROW_DOUBLES,
   ROW_WORDS,
 } from "./flow-layout.ts";
-import { type Forwarder, NO_EGRESS } from "./forwarder.ts";
+import { type Forwarder, LOOP, NO_EGRESS } from "./forwarder.ts";
 import { KIND_ECHO_REPLY, KIND_ICMP_ERROR, KIND_TCP, P_SOURCE, PARSED, type Packet } from "./packet.ts";
 import { ACTION_ACCEPT, ACTION_REJECT, COMMIT_ASYNC, COMMIT_DEFAULT, COMMIT_SYNC } from "./policy-model.ts";
 import { refuse } from "./reject.ts";
@@ -145,7 +145,10 @@ export class FlowMaker {
     const rule = this.#rules.match(this.#query);
     if (rule === NO_RULE) return this.#forwarder.drop(packet.at, DROP_DENIED);
     const verdict = this.#obey(rule, slot, toZone);
-    if (this.#rules.log[rule] === 1) this.#ruleLog.add(packet, rule, verdict, toZone, this.#translation);
+    if (this.#rules.log[rule] === 1) {
+      const logged = verdict === LOOP ? VERDICT_FORWARDED : verdict;
+      this.#ruleLog.add(packet, rule, logged, toZone, this.#translation);
+    }
     return verdict;
   }
 
@@ -217,12 +220,13 @@ export class FlowMaker {
     copyAddress(this.#reply, 0, translation.destination, 0);
     copyAddress(this.#reply, ADDRESS_WORDS, translation.source, 0);
     const replyPorts = (translation.destinationPort << 16) | translation.sourcePort;
-    if (table.find(packet.protocol, this.#reply, 0, replyPorts) !== NONE) {
-      // Another flow's replies look like this one's: there is no way to tell them apart.
-      return this.#forwarder.drop(packet.at, DROP_INVALID_STATE);
+    // Another flow's replies may look like this one's: there is no way to tell them apart.
+    const isTaken = table.find(packet.protocol, this.#reply, 0, replyPorts) !== NONE;
+    const row = isTaken ? NONE : this.#fill(slot, rule, replyPorts);
+    translation.settle(row !== NONE);
+    if (row === NONE) {
+      return this.#forwarder.drop(packet.at, isTaken ? DROP_INVALID_STATE : DROP_TABLE_FULL);
     }
-    const row = this.#fill(slot, rule, replyPorts);
-    if (row === NONE) return this.#forwarder.drop(packet.at, DROP_TABLE_FULL);
     if (this.isProven && !this.#adjuncts.beginProxied(row)) {
       this.#book.end(row);
       return this.#forwarder.drop(packet.at, DROP_TABLE_FULL);
@@ -296,7 +300,8 @@ export class FlowMaker {
     const isNat = (this.#translation.flags & FLAG_NAT) !== 0;
     const isSync =
       commit === COMMIT_SYNC || (commit === COMMIT_DEFAULT && (isNat || this.#packet.kind === KIND_TCP));
-    if (!isSync) return;
+    // What comes back at once waits when it leaves for good.
+    if (!isSync || this.#forwarder.isLoop) return;
     const backup = view.backup[slot]!;
     if (!isHeard || (view.peerFlags[backup]! & PEER_ALIVE) === 0) {
       count(counters, COUNT.unprotectedNoPeer);

@@ -28,7 +28,7 @@ import {
   ROW_WORDS,
 } from "../flow-layout.ts";
 import { EXPECTATION_TCP, EXPECTATION_UDP } from "../satellites.ts";
-import { TCP_ESTABLISHED, tcpState } from "../tcp-tracker.ts";
+import { TCP_ESTABLISHED, tcpState } from "../tcp-state.ts";
 import { own, portsOf, type RowBook, type RowTable, readTuple, setOwn, TUPLE_WORDS } from "./satellite.ts";
 
 const E_MASTER_PORTS = 0;

@@ -1,5 +1,10 @@
 import { describe, expect, test } from "vitest";
-import { HELPER_FTP, HELPER_TFTP, type PolicyModel, type ProtectionModel } from "../../../src/dataplane/policy-model.ts";
+import {
+  HELPER_FTP,
+  HELPER_TFTP,
+  type PolicyModel,
+  type ProtectionModel,
+} from "../../../src/dataplane/policy-model.ts";
 import { see, type TcpSpec, tcp, udp } from "./frames.ts";
 import { Pair } from "./pair.ts";
 import {
@@ -55,7 +60,9 @@ describe("FTP through SNAT", () => {
     expect(numbers.slice(0, 4).join(".")).toBe(address);
     const announced = numbers[4]! * 256 + numbers[5]!;
     const data = { from: SERVER, to: address, sport: 20, dport: announced, flags: "S", seq: 7 };
-    expect(verdictName(world.packet(PORT_OUTSIDE, tcp({ ...data, from: "198.51.100.101" })))).not.toBe("forwarded");
+    expect(verdictName(world.packet(PORT_OUTSIDE, tcp({ ...data, from: "198.51.100.101" })))).not.toBe(
+      "forwarded",
+    );
     world.take();
     world.packet(PORT_OUTSIDE, tcp(data));
     expect(see(world.takeOne().frame).ip).toMatchObject({ to: CLIENT, dport: 195 * 256 + 80, bodyOk: true });
@@ -92,10 +99,15 @@ describe("FTP through SNAT", () => {
     pair.settle();
     const heard = see(heir.take().at(-1)!.frame).ip!;
     expect(new DataView(heard.body.buffer, heard.body.byteOffset).getUint32(8)).toBe(101 + asked.length);
-    heir.packet(PORT_INSIDE, tcp({ ...open, flags: "PA", seq: 101 + asked.length, ack: 909, payload: text("NOOP\r\n") }));
+    heir.packet(
+      PORT_INSIDE,
+      tcp({ ...open, flags: "PA", seq: 101 + asked.length, ack: 909, payload: text("NOOP\r\n") }),
+    );
     pair.settle();
     const next = see(heir.take().at(-1)!.frame).ip!;
-    expect(new DataView(next.body.buffer, next.body.byteOffset).getUint32(4)).toBe(101 + asked.length + grown);
+    expect(new DataView(next.body.buffer, next.body.byteOffset).getUint32(4)).toBe(
+      101 + asked.length + grown,
+    );
     expect(next.bodyOk).toBe(true);
   });
 });
@@ -109,7 +121,11 @@ test("TFTP: the server answers from another port, and only to who asked (RFC 135
   world.packet(PORT_OUTSIDE, udp(data));
   expect(see(world.takeOne().frame).ip).toMatchObject({ to: CLIENT, dport: 3000, bodyOk: true });
   world.packet(PORT_INSIDE, udp({ from: CLIENT, to: SERVER, sport: 3000, dport: 40_000 }));
-  expect(see(world.takeOne().frame).ip).toMatchObject({ from: asked.from, sport: asked.sport, dport: 40_000 });
+  expect(see(world.takeOne().frame).ip).toMatchObject({
+    from: asked.from,
+    sport: asked.sport,
+    dport: 40_000,
+  });
   expect(world.lost()).toBe(0);
 });
 
@@ -131,7 +147,10 @@ describe("SYN proxy", () => {
     const world = new World({ policy: { ...LAB_POLICY, protection: PROTECTION } });
     const web = { to: "198.51.100.10", dport: 8080 };
     for (let i = 0; i < 40; i++) {
-      world.packet(PORT_OUTSIDE, tcp({ ...web, from: `198.51.100.${100 + i}`, sport: 1000 + i, flags: "S", seq: i }));
+      world.packet(
+        PORT_OUTSIDE,
+        tcp({ ...web, from: `198.51.100.${100 + i}`, sport: 1000 + i, flags: "S", seq: i }),
+      );
     }
     world.take();
     expect(world.table.used).toBeLessThan(8);
@@ -150,11 +169,17 @@ describe("SYN proxy", () => {
     const toClient = [one, two].find((seen) => seen!.to === client.from)!;
     expect(toServer).toMatchObject({ flags: "A", bodyOk: true });
     expect(toClient).toMatchObject({ flags: "A", from: web.to, bodyOk: true });
-    world.packet(PORT_OUTSIDE, tcp({ ...client, flags: "PA", seq: 1001, ack: cookie + 1, payload: text("GET /") }));
+    world.packet(
+      PORT_OUTSIDE,
+      tcp({ ...client, flags: "PA", seq: 1001, ack: cookie + 1, payload: text("GET /") }),
+    );
     const asked = see(world.takeOne().frame).ip!;
     expect(asked).toMatchObject({ to: "10.10.0.250", bodyOk: true });
     expect(new DataView(asked.body.buffer, asked.body.byteOffset).getUint32(8)).toBe(5_000_001);
-    world.packet(PORT_INSIDE, tcp({ ...server, flags: "PA", seq: 5_000_001, ack: 1006, payload: text("hello") }));
+    world.packet(
+      PORT_INSIDE,
+      tcp({ ...server, flags: "PA", seq: 5_000_001, ack: 1006, payload: text("hello") }),
+    );
     const told = see(world.takeOne().frame).ip!;
     expect(told).toMatchObject({ to: client.from, from: web.to, bodyOk: true });
     expect(new DataView(told.body.buffer, told.body.byteOffset).getUint32(4)).toBe((cookie + 1) >>> 0);

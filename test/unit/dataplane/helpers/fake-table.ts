@@ -24,7 +24,7 @@ import {
 } from "../../../../src/dataplane/flow-layout.ts";
 import { type RowBook, type RowTable, readTuple } from "../../../../src/dataplane/helpers/satellite.ts";
 import { EXPECTATION_TCP, EXPECTATION_UDP } from "../../../../src/dataplane/satellites.ts";
-import { TCP_ESTABLISHED } from "../../../../src/dataplane/tcp-tracker.ts";
+import { TCP_ESTABLISHED } from "../../../../src/dataplane/tcp-state.ts";
 import { parseIp } from "./packets.ts";
 
 export class FakeTable implements RowTable, RowBook {

@@ -10,7 +10,7 @@ import {
 } from "../../../../src/dataplane/helpers/ftp-lines.ts";
 import { HELPER_FTP } from "../../../../src/dataplane/policy-model.ts";
 import { ADJUSTMENT_TCP } from "../../../../src/dataplane/satellites.ts";
-import { TCP_FIN_WAIT } from "../../../../src/dataplane/tcp-tracker.ts";
+import { TCP_FIN_WAIT } from "../../../../src/dataplane/tcp-state.ts";
 import { FLAG_SYN, FLAG_URG, type TestPacket } from "./packets.ts";
 import { addressText, Rig } from "./rig.ts";
 
