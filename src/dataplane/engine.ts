@@ -142,7 +142,7 @@ export class Engine {
       limits,
     );
     this.#rules = new RuleTable(options.policy, options.ruleHits);
-    this.#cookies = new SynCookies(options.key);
+    this.#cookies = new SynCookies(options.cookieKey ?? options.key);
     const shared = {
       context,
       packet: this.#packet,

@@ -112,6 +112,7 @@ export class FlowMaker {
     this.#rules = rules;
     this.#defence = defence;
     this.#generation = (this.#generation % 0x7fff) + 1;
+    this.#ruleLog.policy = this.#generation;
   }
 
   /** The drop reason of a packet that only a known flow could explain; else `otherwise`. */

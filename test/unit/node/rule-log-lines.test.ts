@@ -15,7 +15,7 @@ function written(world: World): { line: RuleLogLine; text: string }[] {
   const lines: { line: RuleLogLine; text: string }[] = [];
   const writer = new RuleLogLines({
     ring: world.ruleLog!,
-    policy,
+    policy: () => policy,
     clock: { nowMs: () => world.nowMs + 250, wallMs: () => Date.UTC(2026, 0, 1, 12, 0, 10, 250) },
     write: (line, text) => lines.push({ line, text }),
   });
