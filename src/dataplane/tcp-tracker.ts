@@ -153,6 +153,7 @@ export function trackTcp(
     return direction === 1 ? TRACK_IGNORED : TRACK_INVALID;
   }
   if (!isInWindow(words, base, direction, bytes, at, length)) return TRACK_OUT_OF_WINDOW;
+  if (isAfterEnd(words, base, direction, segmentEnd(bytes, at, length))) return TRACK_OUT_OF_WINDOW;
   learnWindow(words, base, direction, bytes, at, length);
   if (state === TCP_CLOSED) return TRACK_IGNORED;
   return moveOn(words, base, direction, segmentFlags, acknowledgement(bytes, at), state);
@@ -349,6 +350,12 @@ function isInWindow(
     ((ack - words[peer + W_END]!) | 0) <= 0 &&
     ((ack - words[peer + W_END]!) | 0) >= -Math.max(ownMax, ACK_SPAN_MIN) - 1
   );
+}
+
+/** Nothing follows a FIN (RFC 9293 section 3.6). One that its receiver acknowledged is no stranger's. */
+function isAfterEnd(words: Int32Array, base: number, direction: number, end: number): boolean {
+  if ((sideBits(words[base + F_STATE]!, direction) & BIT_FIN_ACKED) === 0) return false;
+  return ((end - words[base + F_WINDOW + direction * WINDOW_WORDS + W_END]!) | 0) > 0;
 }
 
 function learnWindow(
