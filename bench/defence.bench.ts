@@ -16,7 +16,7 @@ import { SynCookies } from "../src/dataplane/defence/syn-cookie.ts";
 import { CAUTIOUS_PROMISE, SynProxy } from "../src/dataplane/defence/syn-proxy.ts";
 import { D_CREATED_AT, F_META, F_STATE, ROW_DOUBLES, ROW_WORDS } from "../src/dataplane/flow-layout.ts";
 import { FlowTable } from "../src/dataplane/flow-table.ts";
-import { TCP_ESTABLISHED, TCP_SYN_SENT } from "../src/dataplane/tcp-tracker.ts";
+import { TCP_ESTABLISHED, TCP_SYN_SENT } from "../src/dataplane/tcp-state.ts";
 import { setI32, setU16 } from "../src/packet/bytes.ts";
 import { PROTOCOL_TCP, writeHeader } from "../src/packet/ipv4.ts";
 

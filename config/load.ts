@@ -16,7 +16,7 @@ import { type InterfaceConfig, interfaceLabel, type MemberConfig, type NodeConfi
 import { type NodeFile, nodeSchema, type WitnessFile, witnessSchema } from "./schema.ts";
 
 /** A file's text, its place lines, and what it says. */
-interface ReadFile {
+export interface ReadFile {
   readonly path: string;
   readonly document: Document;
   readonly lines: LineCounter;
@@ -136,7 +136,7 @@ function common(
 }
 
 /** Zone interfaces in zone name order, as in the file within a zone; the cluster link last. */
-function orderInterfaces(content: NodeFile): InterfaceConfig[] {
+export function orderInterfaces(content: NodeFile): InterfaceConfig[] {
   const { interfaces } = content.dataplane;
   const ordered = zoneNames(content).flatMap((zone) => interfaces.filter((entry) => entry.zone === zone));
   return [...ordered, ...interfaces.filter((entry) => entry.cluster)].map((entry) => ({
@@ -148,7 +148,7 @@ function orderInterfaces(content: NodeFile): InterfaceConfig[] {
 }
 
 /** The file in the policy's own terms: durations in milliseconds by name, interfaces by label. */
-function policySource(content: NodeFile): PolicySource {
+export function policySource(content: NodeFile): PolicySource {
   const { interfaces } = content.dataplane;
   const { timeout, ...fragments } = content.fragments;
   return {
@@ -190,7 +190,7 @@ function advertiseSource({
   return { ...fields, intervalMs: interval, lifetimeMs: lifetime, validMs: valid, preferredMs: preferred };
 }
 
-function readYaml(path: string): ReadFile {
+export function readYaml(path: string): ReadFile {
   let text: string;
   try {
     text = readFileSync(path, "utf8");
@@ -220,7 +220,7 @@ function parseYaml(path: string, text: string): ReadFile {
   return { path, document, lines, raw: document.toJS() as unknown };
 }
 
-function parse<Content>(
+export function parse<Content>(
   file: ReadFile,
   schema: {
     safeParse(raw: unknown): { success: true; data: Content } | { success: false; error: ZodErrorLike };
@@ -233,7 +233,7 @@ function parse<Content>(
 
 type ZodErrorLike = Parameters<typeof mistakesOf>[0];
 
-function raiseIfAny(file: ReadFile, mistakes: readonly Mistake[]): void {
+export function raiseIfAny(file: ReadFile, mistakes: readonly Mistake[]): void {
   if (mistakes.length > 0) raise("SW_CONFIG_INVALID", formatAll(file, mistakes));
 }
 

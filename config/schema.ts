@@ -299,6 +299,22 @@ export const nodeSchema = mapping({
   log: nodeLog.prefault({}),
 });
 
+/** A policy alone, for replay and trace: what a node's file says about packets, without cluster and machine. */
+export const policySchema = mapping({
+  ...policyShape(nodeSchema.shape),
+  affinity: oneOf("source", "flow").default("source"),
+});
+
+function policyShape({
+  cluster: _,
+  control: __,
+  dataplane: ___,
+  log: ____,
+  ...shape
+}: typeof nodeSchema.shape) {
+  return shape;
+}
+
 /** The file of a witness: no packets, so no zones, rules or interfaces. */
 export const witnessSchema = mapping({
   cluster,
@@ -307,4 +323,5 @@ export const witnessSchema = mapping({
 });
 
 export type NodeFile = z.infer<typeof nodeSchema>;
+export type PolicyOnlyFile = z.infer<typeof policySchema>;
 export type WitnessFile = z.infer<typeof witnessSchema>;

@@ -2,7 +2,8 @@
 # Sets this checkout up: Debian packages, npm packages, build. Does only what is missing, says what it does, and is quick when
 # nothing is. Without root it leaves Debian packages alone and names what is missing.
 #
-#   scripts/setup.sh [--for-tests]      --for-tests: also promtool, which checks metrics and alert rules
+#   scripts/setup.sh [--for-tests]      --for-tests: also promtool, which checks metrics and alert rules, and real clients, servers
+#                                       and scanners for the lab; servers are unpacked, not installed: none ever starts by itself
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -29,8 +30,30 @@ PACKAGES=(
   "nftables nft"
   "procps ps"
 )
+# For tests: clients and scanners, none of which has a service. libwrap0 is what the unpacked servers need besides.
+TEST_PACKAGES=(
+  "iperf3 iperf3"
+  "openssh-client ssh"
+  "tftp-hpa tftp"
+  "sip-tester sipp"
+  "nmap nmap"
+  "hping3 hping3"
+  "tcpdump tcpdump"
+  "libwrap0 /usr/lib/$(uname -m)-linux-gnu/libwrap.so.0"
+)
+# For tests, as root: servers that would start with the machine if they were installed. Package -> what shows that it is there.
+SERVER_PACKAGES=(
+  "openssh-server usr/sbin/sshd"
+  "vsftpd usr/sbin/vsftpd"
+  "tftpd-hpa usr/sbin/in.tftpd"
+  "caddy usr/bin/caddy"
+)
+# A libcurl that speaks HTTP/3, from Debian's backports, beside the machine's own.
+HTTP3_PACKAGES=(libcurl3-gnutls libngtcp2-16 libngtcp2-crypto-gnutls8 libnghttp3-9)
 NODE_MAJOR_MIN=20
 CACHE=node_modules/.cache/synwall
+SERVERS=$CACHE/servers
+HTTP3=$CACHE/http3
 
 say() { echo "setup: $*" >&2; }
 fail() { say "$*"; exit 2; }
@@ -60,9 +83,10 @@ has() {
   esac
 }
 
+# Of entries "package what-shows-it": those that are not there.
 missing_packages() {
   local entry
-  for entry in "${PACKAGES[@]}"; do
+  for entry in "$@"; do
     has "${entry#* }" || echo "${entry%% *}"
   done
 }
@@ -73,11 +97,11 @@ apt_get() { DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 "$@"; 
 
 install_packages() {
   local missing
-  mapfile -t missing < <(missing_packages)
+  mapfile -t missing < <(missing_packages "$@")
   [ "${#missing[@]}" -eq 0 ] && return 0
   if ! is_root_on_debian; then
     say "these Debian packages are missing, and installing them needs root: ${missing[*]}"
-    say "without them the lab or the cap driver may not work"
+    say "without them the lab, its real clients or the cap driver may not work"
     return 0
   fi
   step "Debian: reading package lists" apt_get update
@@ -112,6 +136,73 @@ install_promtool() {
     return 0
   fi
   step "fetching promtool for the tests" fetch_promtool || say "without promtool its checks will be skipped"
+}
+
+# Packages taken apart into a folder of this checkout: nothing is registered, nothing starts, nothing is left outside.
+# unpack DIRECTORY APT-OPTIONS... -- PACKAGES...
+unpack() {
+  local target=$1 options=() directory
+  shift
+  while [ "$1" != -- ]; do
+    options+=("$1")
+    shift
+  done
+  shift
+  directory=$(mktemp -d -t synwall-unpack.XXXXXX) &&
+    chmod 755 "$directory" && # apt's own user writes there.
+    (cd "$directory" && apt-get "${options[@]}" download "$@") &&
+    mkdir -p "$directory/root" "$(dirname "$target")" &&
+    unpack_all "$directory" &&
+    rm -rf "$target" &&
+    mv "$directory/root" "$target"
+  local status=$?
+  rm -rf "$directory"
+  return "$status"
+}
+
+unpack_all() {
+  local file
+  for file in "$1"/*.deb; do
+    dpkg-deb --fsys-tarfile "$file" | tar -x --no-same-owner -C "$1/root" || return 1
+  done
+}
+
+unpack_servers() {
+  unpack "$SERVERS" -- "$@" || { apt_get update && unpack "$SERVERS" -- "$@"; }
+}
+
+# The servers of the lab's real clients. Only root can run them: they change user.
+install_servers() {
+  local entry names=() isMissing=no
+  for entry in "${SERVER_PACKAGES[@]}"; do
+    names+=("${entry%% *}")
+    [ -x "$SERVERS/${entry#* }" ] || isMissing=yes
+  done
+  [ "$isMissing" = yes ] || return 0
+  is_root_on_debian || return 0
+  step "Debian: unpacking ${names[*]}" unpack_servers "${names[@]}" ||
+    say "without them the real clients of the lab have nobody to talk to"
+}
+
+# With lists of its own: the machine's sources stay as they are.
+unpack_http3() {
+  local lists options
+  lists=$(mktemp -d -t synwall-lists.XXXXXX) && chmod 755 "$lists" && mkdir -p "$lists/state/partial" &&
+    echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian bookworm-backports main" \
+      >"$lists/backports.list" &&
+    options=(-o "Dir::Etc::sourcelist=$lists/backports.list" -o Dir::Etc::sourceparts=/dev/null -o "Dir::State::lists=$lists/state"
+      -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache=) &&
+    apt-get "${options[@]}" update &&
+    unpack "$HTTP3" "${options[@]}" -t bookworm-backports -- "${HTTP3_PACKAGES[@]}"
+  local status=$?
+  rm -rf "$lists"
+  return "$status"
+}
+
+install_http3() {
+  [ -e "$HTTP3/usr" ] && return 0
+  is_root_on_debian && grep -q '^VERSION_CODENAME=bookworm' /etc/os-release || return 0
+  step "Debian: unpacking a libcurl with HTTP/3" unpack_http3 || say "without it HTTP/3 is not tried in the lab"
 }
 
 check_node() {
@@ -181,7 +272,15 @@ if command -v flock >/dev/null 2>&1 && ! flock -n 9; then
 fi
 
 check_node
-install_packages
+if [ "$FOR_TESTS" = yes ]; then
+  install_packages "${PACKAGES[@]}" "${TEST_PACKAGES[@]}"
+else
+  install_packages "${PACKAGES[@]}"
+fi
 install_modules
-[ "$FOR_TESTS" = yes ] && install_promtool
+if [ "$FOR_TESTS" = yes ]; then
+  install_promtool
+  install_servers
+  install_http3
+fi
 build

@@ -8,14 +8,20 @@ import { stringify } from "yaml";
 import { run } from "./run.ts";
 import type { LabPaths } from "./state.ts";
 import {
+  HOP_ADDRESS,
+  HOP_ADDRESS6,
   INSIDE_GATEWAY,
+  INSIDE6,
   type LabMember,
   type LabOptions,
+  LINK_LOCAL_GATEWAY,
   LINKS,
   NAT_POOL,
   OUTSIDE_GATEWAY,
+  OUTSIDE6,
   type Topology,
   WEB_ADDRESS,
+  WEB_ADDRESS6,
 } from "./topology.ts";
 
 const SECRET_BYTES = 32;
@@ -43,7 +49,9 @@ export function memberYaml(
   paths: LabPaths,
 ): string {
   const base = baseConfig(options, topology, member, paths);
-  return stringify(member.role === "node" ? { ...base, ...nodeConfig(options) } : base, { lineWidth: 0 });
+  return stringify(member.role === "node" ? { ...base, ...nodeConfig(options, topology) } : base, {
+    lineWidth: 0,
+  });
 }
 
 function baseConfig(options: LabOptions, topology: Topology, member: LabMember, paths: LabPaths) {
@@ -65,7 +73,7 @@ function baseConfig(options: LabOptions, topology: Topology, member: LabMember, 
   };
 }
 
-function nodeConfig(options: LabOptions) {
+function nodeConfig(options: LabOptions, { features }: Topology) {
   return {
     dataplane: {
       driver: options.port,
@@ -74,9 +82,21 @@ function nodeConfig(options: LabOptions) {
       ),
     },
     zones: {
-      inside: { trust: 100, gateway: `${INSIDE_GATEWAY}/24` },
-      outside: { trust: 0, gateway: `${OUTSIDE_GATEWAY}/24` },
+      inside: {
+        trust: 100,
+        gateway: `${INSIDE_GATEWAY}/24`,
+        ...(features.ipv6 ? { gateway6: `${INSIDE6}1/64`, linkLocal: LINK_LOCAL_GATEWAY } : {}),
+      },
+      outside: {
+        trust: 0,
+        gateway: `${OUTSIDE_GATEWAY}/24`,
+        ...(features.ipv6 ? { gateway6: `${OUTSIDE6}1/64`, linkLocal: LINK_LOCAL_GATEWAY } : {}),
+      },
     },
+    routes: [
+      { to: "0.0.0.0/0", zone: "outside", via: HOP_ADDRESS },
+      ...(features.ipv6 ? [{ to: "::/0", zone: "outside", via: HOP_ADDRESS6 }] : []),
+    ],
     nat: {
       snat: [{ from: "inside", to: "outside", pool: [...NAT_POOL] }],
       dnat: [
@@ -84,6 +104,7 @@ function nodeConfig(options: LabOptions) {
       ],
     },
     rules: [
+      ...(features.helpers ? HELPER_RULES : []),
       { name: "out", from: "inside", to: "outside", action: "accept" },
       {
         name: "web",
@@ -95,9 +116,38 @@ function nodeConfig(options: LabOptions) {
         translated: true,
         action: "accept",
       },
+      ...(features.ipv6 ? [WEB6_RULE] : []),
     ],
+    ...(options.flowsMax === undefined ? {} : { flows: { max: options.flowsMax } }),
   };
 }
+
+const WEB6_RULE = {
+  name: "web6",
+  from: "outside",
+  to: "inside",
+  destinations: [WEB_ADDRESS6],
+  protocol: "tcp",
+  destinationPorts: [80],
+  action: "accept",
+};
+
+/** Before "out", which would take these flows without their helpers. */
+const HELPER_RULES = (
+  [
+    ["ftp", "tcp", 21],
+    ["tftp", "udp", 69],
+    ["sip", "udp", 5060],
+  ] as const
+).map(([helper, protocol, port]) => ({
+  name: helper,
+  from: "inside",
+  to: "outside",
+  protocol,
+  destinationPorts: [port],
+  helpers: [helper],
+  action: "accept",
+}));
 
 async function makeAuthority(lab: string, paths: LabPaths): Promise<void> {
   await run("openssl", [

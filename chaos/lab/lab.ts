@@ -160,7 +160,7 @@ async function build(
   context: LabContext,
 ): Promise<Lab> {
   const state: LabState = {
-    version: 1,
+    version: 2,
     options,
     topology,
     startedAt: new Date().toISOString(),

@@ -7,8 +7,9 @@ import { run } from "./run.ts";
 import {
   allHosts,
   BRIDGE_HOST,
-  CLUSTER_MTU,
-  LINKS,
+  BRIDGES,
+  type LabRoute,
+  mtuOf,
   namespaceOf,
   type Topology,
   type Wire,
@@ -20,8 +21,8 @@ const OFFLOADS = "tx off rx off sg off tso off gso off gro off";
 /** Makes all namespaces and wires. A failure leaves parts: the caller takes the lab down by name. */
 export async function buildNetwork(lab: string, topology: Topology): Promise<void> {
   for (const host of topology.hosts) await run("ip", ["netns", "add", namespaceOf(lab, host)]);
-  // Before any interface exists, so that none ever speaks IPv6.
-  await Promise.all(topology.hosts.map((host) => inHost(lab, host, kernelSettings(host))));
+  // Before any interface exists: none that is not to speak IPv6 ever does.
+  await Promise.all(topology.hosts.map((host) => inHost(lab, host, kernelSettings(host, topology))));
   await run("ip", ["-n", namespaceOf(lab, BRIDGE_HOST), "-batch", "-"], {
     input: bridgeBatch(lab, topology),
   });
@@ -70,13 +71,15 @@ export async function inHost(lab: string, host: string, script: string): Promise
 /** One batch for the bridges' namespace: bridges, wires, and the far ends moved into their hosts. */
 export function bridgeBatch(lab: string, topology: Topology): string {
   const lines: string[] = ["link set lo up"];
-  for (const link of LINKS) {
+  for (const link of BRIDGES) {
     // No spanning tree: a port forwards as soon as it is up. Multicast is flooded, nobody queries.
-    lines.push(`link add name ${link} type bridge stp_state 0 mcast_snooping 0`);
-    if (link === "cluster") lines.push(`link set ${link} mtu ${CLUSTER_MTU}`);
+    lines.push(
+      `link add name ${link} type bridge stp_state 0 mcast_snooping 0`,
+      `link set ${link} mtu ${mtuOf(link)}`,
+    );
   }
   for (const wire of topology.wires) {
-    const mtu = wire.link === "cluster" ? ` mtu ${CLUSTER_MTU}` : "";
+    const mtu = ` mtu ${mtuOf(wire.link)}`;
     const queues = "numtxqueues 1 numrxqueues 1";
     lines.push(
       `link add name ${wire.port}${mtu} ${queues} type veth peer name ${wire.name}${mtu} ${queues} netns ${namespaceOf(lab, wire.host)}`,
@@ -84,7 +87,7 @@ export function bridgeBatch(lab: string, topology: Topology): string {
       `link set dev ${wire.port} up`,
     );
   }
-  for (const link of LINKS) lines.push(`link set dev ${link} up`);
+  for (const link of BRIDGES) lines.push(`link set dev ${link} up`);
   return `${lines.join("\n")}\n`;
 }
 
@@ -92,27 +95,47 @@ export function bridgeBatch(lab: string, topology: Topology): string {
 export function hostBatch(wires: readonly Wire[]): string {
   const lines: string[] = ["link set lo up"];
   for (const wire of wires) {
-    for (const address of wire.addresses) lines.push(`address add ${address} dev ${wire.name}`);
+    for (const address of wire.addresses) {
+      // An IPv6 address would be on probation for a second (RFC 4862): nobody else has it here.
+      lines.push(`address add ${address} dev ${wire.name}${address.includes(":") ? " nodad" : ""}`);
+    }
     // Without addresses the interface is the dataplane's: the kernel must not answer ARP there.
     if (wire.addresses.length === 0) lines.push(`link set dev ${wire.name} arp off`);
     lines.push(`link set dev ${wire.name} up`);
-    for (const route of wire.routes) lines.push(`route add ${route.to} via ${route.via} dev ${wire.name}`);
+    lines.push(...wire.routes.map((route) => routeLine(route, wire.name)));
   }
   return `${lines.join("\n")}\n`;
 }
 
-function kernelSettings(host: string): string {
+function routeLine({ to, via, advmss }: LabRoute, device: string): string {
+  if (via === undefined) return `route add blackhole ${to}`;
+  const mss = advmss === undefined ? "" : ` advmss ${advmss}`;
+  return `route add ${to} via ${via} dev ${device}${mss}`;
+}
+
+function kernelSettings(host: string, topology: Topology): string {
   const set = (key: string, value: string): string =>
     `[ ! -w /proc/sys/${key} ] || echo '${value}' >/proc/sys/${key}`;
+  const isMember = topology.members.some(({ name }) => name === host);
+  const withoutIpv6 = isMember || host === BRIDGE_HOST || !topology.features.ipv6 ? "1" : "0";
   const lines = [
-    set("net/ipv6/conf/default/disable_ipv6", "1"),
-    set("net/ipv6/conf/all/disable_ipv6", "1"),
+    set("net/ipv6/conf/default/disable_ipv6", withoutIpv6),
+    set("net/ipv6/conf/all/disable_ipv6", withoutIpv6),
+    set("net/ipv6/conf/default/accept_dad", "0"),
+    // Routes are given: what the cluster advertises is for tests to ask for.
+    set("net/ipv6/conf/default/accept_ra", "0"),
     // Traffic opens hundreds of connections a second: ports enough, and a listen queue that outlives a stall.
     set("net/ipv4/ip_local_port_range", "10240 65535"),
     set("net/core/somaxconn", "8192"),
     set("net/ipv4/tcp_max_syn_backlog", "8192"),
     set("net/ipv4/ping_group_range", "0 2147483647"),
+    // Whatever is to be answered with an ICMP error is: what is missing is then the firewall's doing.
+    set("net/ipv4/icmp_ratelimit", "0"),
+    set("net/ipv6/icmp/ratelimit", "0"),
   ];
+  if (host === "hop") {
+    lines.push(set("net/ipv4/ip_forward", "1"), set("net/ipv6/conf/all/forwarding", "1"));
+  }
   if (host === BRIDGE_HOST) {
     lines.push(
       ...["iptables", "ip6tables", "arptables"].map((table) =>

@@ -25,7 +25,7 @@ export interface LabProcess {
 }
 
 export interface LabState {
-  readonly version: 1;
+  readonly version: 2;
   readonly options: LabOptions;
   readonly topology: Topology;
   readonly startedAt: string;
@@ -49,7 +49,7 @@ export interface LabPaths {
   log(process: string): string;
 }
 
-const STATE_VERSION = 1;
+const STATE_VERSION = 2;
 
 /** Whose labs these are: root's, or a user's in a user namespace. */
 export interface LabOwner {

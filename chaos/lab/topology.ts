@@ -4,14 +4,24 @@
  *
  *   client  10.10.0.2..201 --+                                  +-- server 198.51.100.100
  *   web     10.10.0.250 -----+ inside     fw1 .. fwN    outside +
- *                            +-- bridge --[        ]-- bridge --+
+ *                            +-- bridge --[        ]-- bridge --+-- hop 198.51.100.200, a router; the world
+ *                                         [        ]                 |
+ *                                         [        ]             bridge "far", MTU 1280 -- far 203.0.113.10
  *                                         [        ]
  *                                         [        ]-- bridge "cluster", 192.0.2.0/24 -- witness
+ *
+ * With IPv6: 2001:db8:10::/64 inside, 2001:db8:51::/64 outside, 2001:db8:113::/64 far; the last part of a host's address is
+ * that of its IPv4 address, as if it were hexadecimal.
  */
 import { SynwallError } from "../../src/base/errors.ts";
+import { LAB_FEATURES, type LabFeatures } from "./features.ts";
 
+/** What nodes are plugged into. */
 export const LINKS = ["inside", "outside", "cluster"] as const;
 export type Link = (typeof LINKS)[number];
+/** All bridges: behind "hop" there is one more network. */
+export const BRIDGES = [...LINKS, "far"] as const;
+export type Bridge = (typeof BRIDGES)[number];
 
 export const NODES_MAX = 8;
 export const CLIENT_ADDRESSES = 200;
@@ -20,8 +30,34 @@ export const SERVER_ADDRESS = "198.51.100.100";
 export const INSIDE_GATEWAY = "10.10.0.1";
 export const OUTSIDE_GATEWAY = "198.51.100.1";
 export const NAT_POOL = ["198.51.100.10", "198.51.100.11"] as const;
+/** Router between the outside and "far". */
+export const HOP_ADDRESS = "198.51.100.200";
+export const FAR_ADDRESS = "203.0.113.10";
+/** The same host: what a system learns about the path to an address it keeps for that address. */
+export const FAR_OTHER_ADDRESS = "203.0.113.11";
+const FAR_NETWORK = "203.0.113.0/24";
+const FAR_GATEWAY = "203.0.113.1";
+
+/** The same places in IPv6. */
+export const INSIDE6 = "2001:db8:10::";
+export const OUTSIDE6 = "2001:db8:51::";
+export const FAR6 = "2001:db8:113::";
+export const LINK_LOCAL_GATEWAY = "fe80::1";
+export const WEB_ADDRESS6 = `${INSIDE6}250`;
+export const SERVER_ADDRESS6 = `${OUTSIDE6}100`;
+export const HOP_ADDRESS6 = `${OUTSIDE6}200`;
+export const FAR_ADDRESS6 = `${FAR6}10`;
+export const FAR_OTHER_ADDRESS6 = `${FAR6}11`;
 /** Redirected frames travel in GENEVE: 1500 and 62 bytes of headers must fit. */
 export const CLUSTER_MTU = 1700;
+const ETHERNET_MTU = 1500;
+/** The least that IPv6 allows (RFC 8200 section 5). */
+export const FAR_MTU = 1280;
+/** What "far" announces although its wire carries less: so that path MTU discovery has something to discover. */
+const FAR_MSS = 1460;
+const FAR_MSS6 = 1440;
+/** IPv6 addresses of the client: enough that every node owns some. */
+const CLIENT_ADDRESSES6 = 16;
 
 /** Bridges live in a namespace of their own, so the machine's own network sees nothing of a lab. */
 export const BRIDGE_HOST = "net";
@@ -32,6 +68,10 @@ export interface LabOptions {
   readonly hasWitness: boolean;
   readonly port: "auto" | "xdp" | "cap";
   readonly profile: "lan" | "vm";
+  /** Entries of each node's flow table; absent: the default. */
+  readonly flowsMax?: number;
+  /** Absent: LAB_FEATURES. */
+  readonly features?: LabFeatures;
 }
 
 /** One end of a wire in a namespace; the other end is a port of a bridge. */
@@ -39,12 +79,20 @@ export interface Wire {
   readonly host: string;
   /** Interface name in the host. */
   readonly name: string;
-  readonly link: Link;
+  readonly link: Bridge;
   /** Interface name in the bridges' namespace. */
   readonly port: string;
   /** With prefix length. Empty: the interface belongs to the dataplane and the kernel keeps off. */
   readonly addresses: readonly string[];
-  readonly routes: readonly { readonly to: string; readonly via: string }[];
+  readonly routes: readonly LabRoute[];
+}
+
+export interface LabRoute {
+  readonly to: string;
+  /** Absent: nowhere, without a word. */
+  readonly via?: string;
+  /** TCP segment size to announce; absent: what fits the wire. */
+  readonly advmss?: number;
 }
 
 export interface LabMember {
@@ -58,7 +106,11 @@ export interface Topology {
   readonly hosts: readonly string[];
   readonly wires: readonly Wire[];
   readonly members: readonly LabMember[];
+  readonly features: LabFeatures;
 }
+
+/** Hosts that are no members, in any lab. */
+const PLAIN_HOSTS = [BRIDGE_HOST, "client", "web", "server", "hop", "far"] as const;
 
 /** The whole lab. Throws SW_LAB_FAILED when an option is out of range. */
 export function planTopology(options: LabOptions): Topology {
@@ -70,11 +122,13 @@ export function planTopology(options: LabOptions): Topology {
     );
   }
   const members = planMembers(options);
-  const wires = [...hostWires(), ...members.flatMap(memberWires)];
+  const features = options.features ?? LAB_FEATURES;
+  const hostWires = hostWires4().map((wire) => (features.ipv6 ? withIpv6(wire) : wire));
   return {
-    hosts: [BRIDGE_HOST, "client", "web", "server", ...members.map(({ name }) => name)],
-    wires,
+    hosts: [...PLAIN_HOSTS, ...members.map(({ name }) => name)],
+    wires: [...hostWires, ...members.flatMap(memberWires)],
     members,
+    features,
   };
 }
 
@@ -86,12 +140,23 @@ export function namespaceOf(lab: string, host: string): string {
 /** Every host that a lab of any size may have: `lab down` needs no more than the lab's name. */
 export function allHosts(): string[] {
   const nodes = Array.from({ length: NODES_MAX }, (_, i) => `fw${i + 1}`);
-  return [BRIDGE_HOST, "client", "web", "server", ...nodes, "witness"];
+  return [...PLAIN_HOSTS, ...nodes, "witness"];
 }
 
 /** The client's addresses, 10.10.0.2 to .201. */
 export function clientAddresses(): string[] {
   return Array.from({ length: CLIENT_ADDRESSES }, (_, i) => `10.10.0.${i + 2}`);
+}
+
+/** The client's IPv6 addresses, 2001:db8:10::2 and on. */
+export function clientAddresses6(): string[] {
+  return Array.from({ length: CLIENT_ADDRESSES6 }, (_, i) => `${INSIDE6}${i + 2}`);
+}
+
+/** MTU of a bridge and all that is plugged into it. */
+export function mtuOf(bridge: Bridge): number {
+  if (bridge === "cluster") return CLUSTER_MTU;
+  return bridge === "far" ? FAR_MTU : ETHERNET_MTU;
 }
 
 /** Throws SW_LAB_FAILED unless `name` can be part of a namespace's and a directory's name. */
@@ -116,8 +181,11 @@ function planMembers(options: LabOptions): LabMember[] {
   return [...members, { id, name: "witness", role: "witness", address: `192.0.2.${id}` }];
 }
 
-function hostWires(): Wire[] {
+function hostWires4(): Wire[] {
   const inside = { name: "eth0", link: "inside" as const, routes: [{ to: "default", via: INSIDE_GATEWAY }] };
+  const outside = { name: "eth0", link: "outside" as const };
+  // Only so that an attempt to reach the inside directly arrives at the firewall, which must deny it.
+  const toInside = { to: "10.10.0.0/24", via: OUTSIDE_GATEWAY };
   return [
     {
       ...inside,
@@ -127,15 +195,65 @@ function hostWires(): Wire[] {
     },
     { ...inside, host: "web", port: "web-inside", addresses: [`${WEB_ADDRESS}/24`] },
     {
+      ...outside,
       host: "server",
-      name: "eth0",
-      link: "outside",
       port: "server-outside",
       addresses: [`${SERVER_ADDRESS}/24`],
-      // Only so that an attempt to reach the inside directly arrives at the firewall, which must deny it.
-      routes: [{ to: "10.10.0.0/24", via: OUTSIDE_GATEWAY }],
+      routes: [toInside, { to: FAR_NETWORK, via: HOP_ADDRESS }],
+    },
+    {
+      ...outside,
+      host: "hop",
+      port: "hop-outside",
+      addresses: [`${HOP_ADDRESS}/24`],
+      // The rest of the world, which never answers.
+      routes: [toInside, { to: "0.0.0.0/0" }],
+    },
+    {
+      host: "hop",
+      name: "eth1",
+      link: "far",
+      port: "hop-far",
+      addresses: [`${FAR_GATEWAY}/24`],
+      routes: [],
+    },
+    {
+      host: "far",
+      name: "eth0",
+      link: "far",
+      port: "far-far",
+      addresses: [`${FAR_ADDRESS}/24`, `${FAR_OTHER_ADDRESS}/24`],
+      routes: [{ to: "default", via: FAR_GATEWAY, advmss: FAR_MSS }],
     },
   ];
+}
+
+/** A host's wire with its IPv6 addresses and routes beside those of IPv4. */
+function withIpv6(wire: Wire): Wire {
+  const toInside = { to: `${INSIDE6}/64`, via: LINK_LOCAL_GATEWAY };
+  const more: Readonly<Record<string, Pick<Wire, "addresses" | "routes">>> = {
+    "client-inside": {
+      addresses: clientAddresses6(),
+      routes: [{ to: "default", via: LINK_LOCAL_GATEWAY }],
+    },
+    "web-inside": { addresses: [WEB_ADDRESS6], routes: [{ to: "default", via: LINK_LOCAL_GATEWAY }] },
+    "server-outside": {
+      addresses: [SERVER_ADDRESS6],
+      routes: [toInside, { to: `${FAR6}/64`, via: HOP_ADDRESS6 }],
+    },
+    "hop-outside": { addresses: [HOP_ADDRESS6], routes: [toInside, { to: "::/0" }] },
+    "hop-far": { addresses: [`${FAR6}1`], routes: [] },
+    "far-far": {
+      addresses: [FAR_ADDRESS6, FAR_OTHER_ADDRESS6],
+      routes: [{ to: "default", via: `${FAR6}1`, advmss: FAR_MSS6 }],
+    },
+  };
+  const { addresses, routes } = more[wire.port]!;
+  return {
+    ...wire,
+    addresses: [...wire.addresses, ...addresses.map((address) => `${address}/64`)],
+    routes: [...wire.routes, ...routes],
+  };
 }
 
 function memberWires(member: LabMember): Wire[] {

@@ -19,6 +19,8 @@ export const ERROR_CODES = {
   SW_CONTROL_TIMEOUT: "The cluster did not decide in time; nothing is known to have changed.",
   SW_ADMIN_UNREACHABLE: "No node answers on the admin socket.",
   SW_ADMIN_BAD_REQUEST: "The admin request has a mistake; the message names it.",
+  SW_CAPTURE_INVALID: "A capture file cannot be read or written, is no pcap or pcapng, or ends too early.",
+  SW_TRACE_INVALID: "A trace or replay was asked for with a value that does not fit; the message names it.",
   SW_LAB_EXISTS: "A lab of that name is standing already.",
   SW_LAB_MISSING: "No lab of that name is standing.",
   SW_LAB_FAILED: "A step of the lab failed; the lab was taken down again.",

@@ -8,9 +8,12 @@ import type { LabOptions } from "../../chaos/lab/topology.ts";
 import { labOwner, mayBuild, runPrivately } from "../../chaos/lab/user-namespace.ts";
 import { SynwallError } from "../base/errors.ts";
 import { adminCall } from "./admin-client.ts";
+import { wholeAtLeast } from "./options.ts";
 import type { Terminal } from "./terminal.ts";
 
 export const DEFAULT_LAB = "lab";
+/** As the configuration's schema has it. */
+const FLOWS_MIN = 1024;
 
 export interface NameOptions {
   readonly name: string;
@@ -22,6 +25,7 @@ export interface UpOptions extends NameOptions {
   readonly witness: boolean;
   readonly port: "auto" | "xdp" | "cap" | "memory";
   readonly profile: "lan" | "vm";
+  readonly flows?: number;
 }
 
 /** `--name` and `--json`, of every lab command. */
@@ -36,6 +40,7 @@ export function withUpOptions(command: Command): Command {
   return withName(command)
     .option("--nodes <n>", "nodes that forward packets, 1 to 8", nodeCount, 2)
     .option("--no-witness", "leave the witness out")
+    .option("--flows <n>", "entries of each node's flow table", wholeAtLeast(FLOWS_MIN))
     .addOption(
       new Option("--port <driver>", "how nodes reach their wires")
         .choices(["auto", "xdp", "cap", "memory"])
@@ -61,8 +66,9 @@ export function toLabOptions(options: UpOptions): LabOptions {
   if (isUserNamespace && options.port === "xdp") {
     throw new SynwallError("SW_LAB_FAILED", "--port xdp: XDP needs root: run as root, or use --port cap");
   }
-  const { name, nodes, witness: hasWitness, profile } = options;
-  return { name, nodes, hasWitness, profile, port: isUserNamespace ? "cap" : options.port };
+  const { name, nodes, witness: hasWitness, profile, flows } = options;
+  const port = isUserNamespace ? "cap" : options.port;
+  return { name, nodes, hasWitness, profile, port, ...(flows === undefined ? {} : { flowsMax: flows }) };
 }
 
 /**

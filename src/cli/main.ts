@@ -12,8 +12,10 @@ import { addJournalCommand } from "./commands/journal.ts";
 import { addLagCommand } from "./commands/lag.ts";
 import { addNodeCommand } from "./commands/node.ts";
 import { addRejoinCommand } from "./commands/rejoin.ts";
+import { addReplayCommand } from "./commands/replay.ts";
 import { addStatusCommand } from "./commands/status.ts";
 import { addSyncCommand } from "./commands/sync.ts";
+import { addTraceCommand } from "./commands/trace.ts";
 import { addWitnessCommand } from "./commands/witness.ts";
 import { EXIT_OK, EXIT_WRONG, exitStatusOf } from "./exit-status.ts";
 import { processTerminal, type Terminal } from "./terminal.ts";
@@ -24,6 +26,8 @@ Examples:
   synwall node --config /etc/synwall/fw1.yaml    run this machine as a node
   synwall status                                 who owns what, sync lag, what is wrong
   synwall flows list --source 10.10.0.5          what one host has open
+  synwall trace --src 10.10.0.5 --dst 192.0.2.7:443   what would become of a packet, and why
+  synwall replay office.pcap --policy fw1.yaml   a capture through the engine, before the policy is in force
   synwall drain fw1                              before maintenance: hand all flows over, losing nothing
   synwall lab demo                               a whole cluster on this machine, and its drills
 `;
@@ -69,6 +73,8 @@ async function buildProgram(asked: string | undefined, terminal: Terminal): Prom
   addCheckCommand(program, terminal);
   addStatusCommand(program, terminal);
   addFlowsCommand(program, terminal);
+  addTraceCommand(program, terminal);
+  addReplayCommand(program, terminal);
   addDrainCommand(program, terminal);
   addRejoinCommand(program, terminal);
   addJournalCommand(program, terminal);

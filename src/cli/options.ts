@@ -28,6 +28,17 @@ export function wholeAtLeast(min: number): (text: string) => number {
   };
 }
 
+/** A whole number from `min` to `max`. */
+export function wholeBetween(min: number, max: number): (text: string) => number {
+  return (text) => {
+    const n = Number(text);
+    if (!/^\d+$/.test(text) || n < min || n > max) {
+      throw new InvalidArgumentError(`use a whole number, ${min} to ${max}`);
+    }
+    return n;
+  };
+}
+
 export function duration(text: string): number {
   const ms = parseDurationMs(text);
   if (ms === undefined) throw new InvalidArgumentError("use a duration with its unit, like 500ms, 30s or 5m");

@@ -1,11 +1,15 @@
 /**
- * Bindings: endpoint-independent NAT (RFC 4787 REQ-1 and REQ-8). An inside address and port keep one outside address and port
- * towards everybody, as long as a flow uses them. Owns the binding rows; a binding is a satellite (satellites.ts):
+ * Bindings: endpoint-independent NAT (RFC 4787 REQ-1 and REQ-8; RFC 6146 section 3.1). An inside address and port keep one outside
+ * address and port towards everybody, as long as a flow uses them. Owns the binding rows; a binding is a satellite (satellites.ts):
  *
- *   original   inside address : port  ->  unspecified : 0        found when the inside host opens a flow
+ *   original   inside address : port  ->  unspecified : zone     found when the inside host opens a flow to a zone
  *   reply      unspecified : 0  ->  pool address : port          found when somebody sends to the pool address
+ *
+ * The zones of F_PLACE are the inside host's and the other one. How many flows a binding has is counted by nat-account.ts; while
+ * it has any, it stays.
  */
 import { ADDRESS_WORDS, copyAddress, isIpv4, setIpv4 } from "../base/address.ts";
+import { type Borrowed, NOT_BORROWED } from "./borrowed.ts";
 import type { EngineContext } from "./context.ts";
 import type { FlowBook } from "./flow-book.ts";
 import {
@@ -15,6 +19,8 @@ import {
   F_PLACE,
   F_PORTS,
   F_STATE,
+  FLAG_DNAT,
+  FLAG_UNRULED,
   NONE,
   REPLY_TUPLE,
   ROW_DOUBLES,
@@ -22,7 +28,7 @@ import {
 } from "./flow-layout.ts";
 import type { NatAllocator } from "./nat.ts";
 import { P_DESTINATION, P_SOURCE, type Packet } from "./packet.ts";
-import { bindingProtocol, NO_BINDING_PROTOCOL } from "./satellites.ts";
+import { bindingProtocol, NO_SATELLITE } from "./satellites.ts";
 
 /** F_STATE of a binding: anybody may send to it. */
 const OPEN_TO_ALL = 1;
@@ -35,28 +41,30 @@ export class Bindings {
   readonly #context: EngineContext;
   readonly #book: FlowBook;
   readonly #nat: NatAllocator;
-  readonly #tuple = new Int32Array(2 * ADDRESS_WORDS);
-  readonly #far = new Int32Array(ADDRESS_WORDS);
+  readonly #borrowed: Borrowed;
+  /** Tuples of a binding: the inside's, and the outside's. */
+  readonly #original = new Int32Array(2 * ADDRESS_WORDS);
+  readonly #reply = new Int32Array(2 * ADDRESS_WORDS);
 
-  constructor(context: EngineContext, book: FlowBook, nat: NatAllocator) {
+  constructor(context: EngineContext, book: FlowBook, nat: NatAllocator, borrowed: Borrowed) {
     this.#context = context;
     this.#book = book;
     this.#nat = nat;
+    this.#borrowed = borrowed;
   }
 
-  /** The binding that the packet's destination belongs to, or NONE. */
-  findOuter(packet: Packet): number {
+  /** The binding that lets the packet in without a rule: anybody may send to it from where its pool address looks; or NONE. */
+  findOpen(packet: Packet): number {
+    const { table } = this.#context;
     const protocol = bindingProtocol(packet.protocol);
-    if (protocol === NO_BINDING_PROTOCOL) return NONE;
-    unspecified(packet.words, P_DESTINATION, this.#tuple, 0);
-    copyAddress(this.#tuple, ADDRESS_WORDS, packet.words, P_DESTINATION);
-    const entry = this.#context.table.find(protocol, this.#tuple, 0, packet.destinationPort);
-    return entry === NONE ? NONE : entry >> 1;
-  }
-
-  /** Whether anybody may send to a binding. */
-  isOpenToAll(row: number): boolean {
-    return (this.#context.table.words[row * ROW_WORDS + F_STATE]! & OPEN_TO_ALL) !== 0;
+    if (protocol === NO_SATELLITE) return NONE;
+    unspecified(packet.words, P_DESTINATION, this.#reply, 0);
+    copyAddress(this.#reply, ADDRESS_WORDS, packet.words, P_DESTINATION);
+    const entry = table.find(protocol, this.#reply, 0, packet.destinationPort);
+    if (entry === NONE) return NONE;
+    const base = (entry >> 1) * ROW_WORDS;
+    const isOpen = (table.words[base + F_STATE]! & OPEN_TO_ALL) !== 0;
+    return isOpen && table.words[base + F_PLACE]! >>> 24 === packet.zone ? entry >> 1 : NONE;
   }
 
   /** Writes a binding's inside address; returns its port. */
@@ -66,49 +74,105 @@ export class Bindings {
     return table.words[row * ROW_WORDS + F_PORTS]! >>> 16;
   }
 
-  /** The outside port of the packet's source, bound now if it was not, and its address in `to`; NONE: no port, or no room. */
-  bind(packet: Packet, snat: number, slot: number, destination: Int32Array, to: Int32Array): number {
-    const { table, policy, clock } = this.#context;
+  /**
+   * The outside port of the packet's source on its way to `toZone`, bound now if it was not, and its address in `to`; NONE: no
+   * port, or no room. `slot` is the inside host's.
+   */
+  bind(
+    packet: Packet,
+    snat: number,
+    slot: number,
+    toZone: number,
+    destination: Int32Array,
+    to: Int32Array,
+  ): number {
+    const { table, policy } = this.#context;
     const protocol = bindingProtocol(packet.protocol);
-    copyAddress(this.#tuple, 0, packet.words, P_SOURCE);
-    unspecified(packet.words, P_SOURCE, this.#tuple, ADDRESS_WORDS);
-    const entry = table.find(protocol, this.#tuple, 0, packet.sourcePort << 16);
+    copyAddress(this.#original, 0, packet.words, P_SOURCE);
+    unspecified(packet.words, P_SOURCE, this.#original, ADDRESS_WORDS);
+    const entry = table.find(protocol, this.#original, 0, (packet.sourcePort << 16) | toZone);
     if (entry !== NONE) {
       const row = entry >> 1;
-      this.#extend(row);
       table.address(row, 1, 1, to, 0);
-      return table.words[row * ROW_WORDS + REPLY_TUPLE + F_PORTS]! & 0xffff;
+      if (policy.nat.isInPool(snat, to, 0)) {
+        this.#extend(row);
+        return table.words[row * ROW_WORDS + REPLY_TUPLE + F_PORTS]! & 0xffff;
+      }
+      // An older policy gave out an address that is no more: its flows go on with it, new ones get another.
+      this.#book.end(row);
     }
-    unspecified(destination, 0, this.#far, 0);
+    unspecified(destination, 0, this.#reply, 0);
     const { words, sourcePort } = packet;
-    const port = this.#nat.allocate(snat, slot, protocol, words, P_SOURCE, sourcePort, this.#far, 0);
-    const row = port === NONE ? NONE : table.alloc();
-    if (row === NONE) return NONE;
+    const port = this.#nat.allocate(snat, slot, protocol, words, P_SOURCE, sourcePort, this.#reply, 0);
+    if (port === NONE) return NONE;
+    copyAddress(this.#reply, ADDRESS_WORDS, this.#nat.address, 0);
     copyAddress(to, 0, this.#nat.address, 0);
+    return this.#enter(packet, snat, slot, toZone, protocol, port) ? port : NONE;
+  }
+
+  /** Makes the row of a new binding. False: the table is full. */
+  #enter(
+    packet: Packet,
+    snat: number,
+    slot: number,
+    toZone: number,
+    protocol: number,
+    port: number,
+  ): boolean {
+    const { table, policy, clock } = this.#context;
+    const row = table.alloc();
+    if (row === NONE) return false;
+    const ports = (packet.sourcePort << 16) | toZone;
+    const zones = (packet.zone << 16) | (toZone << 24);
+    const portSlot = this.#nat.borrowedFrom;
+    if (portSlot !== NOT_BORROWED) {
+      const borrowed = this.#borrowed;
+      if (!borrowed.lend(protocol, this.#original, ports, this.#reply, port, zones, slot, portSlot)) {
+        table.release(row);
+        return false;
+      }
+      borrowed.settle();
+    }
     const base = row * ROW_WORDS;
     table.words[base + F_META] = protocol;
-    table.setTuple(row, 0, words, P_SOURCE, this.#tuple, ADDRESS_WORDS, sourcePort << 16);
-    table.setTuple(row, 1, this.#far, 0, to, 0, port);
-    table.words[base + F_PLACE] = slot | (packet.zone << 16) | (packet.zone << 24);
+    table.setTuple(row, 0, this.#original, 0, this.#original, ADDRESS_WORDS, ports);
+    table.setTuple(row, 1, this.#reply, 0, this.#reply, ADDRESS_WORDS, port);
+    table.words[base + F_PLACE] = slot | zones;
     table.words[base + F_STATE] = policy.nat.isFilteringIndependent[snat] === 1 ? OPEN_TO_ALL : 0;
     table.doubles[row * ROW_DOUBLES + D_CREATED_AT] = clock[0]!;
     table.doubles[row * ROW_DOUBLES + D_DEADLINE] = clock[0]! + LIFE_MS;
     this.#book.enter(row);
     this.#book.change(row);
-    return port;
+    return true;
   }
 
-  /** Keeps the binding of a flow of the inside host alive; called when the flow is published (RFC 4787 REQ-6). */
-  keep(row: number): void {
+  /**
+   * A flow was published because of a packet of `direction`: its binding is counted on, and what leaves refreshes it (RFC 4787
+   * REQ-6; what comes from outside does not, RFC 7857 section 7).
+   */
+  keep(row: number, direction: number): void {
     const { table } = this.#context;
     const words = table.words;
-    const protocol = bindingProtocol(words[row * ROW_WORDS + F_META]! & 0xff);
-    if (protocol === NO_BINDING_PROTOCOL) return;
-    table.address(row, 0, 0, this.#tuple, 0);
-    unspecified(this.#tuple, 0, this.#tuple, ADDRESS_WORDS);
-    const ports = words[row * ROW_WORDS + F_PORTS]! & 0xffff0000;
-    const entry = table.find(protocol, this.#tuple, 0, ports);
+    this.#book.account.rejoin(row);
+    const meta = words[row * ROW_WORDS + F_META]!;
+    const protocol = bindingProtocol(meta & 0xff);
+    if (protocol === NO_SATELLITE) return;
+    // The inside host is the flow's source, or the one that somebody outside found by the binding.
+    const inside = (meta & FLAG_DNAT) !== 0 && (meta & FLAG_UNRULED) !== 0 ? 1 : 0;
+    if (direction !== inside) return;
+    table.address(row, inside, 0, this.#original, 0);
+    unspecified(this.#original, 0, this.#original, ADDRESS_WORDS);
+    const zone = (words[row * ROW_WORDS + F_PLACE]! >>> (24 - inside * 8)) & 0xff;
+    const ports = words[row * ROW_WORDS + inside * REPLY_TUPLE + F_PORTS]! & 0xffff0000;
+    const entry = table.find(protocol, this.#original, 0, ports | zone);
     if (entry !== NONE) this.#extend(entry >> 1);
+  }
+
+  /** Whether a binding whose time is over has flows still; then it has more time. */
+  isNeeded(row: number): boolean {
+    if (this.#book.account.users(row) === 0) return false;
+    this.#extend(row);
+    return true;
   }
 
   #extend(row: number): void {

@@ -7,6 +7,7 @@ import type { CompiledPolicy } from "./compiled-policy.ts";
 import { counterIndex, EXTRA_COUNTERS, type ExtraCounter } from "./counters.ts";
 import type { FlowTable } from "./flow-table.ts";
 import type { EnginePort, FrameMemory, FrameOutput } from "./frame-memory.ts";
+import type { NatUsage } from "./nat-usage.ts";
 
 export interface EngineContext {
   /** Replaced as a whole when the policy changes: parts read it from here, and keep nothing of it. */
@@ -17,6 +18,7 @@ export interface EngineContext {
   readonly ports: readonly EnginePort[];
   readonly table: FlowTable;
   readonly counters: Float64Array;
+  readonly natUsage: NatUsage;
   readonly key: HashKey;
   /** Cell 0: the time of the call being served, in ms. In an array, because a number with a fraction is boxed when passed. */
   readonly clock: Float64Array;

@@ -80,6 +80,12 @@ export const EXTRA_COUNTERS = [
   "synProxyOpened",
   "synProxyRefused",
   "synProxyMismatched",
+  "expectationsNow",
+  "expectationsCreated",
+  "expectationsUsed",
+  "expectationsExpired",
+  "helperEdits",
+  "helperRefused",
 ] as const;
 
 export type ExtraCounter = (typeof EXTRA_COUNTERS)[number];

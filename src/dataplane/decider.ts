@@ -10,8 +10,10 @@ import * as ethernet from "../packet/ethernet.ts";
 import { ICMP_ECHO } from "../packet/icmp.ts";
 import { ICMPV6_ECHO } from "../packet/icmpv6.ts";
 import { judgeAddresses } from "./address-rules.ts";
+import { type Adjuncts, GO_ANEW, GO_ON, GO_OPEN, GO_PAST, MAY_LEAVE } from "./adjuncts.ts";
 import { isExclusive } from "./arp-answer.ts";
 import type { Bindings } from "./bindings.ts";
+import { type Borrowed, NOT_BORROWED } from "./borrowed.ts";
 import { type ClusterView, SLOT_HANDOVER, SLOT_OWNED, SLOT_REMOTE } from "./cluster-view.ts";
 import { NO_ROUTE } from "./compiled-policy.ts";
 import { COUNT, count, type EngineContext } from "./context.ts";
@@ -37,16 +39,20 @@ import {
 import type { FlowMaker } from "./flow-maker.ts";
 import { type Forwarder, NO_EGRESS, OURS } from "./forwarder.ts";
 import {
+  DIRECT,
   KIND_ECHO,
   KIND_ECHO_REPLY,
   KIND_ICMP_ERROR,
-  KIND_OTHER,
+  LOOPED,
   P_DESTINATION,
+  P_OUTER_SOURCE,
   P_SOURCE,
   PARSED,
   type Packet,
+  REDIRECTED_CLUSTER,
 } from "./packet.ts";
 import { isGoodIcmp, turnEchoRound } from "./rewrite.ts";
+import { hasPorts, isBinding, isPointer } from "./satellites.ts";
 import { slotByFlow, slotBySource, slotOfAddress, slotOfFarEnd, slotOfPoolPort } from "./slot.ts";
 import {
   TRACK_CHANGED,
@@ -58,7 +64,13 @@ import {
 } from "./tcp-tracker.ts";
 import type { Tenures } from "./tenures.ts";
 import { track } from "./trackers.ts";
-import type { Translation } from "./translation.ts";
+import {
+  ANCHOR_DESTINATION,
+  ANCHOR_FAR_DESTINATION,
+  ANCHOR_FAR_SOURCE,
+  ANCHOR_SOURCE,
+  type Translation,
+} from "./translation.ts";
 import { dropVerdict, VERDICT_ANSWERED, VERDICT_FORWARDED, VERDICT_FORWARDED_SHARED } from "./verdict.ts";
 import { LIST_HANDOVER, LIST_TAKEOVER, type Waiting } from "./waiting.ts";
 
@@ -88,7 +100,9 @@ export interface DeciderParts {
   readonly forwarder: Forwarder;
   readonly translation: Translation;
   readonly bindings: Bindings;
+  readonly borrowed: Borrowed;
   readonly maker: FlowMaker;
+  readonly adjuncts: Adjuncts;
 }
 
 export class Decider {
@@ -104,7 +118,9 @@ export class Decider {
   readonly #forwarder: Forwarder;
   readonly #translation: Translation;
   readonly #bindings: Bindings;
+  readonly #borrowed: Borrowed;
   readonly #maker: FlowMaker;
+  readonly #adjuncts: Adjuncts;
 
   constructor(parts: DeciderParts) {
     this.#context = parts.context;
@@ -117,7 +133,9 @@ export class Decider {
     this.#forwarder = parts.forwarder;
     this.#translation = parts.translation;
     this.#bindings = parts.bindings;
+    this.#borrowed = parts.borrowed;
     this.#maker = parts.maker;
+    this.#adjuncts = parts.adjuncts;
   }
 
   /** Decides the packet in hand: a verdict. */
@@ -164,10 +182,7 @@ export class Decider {
         this.#tenures.interrupt(slot);
         return this.#shared(row, direction);
       }
-      if (table.doubles[row * ROW_DOUBLES + D_DEADLINE]! <= clock[0]!) {
-        this.expire(row);
-        return this.miss();
-      }
+      if (table.doubles[row * ROW_DOUBLES + D_DEADLINE]! <= clock[0]! && this.expire(row)) return this.miss();
       return this.#owned(row, direction, slot);
     }
     if (state === SLOT_HANDOVER && !this.isLate) return this.#waiting.forSlot(packet, LIST_HANDOVER);
@@ -182,6 +197,14 @@ export class Decider {
   #shared(row: number, direction: number): number {
     const verdict = this.#forwarder.routeFlow(row, direction);
     if (verdict !== NO_EGRESS) return verdict;
+    if (this.#adjuncts.isHelped(row)) {
+      const met = this.#adjuncts.arrive(row, direction);
+      if (met === GO_ANEW) return this.miss();
+      if (met === GO_OPEN) return this.#forwarder.drop(this.#packet.at, DROP_FENCED);
+      if (met >= 0) return met;
+      const departing = met === GO_PAST ? MAY_LEAVE : this.#adjuncts.depart(row, direction, false);
+      if (departing !== MAY_LEAVE) return departing;
+    }
     const left = this.#forwarder.leave(row, direction);
     return left === VERDICT_FORWARDED ? VERDICT_FORWARDED_SHARED : left;
   }
@@ -200,7 +223,11 @@ export class Decider {
     }
     const verdict = this.#forwarder.routeFlow(row, direction);
     if (verdict !== NO_EGRESS) return verdict;
-    if (packet.kind === KIND_ICMP_ERROR) return this.#forwarder.leave(row, direction);
+    const isHelped = this.#adjuncts.isHelped(row);
+    const met = isHelped ? this.#adjuncts.arrive(row, direction) : GO_ON;
+    if (met === GO_ANEW) return this.miss();
+    if (met >= 0) return met;
+    if (packet.kind === KIND_ICMP_ERROR || met === GO_PAST) return this.#forwarder.leave(row, direction);
     if (packet.kind === (direction === 0 ? KIND_ECHO_REPLY : KIND_ECHO)) {
       return this.#forwarder.drop(packet.at, DROP_INVALID_STATE);
     }
@@ -222,16 +249,24 @@ export class Decider {
     if (result !== TRACK_IGNORED) {
       const life = this.#book.life(row);
       doubles[wide + D_DEADLINE] = clock[0]! + life;
-      if (result === TRACK_CHANGED) {
-        table.rearm(row);
+      if (result === TRACK_CHANGED) table.rearm(row);
+      else if (result === TRACK_RESEEDED) count(counters, COUNT.windowReseeded);
+      const isOld = clock[0]! - doubles[wide + D_PUBLISHED_AT]! > life / 4;
+      if (result === TRACK_CHANGED || result === TRACK_RESEEDED || isOld || this.#movedFar(base, direction)) {
         this.#book.change(row);
-      } else if (result === TRACK_RESEEDED) {
-        count(counters, COUNT.windowReseeded);
-        this.#book.change(row);
-      } else if (clock[0]! - doubles[wide + D_PUBLISHED_AT]! > life / 4 || this.#movedFar(base, direction)) {
-        this.#book.change(row);
-        if (this.#context.policy.nat.hasBindings) this.#bindings.keep(row);
+        if (this.#context.policy.nat.hasBindings) this.#bindings.keep(row, direction);
       }
+    }
+    if (met === GO_OPEN) {
+      const opened = this.#adjuncts.open(row);
+      if (opened !== GO_ON) return opened;
+      // The acknowledgement to the server went another way.
+      const again = this.#forwarder.routeFlow(row, direction);
+      if (again !== NO_EGRESS) return again;
+    }
+    if (isHelped) {
+      const departing = this.#adjuncts.depart(row, direction, true);
+      if (departing !== MAY_LEAVE) return departing;
     }
     return this.#forwarder.leave(row, direction);
   }
@@ -248,23 +283,47 @@ export class Decider {
     const { words } = packet;
     const { policy } = this.#context;
     const translation = this.#translation;
-    let wrong = judgeAddresses(policy, packet);
+    let wrong = this.#isOurs() ? PARSED : judgeAddresses(policy, packet);
     if (wrong === PARSED) wrong = translation.inbound();
     if (wrong !== PARSED) return this.#forwarder.drop(packet.at, wrong);
-    if (translation.isToPool) {
-      // A reply to a binding: its port tells the slot. Here nobody knows the binding any more.
-      const turn = this.#turn(this.#slotOfReply());
-      return turn === OURS
-        ? this.#forwarder.drop(packet.at, this.#maker.unexpected(DROP_BAD_DESTINATION))
-        : turn;
+    if (translation.isToPool) return this.#toPool();
+    if (!translation.isTranslated && !translation.isLoop && policy.isOwn(words, P_DESTINATION)) {
+      return this.#own();
     }
-    if (!translation.isTranslated && policy.isOwn(words, P_DESTINATION)) return this.#own();
     const route = policy.routeTo(translation.destination, 0);
     if (route === NO_ROUTE) return this.#forwarder.drop(packet.at, DROP_NO_ROUTE);
     const zone = policy.routeZone[route]!;
-    const slot = translation.binding === NONE ? this.#slotOf(zone) : this.#slotOfReply();
+    const slot = this.#slotOfNew(zone);
     const turn = this.#turn(slot);
     return turn === OURS ? this.#maker.create(slot, zone) : turn;
+  }
+
+  /** Slot of a packet without a flow, by what translation.inbound() found. */
+  #slotOfNew(zone: number): number {
+    const { binding, expectation } = this.#translation;
+    if (expectation !== NONE) return this.#context.table.slotOf(expectation);
+    return binding === NONE ? this.#slotOf(zone) : this.#slotOfReply();
+  }
+
+  /** Whether the packet comes from an address of ours because this node or another one gave it that (hairpin). */
+  #isOurs(): boolean {
+    const { way, words } = this.#packet;
+    if (way === LOOPED) return true;
+    return way === REDIRECTED_CLUSTER && this.#context.policy.nat.isTakenIn(words, P_OUTER_SOURCE);
+  }
+
+  /** A reply to a binding: its port tells the slot. Where that is decided, nobody knows the binding, or it is a borrowed port. */
+  #toPool(): number {
+    const packet = this.#packet;
+    const turn = this.#turn(this.#slotOfReply());
+    if (turn !== OURS) return turn;
+    const slot = this.#borrowed.slotOf(packet);
+    if (slot !== NOT_BORROWED && this.#view.state[slot] !== SLOT_OWNED) {
+      // It came to the right place, and has to go on from here: that other node asks nobody else.
+      packet.way = DIRECT;
+      return this.#turn(slot);
+    }
+    return this.#forwarder.drop(packet.at, this.#maker.unexpected(DROP_BAD_DESTINATION));
   }
 
   /** Slot of a packet to a pool address. */
@@ -272,9 +331,9 @@ export class Decider {
     const packet = this.#packet;
     const { key } = this.#context;
     const slots = this.#view.slots;
-    return packet.kind === KIND_OTHER
-      ? slotOfFarEnd(key, slots, packet.words, P_SOURCE)
-      : slotOfPoolPort(key, slots, packet.destinationPort);
+    return hasPorts(packet.protocol)
+      ? slotOfPoolPort(key, slots, packet.destinationPort)
+      : slotOfFarEnd(key, slots, packet.words, P_SOURCE);
   }
 
   /** Slot of a packet on its way to `zone`, by what translation.inbound() found. */
@@ -284,7 +343,18 @@ export class Decider {
     const { key, policy } = this.#context;
     const slots = this.#view.slots;
     const { destination, destinationPort } = this.#translation;
-    if (this.#translation.isBareSnat(zone)) return slotOfFarEnd(key, slots, destination, 0);
+    switch (this.#translation.anchor(zone)) {
+      case ANCHOR_SOURCE:
+        return slotOfAddress(key, slots, words, P_SOURCE);
+      case ANCHOR_DESTINATION:
+        return slotOfAddress(key, slots, destination, 0);
+      case ANCHOR_FAR_SOURCE:
+        return slotOfFarEnd(key, slots, words, P_SOURCE);
+      case ANCHOR_FAR_DESTINATION:
+        return slotOfFarEnd(key, slots, destination, 0);
+      default:
+        break;
+    }
     if (!policy.isBySource) {
       return slotByFlow(key, slots, words, P_SOURCE, destination, 0, packet.sourcePort, destinationPort);
     }
@@ -345,9 +415,18 @@ export class Decider {
     return sent === VERDICT_FORWARDED ? VERDICT_ANSWERED : sent;
   }
 
-  /** Ends a flow whose time is over. */
-  expire(row: number): void {
-    count(this.#context.counters, COUNT.flowsExpired);
+  /** Ends a row whose time is over: a flow, or what no flow needs any more. False when something beside it keeps it alive. */
+  expire(row: number): boolean {
+    const { table, counters } = this.#context;
+    const protocol = table.words[row * ROW_WORDS + F_META]! & 0xff;
+    if (isBinding(protocol) && this.#bindings.isNeeded(row)) return false;
+    if (isPointer(protocol) && this.#borrowed.isNeeded(row)) return false;
+    if (this.#adjuncts.keeps(row)) {
+      table.rearm(row);
+      return false;
+    }
+    count(counters, COUNT.flowsExpired);
     this.#book.end(row);
+    return true;
   }
 }

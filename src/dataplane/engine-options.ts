@@ -20,6 +20,8 @@ export interface EngineOptions {
   readonly changes: RecordRing | null;
   /** Where records of rules with `log: true` go (RULE_LOG_BYTES each); absent when nobody reads them. */
   readonly ruleLog?: RecordRing;
+  /** NAT_USAGE_BYTES of memory, where the use of pool addresses is told (nat-usage.ts); absent when nobody reads it. */
+  readonly natUsage?: SharedArrayBuffer;
   /** COUNTER_CELLS cells. */
   readonly counters: Float64Array;
   /** One cell per rule and one for packets that no rule matched. */

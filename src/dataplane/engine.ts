@@ -12,9 +12,11 @@ import * as ethernet from "../packet/ethernet.ts";
 import * as geneve from "../packet/geneve.ts";
 import * as ipv4 from "../packet/ipv4.ts";
 import * as udp from "../packet/udp.ts";
+import { Adjuncts } from "./adjuncts.ts";
 import { Announcer } from "./announcer.ts";
 import { isExclusive, serveArp } from "./arp-answer.ts";
 import { Bindings } from "./bindings.ts";
+import { Borrowed } from "./borrowed.ts";
 import type { ClusterView } from "./cluster-view.ts";
 import { CompiledPolicy } from "./compiled-policy.ts";
 import { COUNT, count, type EngineContext } from "./context.ts";
@@ -28,15 +30,17 @@ import { Exporter } from "./exporter.ts";
 import { FlowBook } from "./flow-book.ts";
 import { D_DEADLINE, NONE, ROW_DOUBLES } from "./flow-layout.ts";
 import { FlowMaker } from "./flow-maker.ts";
-import { Forwarder } from "./forwarder.ts";
+import { Forwarder, LOOP } from "./forwarder.ts";
 import { fragmentLimits } from "./fragment-limits.ts";
 import { FragmentWay } from "./fragment-way.ts";
 import { HoldPool } from "./hold.ts";
 import { NatAllocator } from "./nat.ts";
+import { NatUsage } from "./nat-usage.ts";
 import { serveNdp } from "./ndp-answer.ts";
 import {
   DIRECT,
   KIND_NEIGHBOUR,
+  LOOPED,
   PARSED,
   Packet,
   REDIRECTED_CLUSTER,
@@ -89,6 +93,7 @@ export class Engine {
   readonly #announcer: Announcer;
   readonly #advertiser: RouterAdvertiser;
   readonly #maker: FlowMaker;
+  readonly #adjuncts: Adjuncts;
   readonly #fragmentWay: FragmentWay;
   readonly #cookies: SynCookies;
   #defence: Defence;
@@ -110,11 +115,13 @@ export class Engine {
       ports: options.ports,
       table: options.table,
       counters: options.counters,
+      natUsage: new NatUsage(options.natUsage),
       key: options.key,
       clock,
       nowMs: options.nowMs ?? (() => clock[0]!),
       random: options.random,
     };
+    context.natUsage.usePolicy(context.policy.nat);
     const hold = new HoldPool(limits.heldFramesMax, LIST_NEIGHBOURS + limits.neighboursMax);
     this.#limits = limits;
     this.#context = context;
@@ -135,24 +142,39 @@ export class Engine {
       limits,
     );
     this.#rules = new RuleTable(options.policy, options.ruleHits);
-    const bindings = new Bindings(context, this.book, this.#nat);
-    const translation = new Translation(context, this.#packet, this.#nat, bindings);
-    const parts = {
+    this.#cookies = new SynCookies(options.key);
+    const shared = {
       context,
       packet: this.#packet,
       book: this.book,
-      tenures: this.#tenures,
       waiting: this.#waiting,
       forwarder: this.#forwarder,
+      proxy: new SynProxy(this.#cookies, CAUTIOUS_PROMISE, options.counters),
+    };
+    const borrowed = new Borrowed(context, this.book);
+    const bindings = new Bindings(context, this.book, this.#nat, borrowed);
+    this.#adjuncts = new Adjuncts(
+      {
+        ...shared,
+        allocatePort: (master, _protocol, words, at, wanted) =>
+          this.#nat.announce(words, at, options.table.slotOf(master), wanted),
+      },
+      this.#rules,
+    );
+    const { expectations } = this.#adjuncts.helpers;
+    const translation = new Translation(context, this.#packet, this.#nat, bindings, expectations, borrowed);
+    const parts = {
+      ...shared,
+      tenures: this.#tenures,
       translation,
       bindings,
+      borrowed,
+      adjuncts: this.#adjuncts,
     };
     this.#defence = this.#makeDefence(options.policy);
-    this.#cookies = new SynCookies(options.key);
     this.#maker = new FlowMaker({
       ...parts,
       defence: this.#defence,
-      proxy: new SynProxy(this.#cookies, CAUTIOUS_PROMISE, options.counters),
       rules: this.#rules,
       ruleLog: new RuleLog(context, options.ruleLog, limits.ruleLogsPerSecond),
     });
@@ -228,8 +250,10 @@ export class Engine {
     this.#rules = rules;
     this.#tellMinute();
     this.#context.policy = new CompiledPolicy(policy);
+    this.#context.natUsage.usePolicy(this.#context.policy.nat);
     this.#defence = this.#makeDefence(policy);
     this.#maker.useRules(rules, this.#defence);
+    this.#adjuncts.useRules(rules);
     this.book.useTimeouts(policy.timeoutsMs);
   }
 
@@ -409,7 +433,17 @@ export class Engine {
       if (way !== DIRECT) return this.#forwarder.drop(at, DROP_ND);
       return serveNdp(this.#context, this.#egress, this.#advertiser, packet);
     }
-    return this.#decider.decide();
+    const verdict = this.#decider.decide();
+    return verdict === LOOP ? this.#back() : verdict;
+  }
+
+  /** The packet in hand left for an address of ours: it comes back from there, once. */
+  #back(): number {
+    const packet = this.#packet;
+    const { at, totalBytes } = packet;
+    if (packet.way === LOOPED) return this.#forwarder.drop(at, DROP_BAD_DESTINATION);
+    const zone = this.#forwarder.egressZone;
+    return this.#take(this.#egress.portOf(zone), zone, at, ethernet.ETHERNET_BYTES + totalBytes, LOOPED, 0);
   }
 
   /** Ends flows whose time is over, a bounded number at a time. */

@@ -8,7 +8,8 @@
 import { OP_BARRIER, OP_DELETE, OP_DIGEST, OP_UPSERT, RECORD_OPAQUE_AT } from "../base/record.ts";
 import type { RecordRing } from "../base/ring.ts";
 import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from "../packet/ipv4.ts";
-import { MAX_SLOTS } from "./cluster-view.ts";
+import type { Adjuncts } from "./adjuncts.ts";
+import { MAX_SLOTS, SLOT_OWNED } from "./cluster-view.ts";
 import { COUNT, count, type EngineContext } from "./context.ts";
 import type { Defence } from "./defence/defence.ts";
 import { LIFE_WHOLE } from "./defence/pressure.ts";
@@ -19,7 +20,6 @@ import {
   F_RECORD_EPOCH,
   F_VERSION,
   F_WINDOW,
-  FLAG_SNAT,
   NONE,
   ROW_DOUBLES,
   ROW_WORDS,
@@ -27,8 +27,9 @@ import {
   WINDOW_WORDS,
 } from "./flow-layout.ts";
 import { encodeFlow, flowDigest, writeRecordHeader, writeWord } from "./flow-record.ts";
+import { NatAccount } from "./nat-account.ts";
 import type { TimeoutsMs } from "./policy-model.ts";
-import { isSatellite } from "./satellites.ts";
+import { EXPECTATION_TCP, EXPECTATION_UDP, isSatellite } from "./satellites.ts";
 import { lifeOf, lifetimes } from "./trackers.ts";
 
 /** Records that may wait in the ring while slots are sent whole: live changes queue behind them. */
@@ -43,14 +44,18 @@ export class FlowBook {
   dirtyCount = 0;
   /** By life (trackers.ts): milliseconds. */
   lifeMs: Float64Array;
+  readonly account: NatAccount;
   /** Who counts half-open connections, once the engine has made it. */
   defence: Defence | null = null;
+  /** Who has satellites to end with their flows. */
+  adjuncts: Pick<Adjuncts, "ended"> | null = null;
   readonly #context: EngineContext;
   readonly #ring: RecordRing | null;
 
   constructor(context: EngineContext, ring: RecordRing | null) {
     this.#context = context;
     this.#ring = ring;
+    this.account = new NatAccount(context);
     this.lifeMs = lifetimes(context.policy.model.timeoutsMs);
   }
 
@@ -65,6 +70,7 @@ export class FlowBook {
     table.wheel.start(clock);
     table.insert(row);
     this.#gauge(row, 1);
+    this.account.enter(row);
     this.defence?.settle(row);
   }
 
@@ -94,6 +100,7 @@ export class FlowBook {
   /** Takes a row out and stops counting it. Publishes nothing. */
   leave(row: number): void {
     this.#gauge(row, -1);
+    this.account.leave(row);
     this.defence?.forget(row);
     this.#context.table.remove(row);
     this.#context.counters[COUNT.flowsNow] = this.#context.table.used;
@@ -102,6 +109,7 @@ export class FlowBook {
   /** Ends a flow that this node decides: out of the table, and out of the backup's. */
   end(row: number): void {
     const { table, view, counters } = this.#context;
+    this.adjuncts?.ended(row);
     const version = row * ROW_WORDS + F_VERSION;
     table.words[version] = (table.words[version]! + 1) | 0;
     const slot = table.slotOf(row);
@@ -110,8 +118,11 @@ export class FlowBook {
       this.#encode(row, OP_DELETE, view.epoch, at);
       this.#publish();
     }
+    const pointer = this.account.pointerOf(row);
     count(counters, COUNT.flowsEnded);
     this.leave(row);
+    // Where another node decides the port's slot, the pointer ends by its time.
+    if (pointer !== NONE && view.state[table.slotOf(pointer)] === SLOT_OWNED) this.end(pointer);
   }
 
   /** Publishes a flow's present state under a new version. False when no backup will hear of it. */
@@ -226,9 +237,11 @@ export class FlowBook {
     const protocol = meta & 0xff;
     counters[COUNT.flowsNow] = table.used;
     if (isSatellite(protocol)) counters[COUNT.satellitesNow] = counters[COUNT.satellitesNow]! + by;
+    if (protocol === EXPECTATION_TCP || protocol === EXPECTATION_UDP) {
+      counters[COUNT.expectationsNow] = counters[COUNT.expectationsNow]! + by;
+    }
     if (protocol === PROTOCOL_TCP) counters[COUNT.flowsTcpNow] = counters[COUNT.flowsTcpNow]! + by;
     else if (protocol === PROTOCOL_UDP) counters[COUNT.flowsUdpNow] = counters[COUNT.flowsUdpNow]! + by;
     else if (protocol === PROTOCOL_ICMP) counters[COUNT.flowsIcmpNow] = counters[COUNT.flowsIcmpNow]! + by;
-    if ((meta & FLAG_SNAT) !== 0) counters[COUNT.natPortsNow] = counters[COUNT.natPortsNow]! + by;
   }
 }

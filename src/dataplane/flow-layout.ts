@@ -100,7 +100,14 @@ export const FLAG_RESEED_REPLY = 1 << 21;
 export const FLAG_RESEED = FLAG_RESEED_ORIGINAL | FLAG_RESEED_REPLY;
 /** No rule let it in: it belongs to a binding, or to the flow that expected it. */
 export const FLAG_UNRULED = 1 << 22;
+/** The connection's numbers have a satellite (helpers/adjust.ts). */
+export const FLAG_ADJUSTED = 1 << 23;
+/** It came from an expectation of data: no helper looks at it. */
+export const FLAG_EXPECTED = 1 << 24;
+/** This node counted the flow at its binding, or a port of a pool address for it (nat-account.ts). */
+export const FLAG_BOUND = 1 << 25;
+export const FLAG_POOLED = 1 << 26;
 /** The row is in use. */
 export const FLAG_USED = 1 << 30;
 /** What travels in records. */
-export const FLAGS_REPLICATED = FLAG_NAT | FLAG_REPLIED | FLAG_UNRULED;
+export const FLAGS_REPLICATED = FLAG_NAT | FLAG_REPLIED | FLAG_UNRULED | FLAG_ADJUSTED | FLAG_EXPECTED;

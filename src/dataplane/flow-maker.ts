@@ -10,10 +10,11 @@ import * as icmpv6 from "../packet/icmpv6.ts";
 import { PROTOCOL_ICMP, PROTOCOL_TCP } from "../packet/ipv4.ts";
 import { PROTOCOL_ICMPV6 } from "../packet/ipv6.ts";
 import * as tcp from "../packet/tcp.ts";
+import { type Adjuncts, MAY_LEAVE } from "./adjuncts.ts";
 import { PEER_ALIVE } from "./cluster-view.ts";
 import { COUNT, count, type EngineContext } from "./context.ts";
 import { ADMIT_BY_COOKIE, ADMITTED, type Defence } from "./defence/defence.ts";
-import type { SynProxy } from "./defence/syn-proxy.ts";
+import { DROP_SYN_COOKIE, type SynProxy } from "./defence/syn-proxy.ts";
 import type { FlowBook } from "./flow-book.ts";
 import {
   D_BYTES,
@@ -26,6 +27,7 @@ import {
   F_RULE,
   F_TRACKED,
   FLAG_DNAT,
+  FLAG_EXPECTED,
   FLAG_NAT,
   FLAG_UNRULED,
   NONE,
@@ -33,7 +35,7 @@ import {
   ROW_DOUBLES,
   ROW_WORDS,
 } from "./flow-layout.ts";
-import { type Forwarder, NO_EGRESS } from "./forwarder.ts";
+import { type Forwarder, LOOP, NO_EGRESS } from "./forwarder.ts";
 import { KIND_ECHO_REPLY, KIND_ICMP_ERROR, KIND_TCP, P_SOURCE, PARSED, type Packet } from "./packet.ts";
 import { ACTION_ACCEPT, ACTION_REJECT, COMMIT_ASYNC, COMMIT_DEFAULT, COMMIT_SYNC } from "./policy-model.ts";
 import { refuse } from "./reject.ts";
@@ -64,6 +66,7 @@ export interface FlowMakerParts {
   readonly translation: Translation;
   readonly defence: Defence;
   readonly proxy: SynProxy;
+  readonly adjuncts: Adjuncts;
 }
 
 export class FlowMaker {
@@ -83,6 +86,7 @@ export class FlowMaker {
   readonly #translation: Translation;
   #defence: Defence;
   readonly #proxy: SynProxy;
+  readonly #adjuncts: Adjuncts;
   readonly #query = new RuleQuery();
   /** Reply tuple's addresses of the flow in hand. */
   readonly #reply = new Int32Array(2 * ADDRESS_WORDS);
@@ -100,6 +104,7 @@ export class FlowMaker {
     this.#translation = parts.translation;
     this.#defence = parts.defence;
     this.#proxy = parts.proxy;
+    this.#adjuncts = parts.adjuncts;
   }
 
   /** Other rules hold from now on; flows are looked at again when their next packet comes. */
@@ -122,19 +127,45 @@ export class FlowMaker {
   /** Decides a packet without a flow, of which translation.inbound() knows the destination and that leaves by `toZone`. */
   create(slot: number, toZone: number): number {
     const packet = this.#packet;
+    this.isProven = false;
+    if (this.#mayBeProof()) {
+      const proof = this.#takeProof();
+      if (proof !== PARSED) return this.#forwarder.drop(packet.at, proof);
+    }
     const unexpected = this.unexpected(PARSED);
     if (unexpected !== PARSED) return this.#forwarder.drop(packet.at, unexpected);
     if (packet.kind === KIND_TCP && hasBadFlags(tcp.flags(this.#bytes, packet.l4At))) {
       return this.#forwarder.drop(packet.at, DROP_INVALID_STATE);
     }
-    // A binding that is open to all is a permission by itself.
-    if (this.#translation.binding !== NONE) return this.#admit(slot, toZone, NO_RULE);
+    // A binding that is open to all, or an expectation, is a permission by itself.
+    const { binding, expectation } = this.#translation;
+    if (binding !== NONE || expectation !== NONE) return this.#admit(slot, toZone, NO_RULE);
     this.#ask(toZone);
     const rule = this.#rules.match(this.#query);
     if (rule === NO_RULE) return this.#forwarder.drop(packet.at, DROP_DENIED);
     const verdict = this.#obey(rule, slot, toZone);
-    if (this.#rules.log[rule] === 1) this.#ruleLog.add(packet, rule, verdict, toZone, this.#translation);
+    if (this.#rules.log[rule] === 1) {
+      const logged = verdict === LOOP ? VERDICT_FORWARDED : verdict;
+      this.#ruleLog.add(packet, rule, logged, toZone, this.#translation);
+    }
     return verdict;
+  }
+
+  /** Whether the segment in hand may acknowledge a SYN cookie. */
+  #mayBeProof(): boolean {
+    const packet = this.#packet;
+    if (packet.kind !== KIND_TCP || packet.isFragment) return false;
+    if ((this.#context.policy.model.protection?.synProxyAbove ?? 0) === 0) return false;
+    return (tcp.flags(this.#bytes, packet.l4At) & (tcp.ACK | tcp.SYN | tcp.FIN | tcp.RST)) === tcp.ACK;
+  }
+
+  /** Turns an acknowledgement of a cookie into the SYN that it proves: PARSED, or the verdict of its drop. */
+  #takeProof(): number {
+    const packet = this.#packet;
+    const totalBytes = this.#proxy.recreateSyn(packet, this.#bytes);
+    if (totalBytes === NONE) return DROP_SYN_COOKIE;
+    this.isProven = true;
+    return packet.parse(this.#bytes, packet.at, ETHERNET_BYTES + totalBytes);
   }
 
   #obey(rule: number, slot: number, toZone: number): number {
@@ -188,14 +219,28 @@ export class FlowMaker {
     copyAddress(this.#reply, 0, translation.destination, 0);
     copyAddress(this.#reply, ADDRESS_WORDS, translation.source, 0);
     const replyPorts = (translation.destinationPort << 16) | translation.sourcePort;
-    if (table.find(packet.protocol, this.#reply, 0, replyPorts) !== NONE) {
-      // Another flow's replies look like this one's: there is no way to tell them apart.
-      return this.#forwarder.drop(packet.at, DROP_INVALID_STATE);
+    // Another flow's replies may look like this one's: there is no way to tell them apart.
+    const isTaken = table.find(packet.protocol, this.#reply, 0, replyPorts) !== NONE;
+    const row = isTaken ? NONE : this.#fill(slot, rule, replyPorts);
+    translation.settle(row !== NONE);
+    if (row === NONE) {
+      return this.#forwarder.drop(packet.at, isTaken ? DROP_INVALID_STATE : DROP_TABLE_FULL);
     }
-    const row = this.#fill(slot, rule, replyPorts);
-    if (row === NONE) return this.#forwarder.drop(packet.at, DROP_TABLE_FULL);
+    if (this.isProven && !this.#adjuncts.beginProxied(row)) {
+      this.#book.end(row);
+      return this.#forwarder.drop(packet.at, DROP_TABLE_FULL);
+    }
     const isHeard = this.#book.change(row);
     this.#commit(row, slot, rule, isHeard);
+    const { expectation } = translation;
+    if (expectation !== NONE) {
+      this.#adjuncts.helpers.expectations.consume(expectation, packet.words, P_SOURCE, packet.sourcePort);
+    }
+    // The first packet may announce others already (TFTP, SIP); the proxy's SYN says nothing.
+    if (!this.isProven && this.#adjuncts.isHelped(row)) {
+      const departing = this.#adjuncts.depart(row, 0, true);
+      if (departing !== MAY_LEAVE) return departing;
+    }
     return this.#forwarder.leave(row, 0);
   }
 
@@ -219,11 +264,15 @@ export class FlowMaker {
     const { words, doubles } = table;
     const base = row * ROW_WORDS;
     const wide = row * ROW_DOUBLES;
-    words[base + F_META] = packet.protocol | this.#translation.flags | (rule === NO_RULE ? FLAG_UNRULED : 0);
+    const { flags, expectation } = this.#translation;
+    words[base + F_META] = packet.protocol | flags | (rule === NO_RULE ? this.#unruled(expectation) : 0);
     table.setTuple(row, 0, packet.words, P_SOURCE, packet.words, P_SOURCE + ADDRESS_WORDS, packet.ports);
     table.setTuple(row, 1, this.#reply, 0, this.#reply, ADDRESS_WORDS, replyPorts);
     words[base + F_PLACE] = slot | (packet.zone << 16) | (this.#forwarder.egressZone << 24);
-    words[base + F_RULE] = Math.max(0, rule) | (this.#generation << 16);
+    // Who was expected has the rule of the flow that expected it: its helpers, its name.
+    const named =
+      expectation === NONE ? Math.max(0, rule) : words[expectation * ROW_WORDS + F_RULE]! & 0xffff;
+    words[base + F_RULE] = named | (this.#generation << 16);
     words[base + F_TRACKED] = this.#tenures.mark(slot);
     beginTracking(table, row, packet, this.#bytes);
     doubles[wide + D_CREATED_AT] = clock[0]!;
@@ -235,6 +284,13 @@ export class FlowMaker {
     return row;
   }
 
+  /** Flags of a flow that no rule let in. */
+  #unruled(expectation: number): number {
+    if (expectation === NONE) return FLAG_UNRULED;
+    const isSignalling = this.#adjuncts.helpers.expectations.isSignalling(expectation);
+    return isSignalling ? FLAG_UNRULED : FLAG_UNRULED | FLAG_EXPECTED;
+  }
+
   /** Decides whether the first packet waits for the backup, and marks the row if so: leave() then holds it. */
   #commit(row: number, slot: number, rule: number, isHeard: boolean): void {
     const { counters, view } = this.#context;
@@ -243,7 +299,8 @@ export class FlowMaker {
     const isNat = (this.#translation.flags & FLAG_NAT) !== 0;
     const isSync =
       commit === COMMIT_SYNC || (commit === COMMIT_DEFAULT && (isNat || this.#packet.kind === KIND_TCP));
-    if (!isSync) return;
+    // What comes back at once waits when it leaves for good.
+    if (!isSync || this.#forwarder.isLoop) return;
     const backup = view.backup[slot]!;
     if (!isHeard || (view.peerFlags[backup]! & PEER_ALIVE) === 0) {
       count(counters, COUNT.unprotectedNoPeer);

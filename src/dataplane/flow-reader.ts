@@ -29,7 +29,7 @@ import {
   TUPLE_UPPER_WORDS,
 } from "./flow-layout.ts";
 import { flowTableLayout, H_FRESH, isFlowTable } from "./flow-table.ts";
-import { TCP_STATE_NAMES } from "./tcp-tracker.ts";
+import { TCP_STATE_NAMES } from "./tcp-state.ts";
 
 /** One end of a tuple. ICMP echo: the id is the asking end's port, the other is 0. */
 export interface FlowEnd {

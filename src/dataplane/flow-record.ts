@@ -5,8 +5,8 @@
  * Addresses: the last word first, then the upper three, which mean nothing in IPv4. Family: 4 for IPv4, 7 for IPv6, 5 or 6
  * when the directions differ (NAT64).
  *
- *   16       17         18      19    20          21         22     24         40         56        72        88
- *   | family | protocol | flags | -   | orig zone | rep zone | rule | orig src | orig dst | rep src | rep dst |
+ *   16       17         18           20          21         22     24         40         56        72        88
+ *   | family | protocol | flags      | orig zone | rep zone | rule | orig src | orig dst | rep src | rep dst |
  *   88           92          96      100       104              136      140             148                  160
  *   | orig ports | rep ports | state | left ms | windows, 8 x 4 | age ms | packets 2 x 4 | bytes 2 x 6 (48 bits) |
  *
@@ -113,7 +113,7 @@ export function encodeFlow(
   bytes[at + FAMILY_AT] = meta >>> 8;
   bytes[at + PROTOCOL_AT] = meta;
   bytes[at + FLAGS_AT] = (meta & FLAGS_REPLICATED) >>> 16;
-  bytes[at + FLAGS_AT + 1] = 0;
+  bytes[at + FLAGS_AT + 1] = (meta & FLAGS_REPLICATED) >>> 24;
   bytes[at + ZONES_AT] = place >>> 16;
   bytes[at + ZONES_AT + 1] = place >>> 24;
   bytes[at + RULE_AT] = words[base + F_RULE]!;
@@ -180,7 +180,8 @@ export function decodeState(
   const base = row * ROW_WORDS;
   const wide = row * ROW_DOUBLES;
   words[base + F_META] =
-    (words[base + F_META]! & ~FLAGS_REPLICATED) | ((bytes[at + FLAGS_AT]! << 16) & FLAGS_REPLICATED);
+    (words[base + F_META]! & ~FLAGS_REPLICATED) |
+    (((bytes[at + FLAGS_AT]! << 16) | (bytes[at + FLAGS_AT + 1]! << 24)) & FLAGS_REPLICATED);
   words[base + F_RULE] = bytes[at + RULE_AT]! | (bytes[at + RULE_AT + 1]! << 8);
   words[base + F_STATE] = readWord(bytes, at + STATE_AT);
   for (let i = 0; i < 2 * WINDOW_WORDS; i++) {

@@ -2,7 +2,7 @@
  * Forwarder: where the packet in hand goes and what is done to it on the way out: route, TTL, size, translation, commit,
  * redirect to another node. Decides nothing about flows; the last step, neighbours and ports, is egress.ts.
  */
-import { ADDRESS_WORDS, copyAddress } from "../base/address.ts";
+import { ADDRESS_WORDS, copyAddress, isIpv4 } from "../base/address.ts";
 import * as ethernet from "../packet/ethernet.ts";
 import * as icmp from "../packet/icmp.ts";
 import * as icmpv6 from "../packet/icmpv6.ts";
@@ -17,7 +17,17 @@ import { F_META, F_PLACE, FLAG_NAT, NONE, ROW_WORDS } from "./flow-layout.ts";
 import { Fragmenter } from "./fragmenter.ts";
 import { buildIcmpError, icmpErrorAt } from "./icmp-error.ts";
 import { clampMss } from "./mss.ts";
-import { KIND_ICMP_ERROR, KIND_TCP, P_OUTER_DESTINATION, P_OUTER_SOURCE, type Packet } from "./packet.ts";
+import { isCrossing, leavingBytes, mayBeCut, Nat64 } from "./nat64.ts";
+import { Nat64Fragmenter } from "./nat64-fragmenter.ts";
+import { GROWTH_BYTES } from "./nat64-icmp.ts";
+import {
+  KIND_ICMP_ERROR,
+  KIND_TCP,
+  P_OUTER_DESTINATION,
+  P_OUTER_SOURCE,
+  PARSED,
+  type Packet,
+} from "./packet.ts";
 import { encapsulate, REDIRECT_BYTES, readdress } from "./redirect.ts";
 import { translate } from "./rewrite.ts";
 import { addressHash } from "./slot.ts";
@@ -29,16 +39,24 @@ import type { Waiting } from "./waiting.ts";
 export const OURS = -1;
 /** Answer of route() and routeFlow() when the packet may go on; anything else is a final verdict. */
 export const NO_EGRESS = -1;
+/** Answer of leave() when the packet, translated, goes to an address of ours: it is at `egressZone` now, as if it came from there. */
+export const LOOP = -2;
 const DROP_BAD_CHECKSUM = dropVerdict("bad_checksum");
 const DROP_TTL = dropVerdict("ttl");
 const DROP_TOO_BIG = dropVerdict("too_big");
 const DROP_NO_ROUTE = dropVerdict("no_route");
 const DROP_FRAGMENT_FULL = dropVerdict("fragment_full");
 const DROP_TX_FULL = dropVerdict("tx_full");
+const DROP_FRAGMENT = dropVerdict("fragment");
+
+/** What a frame's memory holds behind its headroom, at least (io/pool.ts). */
+const FRAME_ROOM_BYTES = 1774;
 
 export class Forwarder {
   /** Set by route(): where the packet leaves, and the next hop's address. */
   egressZone = 0;
+  /** Set by route(): the packet will be back. */
+  isLoop = false;
   readonly nextHop = new Int32Array(ADDRESS_WORDS);
   /** What the last packet did, for the other fragments of its datagram: the flow it left by, or the slot it was sent to. */
   leftRow = NONE;
@@ -51,6 +69,8 @@ export class Forwarder {
   readonly #waiting: Waiting;
   readonly #egress: Egress;
   readonly #errors: TokenBucket;
+  readonly #nat64: Nat64;
+  readonly #fragmenter6: Nat64Fragmenter;
   readonly #sequence: Float64Array;
   /** By zone: the smallest MTU of its ports. */
   readonly #zoneMtu = new Int32Array(256);
@@ -76,7 +96,9 @@ export class Forwarder {
     this.#egress = egress;
     this.#sequence = sequence;
     this.#errors = new TokenBucket(limits.icmpErrorsPerSecond);
+    this.#nat64 = new Nat64(context);
     this.#fragmenter = new Fragmenter(context, limits.freeFramesMin);
+    this.#fragmenter6 = new Nat64Fragmenter(context, limits.freeFramesMin);
     this.#clusterPort = context.ports.findIndex((port) => port.zone < 0);
     for (const port of context.ports) {
       if (port.zone < 0) continue;
@@ -88,21 +110,23 @@ export class Forwarder {
   /** Rewrites a packet of a flow and lets it go; routeFlow() has set where to. */
   leave(row: number, direction: number): number {
     const packet = this.#packet;
-    const { table, policy } = this.#context;
+    const { policy } = this.#context;
     this.leftRow = row;
     this.leftDirection = direction;
-    if ((table.words[row * ROW_WORDS + F_META]! & FLAG_NAT) !== 0) {
-      if (!translate(packet, this.#bytes, table, row, direction)) {
-        return this.drop(packet.at, DROP_BAD_CHECKSUM);
-      }
-    }
+    const wrong = this.#translate(row, direction);
+    if (wrong !== PARSED) return this.drop(packet.at, wrong);
     if (packet.kind === KIND_TCP) clampMss(packet, this.#bytes, policy, this.egressZone);
     this.#hop();
     const { at, ipAt, totalBytes } = packet;
-    if (totalBytes <= this.#zoneMtu[this.egressZone]!) {
-      return this.#send(row, at, ethernet.ETHERNET_BYTES + totalBytes);
+    if (this.isLoop) {
+      // Fragments would have to meet a second time.
+      if (packet.isFragment) return this.drop(at, DROP_FRAGMENT);
+      const type = packet.isIpv6 ? ethernet.ETHER_IPV6 : ethernet.ETHER_IPV4;
+      ethernet.setEtherType(this.#bytes, at, type);
+      return LOOP;
     }
-    return this.#sendInPieces(row, at, ipAt);
+    if (totalBytes <= this.#uncutMax(row)) return this.#send(row, at, ethernet.ETHERNET_BYTES + totalBytes);
+    return packet.isIpv6 ? this.#sendInPieces6(row, at, ipAt) : this.#sendInPieces(row, at, ipAt);
   }
 
   /** A later fragment of the datagram that just left by this flow: addresses only. */
@@ -111,11 +135,34 @@ export class Forwarder {
     return verdict === NO_EGRESS ? this.leave(row, direction) : verdict;
   }
 
+  /** What a finished packet may have at most to leave in one piece. */
+  #uncutMax(row: number): number {
+    const meta = this.#context.table.words[row * ROW_WORDS + F_META]!;
+    // RFC 7915 section 4: who lets routers cut does not discover what an IPv6 path bears, so it gets what every one bears.
+    if (this.#packet.isIpv6 && isCrossing(meta) && this.#nat64.mayBeCut) return ipv6.IPV6_MTU_MIN;
+    return this.#zoneMtu[this.egressZone]!;
+  }
+
   /** Cuts a finished IPv4 packet without DF to what fits the way out. */
   #sendInPieces(row: number, at: number, ipAt: number): number {
     const { counters } = this.#context;
     const fragmenter = this.#fragmenter;
     if (!fragmenter.cut(at, ipAt, this.#zoneMtu[this.egressZone]!)) return this.drop(at, DROP_FRAGMENT_FULL);
+    let verdict = 0;
+    for (let piece = 0; piece < fragmenter.pieces; piece++) {
+      if (piece > 0) count(counters, verdict);
+      verdict = this.#send(row, fragmenter.at[piece]!, fragmenter.lengthBytes[piece]!);
+    }
+    return verdict;
+  }
+
+  /** Cuts a finished IPv6 packet that was an IPv4 packet without DF. */
+  #sendInPieces6(row: number, at: number, ipAt: number): number {
+    const { counters } = this.#context;
+    const fragmenter = this.#fragmenter6;
+    if (!fragmenter.cut(ipAt, ipv6.IPV6_MTU_MIN, this.#nat64.identification)) {
+      return this.drop(at, DROP_FRAGMENT_FULL);
+    }
     let verdict = 0;
     for (let piece = 0; piece < fragmenter.pieces; piece++) {
       if (piece > 0) count(counters, verdict);
@@ -138,6 +185,19 @@ export class Forwarder {
       this.nextHop,
       0,
     );
+  }
+
+  /** PARSED, or the verdict of what is wrong with the packet. */
+  #translate(row: number, direction: number): number {
+    const packet = this.#packet;
+    const { table } = this.#context;
+    const meta = table.words[row * ROW_WORDS + F_META]!;
+    if ((meta & FLAG_NAT) === 0) return PARSED;
+    if (isCrossing(meta)) {
+      const mtuIn = this.#zoneMtu[packet.zone]!;
+      return this.#nat64.translate(packet, row, direction, mtuIn, this.#zoneMtu[this.egressZone]!);
+    }
+    return translate(packet, this.#bytes, table, row, direction) ? PARSED : DROP_BAD_CHECKSUM;
   }
 
   /** Counts the hop down. */
@@ -171,20 +231,27 @@ export class Forwarder {
       return this.answerError(DROP_TTL, type, 0, 0);
     }
     const mtu = this.#zoneMtu[zone]!;
-    // Without DF the packet is cut on its way out (RFC 791 section 3.2).
-    if (packet.totalBytes > mtu && (packet.isIpv6 || ipv4.isDontFragment(this.#bytes, packet.ipAt))) {
-      return this.#tooBig(mtu);
+    const isIpv6 = !isIpv4(destination, at);
+    if (leavingBytes(packet, isIpv6) > mtu && !mayBeCut(packet, this.#bytes, isIpv6)) {
+      return this.#tooBig(mtu, isIpv6);
     }
     this.egressZone = zone;
+    this.isLoop = policy.nat.isTakenIn(destination, at);
     this.#setNextHop(route, zone, destination, at);
     return NO_EGRESS;
   }
 
-  /** RFC 1191 section 4, RFC 8201 section 4. */
-  #tooBig(mtu: number): number {
-    const packet = this.#packet;
-    if (packet.isIpv6) return this.answerError(DROP_TOO_BIG, icmpv6.ICMPV6_TOO_BIG, 0, mtu);
-    return this.answerError(DROP_TOO_BIG, icmp.ICMP_UNREACHABLE, icmp.CODE_FRAGMENTATION_NEEDED, mtu);
+  /**
+   * Tells the sender what the way out bears, in bytes of the sender's family (RFC 1191 section 4, RFC 8201 section 4; RFC 7915
+   * section 6 for a packet that leaves in the other).
+   */
+  #tooBig(mtu: number, isIpv6: boolean): number {
+    if (this.#packet.isIpv6) {
+      const told = isIpv6 ? mtu : Math.max(ipv6.IPV6_MTU_MIN, mtu + GROWTH_BYTES);
+      return this.answerError(DROP_TOO_BIG, icmpv6.ICMPV6_TOO_BIG, 0, told);
+    }
+    const told = isIpv6 ? mtu - GROWTH_BYTES : mtu;
+    return this.answerError(DROP_TOO_BIG, icmp.ICMP_UNREACHABLE, icmp.CODE_FRAGMENTATION_NEEDED, told);
   }
 
   #setNextHop(route: number, zone: number, destination: Int32Array, at: number): void {
@@ -231,10 +298,28 @@ export class Forwarder {
 
   /** Whether one more answer to the sender of a refused packet may leave now. */
   mayAnswer(): boolean {
-    const { counters, clock } = this.#context;
+    const { counters, clock, policy } = this.#context;
+    // A packet that NAT turned back (hairpin) came from nobody whom an answer would reach from here.
+    if (policy.nat.isTakenIn(this.#packet.words, P_OUTER_SOURCE)) return false;
     if (this.#errors.take(clock)) return true;
     count(counters, COUNT.icmpErrorsLimited);
     return false;
+  }
+
+  /** The largest IP packet that the packet in hand may become on its way to the egress zone, within its frame's memory. */
+  roomBytes(packet: Packet): number {
+    return Math.min(this.#zoneMtu[this.egressZone]!, FRAME_ROOM_BYTES - (packet.ipAt - packet.at));
+  }
+
+  /** reply(), but not before the backup has what was just published of the flow in `row`. */
+  replyCommitted(row: number, at: number, lengthBytes: number, route: number): number {
+    const { words, zone } = this.#packet;
+    const { egressZone } = this;
+    this.#setNextHop(route, zone, words, P_OUTER_SOURCE);
+    this.egressZone = zone;
+    const verdict = this.#send(row, at, lengthBytes);
+    this.egressZone = egressZone;
+    return verdict;
   }
 
   /** Sends a frame made for the sender of the packet in hand, to whom `route` leads. */

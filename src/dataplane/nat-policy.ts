@@ -9,10 +9,10 @@ import { ADDRESS_WORDS, type Address, copyAddress, listWords } from "../base/add
 import { type HashKey, indexHash } from "../base/hash.ts";
 import { AddressMap } from "./address-map.ts";
 import { Nat64Prefixes } from "./nat64-prefix.ts";
-import type { PolicyModel, SnatModel } from "./policy-model.ts";
+import type { Nat64Model, PolicyModel, PortRange, SnatModel } from "./policy-model.ts";
 import { PrefixMap } from "./prefix-map.ts";
 import { addressHash } from "./slot.ts";
-import { StaticNat } from "./static-nat.ts";
+import { NO_STATIC, StaticNat } from "./static-nat.ts";
 
 /** snatOf() when nothing translates. */
 export const NO_SNAT = -1;
@@ -55,21 +55,15 @@ export class NatPolicy {
   readonly #dnatFirst: Int32Array;
   readonly #dnatProtocol: Int32Array;
   readonly #dnatPortTo: Int32Array;
+  /** Addresses of pools and of DNAT entries. */
+  readonly #takenIn: AddressMap;
+  /** By pool index and zone: replies to the address come from there. */
+  readonly #replyZones: Uint8Array;
   /** One bit per port and pool address: claimed by a DNAT entry. */
   readonly #reserved: Uint8Array;
 
   constructor(model: PolicyModel) {
-    // A NAT64 entry is a SNAT entry besides: what it translated to IPv4 leaves from its pool.
-    const snat: readonly SnatModel[] = [
-      ...(model.nat64 ?? []).map(({ fromZone, toZone, pool, prefix }) => ({
-        fromZone,
-        toZone,
-        pool,
-        sources: [],
-        prefix,
-      })),
-      ...model.snat,
-    ];
+    const snat = [...(model.nat64 ?? []).map(snatOfNat64), ...model.snat];
     const isNat64 = snat.map((_, i) => i < (model.nat64 ?? []).length);
     const pool = unique(snat.flatMap((entry) => entry.pool));
     this.poolWords = listWords(pool);
@@ -79,8 +73,9 @@ export class NatPolicy {
     this.snatPool = Int32Array.from(
       snat.flatMap((entry) => entry.pool.map((address) => pool.indexOf(address))),
     );
-    this.snatPortFrom = Int32Array.from(snat, (entry) => entry.ports?.from ?? PORT_MIN);
-    this.snatPortTo = Int32Array.from(snat, (entry) => entry.ports?.to ?? PORT_MAX);
+    const ranges = snat.map((entry) => rangeOf(entry, snat));
+    this.snatPortFrom = Int32Array.from(ranges, ({ from }) => from);
+    this.snatPortTo = Int32Array.from(ranges, ({ to }) => to);
     this.isMappingIndependent = Uint8Array.from(snat, (entry) =>
       Number(entry.isEndpointIndependent === true),
     );
@@ -88,6 +83,11 @@ export class NatPolicy {
       Number(entry.isFilteringIndependent === true),
     );
     this.hasBindings = this.isMappingIndependent.includes(1);
+    this.#replyZones = new Uint8Array(Math.max(1, pool.length) * ZONES_MAX);
+    for (const entry of snat) {
+      for (const address of entry.pool)
+        this.#replyZones[pool.indexOf(address) * ZONES_MAX + entry.toZone] = 1;
+    }
     this.#snatFromZone = Int32Array.from(snat, (entry) => entry.fromZone);
     this.#snatToZone = Int32Array.from(snat, (entry) => entry.toZone);
     this.#snatIsIpv6 = Uint8Array.from(snat, (entry, i) =>
@@ -108,6 +108,9 @@ export class NatPolicy {
     this.#dnatProtocol = Int32Array.from(dnat, (entry) => entry.protocol);
     this.#dnatPortTo = Int32Array.from(dnat, (entry) => entry.ports.to);
     this.#dnatAddresses = new AddressMap(dnat.map(({ address }, i) => [address, i]));
+    this.#takenIn = new AddressMap(
+      [...pool, ...dnat.map(({ address }) => address)].map((address) => [address, 1]),
+    );
     const targets = dnat.map((entry) => [entry.to, ...(entry.more ?? [])]);
     this.targetFrom = Int32Array.from(startsOf(targets.map((list) => list.length)));
     this.targetCount = Int32Array.from(targets, (list) => list.length);
@@ -186,6 +189,24 @@ export class NatPolicy {
     return NO_SNAT;
   }
 
+  /** Whether an address is in the pool of an SNAT entry. */
+  isInPool(snat: number, words: Int32Array, at: number): boolean {
+    const index = this.pools.get(words, at);
+    const from = this.snatFrom[snat]!;
+    for (let i = 0; i < this.snatCount[snat]!; i++) if (this.snatPool[from + i] === index) return true;
+    return false;
+  }
+
+  /** Whether replies to a pool address, by its index, come from a zone. */
+  isReplyZone(pool: number, zone: number): boolean {
+    return this.#replyZones[pool * ZONES_MAX + zone] === 1;
+  }
+
+  /** Whether NAT takes an address in: a pool's, a forwarded or a static one. A packet that goes there comes back (hairpin). */
+  isTakenIn(words: Int32Array, at: number): boolean {
+    return this.#takenIn.get(words, at) >= 0 || this.statics.ofOuter(words, at) !== NO_STATIC;
+  }
+
   /** Whether SNAT must not give out this port of a pool address, because a DNAT entry claims it. */
   isReserved(poolIndex: number, port: number): boolean {
     return (this.#reserved[(poolIndex << 13) | (port >> 3)]! & (1 << (port & 7))) !== 0;
@@ -196,6 +217,38 @@ const FAMILY_IPV4 = 0;
 const FAMILY_IPV6 = 1;
 const FAMILY_NAT64 = 2;
 const TARGET_DOMAIN = 0x7467;
+const ZONES_MAX = 256;
+
+/**
+ * A NAT64 entry is a SNAT entry besides: what it translated to IPv4 leaves from its pool, with mappings that are independent of
+ * endpoints (RFC 6146 section 1.2.3).
+ */
+function snatOfNat64({ fromZone, toZone, pool, isFilteringIndependent = false }: Nat64Model): SnatModel {
+  return { fromZone, toZone, pool, sources: [], isEndpointIndependent: true, isFilteringIndependent };
+}
+
+/**
+ * Ports that an entry gives out. Entries that map independently of endpoints cannot share a port of an address with entries that
+ * use it anew towards every destination: where both have it, the latter take the lower half and the former the upper one.
+ */
+function rangeOf(entry: SnatModel, all: readonly SnatModel[]): PortRange {
+  let { from, to } = portsOf(entry);
+  const isIndependent = entry.isEndpointIndependent === true;
+  for (const other of all) {
+    const isOther = (other.isEndpointIndependent === true) !== isIndependent;
+    if (!isOther || !entry.pool.some((address) => other.pool.includes(address))) continue;
+    const both = { from: Math.max(from, portsOf(other).from), to: Math.min(to, portsOf(other).to) };
+    if (both.from > both.to) continue;
+    const middle = (both.from + both.to) >> 1;
+    if (isIndependent) from = middle + 1;
+    else to = middle;
+  }
+  return { from, to };
+}
+
+function portsOf(entry: SnatModel): PortRange {
+  return entry.ports ?? { from: PORT_MIN, to: PORT_MAX };
+}
 
 function unique(addresses: readonly Address[]): Address[] {
   return [...new Set(addresses)];

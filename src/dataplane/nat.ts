@@ -8,26 +8,34 @@
 import { ADDRESS_WORDS, copyAddress } from "../base/address.ts";
 import { indexHash, mix16, unmix16 } from "../base/hash.ts";
 import { PROTOCOL_UDP } from "../packet/ipv4.ts";
+import { NOT_BORROWED } from "./borrowed.ts";
 import { SLOT_OWNED } from "./cluster-view.ts";
 import type { EngineContext } from "./context.ts";
 import { NONE } from "./flow-layout.ts";
-import { BINDING_UDP } from "./satellites.ts";
-import { addressHash, slotOfAddress } from "./slot.ts";
+import { NO_SNAT } from "./nat-policy.ts";
+import type { Packet } from "./packet.ts";
+import { BINDING_UDP, pointerProtocol } from "./satellites.ts";
+import { addressHash } from "./slot.ts";
 
 /** Candidate ports that may be looked at between two ticks, over all new flows: 3 ms of work at worst. */
 const PROBES_PER_TICK = 65_536;
 /** What one flow may always look at, even when others used the tick's probes up. */
 const PROBES_MIN = 64;
 const PORTS = 65_536;
+const PORT_MIN = 1024;
 /** Ports that are looked at for one of the same parity. */
 const PARITY_PROBES = 16;
 /** A slot whose ports towards a destination were found used up is not searched again for this long. */
 const EXHAUSTED_FOR_MS = 250;
 const EXHAUSTED_CELLS = 4096;
+/** Keeps the choice of a pool address apart from other uses of the hash. */
+const POOL_DOMAIN = 0x706f6f6c;
 
 export class NatAllocator {
   /** The pool address that the last successful allocate() chose: four words. */
   readonly address = new Int32Array(ADDRESS_WORDS);
+  /** The slot that the port came from which it chose, if that is not the flow's own; else NOT_BORROWED (borrowed.ts). */
+  borrowedFrom = NOT_BORROWED;
   readonly #context: EngineContext;
   #probes = PROBES_PER_TICK;
   /** By hash of (address, slot, destination): which, and until when. */
@@ -62,12 +70,12 @@ export class NatAllocator {
     far: Int32Array,
     farPort: number,
   ): number {
-    const { policy, key, view } = this.#context;
+    const { policy, view } = this.#context;
     const { nat } = policy;
     const pool = nat.snatFrom[snat]!;
     const count = nat.snatCount[snat]!;
-    const first = slotOfAddress(key, PORTS, source, sourceAt) % count;
-    const preferred = this.#preferred(pool, count, first);
+    const preferred = this.#preferred(snat, source, sourceAt);
+    this.borrowedFrom = NOT_BORROWED;
     for (let i = 0; i < count; i++) {
       const index = nat.snatPool[pool + ((preferred + i) % count)]!;
       const port = this.#fromSlot(snat, index, slot, protocol, sourcePort, far, farPort);
@@ -81,18 +89,22 @@ export class NatAllocator {
       for (let j = 0; j < count; j++) {
         const index = nat.snatPool[pool + ((preferred + j) % count)]!;
         const port = this.#fromSlot(snat, index, other, protocol, sourcePort, far, farPort);
-        if (port !== NONE) return port;
-        if (this.#probes <= 0) return NONE;
+        if (port !== NONE) {
+          this.borrowedFrom = other;
+          return port;
+        }
+        if (this.#probes <= 0) return this.#refuse(snat);
       }
     }
-    return NONE;
+    return this.#refuse(snat);
   }
 
   /**
-   * A pool address for a flow without ports towards `far`, 0 as its port, or NONE: one inside host at a time has an address
-   * towards a far end. The far end chooses, because replies must lead to the same slot (slot.ts).
+   * Whether a pool address is free for a flow whose ports, if it has any, stay as they are (SCTP, GRE, ESP): one inside host at a
+   * time has an address towards a far end. The far end chooses, because replies must lead to the same slot (slot.ts). `ports`:
+   * far end's << 16 | source's.
    */
-  allocateBare(snat: number, protocol: number, far: Int32Array): number {
+  allocateBare(snat: number, protocol: number, far: Int32Array, ports: number): boolean {
     const { policy, key, table } = this.#context;
     const { nat } = policy;
     const count = nat.snatCount[snat]!;
@@ -101,17 +113,63 @@ export class NatAllocator {
     for (let i = 0; i < count; i++) {
       const index = nat.snatPool[nat.snatFrom[snat]! + ((first + i) % count)]!;
       copyAddress(this.#tuple, 4, nat.poolWords, index * ADDRESS_WORDS);
-      if (table.find(protocol, this.#tuple, 0, 0) !== NONE) continue;
+      if (table.find(protocol, this.#tuple, 0, ports) !== NONE) continue;
       copyAddress(this.address, 0, nat.poolWords, index * ADDRESS_WORDS);
-      return 0;
+      return true;
+    }
+    this.#refuse(snat);
+    return false;
+  }
+
+  /** Counts that no address of an entry's pool had a port: NONE. */
+  #refuse(snat: number): number {
+    const { policy, natUsage } = this.#context;
+    const { nat } = policy;
+    for (let i = 0; i < nat.snatCount[snat]!; i++) natUsage.refuse(nat.snatPool[nat.snatFrom[snat]! + i]!);
+    return NONE;
+  }
+
+  /**
+   * A port of the address at `address[0..3]`, whichever pool it is of, by which replies lead to `slot`, for the packet's flow
+   * towards a far end; its own port where nothing translates ports there. NONE: none is free.
+   */
+  allocateOn(address: Int32Array, slot: number, packet: Packet, far: Int32Array, farPort: number): number {
+    const index = this.#context.policy.nat.pools.get(address, 0);
+    if (index < 0) return packet.sourcePort;
+    return this.#fromSlot(NO_SNAT, index, slot, packet.protocol, packet.sourcePort, far, farPort);
+  }
+
+  /**
+   * A port of the address at `words[at..]` at which a helper may announce somebody: packets to it lead to `slot`, whoever sends
+   * them. `wanted` itself where it does, else one of its parity. NONE: there is none. Where no pool is, any port will do.
+   */
+  announce(words: Int32Array, at: number, slot: number, wanted: number): number {
+    const { policy, key, view, random } = this.#context;
+    const index = policy.nat.pools.get(words, at);
+    if (index < 0) return wanted;
+    const isUsable = (port: number): boolean => port >= PORT_MIN && !policy.nat.isReserved(index, port);
+    if ((mix16(key, wanted) & (view.slots - 1)) === slot && isUsable(wanted)) return wanted;
+    const candidates = PORTS / view.slots;
+    let k = random(candidates);
+    for (let i = 0; i < candidates; i++) {
+      const port = unmix16(key, slot + view.slots * k);
+      k = k + 1 === candidates ? 0 : k + 1;
+      if (isUsable(port) && ((port ^ wanted) & 1) === 0) return port;
     }
     return NONE;
   }
 
-  /** Position in the pool to begin with: the first address from `first` on whose slot this node owns, else `first`. */
-  #preferred(pool: number, count: number, first: number): number {
-    const { policy, view } = this.#context;
+  /**
+   * Position in the pool to begin with: by the source, so that one source keeps one address (RFC 4787 REQ-2). Where flows find
+   * their replies by themselves, the first address from there on that this node answers for: replies then come straight back.
+   */
+  #preferred(snat: number, source: Int32Array, sourceAt: number): number {
+    const { policy, key, view } = this.#context;
     const { nat } = policy;
+    const pool = nat.snatFrom[snat]!;
+    const count = nat.snatCount[snat]!;
+    const first = (indexHash(key, addressHash(key, source, sourceAt), POOL_DOMAIN, 0, 0) >>> 1) % count;
+    if (nat.isMappingIndependent[snat] === 1) return first;
     for (let i = 0; i < count; i++) {
       const position = (first + i) % count;
       const answered = policy.answered.get(nat.poolWords, nat.snatPool[pool + position]! * ADDRESS_WORDS);
@@ -175,8 +233,14 @@ export class NatAllocator {
   /** Whether a port of the address in #tuple may be given out towards the far end. */
   #isFree(snat: number, poolIndex: number, protocol: number, farPort: number, port: number): boolean {
     const { nat } = this.#context.policy;
-    if (port < nat.snatPortFrom[snat]! || port > nat.snatPortTo[snat]!) return false;
+    const from = snat === NO_SNAT ? PORT_MIN : nat.snatPortFrom[snat]!;
+    const to = snat === NO_SNAT ? PORTS - 1 : nat.snatPortTo[snat]!;
+    if (port < from || port > to) return false;
     if (nat.isReserved(poolIndex, port)) return false;
-    return this.#context.table.find(protocol, this.#tuple, 0, (farPort << 16) | port) === NONE;
+    const { table, natUsage } = this.#context;
+    const ports = (farPort << 16) | port;
+    if (table.find(protocol, this.#tuple, 0, ports) !== NONE) return false;
+    // Lent to a flow that another node may decide by now.
+    return natUsage.pointers === 0 || table.find(pointerProtocol(protocol), this.#tuple, 0, ports) === NONE;
   }
 }

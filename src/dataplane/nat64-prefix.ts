@@ -7,7 +7,7 @@
  */
 import { ADDRESS_WORDS, listWords, setIpv4 } from "../base/address.ts";
 import type { Nat64Model } from "./policy-model.ts";
-import { PrefixMap } from "./prefix-map.ts";
+import { isSamePrefix, PrefixMap } from "./prefix-map.ts";
 
 export const NO_NAT64 = -1;
 /** Byte positions of the four bytes of the IPv4 address, by prefix length: byte 8 is skipped. */
@@ -27,6 +27,8 @@ export class Nat64Prefixes {
   readonly #prefixes: PrefixMap;
   readonly #words: Int32Array;
   readonly #positions: Int32Array;
+  /** By entry: the next one with the same prefix, for another zone; NO_NAT64 ends. */
+  readonly #next: Int32Array;
 
   constructor(entries: readonly Nat64Model[]) {
     this.count = entries.length;
@@ -37,13 +39,25 @@ export class Nat64Prefixes {
     this.#positions = Int32Array.from(
       entries.flatMap((entry) => POSITIONS[entry.prefix.bits] ?? POSITIONS[96]!),
     );
+    this.#next = Int32Array.from(entries, ({ prefix }, i) =>
+      entries.findIndex((other, k) => k > i && isSamePrefix(other.prefix, prefix)),
+    );
   }
 
   /** The entry whose prefix holds a destination asked for from `zone`, or NO_NAT64. */
   of(zone: number, words: Int32Array, at: number): number {
     if (this.count === 0) return NO_NAT64;
-    const entry = this.#prefixes.find(words, at);
-    return entry >= 0 && this.fromZone[entry] === zone ? entry : NO_NAT64;
+    let entry = this.#prefixes.find(words, at);
+    while (entry !== NO_NAT64 && this.fromZone[entry] !== zone) entry = this.#next[entry]!;
+    return entry;
+  }
+
+  /** The first entry from a zone to another, or NO_NAT64. */
+  between(fromZone: number, toZone: number): number {
+    for (let i = 0; i < this.count; i++) {
+      if (this.fromZone[i] === fromZone && this.toZone[i] === toZone) return i;
+    }
+    return NO_NAT64;
   }
 
   /** Writes the IPv4 address that an address of the prefix stands for. */

@@ -17,6 +17,7 @@ import * as ipv4 from "../packet/ipv4.ts";
 import * as ipv6 from "../packet/ipv6.ts";
 import * as tcp from "../packet/tcp.ts";
 import * as udp from "../packet/udp.ts";
+import { PSEUDO_FIRST, PSEUDO_LAST } from "./satellites.ts";
 import { dropVerdict } from "./verdict.ts";
 
 export const KIND_TCP = 0;
@@ -40,9 +41,6 @@ const P_WORDS = 16;
 /** parse() when nothing is wrong. */
 export const PARSED = 0;
 
-/** Protocol numbers of the flow table's own (satellites.ts); on the wire they mean nothing to us. */
-const PSEUDO_FIRST = 200;
-const PSEUDO_LAST = 207;
 /** RFC 9260 section 3.1: the common header. */
 const SCTP_BYTES = 12;
 /** Extension headers that a packet may have, and bytes of all of them (RFC 8504 section 5.3 lets nodes limit them). */
@@ -65,6 +63,8 @@ export const REDIRECTED_CLUSTER = 1;
 export const REDIRECTED_ZONE = 2;
 /** A fragment that another node sent to where its others meet: it may be redirected once more, to its flow. */
 export const REDIRECTED_TO_MEET = 3;
+/** It left for an address of the cluster's own, translated, and came back at once (hairpin). */
+export const LOOPED = 4;
 
 export class Packet {
   at = 0;
@@ -72,7 +72,7 @@ export class Packet {
   /** Ingress port and zone; of a redirected packet: where it entered the cluster. */
   port = 0;
   zone = 0;
-  /** DIRECT or REDIRECTED_*. */
+  /** DIRECT, REDIRECTED_* or LOOPED. */
   way = DIRECT;
   /** Epoch of the redirecting node. */
   wayEpoch = 0;
@@ -116,7 +116,7 @@ export class Packet {
 
   /** Whether another node may still have to decide it. */
   get mayRedirect(): boolean {
-    return this.way === DIRECT || this.way === REDIRECTED_TO_MEET;
+    return this.way === DIRECT || this.way === REDIRECTED_TO_MEET || this.way === LOOPED;
   }
 
   /** Reads the IP packet behind the Ethernet header at `at`: PARSED, or the verdict of what is wrong with it. */

@@ -111,6 +111,8 @@ export interface Nat64Model {
   readonly toZone: number;
   readonly prefix: Prefix;
   readonly pool: readonly number[];
+  /** Anybody in `toZone` may send to a mapped endpoint (RFC 6146 section 3.5); absent: only who was sent to. */
+  readonly isFilteringIndependent?: boolean;
 }
 
 export const ACTION_DROP = 0;

@@ -91,6 +91,11 @@ export function isIpv4Prefix(prefix: Prefix): boolean {
   return typeof prefix.address === "number";
 }
 
+/** Whether two prefixes hold the same addresses. */
+export function isSamePrefix(a: Prefix, b: Prefix): boolean {
+  return isIpv4Prefix(a) === isIpv4Prefix(b) && a.bits === b.bits && firstOf(a) === firstOf(b);
+}
+
 /** Maps IPv4 address order onto the order of signed integers. */
 export function bias(address: number): number {
   return (address ^ 0x80000000) | 0;

@@ -73,7 +73,7 @@ export class RuleTable {
       schedule === undefined ? [] : [{ line, schedule }],
     );
     // Until it is told what time it is, a rule with a schedule does not hold.
-    for (const { line } of this.#scheduled) this.#setAwake(line, false);
+    for (const { line } of this.#scheduled) this.#classifier.setAwake(line, false);
     [this.#limitOf, this.#limits] = limitsOf(rules);
   }
 
@@ -122,14 +122,8 @@ export class RuleTable {
   /** Tells what time it is, UTC: the day as one bit (1 is Sunday, 64 is Saturday) and the minute of it, 0..1439. */
   setMinute(dayBit: number, minuteOfDay: number): void {
     for (const { line, schedule } of this.#scheduled) {
-      this.#setAwake(line, isIn(schedule, dayBit, minuteOfDay));
+      this.#classifier.setAwake(line, isIn(schedule, dayBit, minuteOfDay));
     }
-  }
-
-  #setAwake(line: number, isAwake: boolean): void {
-    const words = this.#classifier.awake;
-    const bit = 1 << (line & 31);
-    words[line >> 5] = isAwake ? words[line >> 5]! | bit : words[line >> 5]! & ~bit;
   }
 }
 

@@ -1,7 +1,8 @@
 /**
  * Satellites: rows of the flow table that are no connections, but what must be found, must expire and must survive a takeover
- * as connections do: bindings of endpoint-independent NAT, expectations of helpers, sequence adjustments. A pseudo protocol
- * keeps them apart from all that comes from a wire (packet.ts refuses those numbers). Owns the numbers.
+ * as connections do: bindings of endpoint-independent NAT, expectations of helpers, sequence adjustments, pointers to flows with a
+ * borrowed port. A pseudo protocol keeps them apart from all that comes from a wire (packet.ts refuses those numbers). Owns the
+ * numbers.
  */
 import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from "../packet/ipv4.ts";
 
@@ -11,17 +12,51 @@ export const BINDING_ICMP = 202;
 export const EXPECTATION_TCP = 203;
 export const EXPECTATION_UDP = 204;
 export const ADJUSTMENT_TCP = 205;
+export const POINTER_TCP = 206;
+export const POINTER_UDP = 207;
+export const POINTER_ICMP = 208;
 
-export const NO_BINDING_PROTOCOL = -1;
+/** The numbers that no packet may have: some are kept for later. */
+export const PSEUDO_FIRST = BINDING_TCP;
+export const PSEUDO_LAST = 211;
+
+/** A protocol without ports has neither bindings nor pointers. */
+export const NO_SATELLITE = -1;
 
 /** Whether a row's protocol byte says that it is no connection. */
 export function isSatellite(protocol: number): boolean {
-  return protocol >= BINDING_TCP && protocol <= ADJUSTMENT_TCP;
+  return protocol >= BINDING_TCP && protocol <= POINTER_ICMP;
 }
 
-/** The pseudo protocol of a binding of a protocol, or NO_BINDING_PROTOCOL. */
+export function isBinding(protocol: number): boolean {
+  return protocol >= BINDING_TCP && protocol <= BINDING_ICMP;
+}
+
+export function isPointer(protocol: number): boolean {
+  return protocol >= POINTER_TCP && protocol <= POINTER_ICMP;
+}
+
+/** Whether a protocol tells its conversations apart by ports or ids. */
+export function hasPorts(protocol: number): boolean {
+  return protocol === PROTOCOL_TCP || protocol === PROTOCOL_UDP || protocol === PROTOCOL_ICMP;
+}
+
+/** The pseudo protocol of a binding of a protocol, or NO_SATELLITE. */
 export function bindingProtocol(protocol: number): number {
   if (protocol === PROTOCOL_TCP) return BINDING_TCP;
   if (protocol === PROTOCOL_UDP) return BINDING_UDP;
-  return protocol === PROTOCOL_ICMP ? BINDING_ICMP : NO_BINDING_PROTOCOL;
+  return protocol === PROTOCOL_ICMP ? BINDING_ICMP : NO_SATELLITE;
+}
+
+/** The pseudo protocol of a pointer to a flow or a binding of a protocol, or NO_SATELLITE. */
+export function pointerProtocol(protocol: number): number {
+  if (protocol === PROTOCOL_TCP || protocol === BINDING_TCP) return POINTER_TCP;
+  if (protocol === PROTOCOL_UDP || protocol === BINDING_UDP) return POINTER_UDP;
+  return protocol === PROTOCOL_ICMP || protocol === BINDING_ICMP ? POINTER_ICMP : NO_SATELLITE;
+}
+
+/** What a pointer points to: the protocol of a flow. */
+export function pointedProtocol(pointer: number): number {
+  if (pointer === POINTER_TCP) return PROTOCOL_TCP;
+  return pointer === POINTER_UDP ? PROTOCOL_UDP : PROTOCOL_ICMP;
 }

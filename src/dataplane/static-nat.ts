@@ -5,7 +5,7 @@
  */
 import { ADDRESS_WORDS, writeAddress } from "../base/address.ts";
 import type { StaticNatModel } from "./policy-model.ts";
-import { isIpv4Prefix, PrefixMap } from "./prefix-map.ts";
+import { isIpv4Prefix, isSamePrefix, PrefixMap } from "./prefix-map.ts";
 
 export const NO_STATIC = -1;
 
@@ -21,6 +21,8 @@ export class StaticNat {
   readonly #adjustment: Int32Array;
   readonly #isNeutral: Uint8Array;
   readonly #bits: Uint8Array;
+  /** By entry: the next one with the same inner prefix, towards another zone; NO_STATIC ends. */
+  readonly #nextInner: Int32Array;
   readonly #byInner: PrefixMap;
   readonly #byOuter: PrefixMap;
 
@@ -46,6 +48,9 @@ export class StaticNat {
       // RFC 6296 section 3.1: the difference of the two prefixes' sums, in one's complement.
       this.#adjustment[i] = difference(sumOf(this.#inner, at), sumOf(this.#outer, at));
     });
+    this.#nextInner = Int32Array.from(entries, ({ inner }, i) =>
+      entries.findIndex((other, k) => k > i && isSamePrefix(other.inner, inner)),
+    );
     this.#byInner = new PrefixMap(entries.map((entry, value) => ({ prefix: entry.inner, value })));
     this.#byOuter = new PrefixMap(entries.map((entry, value) => ({ prefix: entry.outer, value })));
   }
@@ -53,9 +58,12 @@ export class StaticNat {
   /** The entry whose inner prefix holds a source on its way between two zones, or NO_STATIC. */
   ofInner(fromZone: number, toZone: number, words: Int32Array, at: number): number {
     if (this.count === 0) return NO_STATIC;
-    const entry = this.#byInner.find(words, at);
-    const isMet = entry >= 0 && this.innerZone[entry] === fromZone && this.outerZone[entry] === toZone;
-    return isMet ? entry : NO_STATIC;
+    let entry = this.#byInner.find(words, at);
+    while (entry !== NO_STATIC) {
+      if (this.innerZone[entry] === fromZone && this.outerZone[entry] === toZone) return entry;
+      entry = this.#nextInner[entry]!;
+    }
+    return NO_STATIC;
   }
 
   /** The entry whose outer prefix holds a destination, whatever zone it is asked from, or NO_STATIC. */

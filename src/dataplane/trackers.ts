@@ -16,7 +16,6 @@ import type { Packet } from "./packet.ts";
 import type { TimeoutsMs } from "./policy-model.ts";
 import { isSatellite } from "./satellites.ts";
 import {
-  beginTcp,
   TCP_CLOSE_WAIT,
   TCP_CLOSED,
   TCP_ESTABLISHED,
@@ -27,11 +26,9 @@ import {
   TCP_SYN_RECEIVED,
   TCP_SYN_SENT,
   TCP_TIME_WAIT,
-  TRACK_CHANGED,
-  TRACK_SAME,
   tcpState,
-  trackTcp,
-} from "./tcp-tracker.ts";
+} from "./tcp-state.ts";
+import { beginTcp, TRACK_CHANGED, TRACK_SAME, trackTcp } from "./tcp-tracker.ts";
 
 const LIFE_UDP_UNREPLIED = TCP_STATES;
 const LIFE_UDP_REPLIED = TCP_STATES + 1;

@@ -65,6 +65,8 @@ export const DROP_REASONS = [
   "table_reserved", // what is left of the flow table is kept for allowlisted sources
   "syn_cookie", // an acknowledgement that answers no SYN cookie, while cookies are given
   "syn_proxy", // the SYN proxy has no use for it: data before the server answered, wrong numbers
+  "helper", // a helper could not keep both ends' streams alike, or another node decides: the sender repeats it
+  "untranslatable", // NAT64: the other family has no word for it
 ] as const;
 
 export type DropReason = (typeof DROP_REASONS)[number];

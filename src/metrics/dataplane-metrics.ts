@@ -194,6 +194,40 @@ const NAT: readonly MetricEntry[] = [
   ),
 ];
 
+const HELPERS: readonly MetricEntry[] = [
+  cell(
+    "gauge",
+    "synwall_expectations_entries",
+    "Connections that helpers expect, own and replicated",
+    "expectationsNow",
+  ),
+  cell(
+    "counter",
+    "synwall_expectations_created_total",
+    "Connections that helpers expected",
+    "expectationsCreated",
+  ),
+  cell(
+    "counter",
+    "synwall_expectations_used_total",
+    "Expected connections that came; one expectation of a call may be used several times",
+    "expectationsUsed",
+  ),
+  cell(
+    "counter",
+    "synwall_expectations_expired_total",
+    "Expectations that ended by time-out, used or not",
+    "expectationsExpired",
+  ),
+  cell("counter", "synwall_helper_edits_total", "Payloads that helpers rewrote", "helperEdits"),
+  cell(
+    "counter",
+    "synwall_helper_refused_total",
+    "Announcements that a helper understood and left alone: a foreign address, a limit, no port, no room in the packet",
+    "helperRefused",
+  ),
+];
+
 const STEERING: readonly MetricEntry[] = [
   cell(
     "counter",
@@ -345,6 +379,7 @@ export const DATAPLANE_METRICS: readonly MetricArea[] = [
   { title: "Fragments", entries: FRAGMENTS },
   { title: "Flows and rules", entries: FLOWS },
   { title: "NAT", entries: NAT },
+  { title: "Helpers", entries: HELPERS },
   { title: "Steering and ownership", entries: STEERING },
   { title: "Worker", entries: WORKER },
   { title: "Rings", entries: RINGS },

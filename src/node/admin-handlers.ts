@@ -7,6 +7,7 @@ import { slotOfAddress } from "../dataplane/slot.ts";
 import { parseAddress } from "../policy/address.ts";
 import type { AdminHandlers } from "./admin-server.ts";
 import type { NodeReport } from "./node-report.ts";
+import { type TraceReport, type TraceRequest, trace } from "./replay/trace.ts";
 import type { WitnessCore } from "./witness-core.ts";
 
 const DRAIN_MS_MAX = 60_000;
@@ -35,6 +36,7 @@ export function adminHandlers(report: NodeReport): AdminHandlers {
         backup: table.backup[slot] ? controller.name(table.backup[slot]) : "",
       };
     },
+    trace: (request) => traceHere(report, request),
     drain: async ({ node: name, timeoutMs }) => ({
       epoch: await core.controller.drain(name, timeoutMs ?? DRAIN_MS_MAX),
     }),
@@ -55,6 +57,23 @@ export function adminHandlers(report: NodeReport): AdminHandlers {
   };
 }
 
+/** By the policy and the table of slots that this node runs on. */
+function traceHere({ core, flowKey }: NodeReport, request: TraceRequest): TraceReport {
+  const { cluster, dataplane } = core.config;
+  const { table } = core.controller.driver.state();
+  const name = (id: number | undefined): string => (id ? core.controller.name(id) : "");
+  return trace(
+    {
+      policy: dataplane!.policy,
+      slots: cluster.slots,
+      key: flowKey,
+      portNames: dataplane!.interfaces.map((entry) => entry.name),
+      ownerOf: (slot) => ({ owner: name(table.owner[slot]), backup: name(table.backup[slot]) }),
+    },
+    request,
+  );
+}
+
 /** What a witness answers: it has no flows, but it can be asked about the cluster. */
 export function witnessHandlers(witness: WitnessCore): AdminHandlers {
   const noDataplane = (): never => {
@@ -65,6 +84,7 @@ export function witnessHandlers(witness: WitnessCore): AdminHandlers {
     "flows.list": noDataplane,
     "flows.count": noDataplane,
     locate: noDataplane,
+    trace: noDataplane,
     drain: async ({ node, timeoutMs }) => ({
       epoch: await witness.controller.drain(node, timeoutMs ?? DRAIN_MS_MAX),
     }),

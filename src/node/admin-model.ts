@@ -7,6 +7,8 @@
  * Owns the shapes only. Server: admin-server.ts; clients: cli and chaos.
  */
 
+import type { TraceReport, TraceRequest } from "./replay/trace.ts";
+
 /** Milliseconds of a histogram; NaN never appears: an empty histogram has count 0 and zeros. */
 export interface LatencySummary {
   readonly count: number;
@@ -171,6 +173,8 @@ export interface AdminMethods {
     params: { readonly address: string };
     result: { readonly slot: number; readonly owner: string; readonly backup: string };
   };
+  /** What the first packet of a flow would meet, by the policy that this node runs. */
+  readonly trace: { params: TraceRequest; result: TraceReport };
   /** Answers when the drain is complete (or failed). */
   readonly drain: {
     params: { readonly node: string; readonly timeoutMs?: number };

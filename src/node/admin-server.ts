@@ -133,6 +133,7 @@ const ALL: Readonly<Record<AdminMethod, true>> = {
   "flows.list": true,
   "flows.count": true,
   locate: true,
+  trace: true,
   drain: true,
   rejoin: true,
   journal: true,

@@ -19,7 +19,7 @@ import {
   ROW_WORDS,
 } from "../../src/dataplane/flow-layout.ts";
 import { FlowTable } from "../../src/dataplane/flow-table.ts";
-import { TCP_STATE_NAMES, TCP_STATES } from "../../src/dataplane/tcp-tracker.ts";
+import { TCP_STATE_NAMES, TCP_STATES } from "../../src/dataplane/tcp-state.ts";
 import { putFlow } from "../unit/dataplane/defence/flows.ts";
 import { TEST_KEY } from "../unit/dataplane/world.ts";
 

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { NONE } from "../../src/dataplane/flow-layout.ts";
-import { TCP_ESTABLISHED, tcpState } from "../../src/dataplane/tcp-tracker.ts";
+import { TCP_ESTABLISHED, tcpState } from "../../src/dataplane/tcp-state.ts";
 import { ProxyGate } from "../unit/dataplane/defence/proxy-gate.ts";
 import type { Seg } from "../unit/dataplane/defence/segments.ts";
 

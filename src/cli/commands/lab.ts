@@ -28,7 +28,9 @@ import {
 } from "../lab-context.ts";
 import { wholeAtLeast } from "../options.ts";
 import { formatMs, printJson, processTerminal, type Terminal, table } from "../terminal.ts";
+import { addClients } from "./lab-clients.ts";
 import { addDemo } from "./lab-demo.ts";
+import { addScans } from "./lab-scans.ts";
 
 const EXAMPLES = `
 Examples:
@@ -51,6 +53,8 @@ export function labCommand(terminal: Terminal = processTerminal): Command {
   addStatus(lab, terminal);
   addExec(lab);
   addFaults(lab, terminal);
+  addClients(lab, terminal);
+  addScans(lab, terminal);
   return lab;
 }
 
@@ -98,7 +102,7 @@ function addExec(lab: Command): void {
     .command("exec")
     .description("run a command on a host of the lab")
     .option("--name <name>", "the lab's name", DEFAULT_LAB)
-    .argument("<host>", "client, web, server, witness, net, or a node")
+    .argument("<host>", "client, web, server, hop, far, witness, net, or a node")
     .argument("<command...>", "after --")
     .action(async (host: string, command: string[], options: NameOptions) => {
       await withLabContext(options.name, processTerminal, async (context) => {

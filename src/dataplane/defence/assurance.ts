@@ -8,7 +8,7 @@
 import { PROTOCOL_ICMP, PROTOCOL_TCP } from "../../packet/ipv4.ts";
 import { F_META, FLAG_REPLIED, ROW_WORDS } from "../flow-layout.ts";
 import { isSatellite } from "../satellites.ts";
-import { TCP_ESTABLISHED, TCP_LAST_ACK, TCP_SYN_RECEIVED, TCP_SYN_SENT, tcpState } from "../tcp-tracker.ts";
+import { TCP_ESTABLISHED, TCP_LAST_ACK, TCP_SYN_RECEIVED, TCP_SYN_SENT, tcpState } from "../tcp-state.ts";
 
 /** Whether both ends have shown that they want the flow, and it is not over. A satellite lives as long as its connection. */
 export function isAssured(words: Int32Array, row: number): boolean {

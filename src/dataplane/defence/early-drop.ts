@@ -24,7 +24,7 @@ import {
   ROW_WORDS,
 } from "../flow-layout.ts";
 import type { FlowTable } from "../flow-table.ts";
-import { TCP_CLOSED, TCP_TIME_WAIT, tcpState } from "../tcp-tracker.ts";
+import { TCP_CLOSED, TCP_TIME_WAIT, tcpState } from "../tcp-state.ts";
 import { isAssured } from "./assurance.ts";
 
 /** Rows looked at in one search. */

@@ -19,11 +19,11 @@ export class Axis {
   readonly rows: Int32Array;
   readonly #spans: Spans;
 
-  constructor(spans: Spans, bits: BitRows) {
+  constructor(spans: Spans, bitOf: Int32Array, bits: BitRows) {
     this.#spans = spans;
     let shift = 0;
-    let rows = sweep(spans, shift, bits);
-    while (rows === undefined) rows = sweep(spans, ++shift, bits);
+    let rows = sweep(spans, bitOf, shift, bits);
+    while (rows === undefined) rows = sweep(spans, bitOf, ++shift, bits);
     this.shift = shift;
     const classOf = new Map<number, number>();
     for (const row of rows) if (!classOf.has(row)) classOf.set(row, classOf.size);
@@ -52,7 +52,7 @@ export class Axis {
 }
 
 /** The row of every group of 2^shift intervals; undefined when the limits do not allow that many. */
-function sweep(spans: Spans, shift: number, bits: BitRows): Int32Array | undefined {
+function sweep(spans: Spans, bitOf: Int32Array, shift: number, bits: BitRows): Int32Array | undefined {
   const groups = ((spans.intervals - 1) >> shift) + 1;
   const { toggles, lines } = togglesOf(spans, shift, groups);
   const mark = bits.mark();
@@ -63,9 +63,9 @@ function sweep(spans: Spans, shift: number, bits: BitRows): Int32Array | undefin
   for (let group = 0; group < groups; group++) {
     touched.clear();
     for (let i = toggles[group]!; i < toggles[group + 1]!; i++) {
-      const line = lines[i]!;
-      present[line >> 5] = present[line >> 5]! ^ (1 << (line & 31));
-      touched.add(Math.floor(line / BLOCK_LINES));
+      const bit = bitOf[lines[i]!]!;
+      present[bit >> 5] = present[bit >> 5]! ^ (1 << (bit & 31));
+      touched.add(Math.floor(bit / BLOCK_LINES));
     }
     for (const block of touched) bits.draw(block, present);
     rows[group] = touched.size === 0 && group > 0 ? rows[group - 1]! : bits.store();

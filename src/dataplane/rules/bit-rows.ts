@@ -97,9 +97,20 @@ export class BitRows {
     return this.store();
   }
 
-  /** All rows, ROW after row; and all blocks. */
-  seal(): { rows: Int32Array; blocks: Int32Array } {
-    return { rows: this.#rows.sealed(), blocks: this.#content.sealed() };
+  /** How many words of a row are not zero, on average. */
+  density(rows: Int32Array): number {
+    let words = 0;
+    for (const row of rows) {
+      for (let block = 0; block < this.blocks; block++) {
+        for (let left = this.#rows.words[row * this.rowWords + block]!; left !== 0; left &= left - 1) words++;
+      }
+    }
+    return words / rows.length;
+  }
+
+  /** All rows and all blocks, one after the other. */
+  seal(): [rows: Int32Array, blocks: Int32Array] {
+    return [this.#rows.sealed(), this.#content.sealed()];
   }
 
   #and(a: number, b: number): number {

@@ -1,24 +1,25 @@
 /**
  * Classifier: the first line that a packet matches. Owns the look-up; its parts are made by cuts.ts, axis.ts and product.ts.
  *
- *   from zone ------> class --+
- *   protocol -------> class --+-> product --+-> class --> row  0 0 1 1 0 1 ...
- *   destination port> class ----------------+
- *   source ---------> interval -> class ----------------> row  1 0 1 1 1 1 ...    and, word by word
- *   destination ----> interval -> class ----------------> row  0 0 0 1 0 1 ...
- *                                                                    ^ the first line that is in all
+ *   from zone --------> class --+
+ *   protocol ---------> class --+-> product --+-> row  0 0 1 1 0 1 ...
+ *   destination port -> class ----------------+
+ *   source -----------> interval -----------> class -> row  1 0 1 1 1 1 ...    and, word by word
+ *   destination ------> interval -----------> class -> row  0 0 0 1 0 1 ...
+ *                                                                 ^ the first line that is in all
  *
- * Small axes are multiplied, so that few rows are left to meet; with few rules a single one. Rows have summaries (bit-rows.ts):
- * 1,024 lines of which none is in all rows mostly cost one word of each.
+ * A row (bit-rows.ts) is the lines that hold for one class of values. Small axes are multiplied, so that few rows meet; with few
+ * rules a single one is left. Summaries skip what the rows have not in common, and line-order.ts makes that nearly all.
  */
 import { Axis } from "./axis.ts";
 import { type BitLimits, BitRows, BLOCK_WORDS } from "./bit-rows.ts";
 import { AddressCuts, ValueCuts } from "./cuts.ts";
-import { ADDRESS_FIELDS, type Line, VALUE_FIELDS } from "./lines.ts";
-import { multiply } from "./product.ts";
+import { orderLines } from "./line-order.ts";
+import { ADDRESS_FIELDS, type Line, VALUE_FIELDS, WIDE_VALUE_FIELDS } from "./lines.ts";
+import { type Factor, multiply, type Product } from "./product.ts";
 
-/** find() when no line matches. */
-export const NO_LINE = -1;
+/** find() when no line matches: after all lines. */
+export const NO_LINE = 0x7fffffff;
 
 export interface ClassifierLimits extends BitLimits {
   /** Blocks (1,024 lines of a cell) that one product may take to make. */
@@ -28,204 +29,216 @@ export interface ClassifierLimits extends BitLimits {
 export const CLASSIFIER_LIMITS: ClassifierLimits = {
   rowBytesMax: 64 << 20,
   blockBytesMax: 128 << 20,
-  productBlocksMax: 1 << 19,
+  productBlocksMax: 1 << 16,
 };
 
-const FIELDS = VALUE_FIELDS.length + ADDRESS_FIELDS.length;
-
-/** A step of a value field: field, start of its table, last value. */
-const LEAF_WORDS = 3;
-/** A step of a product: where its class goes, places of its factors, start of its cells, width. */
-const STEP_WORDS = 5;
+const VALUES = VALUE_FIELDS.length;
+const FIELDS = VALUES + ADDRESS_FIELDS.length;
+/** A step of a value field: the field, start of its table, its last value. */
+const TABLE_WORDS = 3;
+/** A step of a product: places of the result and of its two factors, start of its cells, cells for each left class. */
+const PRODUCT_WORDS = 5;
 
 export class Classifier {
-  /** The values of a packet, in the order of VALUE_FIELDS. */
-  readonly values = new Int32Array(VALUE_FIELDS.length);
-  /** One bit a line: 0 when it does not hold now. */
-  readonly awake: Int32Array;
+  /** The values of the packet in hand, in the order of VALUE_FIELDS. */
+  readonly values = new Int32Array(VALUES);
   readonly #valueCuts: readonly ValueCuts[];
   readonly #addressCuts: readonly AddressCuts[];
   readonly #axes: readonly Axis[];
+  /** Fields whose axis is coarse: mostly none. */
   readonly #coarse: Int32Array;
-  readonly #leaves: Int32Array;
-  readonly #tables: Uint16Array;
-  readonly #steps: Int32Array;
+  /** What a look-up does: TABLE_WORDS a value field, an address field, PRODUCT_WORDS a product. */
+  readonly #tableSteps: Int32Array;
+  readonly #addressSteps: Int32Array;
+  readonly #productSteps: Int32Array;
+  /** By value, by interval and by cell: the class, or the start of its row when that is what meets. */
+  readonly #tables: Int32Array;
+  readonly #byInterval: readonly Int32Array[];
   readonly #cells: Int32Array;
-  readonly #addressFields: readonly number[];
-  readonly #addressClasses: readonly Int32Array[];
-  /** What is left of axes and products: places, and by class the start of the row. */
-  readonly #places: Int32Array;
-  readonly #starts: readonly Int32Array[];
+  /** The same of the packet in hand, by field and product. */
+  readonly #found = new Int32Array(2 * FIELDS);
+  /** Fields and products whose rows meet, those with the fewest lines first. */
+  readonly #meeting: Int32Array;
+  /** Starts of the blocks that meet. */
+  readonly #at: Int32Array;
   readonly #rows: Int32Array;
   readonly #blocks: Int32Array;
-  readonly #blocksPerRow: number;
-  /** Of the packet in hand: classes by place, starts of the rows that meet and of their blocks. */
-  readonly #classes = new Int32Array(2 * FIELDS);
-  readonly #meeting: Int32Array;
-  readonly #at: Int32Array;
-  visited = 0;
+  /** One bit a line: 0 when it does not hold at this time. */
+  readonly #awake: Int32Array;
+  readonly #bitOf: Int32Array;
+  readonly #lineAt: Int32Array;
+  readonly #firstOf: Int32Array;
 
   constructor(lines: readonly Line[], limits: ClassifierLimits) {
-    const bits = new BitRows(lines.length, limits);
-    this.awake = new Int32Array(bits.blocks * BLOCK_WORDS).fill(-1);
     this.#valueCuts = VALUE_FIELDS.map(({ last, wanted }) => new ValueCuts(lines.map(wanted), last));
     this.#addressCuts = ADDRESS_FIELDS.map((wanted) => new AddressCuts(lines.map(wanted)));
-    const cuts = [...this.#valueCuts, ...this.#addressCuts];
-    // Addresses first, then ports: what tells lines apart best gets most of the memory.
-    this.#axes = cuts
+    const spans = [...this.#valueCuts, ...this.#addressCuts].map((cuts) => cuts.spans);
+    const order = orderLines(lines.length, spans.slice(VALUES - WIDE_VALUE_FIELDS));
+    this.#bitOf = order.bitOf;
+    this.#lineAt = order.lineAt;
+    this.#firstOf = order.firstOf;
+    this.#awake = new Int32Array(order.bits / 32).fill(-1);
+    const bits = new BitRows(order.bits, limits);
+    // Addresses first, then ports: what tells lines apart best may take most of the memory.
+    this.#axes = spans
       .toReversed()
-      .map(({ spans }) => new Axis(spans, bits))
+      .map((one) => new Axis(one, order.bitOf, bits))
       .reverse();
+    // An axis of one class says nothing; one row must be left.
     const factors = this.#axes
-      .map(({ rows }, place) => ({ place, rows }))
-      .filter(({ rows }, field) => rows.length > 1 || field === FIELDS - 1);
-    const telling = factors.map(({ place }) => place);
-    this.#coarse = Int32Array.from(cuts.keys()).filter((field) => this.#axes[field]!.isCoarse);
-    const leaves: number[] = [];
-    const tables: number[] = [];
-    for (const field of telling.filter((field) => field < VALUE_FIELDS.length)) {
-      const { last } = VALUE_FIELDS[field]!;
-      const { classes, shift } = this.#axes[field]!;
-      leaves.push(field, tables.length, last);
-      for (let value = 0; value <= last; value++) {
-        tables.push(classes[this.#valueCuts[field]!.find(value) >> shift]!);
-      }
-    }
-    this.#leaves = Int32Array.from(leaves);
-    this.#tables = Uint16Array.from(tables);
-    this.#addressFields = telling.filter((field) => field >= VALUE_FIELDS.length);
-    this.#addressClasses = this.#addressFields.map((field) => {
-      const { classes, shift } = this.#axes[field]!;
-      return Int32Array.from({ length: cuts[field]!.spans.intervals }, (_, i) => classes[i >> shift]!);
-    });
+      .map(({ rows }, place): Factor => ({ place, rows }))
+      .filter(({ place, rows }) => rows.length > 1 || place === FIELDS - 1);
+    this.#coarse = Int32Array.from(spans.keys()).filter((field) => this.#axes[field]!.isCoarse);
     const { left, products } = multiply(factors, bits, limits.productBlocksMax / Math.max(1, bits.blocks));
-    const steps: number[] = [];
-    let cells = 0;
-    for (const product of products) {
-      steps.push(product.place, product.left, product.right, cells, product.width);
-      cells += product.cells.length;
-    }
-    this.#steps = Int32Array.from(steps);
-    this.#cells = new Int32Array(cells);
-    products.forEach((product, i) => this.#cells.set(product.cells, steps[i * STEP_WORDS + 3]!));
-    const sealed = bits.seal();
-    this.#rows = sealed.rows;
-    this.#blocks = sealed.blocks;
-    this.#blocksPerRow = bits.blocks;
-    const weigh = (factor: (typeof left)[number]): number => {
-      let sum = 0;
-      for (const row of factor.rows)
-        for (let b = 0; b < bits.blocks; b++) sum += ones(this.#rows[row * bits.rowWords + b]!);
-      return sum / factor.rows.length;
-    };
-    const ordered = left
-      .map((f) => [weigh(f), f] as const)
-      .sort((a, b) => a[0] - b[0])
-      .map(([, f]) => f);
-    this.#places = Int32Array.from(ordered, ({ place }) => place);
-    this.#starts = ordered.map(({ rows }) => rows.map((row) => row * bits.rowWords));
-    this.#meeting = new Int32Array(left.length);
-    this.#at = new Int32Array(left.length);
+    const meeting = [...left].sort((a, b) => bits.density(a.rows) - bits.density(b.rows));
+    this.#meeting = Int32Array.from(meeting, ({ place }) => place);
+    this.#at = new Int32Array(meeting.length);
+    const resultOf = (factor: Factor, kind: number): number =>
+      left.includes(factor) ? factor.rows[kind]! * bits.rowWords : kind;
+    const values = factors.filter(({ place }) => place < VALUES);
+    [this.#tableSteps, this.#tables] = this.#tabulate(values, resultOf);
+    const addresses = factors.filter(({ place }) => place >= VALUES);
+    this.#addressSteps = Int32Array.from(addresses, ({ place }) => place);
+    this.#byInterval = addresses.map((factor) => {
+      const axis = this.#axes[factor.place]!;
+      return Int32Array.from({ length: spans[factor.place]!.intervals }, (_, interval) =>
+        resultOf(factor, axis.classes[interval >> axis.shift]!),
+      );
+    });
+    [this.#productSteps, this.#cells] = assemble(products, resultOf);
+    [this.#rows, this.#blocks] = bits.seal();
   }
 
   /** Bytes of what a look-up may read. */
   get bytes(): number {
-    const arrays = [
-      this.#rows,
-      this.#blocks,
-      ...this.#starts,
-      this.#cells,
-      this.#tables,
-      ...this.#addressClasses,
-    ];
+    const arrays = [this.#rows, this.#blocks, this.#tables, this.#cells, this.#lineAt, ...this.#byInterval];
     return arrays.reduce((sum, array) => sum + array.byteLength, 0);
   }
 
-  /** Rows that meet, and axes that are coarse. */
-  get shape(): string {
-    return `${this.#places.length} rows meet, ${this.#coarse.length} axes coarse`;
+  /** How many rows meet for a packet. */
+  get rowsMeeting(): number {
+    return this.#meeting.length;
   }
 
-  /** The first line that matches `values` and the addresses (source at word 0, destination at word 4), or NO_LINE. */
+  get coarseAxes(): number {
+    return this.#coarse.length;
+  }
+
+  /** Lets a line hold, or not, until told otherwise. */
+  setAwake(line: number, isAwake: boolean): void {
+    const bit = this.#bitOf[line]!;
+    const rest = this.#awake[bit >> 5]! & ~(1 << (bit & 31));
+    this.#awake[bit >> 5] = isAwake ? rest | (1 << (bit & 31)) : rest;
+  }
+
+  /** The first line that holds for `values` and the addresses (source at word 0, destination at word 4), or NO_LINE. */
   find(words: Int32Array): number {
     this.#classify(words);
     const rows = this.#rows;
+    const found = this.#found;
     const meeting = this.#meeting;
-    const count = meeting.length;
-    for (let block = 0; block < this.#blocksPerRow; block++) {
-      let summary = rows[meeting[0]! + block]!;
-      for (let i = 1; i < count; i++) summary &= rows[meeting[i]! + block]!;
+    const firstOf = this.#firstOf;
+    let best = NO_LINE;
+    for (let block = 0; block < firstOf.length; block++) {
+      if (firstOf[block]! > best) continue;
+      let summary = rows[found[meeting[0]!]! + block]!;
+      for (let i = 1; i < meeting.length; i++) summary &= rows[found[meeting[i]!]! + block]!;
       if (summary === 0) continue;
       const line = this.#findIn(block, summary, words);
-      if (line !== NO_LINE) return line;
+      if (line < best) best = line;
     }
-    return NO_LINE;
+    return best;
   }
 
+  /** The first line of one block, of whose words those in `summary` are worth a look. */
   #findIn(block: number, summary: number, words: Int32Array): number {
     const at = this.#at;
-    const count = at.length;
     const blocks = this.#blocks;
-    const column = this.#blocksPerRow + block;
-    for (let i = 0; i < count; i++) at[i] = this.#rows[this.#meeting[i]! + column]! * BLOCK_WORDS;
-    const base = block * BLOCK_WORDS;
-    while (summary !== 0) {
-      const word = 31 - Math.clz32(summary & -summary);
-      summary &= summary - 1;
-      let lines = blocks[at[0]! + word]!;
-      for (let i = 1; i < count && lines !== 0; i++) lines &= blocks[at[i]! + word]!;
-      if (lines === 0) continue;
-      lines &= this.awake[base + word]!;
-      while (lines !== 0) {
-        const line = (base + word) * 32 + 31 - Math.clz32(lines & -lines);
+    const column = this.#firstOf.length + block;
+    for (let i = 0; i < at.length; i++) {
+      at[i] = this.#rows[this.#found[this.#meeting[i]!]! + column]! * BLOCK_WORDS;
+    }
+    for (let left = summary; left !== 0; left &= left - 1) {
+      const word = 31 - Math.clz32(left & -left);
+      let bits = blocks[at[0]! + word]!;
+      for (let i = 1; i < at.length && bits !== 0; i++) bits &= blocks[at[i]! + word]!;
+      if (bits === 0) continue;
+      const base = block * BLOCK_WORDS + word;
+      for (bits &= this.#awake[base]!; bits !== 0; bits &= bits - 1) {
+        const line = this.#lineAt[base * 32 + 31 - Math.clz32(bits & -bits)]!;
         if (this.#coarse.length === 0 || this.#isWanted(line, words)) return line;
-        lines &= lines - 1;
       }
     }
     return NO_LINE;
   }
 
-  /** Finds the classes of the packet's fields and the rows that they lead to. */
+  /** Finds the packet's classes and the rows that they lead to. */
   #classify(words: Int32Array): void {
-    const classes = this.#classes;
-    const leaves = this.#leaves;
-    const values = this.values;
-    for (let i = 0; i < leaves.length; i += LEAF_WORDS) {
-      const field = leaves[i]!;
-      const value = values[field]!;
-      const last = leaves[i + 2]!;
-      classes[field] = this.#tables[leaves[i + 1]! + (value >= 0 && value < last ? value : last)]!;
+    const found = this.#found;
+    const tables = this.#tableSteps;
+    for (let i = 0; i < tables.length; i += TABLE_WORDS) {
+      const field = tables[i]!;
+      const value = this.values[field]!;
+      const last = tables[i + 2]!;
+      found[field] = this.#tables[tables[i + 1]! + (value >= 0 && value < last ? value : last)]!;
     }
-    for (let i = 0; i < this.#addressFields.length; i++) {
-      const field = this.#addressFields[i]!;
-      const n = field - VALUE_FIELDS.length;
-      classes[field] = this.#addressClasses[i]![this.#addressCuts[n]!.find(words, 4 * n)]!;
+    for (let i = 0; i < this.#addressSteps.length; i++) {
+      const field = this.#addressSteps[i]!;
+      found[field] =
+        this.#byInterval[i]![this.#addressCuts[field - VALUES]!.find(words, (field - VALUES) * 4)]!;
     }
-    const steps = this.#steps;
-    for (let i = 0; i < steps.length; i += STEP_WORDS) {
-      const left = classes[steps[i + 1]!]!;
-      classes[steps[i]!] = this.#cells[steps[i + 3]! + left * steps[i + 4]! + classes[steps[i + 2]!]!]!;
-    }
-    for (let i = 0; i < this.#places.length; i++) {
-      this.#meeting[i] = this.#starts[i]![classes[this.#places[i]!]!]!;
+    const products = this.#productSteps;
+    for (let i = 0; i < products.length; i += PRODUCT_WORDS) {
+      const cell = found[products[i + 1]!]! * products[i + 4]! + found[products[i + 2]!]!;
+      found[products[i]!] = this.#cells[products[i + 3]! + cell]!;
     }
   }
 
-  /** Whether the line wants the packet's values of the coarse axes, too. */
+  /** Whether a line wants the packet's values of the coarse fields, too. */
   #isWanted(line: number, words: Int32Array): boolean {
     for (let i = 0; i < this.#coarse.length; i++) {
       const field = this.#coarse[i]!;
-      const n = field - VALUE_FIELDS.length;
       const interval =
-        n < 0 ? this.#valueCuts[field]!.find(this.values[field]!) : this.#addressCuts[n]!.find(words, 4 * n);
+        field < VALUES
+          ? this.#valueCuts[field]!.find(this.values[field]!)
+          : this.#addressCuts[field - VALUES]!.find(words, (field - VALUES) * 4);
       if (!this.#axes[field]!.holds(line, interval)) return false;
     }
     return true;
   }
+
+  #tabulate(factors: readonly Factor[], resultOf: ResultOf): [steps: Int32Array, tables: Int32Array] {
+    const steps: number[] = [];
+    const tables: number[] = [];
+    for (const factor of factors) {
+      const { classes, shift } = this.#axes[factor.place]!;
+      const { last } = VALUE_FIELDS[factor.place]!;
+      steps.push(factor.place, tables.length, last);
+      for (let value = 0; value <= last; value++) {
+        const interval = this.#valueCuts[factor.place]!.find(value);
+        tables.push(resultOf(factor, classes[interval >> shift]!));
+      }
+    }
+    return [Int32Array.from(steps), Int32Array.from(tables)];
+  }
 }
 
-function ones(word: number): number {
-  let count = 0;
-  for (let rest = word; rest !== 0; rest &= rest - 1) count++;
-  return count;
+/** What stands for a class of a factor: itself, or the start of its row. */
+type ResultOf = (factor: Factor, kind: number) => number;
+
+function assemble(products: readonly Product[], resultOf: ResultOf): [steps: Int32Array, cells: Int32Array] {
+  const steps: number[] = [];
+  let at = 0;
+  for (const { place, left, right, cells, width } of products) {
+    steps.push(place, left, right, at, width);
+    at += cells.length;
+  }
+  const all = new Int32Array(at);
+  products.forEach((product, i) => {
+    all.set(
+      product.cells.map((kind) => resultOf(product, kind)),
+      steps[i * PRODUCT_WORDS + 3],
+    );
+  });
+  return [Int32Array.from(steps), all];
 }

@@ -7,7 +7,7 @@
  *   line 2 (10.1.0.0/16)                ----
  *   interval            |     0     | 1 | 2  |  3  |         4         |
  */
-import { isIpv4, mappedValue } from "../../base/address.ts";
+import { type Address, isIpv4, mappedValue } from "../../base/address.ts";
 import { assert } from "../../base/assert.ts";
 import type { PortRange, Prefix } from "../policy-model.ts";
 
@@ -64,30 +64,29 @@ export class AddressCuts {
 
   /** For every line the prefixes that it wants; undefined: any. */
   constructor(wanted: readonly (readonly Prefix[] | undefined)[]) {
-    const bounds4 = [0];
-    const bounds6 = [0n];
+    const bounds4 = [0, END4];
+    const bounds6 = [0n, END6];
     for (const prefix of wanted.flatMap((prefixes) => prefixes ?? [])) {
       if (typeof prefix.address === "number") bounds4.push(...range4(prefix));
       else bounds6.push(...range6(prefix));
     }
-    const starts4 = Float64Array.from(new Set(bounds4).add(END4)).sort();
-    const starts6 = [...new Set(bounds6).add(END6)].sort((a, b) => (a < b ? -1 : 1));
+    // No Set or Map of IPv6 bounds: V8 hashes a bigint by its low 64 bits, and those of prefixes are all zero.
+    const starts4 = distinct(bounds4.sort((a, b) => a - b));
+    const starts6 = distinct(bounds6.sort((a, b) => (a < b ? -1 : a > b ? 1 : 0)));
     const first6 = starts4.length - 1;
-    const at4 = new Map(Array.from(starts4, (start, i) => [start, i]));
-    const at6 = new Map(starts6.map((start, i) => [start, first6 + i]));
     const spanOf = (prefix: Prefix): Span => {
       if (typeof prefix.address === "number") {
         const [from, to] = range4(prefix);
-        return [at4.get(from)!, at4.get(to)!];
+        return [rankOf(starts4, from), rankOf(starts4, to)];
       }
       const [from, to] = range6(prefix);
-      return [at6.get(from)!, at6.get(to)!];
+      return [first6 + rankOf(starts6, from), first6 + rankOf(starts6, to)];
     };
     this.spans = spansOf(
       wanted.map((prefixes) => prefixes?.map(spanOf)),
       first6 + starts6.length - 1,
     );
-    this.#starts4 = Int32Array.from(starts4.subarray(0, first6), (start) => start ^ SIGN);
+    this.#starts4 = Int32Array.from(starts4.slice(0, first6), (start) => start ^ SIGN);
     this.#starts6 = Int32Array.from(starts6.slice(0, -1).flatMap(biasedWords));
   }
 
@@ -146,6 +145,22 @@ function range6({ address, bits }: Prefix): readonly [from: bigint, to: bigint] 
   const free = BigInt(128 - bits);
   const from = (mappedValue(address) >> free) << free;
   return [from, from + (1n << free)];
+}
+
+function distinct<T>(ordered: readonly T[]): T[] {
+  return ordered.filter((value, i) => i === 0 || value !== ordered[i - 1]);
+}
+
+/** Index of a value that is in the list. */
+function rankOf<T extends Address>(ordered: readonly T[], value: T): number {
+  let low = 0;
+  let high = ordered.length - 1;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (ordered[middle]! < value) low = middle + 1;
+    else high = middle;
+  }
+  return low;
 }
 
 function biasedWords(address: bigint): number[] {

@@ -45,6 +45,9 @@ export const VALUE_FIELDS: readonly ValueField[] = [
   { last: LAST_PORT, wanted: ({ service }) => listed(service.destinationPorts) },
 ];
 
+/** The last of them are those with many values: source and destination ports. */
+export const WIDE_VALUE_FIELDS = 2;
+
 /** Address fields, after the value fields. */
 export const ADDRESS_FIELDS: readonly ((line: Line) => readonly Prefix[] | undefined)[] = [
   ({ model }) => listed(model.sources),

@@ -32,6 +32,8 @@ describe("synwall", () => {
       "rejoin",
       "journal",
       "lag",
+      "trace",
+      "replay",
       "lab",
       "drill",
       "Examples:",

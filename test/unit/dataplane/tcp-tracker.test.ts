@@ -1,9 +1,9 @@
 import { describe, expect, test } from "vitest";
 import { F_META, FLAG_RESEED, ROW_WORDS } from "../../../src/dataplane/flow-layout.ts";
 import { FlowTable } from "../../../src/dataplane/flow-table.ts";
+import { TCP_STATE_NAMES, tcpState } from "../../../src/dataplane/tcp-state.ts";
 import {
   beginTcp,
-  TCP_STATE_NAMES,
   TRACK_CHANGED,
   TRACK_IGNORED,
   TRACK_INVALID,
@@ -11,7 +11,6 @@ import {
   TRACK_OUT_OF_WINDOW,
   TRACK_RESEEDED,
   TRACK_SAME,
-  tcpState,
   trackTcp,
 } from "../../../src/dataplane/tcp-tracker.ts";
 import { type TcpSpec, tcp } from "./frames.ts";

@@ -49,7 +49,9 @@ const lines: Line[] = readFileSync(join(ROOT_DIRECTORY, "docs/pp-module.md"), "u
 /** Names of the tests in a file: the first string after test( or test.each(...)(. */
 function namesIn(path: string): string {
   const text = readFileSync(join(ROOT_DIRECTORY, path), "utf8");
-  return [...text.matchAll(/(?:\btest\(|\)\()\s*["'`]([^"'`]+)/g)].map(([, name]) => name).join("\n");
+  return [...text.matchAll(/(?:\btest\(|\)\()\s*(["'`])((?:(?!\1).)+)/g)]
+    .map(([, , name]) => name)
+    .join("\n");
 }
 
 /** Ids in the names of tests, each once. */

@@ -1,12 +1,13 @@
 import { expect, test } from "vitest";
+import { LAB_FEATURES } from "../../../../chaos/lab/features.ts";
 import { bridgeBatch, hostBatch } from "../../../../chaos/lab/network.ts";
 import { planTopology } from "../../../../chaos/lab/topology.ts";
 
 const topology = planTopology({ name: "lab", nodes: 1, hasWitness: false, port: "auto", profile: "lan" });
 
-test("bridgeBatch() makes three bridges without spanning tree, and puts every wire into its bridge", () => {
+test("bridgeBatch() makes the bridges without spanning tree, and puts every wire into its bridge", () => {
   const lines = bridgeBatch("lab", topology).split("\n");
-  for (const link of ["inside", "outside", "cluster"]) {
+  for (const link of ["inside", "outside", "cluster", "far"]) {
     expect(lines).toContain(`link add name ${link} type bridge stp_state 0 mcast_snooping 0`);
   }
   expect(lines).toContain("link set dev fw1-outside master outside");
@@ -19,6 +20,24 @@ test("bridgeBatch() gives cluster wires an MTU that holds redirected frames, on 
     .find((each) => each.startsWith("link add name fw1-cluster"));
   expect(line?.match(/mtu 1700/g)).toHaveLength(2);
   expect(line).toContain("netns lab-fw1");
+});
+
+test("bridgeBatch() gives the wires behind the router the least MTU that IPv6 allows", () => {
+  const lines = bridgeBatch("lab", topology).split("\n");
+  for (const port of ["hop-far", "far-far"]) {
+    const line = lines.find((each) => each.startsWith(`link add name ${port} `));
+    expect(line?.match(/mtu 1280/g), port).toHaveLength(2);
+  }
+});
+
+test("hostBatch() adds IPv6 addresses without probation, and IPv6 routes", () => {
+  const features = { ...LAB_FEATURES, ipv6: true };
+  const { wires } = planTopology({
+    ...{ name: "lab", nodes: 1, hasWitness: false, port: "auto", profile: "lan", features },
+  });
+  const lines = hostBatch(wires.filter(({ host }) => host === "server")).split("\n");
+  expect(lines).toContain("address add 2001:db8:51::100/64 dev eth0 nodad");
+  expect(lines).toContain("route add 2001:db8:10::/64 via fe80::1 dev eth0");
 });
 
 test("hostBatch() keeps the kernel off interfaces without addresses", () => {

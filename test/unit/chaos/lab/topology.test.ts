@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { LAB_FEATURES } from "../../../../chaos/lab/features.ts";
 import {
   allHosts,
   clientAddresses,
@@ -11,11 +12,13 @@ const pair: LabOptions = { name: "lab", nodes: 2, hasWitness: true, port: "auto"
 
 test("planTopology() joins every host by one data interface and every node by three links", () => {
   const { hosts, wires } = planTopology(pair);
-  expect(hosts).toEqual(["net", "client", "web", "server", "fw1", "fw2", "witness"]);
+  expect(hosts).toEqual(["net", "client", "web", "server", "hop", "far", "fw1", "fw2", "witness"]);
   const linksOf = (host: string) => wires.filter((wire) => wire.host === host).map((wire) => wire.link);
   expect(linksOf("client")).toEqual(["inside"]);
   expect(linksOf("web")).toEqual(["inside"]);
   expect(linksOf("server")).toEqual(["outside"]);
+  expect(linksOf("hop")).toEqual(["outside", "far"]);
+  expect(linksOf("far")).toEqual(["far"]);
   expect(linksOf("fw2")).toEqual(["inside", "outside", "cluster"]);
   expect(linksOf("witness")).toEqual(["cluster"]);
 });
@@ -34,6 +37,23 @@ test("the client has 200 addresses, 10.10.0.2 to 10.10.0.201", () => {
   expect(addresses).toHaveLength(200);
   expect(addresses[0]).toBe("10.10.0.2");
   expect(addresses.at(-1)).toBe("10.10.0.201");
+});
+
+test("with IPv6 every host has addresses of both families, and inside hosts use the cluster's link-local address", () => {
+  const features = { ...LAB_FEATURES, ipv6: true };
+  const { wires, members } = planTopology({ ...pair, features });
+  const names = members.map(({ name }) => name);
+  for (const { addresses, port } of wires.filter(({ host }) => !names.includes(host))) {
+    expect(new Set(addresses.map((address) => address.includes(":"))), port).toEqual(new Set([false, true]));
+  }
+  const client = wires.find(({ port }) => port === "client-inside")!;
+  expect(client.routes).toContainEqual({ to: "default", via: "fe80::1" });
+  expect(client.addresses).toContain("2001:db8:10::2/64");
+});
+
+test("without IPv6 nothing in a lab has an IPv6 address or route", () => {
+  const { wires } = planTopology({ ...pair, features: { ...LAB_FEATURES, ipv6: false } });
+  expect(JSON.stringify(wires)).not.toMatch(/::/);
 });
 
 test("interface names fit the kernel's 15 characters in the largest lab", () => {

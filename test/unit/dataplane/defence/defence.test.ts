@@ -7,7 +7,7 @@ import { LIFE_LEAST, LIFE_WHOLE } from "../../../../src/dataplane/defence/pressu
 import { FLAG_REPLIED, NONE } from "../../../../src/dataplane/flow-layout.ts";
 import { FlowTable } from "../../../../src/dataplane/flow-table.ts";
 import type { ProtectionModel } from "../../../../src/dataplane/policy-model.ts";
-import { TCP_ESTABLISHED, TCP_SYN_SENT } from "../../../../src/dataplane/tcp-tracker.ts";
+import { TCP_ESTABLISHED, TCP_SYN_SENT } from "../../../../src/dataplane/tcp-state.ts";
 import { verdictName } from "../../../../src/dataplane/verdict.ts";
 import { TEST_KEY } from "../world.ts";
 import { putFlow, type TestFlow } from "./flows.ts";

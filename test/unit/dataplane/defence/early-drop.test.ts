@@ -20,7 +20,7 @@ import {
   TCP_SYN_RECEIVED,
   TCP_SYN_SENT,
   TCP_TIME_WAIT,
-} from "../../../../src/dataplane/tcp-tracker.ts";
+} from "../../../../src/dataplane/tcp-state.ts";
 import { TEST_KEY } from "../world.ts";
 import { putFlow, type TestFlow } from "./flows.ts";
 

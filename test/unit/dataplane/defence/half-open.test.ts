@@ -16,7 +16,7 @@ import {
   TCP_ESTABLISHED,
   TCP_SYN_RECEIVED,
   TCP_SYN_SENT,
-} from "../../../../src/dataplane/tcp-tracker.ts";
+} from "../../../../src/dataplane/tcp-state.ts";
 import { TEST_KEY } from "../world.ts";
 import { putFlow, type TestFlow } from "./flows.ts";
 

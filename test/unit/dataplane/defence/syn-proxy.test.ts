@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import { SynCookies } from "../../../../src/dataplane/defence/syn-cookie.ts";
 import { CAUTIOUS_PROMISE, type ServerPromise } from "../../../../src/dataplane/defence/syn-proxy.ts";
 import { NONE } from "../../../../src/dataplane/flow-layout.ts";
-import { TCP_CLOSED, TCP_ESTABLISHED, tcpState } from "../../../../src/dataplane/tcp-tracker.ts";
+import { TCP_CLOSED, TCP_ESTABLISHED, tcpState } from "../../../../src/dataplane/tcp-state.ts";
 import { TEST_KEY } from "../world.ts";
 import { ProxyGate } from "./proxy-gate.ts";
 import type { Seg } from "./segments.ts";

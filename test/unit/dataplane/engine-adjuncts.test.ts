@@ -1,0 +1,194 @@
+import { describe, expect, test } from "vitest";
+import {
+  HELPER_FTP,
+  HELPER_TFTP,
+  type PolicyModel,
+  type ProtectionModel,
+} from "../../../src/dataplane/policy-model.ts";
+import { see, type TcpSpec, tcp, udp } from "./frames.ts";
+import { Pair } from "./pair.ts";
+import {
+  INSIDE,
+  LAB_POLICY,
+  OUTSIDE,
+  PORT_INSIDE,
+  PORT_OUTSIDE,
+  rule,
+  type Sent,
+  verdictName,
+  World,
+} from "./world.ts";
+
+const CLIENT = "10.10.0.2";
+const SERVER = "198.51.100.100";
+
+const HELPED: PolicyModel = {
+  ...LAB_POLICY,
+  rules: [
+    rule(0, { fromZone: INSIDE, toZone: OUTSIDE, helpers: HELPER_FTP | HELPER_TFTP }),
+    ...LAB_POLICY.rules.slice(1),
+  ],
+};
+
+function bodyOf(sent: Sent): string {
+  const { body } = see(sent.frame).ip!;
+  return Buffer.from(body.subarray(20)).toString("latin1");
+}
+
+const text = (line: string): Uint8Array => Uint8Array.from(Buffer.from(line, "latin1"));
+
+/** Opens a control connection: what the server sees of the client. */
+function control(world: World): { address: string; port: number } {
+  const open: TcpSpec = { from: CLIENT, to: SERVER, sport: 5000, dport: 21, flags: "S", seq: 100 };
+  world.packet(PORT_INSIDE, tcp(open));
+  const { from: address, sport: port } = see(world.take().at(-1)!.frame).ip!;
+  const back = { from: SERVER, to: address, sport: 21, dport: port };
+  world.packet(PORT_OUTSIDE, tcp({ ...back, flags: "SA", seq: 900, ack: 101 }));
+  world.packet(PORT_INSIDE, tcp({ ...open, flags: "A", seq: 101, ack: 901 }));
+  world.take();
+  return { address, port };
+}
+
+describe("FTP through SNAT", () => {
+  test("active: PORT names the outside address, the server's data connection gets in, and no other (FFW_RUL_EXT.2.1)", () => {
+    const world = new World({ policy: HELPED });
+    const { address } = control(world);
+    const port = { from: CLIENT, to: SERVER, sport: 5000, dport: 21, flags: "PA", seq: 101, ack: 901 };
+    world.packet(PORT_INSIDE, tcp({ ...port, payload: text("PORT 10,10,0,2,195,80\r\n") }));
+    const line = bodyOf(world.takeOne());
+    const numbers = /^PORT (\d+),(\d+),(\d+),(\d+),(\d+),(\d+)\r\n$/.exec(line)!.slice(1).map(Number);
+    expect(numbers.slice(0, 4).join(".")).toBe(address);
+    const announced = numbers[4]! * 256 + numbers[5]!;
+    const data = { from: SERVER, to: address, sport: 20, dport: announced, flags: "S", seq: 7 };
+    expect(verdictName(world.packet(PORT_OUTSIDE, tcp({ ...data, from: "198.51.100.101" })))).not.toBe(
+      "forwarded",
+    );
+    world.take();
+    world.packet(PORT_OUTSIDE, tcp(data));
+    expect(see(world.takeOne().frame).ip).toMatchObject({ to: CLIENT, dport: 195 * 256 + 80, bodyOk: true });
+    // It was for one connection.
+    expect(verdictName(world.packet(PORT_OUTSIDE, tcp({ ...data, sport: 22 })))).not.toBe("forwarded");
+    expect(world.lost()).toBe(0);
+  });
+
+  test("the control connection goes on with other numbers on either side, also after a takeover", () => {
+    const pair = new Pair(HELPED);
+    const owner = pair.worlds.find((world) => {
+      world.packet(PORT_INSIDE, tcp({ from: CLIENT, to: SERVER, sport: 4999, dport: 80, flags: "S" }));
+      return world.table.used > 0;
+    })!;
+    pair.settle();
+    for (const world of pair.worlds) world.take();
+    const open: TcpSpec = { from: CLIENT, to: SERVER, sport: 5000, dport: 21, flags: "S", seq: 100 };
+    owner.packet(PORT_INSIDE, tcp(open));
+    pair.settle();
+    const { from: address, sport: natPort } = see(owner.take().at(-1)!.frame).ip!;
+    const back = { from: SERVER, to: address, sport: 21, dport: natPort };
+    owner.packet(PORT_OUTSIDE, tcp({ ...back, flags: "SA", seq: 900, ack: 101 }));
+    owner.packet(PORT_INSIDE, tcp({ ...open, flags: "A", seq: 101, ack: 901 }));
+    const asked = text("PORT 10,10,0,2,195,80\r\n");
+    owner.packet(PORT_INSIDE, tcp({ ...open, flags: "PA", seq: 101, ack: 901, payload: asked }));
+    pair.settle();
+    const said = bodyOf(owner.take().at(-1)!);
+    const grown = said.length - asked.length;
+    // The server acknowledges the longer line; the backup takes over at that moment.
+    pair.assign(2, () => pair.other(owner).view.selfId);
+    const heir = pair.other(owner);
+    const end = 101 + said.length;
+    heir.packet(PORT_OUTSIDE, tcp({ ...back, flags: "PA", seq: 901, ack: end, payload: text("200 ok\r\n") }));
+    pair.settle();
+    const heard = see(heir.take().at(-1)!.frame).ip!;
+    expect(new DataView(heard.body.buffer, heard.body.byteOffset).getUint32(8)).toBe(101 + asked.length);
+    heir.packet(
+      PORT_INSIDE,
+      tcp({ ...open, flags: "PA", seq: 101 + asked.length, ack: 909, payload: text("NOOP\r\n") }),
+    );
+    pair.settle();
+    const next = see(heir.take().at(-1)!.frame).ip!;
+    expect(new DataView(next.body.buffer, next.body.byteOffset).getUint32(4)).toBe(
+      101 + asked.length + grown,
+    );
+    expect(next.bodyOk).toBe(true);
+  });
+});
+
+test("TFTP: the server answers from another port, and only to who asked (RFC 1350 section 4)", () => {
+  const world = new World({ policy: HELPED });
+  const request = Uint8Array.from([0, 1, ...text("file\0octet\0")]);
+  world.packet(PORT_INSIDE, udp({ from: CLIENT, to: SERVER, sport: 3000, dport: 69, payload: request }));
+  const asked = see(world.takeOne().frame).ip!;
+  const data = { from: SERVER, to: asked.from, sport: 40_000, dport: asked.sport };
+  world.packet(PORT_OUTSIDE, udp(data));
+  expect(see(world.takeOne().frame).ip).toMatchObject({ to: CLIENT, dport: 3000, bodyOk: true });
+  world.packet(PORT_INSIDE, udp({ from: CLIENT, to: SERVER, sport: 3000, dport: 40_000 }));
+  expect(see(world.takeOne().frame).ip).toMatchObject({
+    from: asked.from,
+    sport: asked.sport,
+    dport: 40_000,
+  });
+  expect(world.lost()).toBe(0);
+});
+
+const PROTECTION: ProtectionModel = {
+  halfOpenPerSource: 0,
+  halfOpenPerDestination: 0,
+  halfOpenMax: 0,
+  synProxyAbove: 4,
+  newFlowsPerSecond: 0,
+  newFlowsBurst: 0,
+  shrinkFromPercent: 0,
+  shrinkToPercent: 0,
+  reservePercent: 0,
+  allow: [],
+};
+
+describe("SYN proxy", () => {
+  test("a client that proves its address gets through a flood of forged SYNs, and its data too (RFC 4987 section 3.7)", () => {
+    const world = new World({ policy: { ...LAB_POLICY, protection: PROTECTION } });
+    const web = { to: "198.51.100.10", dport: 8080 };
+    for (let i = 0; i < 40; i++) {
+      world.packet(
+        PORT_OUTSIDE,
+        tcp({ ...web, from: `198.51.100.${100 + i}`, sport: 1000 + i, flags: "S", seq: i }),
+      );
+    }
+    world.take();
+    expect(world.table.used).toBeLessThan(8);
+    const client = { ...web, from: "198.51.100.50", sport: 7777 };
+    world.packet(PORT_OUTSIDE, tcp({ ...client, flags: "S", seq: 1000 }));
+    const answer = see(world.takeOne().frame).ip!;
+    expect(answer).toMatchObject({ from: web.to, to: client.from, flags: "SA", bodyOk: true });
+    const cookie = new DataView(answer.body.buffer, answer.body.byteOffset).getUint32(4);
+    world.packet(PORT_OUTSIDE, tcp({ ...client, flags: "A", seq: 1001, ack: cookie + 1 }));
+    const syn = see(world.takeOne().frame).ip!;
+    expect(syn).toMatchObject({ to: "10.10.0.250", dport: 80, flags: "S", bodyOk: true });
+    const server = { from: "10.10.0.250", to: client.from, sport: 80, dport: 7777 };
+    world.packet(PORT_INSIDE, tcp({ ...server, flags: "SA", seq: 5_000_000, ack: 1001 }));
+    const [one, two] = world.take().map(({ frame }) => see(frame).ip!);
+    const toServer = [one, two].find((seen) => seen!.to === "10.10.0.250")!;
+    const toClient = [one, two].find((seen) => seen!.to === client.from)!;
+    expect(toServer).toMatchObject({ flags: "A", bodyOk: true });
+    expect(toClient).toMatchObject({ flags: "A", from: web.to, bodyOk: true });
+    world.packet(
+      PORT_OUTSIDE,
+      tcp({ ...client, flags: "PA", seq: 1001, ack: cookie + 1, payload: text("GET /") }),
+    );
+    const asked = see(world.takeOne().frame).ip!;
+    expect(asked).toMatchObject({ to: "10.10.0.250", bodyOk: true });
+    expect(new DataView(asked.body.buffer, asked.body.byteOffset).getUint32(8)).toBe(5_000_001);
+    world.packet(
+      PORT_INSIDE,
+      tcp({ ...server, flags: "PA", seq: 5_000_001, ack: 1006, payload: text("hello") }),
+    );
+    const told = see(world.takeOne().frame).ip!;
+    expect(told).toMatchObject({ to: client.from, from: web.to, bodyOk: true });
+    expect(new DataView(told.body.buffer, told.body.byteOffset).getUint32(4)).toBe((cookie + 1) >>> 0);
+    expect(world.lost()).toBe(0);
+  });
+
+  test("a wrong acknowledgement is refused", () => {
+    const world = new World({ policy: { ...LAB_POLICY, protection: PROTECTION } });
+    const ack = { from: SERVER, to: "198.51.100.10", sport: 9, dport: 8080, flags: "A", seq: 5, ack: 77 };
+    expect(verdictName(world.packet(PORT_OUTSIDE, tcp(ack)))).toBe("syn_cookie");
+  });
+});
