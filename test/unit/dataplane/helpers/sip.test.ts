@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { PROTOCOL_EXPECT_UDP } from "../../../../src/dataplane/helpers/satellite.ts";
+import { EXPECTATION_UDP } from "../../../../src/dataplane/satellites.ts";
 import { HELPER_SIP } from "../../../../src/dataplane/policy-model.ts";
 import { Rig } from "./rig.ts";
 import {
@@ -653,6 +653,6 @@ test("on a node that does not decide the flow, messages that announce something 
   say(0, register({ from: PHONE, registrar: "198.51.100.7", contact: "<sip:10.0.0.2>" }));
   expect(rig.result).toBe("drop");
   expect(say(0, ack(CALL))).toContain("Via: SIP/2.0/UDP 203.0.113.1:61000");
-  expect(rig.table.rows(PROTOCOL_EXPECT_UDP)).toEqual([]);
+  expect(rig.table.rows(EXPECTATION_UDP)).toEqual([]);
   expect(rig.table.published).toEqual([]);
 });
