@@ -36,6 +36,7 @@ import {
   ROW_WORDS,
 } from "./flow-layout.ts";
 import { type Forwarder, LOOP, NO_EGRESS } from "./forwarder.ts";
+import { isCrossing } from "./nat64.ts";
 import { KIND_ECHO_REPLY, KIND_ICMP_ERROR, KIND_TCP, P_SOURCE, PARSED, type Packet } from "./packet.ts";
 import { ACTION_ACCEPT, ACTION_REJECT, COMMIT_ASYNC, COMMIT_DEFAULT, COMMIT_SYNC } from "./policy-model.ts";
 import { refuse } from "./reject.ts";
@@ -51,6 +52,7 @@ import type { Waiting } from "./waiting.ts";
 const DROP_DENIED = dropVerdict("denied");
 const DROP_INVALID_STATE = dropVerdict("invalid_state");
 const DROP_ICMP_UNRELATED = dropVerdict("icmp_unrelated");
+const DROP_NAT_PORTS = dropVerdict("nat_port_exhausted");
 const DROP_TABLE_FULL = dropVerdict("table_full");
 const DROP_RULE_RATE = dropVerdict("rule_rate");
 
@@ -216,6 +218,8 @@ export class FlowMaker {
     if (admitted === ADMIT_BY_COOKIE) return this.#askForProof();
     if (admitted !== ADMITTED) return this.#forwarder.drop(packet.at, admitted);
     const wrong = translation.outbound(slot, toZone);
+    // RFC 5508 REQ-8: who cannot be translated is told.
+    if (wrong === DROP_NAT_PORTS) return this.#forwarder.prohibited(wrong);
     if (wrong !== PARSED) return this.#forwarder.drop(packet.at, wrong);
     copyAddress(this.#reply, 0, translation.destination, 0);
     copyAddress(this.#reply, ADDRESS_WORDS, translation.source, 0);
@@ -366,6 +370,7 @@ export class FlowMaker {
     query.icmpType = isIcmp ? (kind === 0 ? echo : kind) : -1;
     query.icmpCode = isIcmp ? 0 : -1;
     query.tcpFlags = protocol === PROTOCOL_TCP ? tcp.SYN : -1;
-    query.isTranslated = (meta & FLAG_DNAT) !== 0;
+    // NAT64 gives every packet another destination, and is no permission.
+    query.isTranslated = (meta & FLAG_DNAT) !== 0 && !isCrossing(meta);
   }
 }

@@ -284,6 +284,13 @@ export class Forwarder {
       : this.answerError(verdict, icmp.ICMP_UNREACHABLE, icmp.CODE_NETWORK_UNREACHABLE, 0);
   }
 
+  /** Drops the packet, and tells its sender that it may not go there (RFC 1812 section 5.2.7.1, RFC 4443 section 3.1). */
+  prohibited(verdict: number): number {
+    return this.#packet.isIpv6
+      ? this.answerError(verdict, icmpv6.ICMPV6_UNREACHABLE, icmpv6.CODE_V6_PROHIBITED, 0)
+      : this.answerError(verdict, icmp.ICMP_UNREACHABLE, icmp.CODE_PROHIBITED, 0);
+  }
+
   /** Turns the packet into an ICMP error to its sender, from the gateway of its zone; limited. The verdict is a drop. */
   answerError(verdict: number, type: number, code: number, word: number): number {
     const { counters, policy } = this.#context;

@@ -52,6 +52,11 @@ export class Nat64Prefixes {
     return entry;
   }
 
+  /** Whether an address is of a prefix, whatever zone that is for. */
+  isOf(words: Int32Array, at: number): boolean {
+    return this.count > 0 && this.#prefixes.find(words, at) !== NO_NAT64;
+  }
+
   /** The first entry from a zone to another, or NO_NAT64. */
   between(fromZone: number, toZone: number): number {
     for (let i = 0; i < this.count; i++) {

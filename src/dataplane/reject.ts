@@ -6,7 +6,6 @@
 import { i32, setI32, setU16, u16 } from "../packet/bytes.ts";
 import { addBytes, fold, pseudoHeaderSum } from "../packet/checksum.ts";
 import { ETHERNET_BYTES } from "../packet/ethernet.ts";
-import * as icmp from "../packet/icmp.ts";
 import * as icmpv6 from "../packet/icmpv6.ts";
 import * as ipv4 from "../packet/ipv4.ts";
 import * as ipv6 from "../packet/ipv6.ts";
@@ -34,9 +33,7 @@ export function refuse(
     forwarder.reply(packet.at, turnIntoReset(packet, bytes), route);
     return DROP_DENIED;
   }
-  return packet.isIpv6
-    ? forwarder.answerError(DROP_DENIED, icmpv6.ICMPV6_UNREACHABLE, icmpv6.CODE_V6_PROHIBITED, 0)
-    : forwarder.answerError(DROP_DENIED, icmp.ICMP_UNREACHABLE, icmp.CODE_PROHIBITED, 0);
+  return forwarder.prohibited(DROP_DENIED);
 }
 
 /** Writes the reset that answers the packet's segment over it; returns the frame's length. */

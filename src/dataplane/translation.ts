@@ -100,6 +100,8 @@ export class Translation {
     this.isLoop = false;
     this.binding = NONE;
     this.#static = NO_STATIC;
+    // RFC 6146 section 3.5: addresses of a prefix are nobody's; they would come back for ever.
+    if (packet.isIpv6 && nat.nat64.isOf(words, P_SOURCE)) return DROP_BAD_SOURCE;
     this.expectation = this.#findExpected();
     if (this.expectation !== NONE) return this.#asExpected();
     const dnat = nat.dnatOf(packet.zone, words, P_DESTINATION, packet.protocol, packet.destinationPort);

@@ -138,6 +138,28 @@ describe("flows (RFC 6146 section 3.5)", () => {
     }
   });
 
+  test("a source of a prefix is nobody's (RFC 6146 section 3.5)", () => {
+    const policy = nat64Policy();
+    // The prefix is routed to the inside by mistake: else the reverse path refuses it already.
+    const routes = [
+      ...policy.routes,
+      { to: prefix("64:ff9b::/96"), zone: INSIDE, via: ip6("2001:db8:10::9") },
+    ];
+    const world = natWorld({ ...policy, routes });
+    const packet = udp({ from: embedded("192.0.2.7"), to: SERVER64, sport: 1, dport: 2 });
+    expect(verdictName(world.packet(PORT_INSIDE, packet))).toBe("bad_source");
+  });
+
+  test("a new policy rechecks its flows by the rules that they had (isTranslated means forwarded ports)", () => {
+    const forwarded = rule(0, { fromZone: INSIDE, toZone: OUTSIDE, isTranslated: true, action: 0 });
+    const rules = [forwarded, ...nat64Policy().rules];
+    const world = natWorld(nat64Policy({ rules }));
+    openUdp(world);
+    world.engine.usePolicy(nat64Policy({ rules }), new Float64Array(3));
+    expect(openUdp(world).to).toBe(SERVER);
+    expect(world.count("policyEnded")).toBe(0);
+  });
+
   test("entries with the same prefix serve a zone each", () => {
     const one = nat64Policy().nat64![0]!;
     const prefixes = new Nat64Prefixes([one, { ...one, fromZone: 7 }]);

@@ -181,6 +181,18 @@ describe("use by address", () => {
     expect(world.count("natPortsNow")).toBe(0);
   });
 
+  test("who finds no port is told that he may not go there (RFC 5508 REQ-8)", () => {
+    const world = small([POOL]);
+    const verdicts = Array.from({ length: 70 }, (_, i) => {
+      world.take();
+      const packet = udp({ from: CLIENT, to: SERVER, sport: 2000 + i, dport: 53 });
+      return verdictName(world.packet(PORT_INSIDE, packet));
+    });
+    expect(verdicts.at(-1)).toBe("nat_port_exhausted");
+    const told = see(world.takeOne().frame).ip!;
+    expect(told).toMatchObject({ from: "10.10.0.1", to: CLIENT, icmpType: 3, icmpCode: 13, bodyOk: true });
+  });
+
   test("a binding counts once, however many flows it has; NAT64 too", () => {
     const usage = new SharedArrayBuffer(NAT_USAGE_BYTES);
     const world = natWorld(nat64Policy(), { natUsage: usage });

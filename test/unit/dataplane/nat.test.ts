@@ -26,7 +26,7 @@ function openMany(world: World, count: number, dport = 53): { ports: number[]; r
   const refused: string[] = [];
   for (let i = 0; i < count; i++) {
     const verdict = world.packet(PORT_INSIDE, udp({ from: CLIENT, to: SERVER, sport: 1024 + i, dport }));
-    const sent = world.take();
+    const sent = world.take().filter(({ frame }) => see(frame).ip?.protocol === 17);
     if (sent.length === 1) ports.push(see(sent[0]!.frame).ip!.sport);
     else refused.push(verdictName(verdict));
   }
