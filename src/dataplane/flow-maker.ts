@@ -142,6 +142,9 @@ export class FlowMaker {
     }
     // A binding that is open to all, or an expectation, is a permission by itself.
     const { binding, expectation } = this.#translation;
+    if (expectation !== NONE && this.#adjuncts.helpers.expectations.zoneOf(expectation) !== toZone) {
+      return this.#forwarder.drop(packet.at, DROP_DENIED);
+    }
     if (binding !== NONE || expectation !== NONE) return this.#admit(slot, toZone, NO_RULE);
     this.#ask(toZone);
     const rule = this.#rules.match(this.#query);

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
-import { EXPECTATION_UDP } from "../../../../src/dataplane/satellites.ts";
+import { F_META, FLAG_EXPECTED, ROW_WORDS } from "../../../../src/dataplane/flow-layout.ts";
 import { HELPER_SIP } from "../../../../src/dataplane/policy-model.ts";
+import { EXPECTATION_UDP } from "../../../../src/dataplane/satellites.ts";
 import { Rig } from "./rig.ts";
 import {
   ack,
@@ -486,7 +487,8 @@ describe("the life of a call", () => {
       "198.51.100.7:7000 > 203.0.113.1:40002",
       3_600_000,
     );
-    rig.table.words[media * 62 + 6]! |= 1 << 23;
+    const meta = media * ROW_WORDS + F_META;
+    rig.table.words[meta] = rig.table.words[meta]! | FLAG_EXPECTED;
     rig.wait(3_500_000);
     expect([rig.expected().length, rig.table.isUsed(row)]).toEqual([4, true]);
     rig.wait(300_000);
