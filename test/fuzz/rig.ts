@@ -3,6 +3,7 @@
  * must hold after each step; what the steps are is generate.ts.
  */
 import { SLOT_HANDOVER, SLOT_OWNED, SLOT_REMOTE, SLOT_TAKEOVER } from "../../src/dataplane/cluster-view.ts";
+import { REDIRECT_BYTES } from "../../src/dataplane/redirect.ts";
 import { Judge } from "./judge.ts";
 import { FuzzNode, type Left, type Plant } from "./node.ts";
 import { FAMILIES } from "./policies.ts";
@@ -71,7 +72,8 @@ export class Rig {
   }
 
   #frame(node: number, port: number, bytes: Uint8Array): boolean {
-    if (port === 0) this.#judge?.heard(bytes);
+    // What a peer redirects came from inside as well, or may have.
+    if (port !== 1) this.#judge?.heard(port === 0 ? bytes : bytes.subarray(REDIRECT_BYTES));
     this.verdict = this.pairs[0]![node]!.receive(port, bytes);
     const twin = this.pairs[1]![node]!.receive(port, bytes);
     if (twin !== this.verdict) {
