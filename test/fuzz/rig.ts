@@ -79,7 +79,10 @@ export class Rig {
     if (twin !== this.verdict) {
       throw new Defect(`the verdict follows bytes outside the frame: ${this.verdict} or ${twin}`);
     }
-    return wrongChecksum(bytes, 0, bytes.length) === "";
+    const inner = port === 2 ? Math.min(REDIRECT_BYTES, bytes.length) : 0;
+    return (
+      wrongChecksum(bytes, 0, bytes.length) === "" && wrongChecksum(bytes, inner, bytes.length - inner) === ""
+    );
   }
 
   #other(pair: readonly [FuzzNode, FuzzNode], step: Step): void {
@@ -155,7 +158,8 @@ export class Rig {
       for (const node of pair) {
         node.view.leaseUntilMs[0] = Number.POSITIVE_INFINITY;
         node.own(this.#epoch, () => node.view.selfId, SLOT_OWNED);
-        for (const ms of [10, 5_000, 10_000_000, 400_000, 400_000, 20_000]) node.tick(ms);
+        for (const ms of [10, 5_000, 10_000_000, 400_000, 400_000, 20_000, 300, 300_000, 300_000, 300_000])
+          node.tick(ms);
       }
     }
     this.#collect(false);
