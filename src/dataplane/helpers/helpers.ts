@@ -245,7 +245,10 @@ export class Helpers {
     readTuple(words, row, 0, this.#tuple, 0);
     const entry = this.#host.table.find(PROTOCOL_TCP, this.#tuple, 0, portsOf(words, row, 0));
     if (entry === NONE || (entry & 1) !== 0) return false;
-    doubles[row * ROW_DOUBLES + D_DEADLINE] = doubles[(entry >> 1) * ROW_DOUBLES + D_DEADLINE]! + BEHIND_MS;
+    // After a pause the flow's own time may be over as well, and its turn still to come: a deadline in the past would be due again
+    // at once, before it.
+    const master = (entry >> 1) * ROW_DOUBLES + D_DEADLINE;
+    doubles[row * ROW_DOUBLES + D_DEADLINE] = Math.max(doubles[master]!, this.#host.clock[0]!) + BEHIND_MS;
     return true;
   }
 }
