@@ -5,7 +5,7 @@ import { statusOf } from "../lab/ask.ts";
 import type { Lab } from "../lab/lab.ts";
 
 /** No packet that somebody sent to or through the cluster. */
-const NOISE: readonly string[] = ["stp_or_lldp", "not_for_us", "arp", "ndp"];
+const NOISE: readonly string[] = ["stp_or_lldp", "not_for_us", "arp", "neighbour_discovery"];
 
 export class Drops {
   readonly #counts: Readonly<Record<string, number>>;
