@@ -140,7 +140,7 @@ const FLOWS: readonly MetricEntry[] = [
   cell(
     "gauge",
     "synwall_flows_held_neighbour_packets",
-    "Packets that wait for a neighbour to answer ARP",
+    "Packets that wait for a neighbour to answer ARP or neighbour discovery",
     "heldForNeighbourNow",
   ),
   cell(
@@ -170,6 +170,24 @@ const FLOWS: readonly MetricEntry[] = [
     "synwall_flows_window_reseeds_total",
     "TCP windows measured anew after their flow was taken over",
     "windowReseeded",
+  ),
+  cell(
+    "gauge",
+    "synwall_flows_satellite_entries",
+    "Rows of the flow table that are no connections: NAT bindings, expectations and adjustments of helpers",
+    "satellitesNow",
+  ),
+  cell(
+    "counter",
+    "synwall_policy_rechecked_total",
+    "Flows looked at again because the policy changed",
+    "policyRechecked",
+  ),
+  cell(
+    "counter",
+    "synwall_policy_ended_total",
+    "Flows that ended because the new policy does not allow them",
+    "policyEnded",
   ),
   labelled("counter", "synwall_rule_hits_total", "Decisions by rule", ["rule"], ({ dataplane }) =>
     (dataplane?.ruleHits ?? []).map(({ rule, hits }) => [[rule], hits]),
@@ -248,6 +266,24 @@ const STEERING: readonly MetricEntry[] = [
     "synwall_arp_requests_total",
     "ARP requests that this node sent to find neighbours",
     "arpRequests",
+  ),
+  cell(
+    "counter",
+    "synwall_nd_solicitations_total",
+    "Neighbour solicitations that this node sent to find IPv6 neighbours",
+    "neighbourSolicitations",
+  ),
+  cell(
+    "counter",
+    "synwall_nd_answers_total",
+    "Neighbour solicitations that this node answered for the cluster",
+    "neighbourAnswered",
+  ),
+  cell(
+    "counter",
+    "synwall_nd_router_advertisements_total",
+    "Router advertisements that this node sent for the cluster",
+    "routerAdvertisements",
   ),
   cell("gauge", "synwall_neighbours_entries", "Neighbours that are known or asked for", "neighboursNow"),
   cell(
