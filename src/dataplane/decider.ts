@@ -172,7 +172,7 @@ export class Decider {
     if (zone !== packet.zone) return this.#forwarder.drop(packet.at, DROP_SPOOFED);
     if (packet.kind === KIND_ICMP_ERROR) {
       // The flow's addresses passed once; those of the error's sender are its own.
-      const wrong = judgeAddresses(this.#context.policy, packet);
+      const wrong = this.#isOurs() ? PARSED : judgeAddresses(this.#context.policy, packet);
       if (wrong !== PARSED) return this.#forwarder.drop(packet.at, wrong);
     }
     const slot = place & 0xffff;

@@ -56,6 +56,8 @@ export const ADDRESS_FIELDS: readonly ((line: Line) => readonly Prefix[] | undef
 
 export function linesOf(rules: readonly RuleModel[]): Line[] {
   return rules.flatMap((model, rule) => {
+    // Flags that have to be set and are not looked at never match: no line says that.
+    if (model.tcpFlags !== undefined && (model.tcpFlags.value & ~model.tcpFlags.mask) !== 0) return [];
     const services = model.services === undefined || model.services.length === 0 ? [model] : model.services;
     return joined(services).map((service) => ({ rule, model, service }));
   });
