@@ -186,6 +186,13 @@ const DIFFERENCES: readonly Difference[] = [
     if (isBeyond(found) || isAckBeyond(found)) return false;
     return (isBelow(found) || isAckBelow(found)) && !isPlainlyInWindow(found);
   }),
+  stricter("after-fin", ({ step, verdict, own, earlier }) => {
+    const isAcked = earlier.some(
+      (other) => other.from !== step.from && has(other, ACK) && other.ack === own.end,
+    );
+    const hasFin = earlier.some((other) => other.from === step.from && has(other, FIN));
+    return verdict === "out_of_window" && hasFin && isAcked && ahead(endOf(step), own.end) > 0;
+  }),
   stricter("beyond-window", (found) => {
     if (found.state === "absent" || found.verdict !== "out_of_window" || isAckBeyond(found)) return false;
     return isBeyond(found) && !isPlainlyInWindow(found);
