@@ -90,7 +90,7 @@ export class Episode {
     if (kind < 8) return { op: "replicate" };
     if (kind < 20)
       return { op: "tick", ms: [1, 1, 5, 20, 100, 700, 3_000, 40_000][random(random(4) === 0 ? 8 : 4)]! };
-    if (kind === 20) return { op: "policy", index: random(2) };
+    if (kind === 20 && random(8) === 0) return { op: "policy", index: random(2) };
     if (kind === 21 && random(3) === 0) return { op: "own", pattern: random(PATTERN_COUNT) };
     if (kind === 22 && random(3) === 0) return { op: "lease", node: random(2), isValid: random(4) > 0 };
     if (kind === 23) {
