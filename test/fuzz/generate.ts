@@ -90,7 +90,7 @@ export class Episode {
     if (kind < 8) return { op: "replicate" };
     if (kind < 20)
       return { op: "tick", ms: [1, 1, 5, 20, 100, 700, 3_000, 40_000][random(random(4) === 0 ? 8 : 4)]! };
-    if (kind === 20) return { op: "policy", index: random(2) };
+    if (kind === 20 && random(8) === 0) return { op: "policy", index: random(2) };
     if (kind === 21 && random(3) === 0) return { op: "own", pattern: random(PATTERN_COUNT) };
     if (kind === 22 && random(3) === 0) return { op: "lease", node: random(2), isValid: random(4) > 0 };
     if (kind === 23) {
@@ -185,14 +185,21 @@ export function replay(family: number, steps: readonly Step[], plant?: Plant): s
 }
 
 /** The shortest sequence found that still goes wrong in the same way: halves, quarters, ... single steps are left out. */
-export function minimise(family: number, steps: readonly Step[], message: string, plant?: Plant): Step[] {
+export function minimise(
+  family: number,
+  steps: readonly Step[],
+  message: string,
+  plant?: Plant,
+  replaysMax = 1000,
+): Step[] {
   let now = [...steps];
   const kind = message.replace(/\d+/g, "#");
   const isSame = (list: readonly Step[]): boolean =>
     replay(family, list, plant).replace(/\d+/g, "#") === kind;
   if (!isSame(now)) return now;
+  let replays = 0;
   for (let size = Math.ceil(now.length / 2); size >= 1; size = size === 1 ? 0 : Math.ceil(size / 2)) {
-    for (let at = 0; at < now.length; ) {
+    for (let at = 0; at < now.length && replays < replaysMax; replays++) {
       const without = [...now.slice(0, at), ...now.slice(at + size)];
       if (isSame(without)) now = without;
       else at += size;

@@ -33,6 +33,10 @@ const RECORDS = 1024;
 export const START_MS = 1_000_000;
 const WALL_MS = 1_700_000_000_000;
 
+const WAITING = (["holdNow", "heldNow", "heldForNeighbourNow", "fragmentFramesNow"] as const).map(
+  counterIndex,
+);
+
 /** A defect that a test plants, to see that it is found. */
 export type Plant =
   | "throw"
@@ -196,12 +200,9 @@ export class FuzzNode {
 
   /** Frames that wait in the engine, by its own account. */
   waiting(): number {
-    return (
-      this.count("holdNow") +
-      this.count("heldNow") +
-      this.count("heldForNeighbourNow") +
-      this.count("fragmentFramesNow")
-    );
+    let frames = 0;
+    for (const cell of WAITING) frames += this.counters[cell]!;
+    return frames;
   }
 
   /** Sets the state of all slots from who owns them and what state those of the other node have. */

@@ -10,7 +10,7 @@ import { verdictName } from "../../src/dataplane/verdict.ts";
 import { CORPUS_FILE, Corpus, Episode, minimise, replay } from "./generate.ts";
 import { parseSequence, sequenceText } from "./steps.ts";
 
-const FRAMES_PER_EPISODE = 4000;
+const FRAMES_PER_EPISODE = 16_000;
 const CORPUS_MAX = 400;
 
 const { values } = parseArgs({
@@ -38,7 +38,7 @@ function fuzz(frames: number, seed: number, minutes: number): number {
     }
     done += episode.frames;
     for (let v = 0; v < verdicts.length; v++) verdicts[v]! += episode.verdicts[v]!;
-    if (i % 50 === 49) console.error(`${done} frames, ${corpus.signatures.size} signatures`);
+    if (i % 12 === 11) console.error(`${done} frames, ${corpus.signatures.size} signatures`);
   }
   const seconds = (performance.now() - began) / 1000;
   console.log(

@@ -50,9 +50,11 @@ const COMMANDS = [
 ].map(text);
 const ANSWERS = ["227 Entering Passive Mode (203,0,113,9,20,5)\r\n", "229 Ok (|||5001|)\r\n"].map(text);
 
+const GATEWAY_MACS = [0, 1, 2].map((port) => mac(`02:53:57:0${port}:00:00`));
+
 /** The virtual MAC of slot 0 of a zone. */
 export function gatewayMac(port: number): Uint8Array {
-  return mac(`02:53:57:0${port}:00:00`);
+  return GATEWAY_MACS[port]!;
 }
 
 function framed(port: number, from: string, packet: Uint8Array): Template {

@@ -66,13 +66,13 @@ export function locate(b: Uint8Array, ip: number, limit: number): Place | undefi
   let at = ip + 40;
   let isFragment = false;
   let isLater = false;
-  for (let i = 0; i < 12 && [0, 43, 44, 51, 60, 135].includes(next); i++) {
+  for (let i = 0; i < 12 && [0, 43, 44, 60].includes(next); i++) {
     if (at + 8 > Math.min(end, limit)) return undefined;
     if (next === 44) {
       isFragment ||= (u16(b, at + 2) & 0xfff9) !== 0;
       isLater ||= (u16(b, at + 2) & 0xfff8) !== 0;
     }
-    const length = next === 44 ? 8 : next === 51 ? (b[at + 1]! + 2) * 4 : (b[at + 1]! + 1) * 8;
+    const length = next === 44 ? 8 : (b[at + 1]! + 1) * 8;
     next = b[at]!;
     at += length;
     if (isLater) break;
