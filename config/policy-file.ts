@@ -5,10 +5,11 @@
  */
 import type { PolicyModel } from "../src/dataplane/policy-model.ts";
 import { checkPolicy } from "../src/policy/check.ts";
-import { compilePolicy, zoneNames } from "../src/policy/compile.ts";
+import { compilePolicy } from "../src/policy/compile.ts";
 import { checkCluster, checkInterfaces } from "./check.ts";
 import { readSecret } from "./files.ts";
 import { orderInterfaces, parse, policySource, type ReadFile, raiseIfAny, readYaml } from "./load.ts";
+import { interfaceLabel } from "./node-config.ts";
 import { type NodeFile, nodeSchema, policySchema } from "./schema.ts";
 
 const SLOTS_DEFAULT = 64;
@@ -35,37 +36,40 @@ export function loadPolicyFile(path: string): PolicyFile {
 function ofNode(file: ReadFile): PolicyFile {
   const content = parse(file, nodeSchema);
   const source = policySource(content);
-  raiseIfAny(file, [
-    ...checkCluster(content, "node"),
-    ...checkInterfaces(content, source),
-    ...checkPolicy(source),
-  ]);
-  const interfaces = orderInterfaces(content);
+  raiseIfAny(file, [...checkCluster(content, "node"), ...checkInterfaces(content, source)]);
   const secret = readSecret(content.cluster.secretFile);
   return {
-    policy: compilePolicy(source, (zone) =>
-      interfaces.flatMap((entry, index) => (entry.zone === zone ? [index] : [])),
-    ),
+    ...compile(file, content),
     slots: content.cluster.slots,
-    flowsMax: content.flows.max,
-    portNames: interfaces.map((entry) => entry.name),
     ...(secret instanceof Uint8Array
       ? { cluster: { name: content.cluster.name, secret } }
       : { whyNoSlots: `the cluster secret ${content.cluster.secretFile} cannot be read here` }),
   };
 }
 
+/** A policy alone: each zone is its own only interface. */
 function ofPolicy(file: ReadFile): PolicyFile {
   const { affinity, ...rest } = parse(file, policySchema);
-  const source = policySource({ ...rest, cluster: { affinity } } as NodeFile);
-  raiseIfAny(file, checkPolicy(source));
-  const zones = zoneNames(source);
+  const zones = Object.keys(rest.zones);
   if (zones.length === 0) raiseIfAny(file, [{ path: ["zones"], message: "no zone: add at least one" }]);
+  const interfaces = zones.map((zone) => ({ name: zone, zone, cluster: false }));
   return {
-    policy: compilePolicy(source, (zone) => [zones.indexOf(zone)]),
+    ...compile(file, { ...rest, cluster: { affinity }, dataplane: { interfaces } } as unknown as NodeFile),
     slots: SLOTS_DEFAULT,
-    flowsMax: rest.flows.max,
-    portNames: zones,
     whyNoSlots: "the file holds a policy alone, and slots are hashed with the cluster's secret",
+  };
+}
+
+function compile(file: ReadFile, content: NodeFile): Pick<PolicyFile, "policy" | "flowsMax" | "portNames"> {
+  const source = policySource(content);
+  raiseIfAny(file, checkPolicy(source));
+  const interfaces = orderInterfaces(content);
+  const labels = interfaces.map(interfaceLabel);
+  const portsOf = (zone: string): readonly number[] =>
+    interfaces.flatMap((entry, index) => (entry.zone === zone ? [index] : []));
+  return {
+    policy: compilePolicy(source, portsOf, (label) => labels.indexOf(label)),
+    flowsMax: content.flows.max,
+    portNames: labels,
   };
 }

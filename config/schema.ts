@@ -323,5 +323,4 @@ export const witnessSchema = mapping({
 });
 
 export type NodeFile = z.infer<typeof nodeSchema>;
-export type PolicyOnlyFile = z.infer<typeof policySchema>;
 export type WitnessFile = z.infer<typeof witnessSchema>;

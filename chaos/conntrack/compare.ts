@@ -22,6 +22,8 @@ export interface Disagreement {
 
 export class Comparison {
   packets = 0;
+  /** Packets that both dropped. */
+  dropped = 0;
   readonly #engine: EngineFirewall;
   readonly #kernel: Firewall;
   #lane = 0;
@@ -55,6 +57,7 @@ export class Comparison {
       const ours = this.#engine.send(isFromInside, packet);
       const theirs = this.#kernel.send(isFromInside, packet);
       this.packets++;
+      if (!ours && !theirs) this.dropped++;
       engine.push(this.#engine.lastVerdict);
       kernel.push(theirs);
       if (ours === theirs) continue;

@@ -171,14 +171,6 @@ const DIFFERENCES: readonly Difference[] = [
       step.kind === "error" &&
       (step.type === 4 || step.type === 5),
   },
-  {
-    name: "icmp-queries",
-    holds: ({ step, verdict, isPassedByKernel }) =>
-      isPassedByKernel &&
-      verdict === "unknown_protocol" &&
-      step.kind === "icmp" &&
-      (step.type === 13 || step.type === 14),
-  },
   // Numbers: both think the connection in the same state, and one of them minds a number that the other does not.
   stricter("reset-of-syn", ({ step, state, verdict }) => {
     return has(step, RST) && state === "syn_sent" && verdict === "out_of_window";
@@ -271,6 +263,9 @@ const DIFFERENCES: readonly Difference[] = [
     return kernelState === "CLOSE" && state !== "closed" && isOpenedLater;
   }),
   looser("numbers-of-resets", ({ state, kernelState }) => state === "closed" && kernelState === "CLOSE"),
+  either("forgotten-after-reset", ({ state, kernelState, earlier }) => {
+    return state === "closed" && kernelState === "" && earlier.some((other) => has(other, RST));
+  }),
   either("reset-at-the-end", ({ state, kernelState, earlier }) => {
     return (
       (state === "closed" || state === "syn_sent") &&
@@ -280,9 +275,6 @@ const DIFFERENCES: readonly Difference[] = [
     );
   }),
   // States: one of them thinks the connection in another state, for a reason that the history shows.
-  either("forgotten-after-reset", ({ state, kernelState, earlier }) => {
-    return state === "closed" && kernelState === "" && earlier.some((other) => has(other, RST));
-  }),
   either("opened-by-other-side", ({ state, kernelState, all, opener }) => {
     const isGone = kernelState !== "?" && (state === "absent") !== (kernelState === "");
     return isGone && all.some((other) => isSyn(other) && (state === "absent" || other.from !== opener));
@@ -363,6 +355,9 @@ function either(name: string, holds: (found: TcpCase) => boolean): Difference {
 function tcp(name: string, holds: (found: TcpCase) => boolean): Difference {
   return { name, holds: (found) => found.step.kind === "tcp" && holds(found as TcpCase) };
 }
+
+/** Names of all classes; docs/conntrack-differences.md explains each. */
+export const DIFFERENCE_NAMES: readonly string[] = [...new Set(DIFFERENCES.map(({ name }) => name))];
 
 /** The name of the class that a disagreement belongs to, or undefined when nothing explains it. */
 export function classOf(found: Disagreement): string | undefined {

@@ -15,8 +15,8 @@ import {
   type Wire,
 } from "./topology.ts";
 
-/** XDP programs and the cap driver see frames before a NIC would finish their checksums: so veths must finish them. */
-const OFFLOADS = "tx off rx off sg off tso off gso off gro off";
+/** XDP programs and the cap driver see frames before a NIC would finish checksums or put VLAN tags in: so veths must do it. */
+const OFFLOADS = "tx off rx off sg off tso off gso off gro off rxvlan off txvlan off";
 
 /** Makes all namespaces and wires. A failure leaves parts: the caller takes the lab down by name. */
 export async function buildNetwork(lab: string, topology: Topology): Promise<void> {

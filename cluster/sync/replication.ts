@@ -75,6 +75,7 @@ export class Replication {
   readonly #options: ReplicationOptions;
   readonly #antiEntropy: AntiEntropy;
   readonly #connector: Connector;
+  #policy: string;
   readonly #resyncsBy = new Float64Array(256);
 
   constructor(options: ReplicationOptions) {
@@ -82,6 +83,7 @@ export class Replication {
     const limits = syncLimits(options.limits);
     this.limits = limits;
     this.#options = options;
+    this.#policy = options.policy ?? "";
     this.router = new Router({
       selfId,
       slots,
@@ -152,6 +154,12 @@ export class Replication {
   }
 
   /** Sends all that this node owns to its backups again; only to one peer when given. Answers how many slots. */
+  /** This node's policy is another one: peers are told. */
+  setPolicy(policy: string): void {
+    this.#policy = policy;
+    this.router.setPolicy(policy);
+  }
+
   forceFullSync(peerId = 0): number {
     return this.router.forceFullSync(peerId);
   }
@@ -167,7 +175,7 @@ export class Replication {
       lostSlots: this.router.book.lostSlots[peerId]!,
       resyncs: overflow + restart + forgot + this.#resyncsBy[peerId]!,
       refusal: sender.refusal?.detail,
-      policy: matchPolicies(this.#options.policy ?? "", this.receiver.policyOf(peerId)),
+      policy: matchPolicies(this.#policy, this.receiver.policyOf(peerId)),
     };
   }
 }

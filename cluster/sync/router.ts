@@ -98,6 +98,7 @@ export class Router {
   };
   readonly #options: RouterOptions;
   readonly #words: Uint32Array;
+  #policy: string;
   readonly #senders: (Sender | undefined)[] = new Array(256).fill(undefined);
   readonly #peers: Sender[] = [];
   /** By slot: a barrier that may leave only after what was lost before it was sent again. */
@@ -107,20 +108,27 @@ export class Router {
   constructor(options: RouterOptions) {
     this.#options = options;
     this.#words = wordsOf(options.changes.bytes);
+    this.#policy = options.policy ?? "";
     this.book = new SlotBook(options.selfId, options.slots);
+  }
+
+  /** The policy's fingerprint is another one from now on. */
+  setPolicy(policy: string): void {
+    this.#policy = policy;
+    for (const sender of this.peers) sender.setPolicy(policy);
   }
 
   /** The sender to a peer, made on first use; all peers that may back up a slot must be known before a table names them. */
   sender(peerId: number): Sender {
     const known = this.#senders[peerId];
     if (known !== undefined) return known;
-    const { selfId, limits, env, policy = "" } = this.#options;
+    const { selfId, limits, env } = this.#options;
     const sender = new Sender({
       selfId,
       peerId,
       limits,
       env,
-      policy,
+      policy: this.#policy,
       events: {
         onProgress: (peer) => this.#onProgress(peer),
         onSessionEnd: (peer, end, nowMs) => this.#onSessionEnd(peer, end, nowMs),

@@ -83,7 +83,7 @@ export class Sender {
   readonly #limits: SyncLimits;
   readonly #env: Env;
   readonly #events: SenderEvents;
-  readonly #policy: string;
+  #policy: string;
 
   #link: SenderLink | undefined;
   #phase: Phase = "none";
@@ -239,6 +239,13 @@ export class Sender {
 
   /** Ends the link; for a peer that is no member any more. */
   close(): void {
+    this.#drop(this.#env.nowMs(), true);
+  }
+
+  /** The policy is another one: told by the hello of a new link, on which the session goes on. */
+  setPolicy(policy: string): void {
+    if (policy === this.#policy) return;
+    this.#policy = policy;
     this.#drop(this.#env.nowMs(), true);
   }
 

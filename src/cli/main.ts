@@ -11,6 +11,7 @@ import { addFlowsCommand } from "./commands/flows.ts";
 import { addJournalCommand } from "./commands/journal.ts";
 import { addLagCommand } from "./commands/lag.ts";
 import { addNodeCommand } from "./commands/node.ts";
+import { addPolicyCommand } from "./commands/policy.ts";
 import { addRejoinCommand } from "./commands/rejoin.ts";
 import { addReplayCommand } from "./commands/replay.ts";
 import { addStatusCommand } from "./commands/status.ts";
@@ -77,6 +78,7 @@ async function buildProgram(asked: string | undefined, terminal: Terminal): Prom
   addReplayCommand(program, terminal);
   addDrainCommand(program, terminal);
   addRejoinCommand(program, terminal);
+  addPolicyCommand(program, terminal);
   addJournalCommand(program, terminal);
   addLagCommand(program, terminal);
   addSyncCommand(program, terminal);

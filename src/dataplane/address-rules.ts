@@ -1,8 +1,9 @@
 /**
  * Address rules: addresses that a forwarded packet may have. Owns the judgement of source and destination of a packet without a
- * flow; packets of known flows have tuples that passed. Ranges are sanity.ts, what is behind a zone compiled-policy.ts.
+ * flow, and of errors about one; other packets of known flows have tuples that passed. Ranges are sanity.ts, what is behind a zone compiled-policy.ts.
  */
 import { type CompiledPolicy, NO_ROUTE } from "./compiled-policy.ts";
+import { NO_NAT64 } from "./nat64-prefix.ts";
 import { P_OUTER_DESTINATION, P_OUTER_SOURCE, PARSED, type Packet } from "./packet.ts";
 import { isUnroutable } from "./sanity.ts";
 import { dropVerdict } from "./verdict.ts";
@@ -23,7 +24,11 @@ export function judgeAddresses(policy: CompiledPolicy, packet: Packet): number {
   ) {
     return isLand(packet) ? DROP_LAND : DROP_BAD_SOURCE;
   }
-  if (isUnroutable(words, P_OUTER_DESTINATION) || policy.isDirectedBroadcast(words, P_OUTER_DESTINATION)) {
+  // A prefix of NAT64 (RFC 6052: 64:ff9b::/96) is a destination where the policy translates it.
+  const isUnroutableHere =
+    isUnroutable(words, P_OUTER_DESTINATION) &&
+    policy.nat.nat64.of(packet.zone, words, P_OUTER_DESTINATION) === NO_NAT64;
+  if (isUnroutableHere || policy.isDirectedBroadcast(words, P_OUTER_DESTINATION)) {
     return DROP_BAD_DESTINATION;
   }
   if (isLand(packet)) return DROP_LAND;

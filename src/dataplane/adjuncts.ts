@@ -120,7 +120,7 @@ export class Adjuncts {
   /** A packet of a helped flow that belongs to it, before it is translated: MAY_LEAVE, or the verdict of its drop. */
   depart(row: number, direction: number, isOwner: boolean): number {
     const packet = this.#packet;
-    if (packet.kind === KIND_ICMP_ERROR || packet.isFragment) return MAY_LEAVE;
+    if (packet.kind === KIND_ICMP_ERROR) return MAY_LEAVE;
     const { policy } = this.#context;
     const forwarder = this.#forwarder;
     const isOuter = policy.trust[packet.zone]! < policy.trust[forwarder.egressZone]!;

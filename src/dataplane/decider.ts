@@ -170,6 +170,11 @@ export class Decider {
     const place = table.words[row * ROW_WORDS + F_PLACE]!;
     const zone = (place >> (16 + direction * 8)) & 0xff;
     if (zone !== packet.zone) return this.#forwarder.drop(packet.at, DROP_SPOOFED);
+    if (packet.kind === KIND_ICMP_ERROR) {
+      // The flow's addresses passed once; those of the error's sender are its own.
+      const wrong = judgeAddresses(this.#context.policy, packet);
+      if (wrong !== PARSED) return this.#forwarder.drop(packet.at, wrong);
+    }
     const slot = place & 0xffff;
     const state = this.#view.state[slot]!;
     if (state === SLOT_OWNED) {

@@ -27,6 +27,8 @@ export interface EngineOptions {
   /** One cell per rule and one for packets that no rule matched. */
   readonly ruleHits: Float64Array;
   readonly key: HashKey;
+  /** Of SYN cookies, the same on all nodes; absent: `key`. */
+  readonly cookieKey?: HashKey;
   /** Reads the clock that calls are given the time of; without it, a call's own time counts until it ends. */
   readonly nowMs?: () => number;
   /** A whole number, 0 <= n < bound. */

@@ -142,7 +142,7 @@ export class Engine {
       limits,
     );
     this.#rules = new RuleTable(options.policy, options.ruleHits);
-    this.#cookies = new SynCookies(options.key);
+    this.#cookies = new SynCookies(options.cookieKey ?? options.key);
     const shared = {
       context,
       packet: this.#packet,
@@ -404,6 +404,8 @@ export class Engine {
       return this.#forwarder.drop(at, DROP_NOT_FOR_US);
     if (peerByClusterIp(this.#context, ipv4.source(bytes, ip)) === 0)
       return this.#forwarder.drop(at, DROP_BAD_SOURCE);
+    // Redirected frames are never cut: what looks like a part of one was damaged.
+    if (ipv4.isFragment(bytes, ip)) return this.#forwarder.drop(at, DROP_FRAGMENT);
     if (!geneve.isRedirect(bytes, header)) return this.#forwarder.drop(at, DROP_BAD_HEADER);
     const zone = geneve.zone(bytes, header);
     let port = geneve.port(bytes, header);

@@ -114,6 +114,7 @@ export class FlowMaker {
     this.#rules = rules;
     this.#defence = defence;
     this.#generation = (this.#generation % 0x7fff) + 1;
+    this.#ruleLog.policy = this.#generation;
   }
 
   /** The drop reason of a packet that only a known flow could explain; else `otherwise`. */
@@ -141,6 +142,9 @@ export class FlowMaker {
     }
     // A binding that is open to all, or an expectation, is a permission by itself.
     const { binding, expectation } = this.#translation;
+    if (expectation !== NONE && this.#adjuncts.helpers.expectations.zoneOf(expectation) !== toZone) {
+      return this.#forwarder.drop(packet.at, DROP_DENIED);
+    }
     if (binding !== NONE || expectation !== NONE) return this.#admit(slot, toZone, NO_RULE);
     this.#ask(toZone);
     const rule = this.#rules.match(this.#query);

@@ -5,7 +5,8 @@
  *   generation even -> copy the row -> generation unchanged -> the copy is of one flow
  */
 import { type Address, readAddress } from "../base/address.ts";
-import { PROTOCOL_TCP, PROTOCOL_UDP } from "../packet/ipv4.ts";
+import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from "../packet/ipv4.ts";
+import { PROTOCOL_ICMPV6 } from "../packet/ipv6.ts";
 import {
   D_BYTES,
   D_CREATED_AT,
@@ -29,6 +30,7 @@ import {
   TUPLE_UPPER_WORDS,
 } from "./flow-layout.ts";
 import { flowTableLayout, H_FRESH, isFlowTable } from "./flow-table.ts";
+import { isSatellite } from "./satellites.ts";
 import { TCP_STATE_NAMES } from "./tcp-state.ts";
 
 /** One end of a tuple. ICMP echo: the id is the asking end's port, the other is 0. */
@@ -52,8 +54,9 @@ export interface FlowSnapshot {
   readonly isDnat: boolean;
   readonly createdAtMs: number;
   readonly deadlineMs: number;
-  /** Index of the rule that let it in. */
+  /** Index of the rule that let it in, and by which policy since start that was; 0: another node's. */
   readonly rule: number;
+  readonly policy: number;
   /** By direction. */
   readonly packets: readonly [number, number];
   readonly bytes: readonly [number, number];
@@ -69,6 +72,10 @@ export interface FlowQuery {
   readonly slot?: number;
   /** By slot: 1 for those wanted. */
   readonly slots?: Uint8Array;
+  /** Connections only, no satellites (satellites.ts). */
+  readonly isConnection?: boolean;
+  /** Whether its original addresses are IPv6. */
+  readonly isIpv6?: boolean;
 }
 
 export class FlowReader {
@@ -95,7 +102,7 @@ export class FlowReader {
     return { flows, total };
   }
 
-  /** How many match, in all, by slot and by protocol number. */
+  /** How many match, in all, by slot and by protocol number; ICMPv6 apart from ICMP. */
   count(query: FlowQuery): {
     readonly total: number;
     readonly bySlot: Uint32Array;
@@ -109,7 +116,8 @@ export class FlowReader {
       if (!this.#copy(row) || !this.#matches(query)) continue;
       total++;
       const slot = this.#row[F_PLACE]! & 0xffff;
-      const protocol = this.#row[F_META]! & 0xff;
+      const kept = this.#row[F_META]! & 0xff;
+      const protocol = kept === PROTOCOL_ICMP && isIpv6Row(this.#row) ? PROTOCOL_ICMPV6 : kept;
       bySlot[slot] = bySlot[slot]! + 1;
       byProtocol[protocol] = byProtocol[protocol]! + 1;
     }
@@ -142,6 +150,8 @@ export class FlowReader {
     const row = this.#row;
     const slot = row[F_PLACE]! & 0xffff;
     if (query.protocol !== undefined && (row[F_META]! & 0xff) !== query.protocol) return false;
+    if (query.isConnection === true && isSatellite(row[F_META]! & 0xff)) return false;
+    if (query.isIpv6 !== undefined && isIpv6Row(row) !== query.isIpv6) return false;
     if (query.slot !== undefined && slot !== query.slot) return false;
     if (query.slots !== undefined && query.slots[slot] !== 1) return false;
     if (query.source !== undefined && addressOf(row, 0, 0) !== query.source) {
@@ -179,10 +189,15 @@ export class FlowReader {
       createdAtMs: wide[D_CREATED_AT]!,
       deadlineMs: wide[D_DEADLINE]!,
       rule: row[F_RULE]! & 0xffff,
+      policy: row[F_RULE]! >>> 16,
       packets: [wide[D_PACKETS]!, wide[D_PACKETS + 1]!],
       bytes: [wide[D_BYTES]!, wide[D_BYTES + 1]!],
     };
   }
+}
+
+function isIpv6Row(row: Int32Array): boolean {
+  return typeof addressOf(row, 0, 0) === "bigint";
 }
 
 function tuple(row: Int32Array, which: number): { source: FlowEnd; destination: FlowEnd } {
@@ -208,6 +223,7 @@ function addressOf(row: Int32Array, which: number, end: number): Address {
 function stateName(meta: number, state: number): string {
   const protocol = meta & 0xff;
   if (protocol === PROTOCOL_TCP) return TCP_STATE_NAMES[state & 0xff] ?? "unknown";
+  if (isSatellite(protocol)) return "kept";
   const isReplied = (meta & FLAG_REPLIED) !== 0;
   if (protocol === PROTOCOL_UDP) return isReplied ? "replied" : "unreplied";
   return isReplied ? "replied" : "new";

@@ -217,8 +217,10 @@ export class FlowTable {
     words[lower + F_SOURCE] = source[sourceAt + 3]!;
     words[lower + F_DESTINATION] = destination[destinationAt + 3]!;
     words[lower + F_PORTS] = ports;
-    const family = isIpv4(source, sourceAt) ? 0 : FAMILY_IPV6_ORIGINAL << tuple;
-    words[at + F_META] = words[at + F_META]! | FAMILY_ANY | family;
+    // A tuple may be written twice before it is indexed, the second time in the other family.
+    const bit = FAMILY_IPV6_ORIGINAL << tuple;
+    const others = words[at + F_META]! & ~bit;
+    words[at + F_META] = others | FAMILY_ANY | (isIpv4(source, sourceAt) ? 0 : bit);
   }
 
   /** Copies an address of a row's tuple: `end` 0 is its source, 1 its destination. */

@@ -4,7 +4,7 @@
  * its rate; when there is no room or too much of it, packets go on as ever and the record is counted as refused.
  *
  *   0        8      12                                    16       20          24     28                                  92
- *   | time   | rule | verdict | protocol | from | to zone | ports  | new ports | ICMP | source | destination | new ... | -  |
+ *   | time   | rule | verdict | protocol | from | to zone | ports  | new ports | ICMP | source | destination | new ... | policy |
  *   | f64 ms | i32  | u8      | u8       | u8   | u8      | 2 u16  | 2 u16     | 2 u8 | four addresses of 4 words       |
  *
  * Words are in the machine's order: both ends are threads of one process. ICMP: type and code; 0xffff without.
@@ -26,9 +26,12 @@ const W_NEW_PORTS = 5;
 const W_ICMP = 6;
 /** Source and destination as they came, then after translation. */
 const W_ADDRESSES = 7;
+const W_POLICY = 23;
 const NO_ICMP = 0xffff;
 
 export class RuleLog {
+  /** Which policy since start decides now; see flow-maker.ts. */
+  policy = 1;
   readonly #context: EngineContext;
   readonly #ring: RecordRing | undefined;
   readonly #words: Int32Array;
@@ -71,6 +74,7 @@ export class RuleLog {
     copyAddress(words, addresses + 8, translation.source, 0);
     copyAddress(words, addresses + 12, translation.destination, 0);
     words[word + W_ICMP] = packet.icmpType < 0 ? NO_ICMP : (packet.icmpType << 8) | packet.icmpCode;
+    words[word + W_POLICY] = this.policy;
     ring.publish();
     count(counters, COUNT.ruleLogRecords);
   }
@@ -87,6 +91,8 @@ export interface LoggedPacket {
   /** On the worker's clock. */
   readonly atMs: number;
   readonly rule: number;
+  /** The policy that the rule is of, as RuleLog.policy says. */
+  readonly policy: number;
   readonly verdict: number;
   readonly protocol: number;
   readonly fromZone: number;
@@ -131,6 +137,7 @@ export class RuleLogReader {
     return {
       atMs: this.#doubles[at >> 3]!,
       rule: word(W_RULE),
+      policy: word(W_POLICY),
       verdict: what & 0xff,
       protocol: (what >>> 8) & 0xff,
       fromZone: (what >>> 16) & 0xff,

@@ -50,8 +50,9 @@ export class RuleTable {
   readonly commit: Uint8Array;
   readonly log: Uint8Array;
   readonly helpers: Uint8Array;
+  /** How it matches: for benches and reports. */
+  readonly classifier: Classifier;
   readonly #hits: Float64Array;
-  readonly #classifier: Classifier;
   readonly #ruleOfLine: Int32Array;
   readonly #scheduled: readonly { readonly line: number; readonly schedule: ScheduleModel }[];
   /** By rule: where its limit is, or NO_LIMIT. */
@@ -67,18 +68,14 @@ export class RuleTable {
     this.log = Uint8Array.from(rules, (rule) => (rule.log ? 1 : 0));
     this.helpers = Uint8Array.from(rules, (rule) => rule.helpers ?? 0);
     const lines = linesOf(rules);
-    this.#classifier = new Classifier(lines, limits);
+    this.classifier = new Classifier(lines, limits);
     this.#ruleOfLine = Int32Array.from(lines, ({ rule }) => rule);
     this.#scheduled = lines.flatMap(({ model: { schedule } }, line) =>
       schedule === undefined ? [] : [{ line, schedule }],
     );
     // Until it is told what time it is, a rule with a schedule does not hold.
-    for (const { line } of this.#scheduled) this.#classifier.setAwake(line, false);
+    for (const { line } of this.#scheduled) this.classifier.setAwake(line, false);
     [this.#limitOf, this.#limits] = limitsOf(rules);
-  }
-
-  get classifier(): Classifier {
-    return this.#classifier;
   }
 
   /** Index of the first rule that matches, or NO_RULE; counts the hit. */
@@ -91,7 +88,7 @@ export class RuleTable {
 
   /** match() without counting. */
   peek(query: RuleQuery): number {
-    const values = this.#classifier.values;
+    const values = this.classifier.values;
     values[0] = query.fromZone;
     values[1] = query.toZone;
     values[2] = query.interface;
@@ -102,7 +99,7 @@ export class RuleTable {
     values[7] = query.isTranslated ? 1 : 0;
     values[8] = query.sourcePort;
     values[9] = query.destinationPort;
-    const line = this.#classifier.find(query.words);
+    const line = this.classifier.find(query.words);
     return line === NO_LINE ? NO_RULE : this.#ruleOfLine[line]!;
   }
 
@@ -122,7 +119,7 @@ export class RuleTable {
   /** Tells what time it is, UTC: the day as one bit (1 is Sunday, 64 is Saturday) and the minute of it, 0..1439. */
   setMinute(dayBit: number, minuteOfDay: number): void {
     for (const { line, schedule } of this.#scheduled) {
-      this.#classifier.setAwake(line, isIn(schedule, dayBit, minuteOfDay));
+      this.classifier.setAwake(line, isIn(schedule, dayBit, minuteOfDay));
     }
   }
 }

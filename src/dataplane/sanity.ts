@@ -7,8 +7,8 @@ import { isUniqueLocal } from "../packet/ipv6.ts";
 
 /**
  * True for what is neither source nor destination of a forwarded packet.
- * IPv4: 0/8, 127/8, 169.254/16, multicast, class E and broadcast. IPv6: all but 2000::/3, unique local addresses and the
- * well-known NAT64 prefix, so no unspecified, loopback, link-local, multicast or IPv4-mapped address.
+ * IPv4: 0/8, 127/8, 169.254/16, multicast, class E and broadcast. IPv6: all but 2000::/3 and unique local addresses, so no
+ * unspecified, loopback, link-local, multicast or IPv4-mapped address.
  */
 export function isUnroutable(words: Int32Array, at: number): boolean {
   if (isIpv4(words, at)) {
@@ -16,8 +16,5 @@ export function isUnroutable(words: Int32Array, at: number): boolean {
     const high = address >>> 24;
     return high === 0 || high === 127 || high >= 224 || address >>> 16 === 0xa9fe;
   }
-  const first = words[at]!;
-  if (first >>> 29 === 1) return false;
-  if (first === 0x0064ff9b) return false;
-  return !isUniqueLocal(words, at);
+  return words[at]! >>> 29 !== 1 && !isUniqueLocal(words, at);
 }

@@ -23,6 +23,20 @@ export const PSEUDO_LAST = 211;
 /** A protocol without ports has neither bindings nor pointers. */
 export const NO_SATELLITE = -1;
 
+/** What people call a satellite; undefined for connections. */
+export function satelliteName(protocol: number): string | undefined {
+  return NAMES[protocol - BINDING_TCP];
+}
+
+const NAMES = [
+  "tcp-binding",
+  "udp-binding",
+  "icmp-binding",
+  "tcp-expectation",
+  "udp-expectation",
+  "tcp-adjustment",
+] as const;
+
 /** Whether a row's protocol byte says that it is no connection. */
 export function isSatellite(protocol: number): boolean {
   return protocol >= BINDING_TCP && protocol <= POINTER_ICMP;

@@ -133,6 +133,7 @@ export function trackTcp(
   }
   if (state === TCP_SYN_SENT) return trackChallenge(words, base, direction, bytes, at);
   if (!isInWindow(words, base, direction, bytes, at, length)) return TRACK_OUT_OF_WINDOW;
+  if (isAfterEnd(words, base, direction, segmentEnd(bytes, at, length))) return TRACK_OUT_OF_WINDOW;
   learnWindow(words, base, direction, bytes, at, length);
   if (state === TCP_CLOSED) return TRACK_IGNORED;
   return moveOn(words, base, direction, segmentFlags, acknowledgement(bytes, at), state);
@@ -294,6 +295,12 @@ function trackReset(
 function close(words: Int32Array, base: number, state: number): number {
   words[base + F_STATE] = (words[base + F_STATE]! & ~STATE_MASK) | TCP_CLOSED;
   return state === TCP_CLOSED ? TRACK_IGNORED : TRACK_CHANGED;
+}
+
+/** Nothing follows a FIN (RFC 9293 section 3.6). One that its receiver acknowledged is no stranger's. */
+function isAfterEnd(words: Int32Array, base: number, direction: number, end: number): boolean {
+  if ((sideBits(words[base + F_STATE]!, direction) & BIT_FIN_ACKED) === 0) return false;
+  return ((end - words[base + F_WINDOW + direction * WINDOW_WORDS + W_END]!) | 0) > 0;
 }
 
 /** FIN and the acknowledgements of SYN and FIN. */

@@ -263,7 +263,9 @@ export class Translation {
     // Inside hosts that call each other by their static addresses: the caller's is of the same zone.
     const isHairpin = this.#static !== NO_STATIC && nat.statics.innerZone[this.#static] === packet.zone;
     const outerZone = isHairpin ? nat.statics.outerZone[this.#static]! : toZone;
-    const fixed = nat.statics.ofInner(packet.zone, outerZone, words, P_SOURCE);
+    // A static prefix stays in its family: what leaves it through NAT64 needs an address of NAT64's pool.
+    const isKept = packet.isIpv6 === isIpv6;
+    const fixed = isKept ? nat.statics.ofInner(packet.zone, outerZone, words, P_SOURCE) : NO_STATIC;
     if (fixed !== NO_STATIC) {
       this.flags |= FLAG_SNAT;
       return nat.statics.outward(fixed, words, P_SOURCE, this.source, 0) ? PARSED : DROP_BAD_SOURCE;
@@ -271,7 +273,7 @@ export class Translation {
     const snat = this.#snat(toZone);
     if (snat === NO_SNAT) {
       // NAT64 without an address to leave with has nowhere to go.
-      return packet.isIpv6 === isIpv6 ? PARSED : DROP_NAT_PORTS;
+      return isKept ? PARSED : DROP_NAT_PORTS;
     }
     this.flags |= FLAG_SNAT;
     const port = this.#bind(snat, slot, toZone);
@@ -298,13 +300,15 @@ export class Translation {
     const isBare = !hasPorts(protocol);
     if (!isBare && !nat.hasBindings) return ANCHOR_TRUST;
     const isTo6 = !isIpv4(this.destination, 0);
-    if (nat.statics.ofInner(zone, toZone, words, P_SOURCE) === NO_STATIC) {
+    if (isTo6 !== isIpv6 || nat.statics.ofInner(zone, toZone, words, P_SOURCE) === NO_STATIC) {
       const snat = nat.snatOf(zone, toZone, words, P_SOURCE, isTo6, isIpv6);
       if (snat !== NO_SNAT && isBare) return ANCHOR_FAR_DESTINATION;
       if (snat !== NO_SNAT && nat.isMappingIndependent[snat] === 1) return ANCHOR_SOURCE;
     }
     // Seen from its other end.
-    if (nat.statics.ofInner(toZone, zone, this.destination, 0) !== NO_STATIC) return ANCHOR_TRUST;
+    if (isTo6 === isIpv6 && nat.statics.ofInner(toZone, zone, this.destination, 0) !== NO_STATIC) {
+      return ANCHOR_TRUST;
+    }
     const back = nat.snatOf(toZone, zone, this.destination, 0, isIpv6, isTo6);
     if (back === NO_SNAT) return ANCHOR_TRUST;
     if (isBare) return ANCHOR_FAR_SOURCE;

@@ -83,6 +83,7 @@ class CapCounters implements PortCounters {
   rxBytes = 0;
   txFrames = 0;
   txBytes = 0;
+  readonly rxUnknownVlan = 0;
   ownTxDropped = 0;
   ownRxDropped = 0;
   readonly #elsewhere: { rxDropped(): number; txDropped(): number };

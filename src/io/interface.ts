@@ -22,6 +22,8 @@ const SIOCGIFMTU = 0x8921;
 const SIOCGIFHWADDR = 0x8927;
 const SIOCGIFINDEX = 0x8933;
 const SIOCETHTOOL = 0x8946;
+const ETHTOOL_GFLAGS = 0x25;
+const ETH_FLAG_RXVLAN = 1 << 8;
 const ETHTOOL_GCHANNELS = 0x3c;
 const IFF_UP = 0x1;
 const IFF_RUNNING = 0x40;
@@ -89,16 +91,28 @@ export class Interface {
     throw why === 19 ? missing(this.name) : failed(this.name, "asking for its properties", why);
   }
 
+  /** True when the card takes VLAN tags off received frames and tells them besides. struct ethtool_value: cmd, data. */
+  takesTagsOff(): boolean {
+    const flags = Buffer.alloc(8);
+    flags.writeUInt32LE(ETHTOOL_GFLAGS, 0);
+    return this.#askEthtool(flags) && (flags.readUInt32LE(4) & ETH_FLAG_RXVLAN) !== 0;
+  }
+
   /** struct ethtool_channels: cmd, max_rx, max_tx, max_other, max_combined, rx, tx, other, combined. */
   #countRxQueues(): number {
     const channels = Buffer.alloc(36);
     channels.writeUInt32LE(ETHTOOL_GCHANNELS, 0);
+    // A driver that does not know the question has one queue.
+    if (!this.#askEthtool(channels)) return 1;
+    return Math.max(1, channels.readUInt32LE(20) + channels.readUInt32LE(32));
+  }
+
+  /** Fills `question`; false when the driver does not know it. */
+  #askEthtool(question: Buffer): boolean {
     const request = Buffer.alloc(IFREQ_BYTES);
     request.write(this.name, "latin1");
-    request.writeBigUInt64LE(addressOf(channels), IFNAMSIZ);
-    // A driver that does not know the question has one queue.
-    if (ioctl(this.#fd, SIOCETHTOOL, request) !== 0) return 1;
-    return Math.max(1, channels.readUInt32LE(20) + channels.readUInt32LE(32));
+    request.writeBigUInt64LE(addressOf(question), IFNAMSIZ);
+    return ioctl(this.#fd, SIOCETHTOOL, request) === 0;
   }
 }
 

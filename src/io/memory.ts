@@ -52,6 +52,7 @@ export class MemoryPort implements Port {
     txBytes: 0,
     txDropped: 0,
     rxDropped: 0,
+    rxUnknownVlan: 0,
   };
   /** The wire that the port is plugged into; MemorySegment.attach() sets it. */
   segment: MemorySegment | undefined;

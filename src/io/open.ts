@@ -14,14 +14,20 @@
 import { SynwallError } from "../base/errors.ts";
 import { openCapPorts } from "./cap.ts";
 import type { OpenedPorts, PortOptions } from "./port.ts";
+import { interfacesOf, logicalPorts } from "./vlan.ts";
+import { CardError } from "./xdp/errors.ts";
 import { openXdpPorts } from "./xdp/open.ts";
-import { QueueError } from "./xdp/queue-budget.ts";
 
 /**
- * Opens all ports on one pool, or throws and leaves nothing behind. `auto`: xdp, else cap; but a card that xdp refuses for its
- * queues stays refused: cap would carry a quarter of the packets, and one command mends it.
+ * Opens all ports on one pool, or throws and leaves nothing behind. An interface with several VLANs is opened once. `auto`: xdp,
+ * else cap; but a card that xdp refuses for how it is set up stays refused: cap would carry a quarter of the packets, and one
+ * command mends it.
  */
 export function openPorts(driver: "auto" | "xdp" | "cap", ports: readonly PortOptions[]): OpenedPorts {
+  return logicalPorts(openInterfaces(driver, interfacesOf(ports)), ports);
+}
+
+function openInterfaces(driver: "auto" | "xdp" | "cap", ports: readonly PortOptions[]): OpenedPorts {
   switch (driver) {
     case "xdp":
       return openXdpPorts(ports);
@@ -38,7 +44,7 @@ function openBest(ports: readonly PortOptions[]): OpenedPorts {
   try {
     return openXdpPorts(ports);
   } catch (xdpError) {
-    if (!(xdpError instanceof SynwallError) || xdpError instanceof QueueError) throw xdpError;
+    if (!(xdpError instanceof SynwallError) || xdpError instanceof CardError) throw xdpError;
     const opened = openCapPorts(ports);
     return { ...opened, reason: `cap, because xdp was refused: ${xdpError.message}` };
   }

@@ -50,6 +50,8 @@ export interface PortCounters {
   txDropped: number;
   /** Frames lost before we saw them, where the driver can tell. */
   rxDropped: number;
+  /** Frames of a VLAN that nobody on this interface has; see vlan.ts. */
+  readonly rxUnknownVlan: number;
 }
 
 export interface Port {
@@ -84,6 +86,12 @@ export type PortFilter =
 
 export interface PortOptions {
   readonly interfaceName: string;
+  /** What the port is called; default: the interface's name. */
+  readonly label?: string;
+  /** 802.1Q tag of the frames that belong to this port; absent: frames without a tag. One interface may be named several times. */
+  readonly vlan?: number;
+  /** Of an interface: tags are looked at, so the card must leave them in the frames. */
+  readonly hasTags?: boolean;
   readonly filter: PortFilter;
 }
 

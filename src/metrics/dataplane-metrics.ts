@@ -67,6 +67,14 @@ const PACKETS: readonly MetricEntry[] = [
         [[name, zone, "tx"], txDropped] as const,
       ]),
   ),
+  labelled(
+    "counter",
+    "synwall_port_unknown_vlan_frames_total",
+    "Frames of a VLAN that is not configured on the interface, counted on the first of its ports",
+    ["port", "zone"],
+    ({ dataplane }) =>
+      (dataplane?.ports ?? []).map(({ name, zone, rxUnknownVlan }) => [[name, zone], rxUnknownVlan]),
+  ),
 ];
 
 const FRAGMENTS: readonly MetricEntry[] = [

@@ -101,6 +101,8 @@ export interface PortSnapshot {
   /** Frames that were lost before they were seen, and after they were handed over. */
   readonly rxDropped: number;
   readonly txDropped: number;
+  /** Frames of VLANs that nobody on the interface has. */
+  readonly rxUnknownVlan: number;
 }
 
 export interface DataplaneSnapshot {

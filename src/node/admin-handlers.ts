@@ -1,6 +1,8 @@
 /**
  * Admin handlers: what each method of the admin socket does on a node. Owns no fact: node-report.ts has them.
  */
+import { loadNodeConfig } from "../../config/load.ts";
+import { interfaceLabel } from "../../config/node-config.ts";
 import { addressWords } from "../base/address.ts";
 import { SynwallError } from "../base/errors.ts";
 import { slotOfAddress } from "../dataplane/slot.ts";
@@ -52,6 +54,14 @@ export function adminHandlers(report: NodeReport): AdminHandlers {
       if (reset === true) report.resetAck();
       return answer;
     },
+    "policy.apply": ({ config: path }) => {
+      if (typeof path !== "string") {
+        throw new SynwallError("SW_ADMIN_BAD_REQUEST", "policy.apply needs the path of the file: config");
+      }
+      const wanted = loadNodeConfig(path, "node");
+      const fingerprint = core.applyPolicy(wanted, path);
+      return { rules: wanted.dataplane!.policy.rules.length, fingerprint, notes: wanted.notes ?? [] };
+    },
     "sync.full": ({ peer }) => ({ slots: core.forceFullSync(peer) }),
     counters: () => report.counters(),
   };
@@ -64,10 +74,10 @@ function traceHere({ core, flowKey }: NodeReport, request: TraceRequest): TraceR
   const name = (id: number | undefined): string => (id ? core.controller.name(id) : "");
   return trace(
     {
-      policy: dataplane!.policy,
+      policy: core.policies.current,
       slots: cluster.slots,
       key: flowKey,
-      portNames: dataplane!.interfaces.map((entry) => entry.name),
+      portNames: dataplane!.interfaces.map(interfaceLabel),
       ownerOf: (slot) => ({ owner: name(table.owner[slot]), backup: name(table.backup[slot]) }),
     },
     request,
@@ -97,6 +107,7 @@ export function witnessHandlers(witness: WitnessCore): AdminHandlers {
     }),
     lag: noDataplane,
     "sync.full": noDataplane,
+    "policy.apply": noDataplane,
     counters: noDataplane,
   };
 }

@@ -92,9 +92,10 @@ export interface StatusReport {
 }
 
 export interface FlowView {
-  readonly protocol: "tcp" | "udp" | "icmp" | string;
+  /** "tcp", "icmpv6", ... or, of what is no connection, "udp-binding", "tcp-expectation", ... */
+  readonly protocol: string;
   readonly state: string;
-  /** "10.10.0.2:40000" -> as seen before and after translation. */
+  /** "10.10.0.2:40000", "[2001:db8::2]:40000"; without a port where there is none -> as seen before and after translation. */
   readonly original: { readonly source: string; readonly destination: string };
   readonly reply: { readonly source: string; readonly destination: string };
   readonly slot: number;
@@ -102,6 +103,7 @@ export interface FlowView {
   readonly isReplica: boolean;
   readonly ageMs: number;
   readonly expiresInMs: number;
+  /** Empty when the policy that let it in is not known any more, and of what is no connection. */
   readonly rule: string;
 }
 
@@ -114,6 +116,8 @@ export interface FlowFilter {
   readonly slot?: number;
   /** "own" | "replica" */
   readonly role?: string;
+  /** Also what the table keeps besides connections: NAT bindings, expectations and adjustments of helpers. */
+  readonly all?: boolean;
   readonly limit?: number;
 }
 
@@ -149,6 +153,7 @@ export type JournalKind =
   | "drain"
   | "rejoin"
   | "resync"
+  | "policy"
   | "stall"
   | "stopping";
 
@@ -200,6 +205,11 @@ export interface AdminMethods {
   readonly "sync.full": {
     params: { readonly peer?: string };
     result: { readonly slots: number };
+  };
+  /** Reads the policy of a configuration file that is the running one's otherwise; from then on it holds. */
+  readonly "policy.apply": {
+    params: { readonly config: string };
+    result: { readonly rules: number; readonly fingerprint: string; readonly notes: readonly string[] };
   };
   /** Current values of the dataplane's counters by name (verdicts, drops, extras). */
   readonly counters: { params: Record<string, never>; result: Readonly<Record<string, number>> };

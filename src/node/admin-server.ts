@@ -139,6 +139,7 @@ const ALL: Readonly<Record<AdminMethod, true>> = {
   journal: true,
   lag: true,
   "sync.full": true,
+  "policy.apply": true,
   counters: true,
 };
 const METHODS: ReadonlySet<string> = new Set(Object.keys(ALL));

@@ -39,6 +39,8 @@ import { DOORBELL, type FromWorker, type ToWorker, type WorkerSetup } from "./wo
 export const WORKER_TICK_MS = 1;
 /** How often the board is written. */
 const BOARD_MS = 1000;
+/** How often the engine is told the time of day. */
+const WALL_MS = 1000;
 /** Records that a snapshot may add to the ring in one turn: live changes keep most of it. */
 const EXPORT_RECORDS_PER_TURN = 256;
 /** Between two looks at the carriers: a system call for each port. */
@@ -63,6 +65,9 @@ export class DataplaneCore {
   #nextCarrierMs = 0;
   #tickedMs: number;
   #boardDueMs = 0;
+  #wallDueMs = 0;
+  readonly #wallMs: () => number;
+  readonly #wall = new Float64Array(1);
   /** Barriers that the ring had no room for yet, oldest first. */
   #barriers: { readonly slot: number; readonly epoch: number }[] = [];
 
@@ -73,11 +78,13 @@ export class DataplaneCore {
     mac: Mac,
     env: Env,
     post: (message: FromWorker) => void,
+    wallMs: () => number = () => 0,
   ) {
     this.#pool = pool;
     this.#ports = ports;
     this.#env = env;
     this.#post = post;
+    this.#wallMs = wallMs;
     this.#isUp = ports.map(() => true);
     this.#view = makeView(setup, ports.length);
     const { memory, policy } = setup;
@@ -102,6 +109,7 @@ export class DataplaneCore {
       counters: this.#counters,
       ruleHits: new Float64Array(memory.ruleHits),
       key: hashKeyFrom(setup.flowKey),
+      cookieKey: hashKeyFrom(setup.cookieKey),
       nowMs: () => env.nowMs(),
       random: (bound) => env.random(bound),
     });
@@ -147,6 +155,7 @@ export class DataplaneCore {
   /** Timers, heartbeats, snapshots; call every WORKER_TICK_MS, after turn(). */
   tick(nowMs: number): void {
     this.#watchTick(nowMs);
+    this.#tellWallTime(nowMs);
     this.#watchCarriers(nowMs);
     this.#authority.tick(nowMs);
     this.#copyLease();
@@ -178,6 +187,9 @@ export class DataplaneCore {
         break;
       case "digest":
         for (const slot of message.slots) this.engine.publishDigest(slot);
+        break;
+      case "policy":
+        this.engine.usePolicy(message.policy, new Float64Array(message.ruleHits));
         break;
       case "stop":
         this.#authority.shutdown(nowMs);
@@ -341,6 +353,14 @@ export class DataplaneCore {
     if (nowMs < this.#boardDueMs) return;
     this.#boardDueMs = nowMs + BOARD_MS;
     this.#board.write(this.#ports, this.#authority.heartbeats.refused);
+  }
+
+  /** Schedules of rules and SYN cookies go by the time of day. */
+  #tellWallTime(nowMs: number): void {
+    if (nowMs < this.#wallDueMs) return;
+    this.#wallDueMs = nowMs + WALL_MS;
+    this.#wall[0] = this.#wallMs();
+    this.engine.setWallTime(this.#wall);
   }
 
   #watchCarriers(nowMs: number): void {

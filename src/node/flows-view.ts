@@ -6,7 +6,10 @@
 import type { Address } from "../base/address.ts";
 import { SynwallError } from "../base/errors.ts";
 import type { FlowEnd, FlowQuery, FlowReader, FlowSnapshot } from "../dataplane/flow-reader.ts";
-import { formatEnd, parseAddress } from "../policy/address.ts";
+import { isSatellite, satelliteName } from "../dataplane/satellites.ts";
+import { PROTOCOL_ICMP } from "../packet/ipv4.ts";
+import { PROTOCOL_ICMPV6 } from "../packet/ipv6.ts";
+import { formatAddress, formatEnd, parseAddress } from "../policy/address.ts";
 import { formatProtocol, parseProtocol } from "../policy/protocols.ts";
 import type { AdminMethods, FlowFilter, FlowView } from "./admin-model.ts";
 
@@ -18,7 +21,8 @@ export interface FlowContext {
   /** By slot: owner's node id. */
   readonly owners: readonly number[];
   readonly memberName: (id: number) => string;
-  readonly ruleName: (index: number) => string;
+  /** By its index, and the policy that it is of (FlowSnapshot). */
+  readonly ruleName: (index: number, policy: number) => string;
   readonly nowMs: number;
 }
 
@@ -44,8 +48,7 @@ export function countFlows(
   let own = 0;
   for (const [slot, owner] of context.owners.entries()) if (owner === context.selfId) own += bySlot[slot]!;
   const named: Record<string, number> = {};
-  for (const [protocol, count] of byProtocol.entries())
-    if (count > 0) named[formatProtocol(protocol)] = count;
+  for (const [protocol, count] of byProtocol.entries()) if (count > 0) named[protocolName(protocol)] = count;
   return { total, own, replica: total - own, byProtocol: named };
 }
 
@@ -57,7 +60,8 @@ function queryOf(filter: FlowFilter, { owners, selfId }: FlowContext): FlowQuery
   if (role !== undefined && role !== "own" && role !== "replica")
     throw badFilter("role", role, "own or replica");
   return {
-    ...(protocol === undefined ? {} : { protocol: protocolNumber(protocol) }),
+    isConnection: filter.all !== true,
+    ...(protocol === undefined ? {} : protocolQuery(protocolNumber(protocol))),
     ...(source === undefined ? {} : { source: addressOf("source", source) }),
     ...(destination === undefined ? {} : { destination: addressOf("destination", destination) }),
     ...(port === undefined ? {} : { port }),
@@ -71,7 +75,7 @@ function queryOf(filter: FlowFilter, { owners, selfId }: FlowContext): FlowQuery
 function view(flow: FlowSnapshot, context: FlowContext): FlowView {
   const owner = context.owners[flow.slot] ?? 0;
   return {
-    protocol: formatProtocol(flow.protocol),
+    protocol: nameOf(flow),
     state: flow.state,
     original: { source: endText(flow.original.source), destination: endText(flow.original.destination) },
     reply: { source: endText(flow.reply.source), destination: endText(flow.reply.destination) },
@@ -80,8 +84,14 @@ function view(flow: FlowSnapshot, context: FlowContext): FlowView {
     isReplica: owner !== context.selfId,
     ageMs: Math.max(0, context.nowMs - flow.createdAtMs),
     expiresInMs: Math.max(0, flow.deadlineMs - context.nowMs),
-    rule: context.ruleName(flow.rule),
+    rule: isSatellite(flow.protocol) ? "" : context.ruleName(flow.rule, flow.policy),
   };
+}
+
+/** Flows of ICMPv6 are kept as ICMP, and told by their addresses. */
+function protocolQuery(protocol: number): Pick<FlowQuery, "protocol" | "isIpv6"> {
+  if (protocol === PROTOCOL_ICMPV6) return { protocol: PROTOCOL_ICMP, isIpv6: true };
+  return protocol === PROTOCOL_ICMP ? { protocol, isIpv6: false } : { protocol };
 }
 
 function protocolNumber(text: string): number {
@@ -96,8 +106,19 @@ function addressOf(field: string, text: string): Address {
   return address;
 }
 
+/** ICMPv6 is kept as ICMP: the addresses tell. */
+function nameOf({ protocol, original }: FlowSnapshot): string {
+  const isIcmpv6 = protocol === PROTOCOL_ICMP && typeof original.source.address === "bigint";
+  return protocolName(isIcmpv6 ? PROTOCOL_ICMPV6 : protocol);
+}
+
+function protocolName(protocol: number): string {
+  return satelliteName(protocol) ?? formatProtocol(protocol);
+}
+
+/** Port 0 is none: the far end of an echo, a protocol without ports, whoever a binding is open to. */
 function endText({ address, port }: FlowEnd): string {
-  return formatEnd(address, port);
+  return port === 0 ? formatAddress(address) : formatEnd(address, port);
 }
 
 function isWhole(value: number, max: number): boolean {

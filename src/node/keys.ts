@@ -8,12 +8,15 @@ export interface ClusterKeys {
   /** Slot hash, flow table hash and port mixing. */
   readonly flowKey: Uint8Array;
   readonly heartbeatKey: Uint8Array;
+  /** SYN cookies: any node checks what another one made. */
+  readonly cookieKey: Uint8Array;
 }
 
 export function deriveKeys(secret: Uint8Array, clusterName: string): ClusterKeys {
   return {
     flowKey: derive(secret, clusterName, "synwall flow 1"),
     heartbeatKey: derive(secret, clusterName, "synwall heartbeat 1"),
+    cookieKey: derive(secret, clusterName, "synwall cookie 1"),
   };
 }
 

@@ -11,7 +11,7 @@ import type { Timers } from "../../cluster/control/timers.ts";
 import type { LogStore } from "../../cluster/storage/log-store.ts";
 import { Replication } from "../../cluster/sync/replication.ts";
 import type { Transport, TransportHandlers } from "../../cluster/transport/transport.ts";
-import type { NodeConfig } from "../../config/node-config.ts";
+import { interfaceLabel, type NodeConfig } from "../../config/node-config.ts";
 import { VERSION } from "../../config/version.ts";
 import type { Env } from "../base/env.ts";
 import { SynwallError } from "../base/errors.ts";
@@ -24,6 +24,8 @@ import type { Journal } from "./journal.ts";
 import { LAG_SAMPLE_INTERVAL_MS, LagRecorder } from "./lag-recorder.ts";
 import { LinkWatch } from "./link-watch.ts";
 import type { Log } from "./log.ts";
+import { Policies } from "./policies.ts";
+import { checkPolicyChange } from "./policy-change.ts";
 import type { SharedMemory } from "./shared-memory.ts";
 import { SyncDoorbells } from "./sync-doorbells.ts";
 import { WorkerEvents } from "./worker-events.ts";
@@ -68,6 +70,7 @@ export class NodeCore {
   readonly setup: WorkerSetup;
   readonly journal: Journal;
   readonly failover: FailoverTimes;
+  readonly policies: Policies;
   readonly lag = new LagRecorder();
   readonly mirror: WorkerMirror;
   readonly replication: Replication;
@@ -90,6 +93,7 @@ export class NodeCore {
     this.config = config;
     this.memory = memory;
     this.journal = journal;
+    this.policies = new Policies(config.dataplane!.policy, memory.ruleHits);
     this.failover = new FailoverTimes(config.cluster.self.id);
     this.#changes = new RecordRing(memory.changes);
     this.#replicas = new RecordRing(memory.replicas);
@@ -176,6 +180,20 @@ export class NodeCore {
     );
   }
 
+  /**
+   * Another policy holds from now on, that of `wanted`; answers its fingerprint. Throws SW_ADMIN_BAD_REQUEST when more than the
+   * policy differs. `path` is for messages.
+   */
+  applyPolicy(wanted: NodeConfig, path: string): string {
+    checkPolicyChange(this.config, wanted, path);
+    const { policy } = wanted.dataplane!;
+    const fingerprint = policyFingerprint(policy, this.config.cluster.slots);
+    this.#options.post({ type: "policy", policy, ruleHits: this.policies.add(policy) });
+    this.replication.setPolicy(fingerprint);
+    this.journal.add("policy", `policy ${fingerprint.slice(0, 8)} of ${path} holds`);
+    return fingerprint;
+  }
+
   // ---------------------------------------------------------------- parts
 
   #makeDoorbells(): SyncDoorbells {
@@ -246,7 +264,7 @@ export class NodeCore {
     const { controller } = this;
     return new LinkWatch({
       self: config.cluster.self,
-      zonePorts: config.dataplane!.interfaces.filter((port) => !port.cluster).map((port) => port.name),
+      zonePorts: config.dataplane!.interfaces.filter((port) => !port.cluster).map(interfaceLabel),
       carrier: (port) => this.mirror.carrier(port),
       members: () => (controller.membership.isAdmitted ? controller.driver.state().members : []),
       ask: async (peer) => (await transport.status(peer, ASK_MS_MAX)).lostLinks,

@@ -4,6 +4,7 @@
  */
 import { addRefusals, type RefusalCounts, zeroRefusals } from "../../cluster/transport/refusals.ts";
 import type { Transport } from "../../cluster/transport/transport.ts";
+import { interfaceLabel } from "../../config/node-config.ts";
 import { VERSION } from "../../config/version.ts";
 import { type HashKey, hashKeyFrom } from "../base/hash.ts";
 import type { LatencyHistogram } from "../base/histogram.ts";
@@ -37,7 +38,6 @@ export class NodeReport {
   readonly core: NodeCore;
   readonly flowKey: HashKey;
   readonly #counters: Float64Array;
-  readonly #ruleHits: Float64Array;
   readonly #lease: Float64Array;
   readonly #board: WorkerBoard;
   /** Looked at only: others read and write them. */
@@ -54,7 +54,6 @@ export class NodeReport {
     this.#startedMs = core.nowMs();
     this.flowKey = hashKeyFrom(deriveKeys(config.cluster.secret, config.cluster.name).flowKey);
     this.#counters = new Float64Array(memory.counters);
-    this.#ruleHits = new Float64Array(memory.ruleHits);
     this.#lease = new Float64Array(memory.lease);
     this.#rings = [
       ["changes", new RecordRing(memory.changes)],
@@ -218,7 +217,8 @@ export class NodeReport {
 
   #dataplaneMetrics(status: StatusReport): DataplaneSnapshot {
     const { config } = this.core;
-    const { policy, flowsMax } = config.dataplane!;
+    const { flowsMax } = config.dataplane!;
+    const policy = this.core.policies.current;
     const pools = new Set(policy.snat.flatMap((rule) => rule.pool));
     const self = status.members.find((member) => member.id === config.cluster.self.id);
     return {
@@ -231,17 +231,14 @@ export class NodeReport {
       slotsOwned: self?.slotsOwned ?? 0,
       slotsBackedUp: self?.slotsBackedUp ?? 0,
       lease: { validForMs: Math.max(0, this.#lease[0]! - this.core.nowMs()), isFenced: this.core.isFenced },
-      ruleHits: [...policy.rules.map((rule) => rule.name), "default"].map((rule, index) => ({
-        rule,
-        hits: this.#ruleHits[index]!,
-      })),
+      ruleHits: this.core.policies.ruleHits(),
     };
   }
 
   #ports(): { readonly name: string; readonly zone: string; readonly carrier: boolean }[] {
     const { config, mirror } = this.core;
     return config.dataplane!.interfaces.map((port, index) => ({
-      name: port.name,
+      name: interfaceLabel(port),
       zone: port.zone ?? "cluster",
       carrier: mirror.carrier(index),
     }));
@@ -278,7 +275,7 @@ export class NodeReport {
       selfId: config.cluster.self.id,
       owners: controller.driver.state().table.owner,
       memberName: (id) => controller.name(id),
-      ruleName: (index) => config.dataplane!.policy.rules[index]?.name ?? "default",
+      ruleName: (index, policy) => this.core.policies.ruleName(index, policy),
       nowMs: this.core.nowMs(),
     };
   }

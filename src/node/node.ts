@@ -66,7 +66,8 @@ export class Node {
   }
 
   async #start(): Promise<void> {
-    const { cluster, control } = this.#config;
+    const { cluster, control, notes = [] } = this.#config;
+    for (const note of notes) this.#log.line("warn", note);
     const tls = loadTls(cluster.tls, cluster.self.name);
     const lifelines = await this.#startLifelines(tls);
     mkdirSync(control.dataDir, { recursive: true, mode: 0o700 });
@@ -170,10 +171,10 @@ export class Node {
   }
 
   /** Before the dataplane, so that it stops after it: what was decided last is written too. */
-  #startRuleLog({ memory }: NodeCore): void {
+  #startRuleLog({ memory, policies }: NodeCore): void {
     const lines = new RuleLogLines({
       ring: new RecordRing(memory.ruleLog),
-      policy: this.#config.dataplane!.policy,
+      policy: (number) => policies.byNumber(number),
       clock: { nowMs, wallMs: () => Date.now() },
       write: (line, text) => this.#log.rule(line, text),
     });

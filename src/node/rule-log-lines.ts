@@ -37,7 +37,8 @@ export interface RuleLogLine {
 
 export interface RuleLogOptions {
   readonly ring: RecordRing;
-  readonly policy: PolicyModel;
+  /** The policy of a number (LoggedPacket.policy); undefined when it is too long ago. */
+  readonly policy: (number: number) => PolicyModel | undefined;
   /** The worker's clock and the wall's. */
   readonly clock: { nowMs(): number; wallMs(): number };
   readonly write: (line: RuleLogLine, text: string) => void;
@@ -66,10 +67,10 @@ export class RuleLogLines {
   }
 
   #line(packet: LoggedPacket, wallOfZeroMs: number): RuleLogLine {
-    const { policy } = this.#options;
+    const policy = this.#options.policy(packet.policy);
     const { translated, icmp } = packet;
-    const rule = policy.rules[packet.rule];
-    const zoneName = (id: number): string => policy.zones.find((zone) => zone.id === id)?.name ?? String(id);
+    const rule = policy?.rules[packet.rule];
+    const zoneName = (id: number): string => policy?.zones.find((zone) => zone.id === id)?.name ?? String(id);
     const source = endText(packet.source, packet);
     const destination = endText(packet.destination, packet);
     const translatedSource = endText(translated.source, packet);

@@ -2,14 +2,14 @@
  * Worker board: figures of the worker that are not the engine's, over shared memory: what its ports lost and which heartbeats
  * it refused. The worker writes them now and then, the main thread reads; nothing is posted.
  *
- *   | port 0: rx lost, tx lost | port 1 | ... | heartbeats refused, by reason |      Float64 cells
+ *   | port 0: rx lost, tx lost, rx of unknown VLANs | port 1 | ... | heartbeats refused, by reason |      Float64 cells
  */
 import { ENVELOPE_REFUSALS, type EnvelopeRefusal } from "../../cluster/liveness/envelope.ts";
 import { MAX_LINKS } from "../../cluster/liveness/model.ts";
 import { assert } from "../base/assert.ts";
 import type { PortCounters } from "../io/port.ts";
 
-const PORT_CELLS = 2;
+const PORT_CELLS = 3;
 const REFUSALS_AT = MAX_LINKS * PORT_CELLS;
 
 export const WORKER_BOARD_BYTES = 8 * (REFUSALS_AT + ENVELOPE_REFUSALS.length);
@@ -27,18 +27,20 @@ export class WorkerBoard {
   write(ports: readonly { readonly counters: PortCounters }[], refused: HeartbeatRefusals): void {
     assert(ports.length <= MAX_LINKS, `more than ${MAX_LINKS} ports`);
     for (let port = 0; port < ports.length; port++) {
-      const { rxDropped, txDropped } = ports[port]!.counters;
+      const { rxDropped, txDropped, rxUnknownVlan } = ports[port]!.counters;
       this.#cells[port * PORT_CELLS] = rxDropped;
       this.#cells[port * PORT_CELLS + 1] = txDropped;
+      this.#cells[port * PORT_CELLS + 2] = rxUnknownVlan;
     }
     for (let i = 0; i < ENVELOPE_REFUSALS.length; i++) {
       this.#cells[REFUSALS_AT + i] = refused[ENVELOPE_REFUSALS[i]!];
     }
   }
 
-  /** Frames that a port lost since the start, received and to be sent. */
-  lostBy(port: number): { readonly rxDropped: number; readonly txDropped: number } {
-    return { rxDropped: this.#cells[port * PORT_CELLS]!, txDropped: this.#cells[port * PORT_CELLS + 1]! };
+  /** Frames that a port lost since the start, received and to be sent, and those of VLANs that nobody has. */
+  lostBy(port: number): Pick<PortCounters, "rxDropped" | "txDropped" | "rxUnknownVlan"> {
+    const cells = this.#cells.subarray(port * PORT_CELLS, (port + 1) * PORT_CELLS);
+    return { rxDropped: cells[0]!, txDropped: cells[1]!, rxUnknownVlan: cells[2]! };
   }
 
   heartbeatsRefused(): HeartbeatRefusals {

@@ -3,7 +3,7 @@
  * for the histograms, proposals for the cluster.
  */
 import type { Command } from "../../cluster/control/model.ts";
-import type { NodeConfig } from "../../config/node-config.ts";
+import { interfaceLabel, type NodeConfig } from "../../config/node-config.ts";
 import type { JournalKind } from "./admin-model.ts";
 import type { FailoverTimes } from "./failover-times.ts";
 import type { Journal } from "./journal.ts";
@@ -63,7 +63,7 @@ export class WorkerEvents {
         return;
       case "carrier": {
         const { port, isUp, atMs } = message;
-        const name = config.dataplane!.interfaces[port]?.name ?? "";
+        const name = interfaceLabel(config.dataplane!.interfaces[port]!);
         const kind = isUp ? "link-up" : "link-down";
         journal.add(kind, `carrier of ${name} is ${isUp ? "back" : "lost"}`, { atMs });
         return;

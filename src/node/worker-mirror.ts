@@ -41,7 +41,9 @@ export class WorkerMirror {
   }
 
   #linkName(link: number): string {
-    return link === CLUSTER_LINK ? "cluster" : (this.#setup.ports[link - 1]?.interfaceName ?? `link ${link}`);
+    if (link === CLUSTER_LINK) return "cluster";
+    const port = this.#setup.ports[link - 1];
+    return port?.label ?? port?.interfaceName ?? `link ${link}`;
   }
 
   #onLiveness(event: LivenessEvent): void {

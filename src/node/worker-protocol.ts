@@ -38,6 +38,7 @@ export interface WorkerSetup {
   /** Keys derived from the cluster secret; see keys.ts. */
   readonly flowKey: Uint8Array;
   readonly heartbeatKey: Uint8Array;
+  readonly cookieKey: Uint8Array;
   readonly clusterName: string;
 }
 
@@ -56,6 +57,8 @@ export type ToWorker =
   /** Send these slots whole, each ending in a digest. */
   | { readonly type: "export"; readonly slots: readonly number[] }
   | { readonly type: "digest"; readonly slots: readonly number[] }
+  /** Another policy holds, with the same zones and ports. `ruleHits` has a Float64 cell per rule and one more. */
+  | { readonly type: "policy"; readonly policy: PolicyModel; readonly ruleHits: SharedArrayBuffer }
   | { readonly type: "stop" };
 
 export type FromWorker =

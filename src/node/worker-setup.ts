@@ -2,7 +2,7 @@
  * Worker setup: from a node's configuration to what its dataplane worker is given.
  */
 import { PROFILES } from "../../cluster/liveness/model.ts";
-import type { NodeConfig } from "../../config/node-config.ts";
+import { interfaceLabel, type NodeConfig } from "../../config/node-config.ts";
 import { GENEVE_PORT } from "../packet/geneve.ts";
 import { HEARTBEAT_PORT } from "../packet/udp.ts";
 import { deriveKeys } from "./keys.ts";
@@ -31,6 +31,8 @@ export function workerSetup(config: NodeConfig, memory: SharedMemory): WorkerSet
     realtime,
     ports: interfaces.map((port) => ({
       interfaceName: port.name,
+      label: interfaceLabel(port),
+      ...(port.vlan === undefined ? {} : { vlan: port.vlan }),
       filter: port.cluster ? { kind: "cluster", udpPorts: [HEARTBEAT_PORT, GENEVE_PORT] } : { kind: "all" },
     })),
     selfId: cluster.self.id,

@@ -43,6 +43,7 @@ function run(): void {
     heartbeatMac(setup.heartbeatKey),
     realEnv,
     post,
+    () => Date.now(),
   );
 
   let isTurnDue = false;

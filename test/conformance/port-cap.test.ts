@@ -1,8 +1,8 @@
 /** The cap driver against the port suite, and what all drivers on interfaces promise. Needs root. */
 import { test } from "vitest";
 import { describeInterfaces } from "./port-interfaces.ts";
-import { describePort } from "./port-suite.ts";
-import { vethDriver, whyNoVeth } from "./port-worlds.ts";
+import { describePort, describeZonePort } from "./port-suite.ts";
+import { vethDriver, vethVlanDriver, whyNoVeth } from "./port-worlds.ts";
 
 const why = whyNoVeth();
 if (why !== undefined) {
@@ -10,5 +10,6 @@ if (why !== undefined) {
   test.skip(`cap ports: ${why}`, () => {});
 } else {
   describePort(vethDriver("cap"));
+  describeZonePort(vethVlanDriver("cap"), "a VLAN of a cap port");
   describeInterfaces("cap");
 }

@@ -1,5 +1,6 @@
 /** The memory driver against the port suite. */
-import { describePort } from "./port-suite.ts";
-import { memoryDriver } from "./port-worlds.ts";
+import { describePort, describeZonePort } from "./port-suite.ts";
+import { memoryDriver, memoryVlanDriver } from "./port-worlds.ts";
 
 describePort(memoryDriver);
+describeZonePort(memoryVlanDriver, "a VLAN of a memory port");

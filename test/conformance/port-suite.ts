@@ -25,7 +25,13 @@ const WINDOW = 256;
 const batch: RxBatch = { at: new Uint32Array(64), lengthBytes: new Uint32Array(64) };
 
 export function describePort(driver: PortDriver): void {
-  describe(`a ${driver.name} port for all frames`, () => {
+  describeZonePort(driver, `a ${driver.name} port for all frames`);
+  describeClusterPort(driver);
+}
+
+/** What a port of a zone must do, also when it is one VLAN of its interface. */
+export function describeZonePort(driver: PortDriver, title: string): void {
+  describe(title, () => {
     let world: PortWorld;
     beforeEach(async () => {
       world = await driver.open(ALL);
@@ -246,7 +252,9 @@ export function describePort(driver: PortDriver): void {
       expect(grownBytes / frames).toBeLessThan(8);
     });
   });
+}
 
+function describeClusterPort(driver: PortDriver): void {
   describe(`a ${driver.name} port for cluster traffic`, () => {
     let world: PortWorld;
     beforeEach(async () => {

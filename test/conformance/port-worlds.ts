@@ -11,10 +11,12 @@ import { createMemoryPool, MemoryPort } from "../../src/io/memory.ts";
 import { MemorySegment } from "../../src/io/memory-segment.ts";
 import { openPorts } from "../../src/io/open.ts";
 import type { FramePool, Port, PortFilter } from "../../src/io/port.ts";
+import { logicalPorts } from "../../src/io/vlan.ts";
 import { KERNEL_UDP_PORT } from "./port-frames.ts";
 
 const CLONE_NEWNET = 0x40000000;
 const MTU_BYTES = 1600;
+const VLAN = 100;
 
 export interface PortWorld {
   /** The port under test. */
@@ -69,8 +71,30 @@ export const memoryDriver: PortDriver = {
   },
 };
 
+/** The same, with both ends in VLAN 100 of their interfaces. */
+export const memoryVlanDriver: PortDriver = {
+  ...memoryDriver,
+  open: async (filter) => {
+    const world = await memoryDriver.open(filter);
+    const inVlan = (port: Port, pool: FramePool): Port =>
+      logicalPorts({ pool, ports: [port], reason: "" }, [{ interfaceName: port.name, vlan: VLAN, filter }])
+        .ports[0]!;
+    return {
+      ...world,
+      port: inVlan(world.port, world.pool),
+      peer: inVlan(world.peer, world.peerPool),
+    };
+  },
+};
+
+/** The same on real interfaces, which leave the tags where they are. Needs root. */
+export function vethVlanDriver(name: "xdp" | "cap"): PortDriver {
+  return vethDriver(name, VLAN);
+}
+
 /** A driver on real interfaces. Needs root. */
-export function vethDriver(name: "xdp" | "cap"): PortDriver {
+export function vethDriver(name: "xdp" | "cap", vlan?: number): PortDriver {
+  const tag = vlan === undefined ? {} : { vlan };
   return {
     name,
     countsEveryLoss: name === "xdp",
@@ -79,14 +103,15 @@ export function vethDriver(name: "xdp" | "cap"): PortDriver {
       const namespace = new Namespace();
       try {
         namespace.addVeth("ours", "peer", MTU_BYTES);
+        if (vlan !== undefined) namespace.withTagsInFrames("ours", "peer");
         namespace.enter();
         namespace.ip("address", "add", "10.9.0.1/24", "dev", "ours");
         const listener = createSocket("udp4");
         let heard = 0;
         listener.on("message", () => heard++);
         listener.bind({ fd: listenHere() });
-        const ours = openPorts(name, [{ interfaceName: "ours", filter }]);
-        const far = openPorts("auto", [{ interfaceName: "peer", filter: { kind: "all" } }]);
+        const ours = openPorts(name, [{ interfaceName: "ours", filter, ...tag }]);
+        const far = openPorts("auto", [{ interfaceName: "peer", filter: { kind: "all" }, ...tag }]);
         const port = ours.ports[0]!;
         const peer = far.ports[0]!;
         return {
@@ -144,6 +169,11 @@ export class Namespace {
       this.exec("ethtool", "-K", name, "tx", "off", "gro", "off", "gso", "off", "tso", "off");
       this.ip("link", "set", name, "up");
     }
+  }
+
+  /** veth hands tags over beside the frame, as a card does that takes them off, unless it is told not to. */
+  withTagsInFrames(...names: string[]): void {
+    for (const name of names) this.exec("ethtool", "-K", name, "rxvlan", "off", "txvlan", "off");
   }
 
   ip(...words: string[]): string {

@@ -7,8 +7,8 @@ import { openPorts } from "../../src/io/open.ts";
 import type { Port } from "../../src/io/port.ts";
 import { getFrame, patternFrame, putFrame } from "./port-frames.ts";
 import { describeInterfaces } from "./port-interfaces.ts";
-import { describePort } from "./port-suite.ts";
-import { Namespace, vethDriver, whyNoXdp } from "./port-worlds.ts";
+import { describePort, describeZonePort } from "./port-suite.ts";
+import { Namespace, vethDriver, vethVlanDriver, whyNoXdp } from "./port-worlds.ts";
 
 const why = whyNoXdp();
 if (why !== undefined) {
@@ -16,6 +16,7 @@ if (why !== undefined) {
   test.skip(`xdp ports: ${why}`, () => {});
 } else {
   describePort(vethDriver("xdp"));
+  describeZonePort(vethVlanDriver("xdp"), "a VLAN of an xdp port");
   describeInterfaces("xdp");
   describeXdp();
 }
@@ -64,6 +65,42 @@ function describeXdp(): void {
       expect(await heard(peer, ours)).toEqual(patternFrame(broadcast, peer.mac, 3, 300));
       expect(await heard(ours, peer)).toEqual(patternFrame(broadcast, ours.mac, 3, 300));
       for (const port of opened.ports) port.close();
+    });
+
+    test("sorts the VLANs of one interface, whose frames carry their tags on the wire", async () => {
+      namespace.addVeth("ours", "peer", 1500);
+      namespace.withTagsInFrames("ours", "peer");
+      const [vlan100, vlan200, far] = openPorts("xdp", [
+        { interfaceName: "ours", label: "ours.100", vlan: 100, filter: { kind: "all" } },
+        { interfaceName: "ours", label: "ours.200", vlan: 200, filter: { kind: "all" } },
+        { interfaceName: "peer", filter: { kind: "all" } },
+      ]).ports as [Port, Port, Port];
+      const batch = { at: new Uint32Array(8), lengthBytes: new Uint32Array(8) };
+      const carried = async (from: Port, to: Port, frame: Uint8Array): Promise<Uint8Array> => {
+        let count = 0;
+        while (count === 0) {
+          from.send(putFrame(from.pool, frame), frame.length);
+          from.flush();
+          await nextTurn();
+          count = to.receive(batch, 1);
+        }
+        return getFrame(to.pool, batch.at[0]!, batch.lengthBytes[0]!);
+      };
+      const plain = patternFrame(vlan200.mac, far.mac, 5, 1514);
+      const tagged = Uint8Array.of(...plain.subarray(0, 12), 0x81, 0x00, 0x00, 200, ...plain.subarray(12));
+      expect(await carried(far, vlan200, tagged)).toEqual(plain);
+      expect(await carried(vlan200, far, plain)).toEqual(tagged);
+      expect(vlan100.receive(batch, 8)).toBe(0);
+      for (const port of [vlan100, vlan200, far]) port.close();
+    });
+
+    test("refuses VLANs on a card that keeps the tags to itself, and says what to do", () => {
+      namespace.addVeth("ours", "peer", 1500);
+      const open = (driver: "auto" | "xdp"): unknown =>
+        openPorts(driver, [{ interfaceName: "ours", vlan: 100, filter: { kind: "all" } }]);
+      for (const driver of ["auto", "xdp"] as const) {
+        expect(() => open(driver)).toThrow(/ethtool -K ours rxvlan off txvlan off$/);
+      }
     });
 
     test("refuses an interface that another XDP program has", () => {

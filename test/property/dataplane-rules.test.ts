@@ -64,7 +64,7 @@ const schedule: fc.Arbitrary<ScheduleModel> = fc.record({
   toMinute: fc.constantFrom(0, 1, 600, 1440),
 });
 const rarely = <T>(value: fc.Arbitrary<T>): fc.Arbitrary<T | undefined> =>
-  fc.option(value, { nil: undefined, freq: 1 });
+  fc.oneof({ weight: 2, arbitrary: fc.constant(undefined) }, { weight: 1, arbitrary: value });
 const part: fc.Arbitrary<Partial<RuleModel>> = fc
   .record({
     fromZone: zone,
@@ -162,45 +162,83 @@ function padding(count: number): RuleModel[] {
   );
 }
 
-function firstMatchWins(limits: ClassifierLimits, rulesMax: number, runs: number): void {
-  fc.assert(
-    fc.property(
-      fc.array(part, { maxLength: rulesMax, size: "max" }),
-      fc.constantFrom(0, 0, 30, 1000, 1023, 3071),
-      fc.array(packet, { minLength: 1, maxLength: 40, size: "max" }),
-      fc.array(time, { minLength: 1, maxLength: 3 }),
-      (parts, pad, packets, times) => {
-        const rules = [...padding(pad), ...parts.map((p, i) => rule(pad + i, p))];
-        const model: PolicyModel = { ...LAB_POLICY, rules };
-        const hits = new Float64Array(rules.length + 1);
-        const wanted = new Float64Array(rules.length + 1);
-        const table = new RuleTable(model, hits, limits);
-        const query = new RuleQuery();
-        for (const now of times) {
-          table.setMinute(1 << now.day, now.minute);
-          for (const p of packets) {
-            const first = firstMatch(rules, p, now);
-            expect(table.match(fill(query, p))).toBe(first < 0 ? NO_RULE : first);
-            expect(table.peek(query)).toBe(first < 0 ? NO_RULE : first);
-            const cell = first < 0 ? rules.length : first;
-            wanted[cell] = wanted[cell]! + 1;
-          }
+/** What the table is made of instead of the rules: to see that a wrong table would be seen. */
+type Bug = (rules: readonly RuleModel[]) => RuleModel[];
+
+/** undefined when it holds, else what fast-check has to say. */
+function firstMatchWins(
+  limits: ClassifierLimits,
+  rulesMax: number,
+  runs: number,
+  bug?: Bug,
+): string | undefined {
+  const property = fc.property(
+    fc.array(part, { maxLength: rulesMax, size: "max" }),
+    fc.constantFrom(0, 0, 30, 1000, 1023, 3071),
+    fc.array(packet, { minLength: 1, maxLength: 40, size: "max" }),
+    fc.array(time, { minLength: 1, maxLength: 3 }),
+    (parts, pad, packets, times) => {
+      const rules = [...padding(pad), ...parts.map((p, i) => rule(pad + i, p))];
+      const model: PolicyModel = { ...LAB_POLICY, rules: bug === undefined ? rules : bug(rules) };
+      const hits = new Float64Array(rules.length + 1);
+      const wanted = new Float64Array(rules.length + 1);
+      const table = new RuleTable(model, hits, limits);
+      const query = new RuleQuery();
+      for (const now of times) {
+        table.setMinute(1 << now.day, now.minute);
+        for (const p of packets) {
+          const first = firstMatch(rules, p, now);
+          expect(table.match(fill(query, p))).toBe(first < 0 ? NO_RULE : first);
+          expect(table.peek(query)).toBe(first < 0 ? NO_RULE : first);
+          const cell = first < 0 ? rules.length : first;
+          wanted[cell] = wanted[cell]! + 1;
         }
-        expect(hits).toEqual(wanted);
-      },
-    ),
-    { numRuns: runs },
+      }
+      expect(hits).toEqual(wanted);
+    },
   );
+  const details = fc.check(property, { numRuns: runs, ...(bug === undefined ? {} : { endOnFailure: true }) });
+  return details.failed ? fc.defaultReportMessage(details) : undefined;
 }
 
 test("the first rule that matches wins, whatever its fields", () => {
-  firstMatchWins(CLASSIFIER_LIMITS, 60, 150);
+  expect(firstMatchWins(CLASSIFIER_LIMITS, 60, 100)).toBeUndefined();
 });
 
 test("the first rule that matches wins when no two axes may be multiplied", () => {
-  firstMatchWins({ ...CLASSIFIER_LIMITS, productBlocksMax: 0 }, 60, 50);
+  expect(firstMatchWins({ ...CLASSIFIER_LIMITS, productBlocksMax: 0 }, 60, 60)).toBeUndefined();
 });
 
 test("the first rule that matches wins when memory allows coarse axes only", () => {
-  firstMatchWins({ ...CLASSIFIER_LIMITS, rowBytesMax: 400, blockBytesMax: 4000 }, 60, 100);
+  expect(
+    firstMatchWins({ ...CLASSIFIER_LIMITS, rowBytesMax: 400, blockBytesMax: 4000 }, 60, 60),
+  ).toBeUndefined();
+});
+
+const without = (field: keyof RuleModel): Bug => {
+  return (rules) => rules.map(({ [field]: _, ...rest }) => rest as RuleModel);
+};
+const BUGS: readonly [string, Bug][] = [
+  ["lets a later rule win", (rules) => rules.toReversed()],
+  ["forgets interfaces", without("interfaces")],
+  ["forgets TCP flags", without("tcpFlags")],
+  ["forgets schedules", without("schedule")],
+  ["forgets services", without("services")],
+  ["forgets that a rule wants translated packets", without("isTranslated")],
+  ["takes every address for a source", (rules) => rules.map((r) => ({ ...r, sources: [] }))],
+  [
+    "is off by a bit in prefixes of IPv6",
+    (rules) => rules.map((r) => ({ ...r, destinations: r.destinations.map(wider) })),
+  ],
+  ["is off by one in ports", (rules) => rules.map((r) => ({ ...r, sourcePorts: r.sourcePorts.map(longer) }))],
+];
+
+const wider = ({ address: base, bits }: Prefix): Prefix => ({
+  address: base,
+  bits: typeof base === "bigint" ? Math.max(0, bits - 1) : bits,
+});
+const longer = ({ from, to }: PortRange): PortRange => ({ from: Math.max(0, from - 1), to });
+
+test.each(BUGS)("a table that %s is seen", (_name, bug) => {
+  expect(firstMatchWins({ ...CLASSIFIER_LIMITS, productBlocksMax: 0 }, 60, 300, bug)).toBeDefined();
 });

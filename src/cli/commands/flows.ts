@@ -34,11 +34,12 @@ export function addFlowsCommand(program: Command, terminal: Terminal): void {
 
 function withFilterOptions(command: Command): Command {
   return command
-    .option("--protocol <name>", "tcp, udp, icmp")
+    .option("--protocol <name>", "tcp, udp, icmp, or any other by name or number")
     .option("--source <address>", "address at the flow's beginning")
     .option("--destination <address>", "address that it goes to")
     .option("--port <n>", "either end's port", wholeAtLeast(1))
     .option("--slot <n>", "the slot that it hashes into", wholeAtLeast(0))
+    .option("--all", "also NAT bindings, and expectations and adjustments of helpers")
     .addOption(new Option("--role <role>", "decided here, or held as a backup").choices(["own", "replica"]));
 }
 
@@ -59,7 +60,7 @@ export function formatFlows(result: AdminMethods["flows.list"]["result"]): strin
     String(flow.slot),
     formatMs(flow.ageMs),
     formatMs(flow.expiresInMs),
-    flow.rule,
+    flow.rule === "" ? "-" : flow.rule,
   ]);
   const listed = table(
     [

@@ -117,7 +117,7 @@ function placeText({ zone, interface: name }: { readonly zone: string; readonly 
 
 /** The port belongs to the slot, so it is another one where the slot is not known. */
 function snatText(snat: NonNullable<TraceReport["snat"]>, slot: TraceReport["slot"]): string {
-  const isElsewhere = slot === undefined && /:\d+$/.test(snat.to);
+  const isElsewhere = slot === undefined && /(\]|\.\d+):\d+$/.test(snat.to);
   return `${snat.from} -> ${snat.to}${isElsewhere ? " (the port is another one in the cluster)" : ""}`;
 }
 

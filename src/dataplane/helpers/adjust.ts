@@ -205,7 +205,7 @@ export class Adjuster {
     const from = master * ROW_WORDS;
     readTuple(words, master, 0, this.#tuple, 0);
     readTuple(words, master, 1, this.#tuple, TUPLE_WORDS);
-    words[base + F_META] = (words[from + F_META]! & 0xff00) | ADJUSTMENT_TCP;
+    words[base + F_META] = ADJUSTMENT_TCP;
     table.setTuple(row, 0, this.#tuple, 0, this.#tuple, 4, portsOf(words, master, 0));
     table.setTuple(row, 1, this.#tuple, TUPLE_WORDS, this.#tuple, TUPLE_WORDS + 4, portsOf(words, master, 1));
     words[base + F_PLACE] = words[from + F_PLACE]!;

@@ -29,6 +29,16 @@ import {
 } from "../flow-layout.ts";
 import { EXPECTATION_TCP, EXPECTATION_UDP } from "../satellites.ts";
 import { TCP_ESTABLISHED, tcpState } from "../tcp-state.ts";
+import {
+  type ExpectationCounters,
+  type ExpectationLimits,
+  type ExpectationRequest,
+  IS_FOREIGN,
+  IS_LASTING,
+  IS_SIGNALLING,
+  PER_MASTER_MAX,
+  TOWARD_SERVER,
+} from "./expectation.ts";
 import { own, portsOf, type RowBook, type RowTable, readTuple, setOwn, TUPLE_WORDS } from "./satellite.ts";
 
 const E_MASTER_PORTS = 0;
@@ -37,71 +47,13 @@ const E_KIND = 2;
 const E_CALL = 3;
 const E_SENDER = 4;
 
-/** Bits of the kind. */
-export const TOWARD_SERVER = 1;
-/** Holds for any number of flows, until its call ends. */
-export const IS_LASTING = 2;
-/** What comes is signalling: the rule's helpers look at it too. */
-export const IS_SIGNALLING = 4;
-/** The destination is no address of the master: nothing is translated but what policy says. */
-export const IS_FOREIGN = 8;
-/** Media whose offer was answered. */
-export const IS_ANSWERED = 16;
+/** Further bits of the kind. */
 const IS_USED = 32;
 const STREAM_AT = 8;
 const IS_CONTROL = 1 << 15;
 
 /** How long a lasting expectation, once used, outlives the flow that used it. */
 const LASTING_MS = 30_000;
-
-export interface ExpectationLimits {
-  /** In all, on this node. */
-  readonly expectationsMax: number;
-  readonly ftpPerMaster: number;
-  readonly tftpPerMaster: number;
-  readonly sipPerMaster: number;
-}
-
-export const DEFAULT_EXPECTATION_LIMITS: ExpectationLimits = {
-  expectationsMax: 4096,
-  ftpPerMaster: 2,
-  tftpPerMaster: 2,
-  sipPerMaster: 32,
-};
-/** No limit of a master is larger: what a look-up of its expectations costs. */
-export const PER_MASTER_MAX = 64;
-
-/** Counters of expectations; expectationsNow is kept by the flow book, which sees replicas too. */
-export interface ExpectationCounters {
-  now(): number;
-  created(): void;
-  used(): void;
-  expired(): void;
-  refused(): void;
-}
-
-/** What expect() is asked for; filled by the helper, one instance. */
-export class ExpectationRequest {
-  master = NONE;
-  protocol = PROTOCOL_TCP;
-  /** Kind bits. */
-  kind = 0;
-  /** Source at 0, destination at 4, as the expected packet will carry them. */
-  readonly words = new Int32Array(TUPLE_WORDS);
-  /** As the expected packet will carry it. */
-  port = 0;
-  /** Where the master's end listens. */
-  realPort = 0;
-  lifeMs = 0;
-  /** What belongs together and ends together; 0: nothing. */
-  call = 0;
-  /** Number of the media stream, and whether this is its control (RTCP). */
-  stream = 0;
-  isControl = false;
-  perMasterMax = 0;
-  /** When the master has its fill, the one that would end first goes. */
-  isReplacing = false;
-}
 
 export class Expectations {
   /** Set by resolve(): destination at 0, source at 4. */
@@ -166,8 +118,18 @@ export class Expectations {
     return row;
   }
 
+  /** Whether another expectation holds what the request asks for: its helper shall announce another port. */
+  isTaken(request: ExpectationRequest): boolean {
+    const protocol = request.protocol === PROTOCOL_TCP ? EXPECTATION_TCP : EXPECTATION_UDP;
+    const entry = this.#table.find(protocol, request.words, 0, request.port);
+    if (entry === NONE) return false;
+    return (
+      (entry & 1) !== 0 || this.masterOf(entry >> 1) !== request.master || !this.#isSame(entry >> 1, request)
+    );
+  }
+
   /**
-   * The expectation that lets a packet in which no flow and no rule explains: its row, or NONE. `words`: source and destination
+   * The expectation that lets in a packet which no flow explains: its row, or NONE. `words`: source and destination
    * as it carries them. TCP: only for the opening segment.
    */
   find(protocol: number, words: Int32Array, at: number, port: number, zone: number): number {
@@ -202,6 +164,11 @@ export class Expectations {
     const flow = protocol === EXPECTATION_TCP ? PROTOCOL_TCP : PROTOCOL_UDP;
     const entry = this.#table.find(flow, this.#key, 0, own(words, row, E_MASTER_PORTS));
     return entry === NONE || (entry & 1) !== 0 ? NONE : entry >> 1;
+  }
+
+  /** The zone that it opens: what is routed elsewhere is not what was announced. */
+  zoneOf(row: number): number {
+    return this.#table.words[row * ROW_WORDS + F_PLACE]! >>> 24;
   }
 
   /** Whether the rule's helpers look at what comes of it. */
@@ -394,7 +361,7 @@ export class Expectations {
     const original = (place >>> 16) & 0xff;
     const reply = place >>> 24;
     const isToServer = (request.kind & TOWARD_SERVER) !== 0;
-    words[base + F_META] = (words[from + F_META]! & 0xff00) | protocol;
+    words[base + F_META] = protocol;
     table.setTuple(row, 0, request.words, 0, request.words, 4, request.port);
     readTuple(words, master, 0, this.#key, 0);
     table.setTuple(row, 1, this.#key, 0, this.#key, 4, withOrdinal(ports, ordinal));

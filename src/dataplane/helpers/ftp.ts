@@ -19,9 +19,16 @@ import {
   replacementBytes,
   setFlags,
 } from "./adjust.ts";
-import { TOWARD_SERVER } from "./expectations.ts";
+import { TOWARD_SERVER } from "./expectation.ts";
 import { FtpLine, LINE_OTHER } from "./ftp-lines.ts";
-import { type Helper, type HelperParts, INSPECT_DROP, INSPECT_EDITED, INSPECT_PASS } from "./helper.ts";
+import {
+  announcePort,
+  type Helper,
+  type HelperParts,
+  INSPECT_DROP,
+  INSPECT_EDITED,
+  INSPECT_PASS,
+} from "./helper.ts";
 import { DESTINATION_OUT, type HelperContext, SOURCE_IN, SOURCE_OUT } from "./helper-context.ts";
 import { own, type RowBook, type RowTable, setOwn } from "./satellite.ts";
 import { indexOf, isDigit, keyword, LF, SPACE, startsWith, Writer } from "./text.ts";
@@ -101,6 +108,11 @@ export class FtpHelper implements Helper {
     if (!context.isOwner && (this.#flags & (MIDDLE << context.direction)) !== 0) return INSPECT_DROP;
     this.#keep(context, row, next);
     return result;
+  }
+
+  /** Whether nothing of a connection may pass unread. `row`: its satellite. */
+  mustRead(row: number): boolean {
+    return (flagsOf(this.#table.words, row) & ENCRYPTED) === 0;
   }
 
   /**
@@ -296,30 +308,22 @@ export class FtpHelper implements Helper {
 
   /** The port that the other side shall connect to, once it is expected; NONE when refused. */
   #expect(context: HelperContext): number {
-    const { request, limits, expectations, allocatePort } = this.#parts;
+    const { request, limits, expectations } = this.#parts;
     const { words, master, direction } = context;
-    const realPort = this.#line.port;
-    const port = context.isSourceTranslated
-      ? allocatePort(master, PROTOCOL_TCP, words, SOURCE_OUT, realPort)
-      : realPort;
-    if (port === NONE) {
-      this.#parts.counters.refused();
-      return NONE;
-    }
     request.master = master;
     request.protocol = PROTOCOL_TCP;
     request.kind = direction === 1 ? TOWARD_SERVER : 0;
     copyAddress(request.words, 0, words, DESTINATION_OUT);
     copyAddress(request.words, 4, words, SOURCE_OUT);
-    request.port = port;
-    request.realPort = realPort;
+    request.realPort = this.#line.port;
     request.lifeMs = LIFE_MS;
     request.call = 0;
     request.stream = 0;
     request.isControl = false;
     request.perMasterMax = limits.ftpPerMaster;
     request.isReplacing = true;
-    return expectations.expect(request) === NONE ? NONE : port;
+    if (!announcePort(this.#parts, context)) return NONE;
+    return expectations.expect(request) === NONE ? NONE : request.port;
   }
 
   #write(context: HelperContext): boolean {

@@ -35,6 +35,8 @@ export interface HelperPacket {
   totalBytes: number;
   readonly protocol: number;
   readonly isIpv6: boolean;
+  /** The first fragment of a datagram: its text is not whole. */
+  readonly isFragment: boolean;
 }
 
 export class HelperContext {

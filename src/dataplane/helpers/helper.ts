@@ -4,9 +4,12 @@
  * What a helper does not understand, may not do or has no room for passes as it came and opens nothing. Only what would leave
  * the two ends with different streams is dropped: its sender repeats it.
  */
+
+import { NONE } from "../flow-layout.ts";
 import type { Adjuster } from "./adjust.ts";
-import type { ExpectationLimits, ExpectationRequest, Expectations } from "./expectations.ts";
-import type { HelperContext } from "./helper-context.ts";
+import type { ExpectationLimits, ExpectationRequest } from "./expectation.ts";
+import type { Expectations } from "./expectations.ts";
+import { type HelperContext, SOURCE_OUT } from "./helper-context.ts";
 
 /** The packet leaves as it came. */
 export const INSPECT_PASS = 0;
@@ -41,4 +44,30 @@ export interface HelperParts {
    * towards anybody; `wanted` itself, or one of its parity, where possible. NONE: there is none.
    */
   allocatePort(master: number, protocol: number, words: Int32Array, at: number, wanted: number): number;
+}
+
+/** How often another port is asked for when one is taken already: neighbours behind one address choose alike. */
+const PORT_TRIES = 8;
+const PORT_MIN = 1024;
+const PORTS = 65_536;
+
+/**
+ * Sets the request's port: the one at which the sender's `realPort` is announced to the other side. All else of the request but
+ * its limits is set already. False, and counted: there is none.
+ */
+export function announcePort(parts: HelperParts, context: HelperContext): boolean {
+  const { request, expectations, allocatePort, counters } = parts;
+  const { master, protocol, realPort } = request;
+  request.port = realPort;
+  if (!context.isSourceTranslated) return true;
+  let wanted = realPort;
+  for (let i = 0; i < PORT_TRIES; i++) {
+    const port = allocatePort(master, protocol, context.words, SOURCE_OUT, wanted);
+    if (port === NONE) break;
+    request.port = port;
+    if (!expectations.isTaken(request)) return true;
+    wanted = wanted + 2 < PORTS ? wanted + 2 : PORT_MIN + (wanted & 1);
+  }
+  counters.refused();
+  return false;
 }

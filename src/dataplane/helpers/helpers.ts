@@ -22,12 +22,8 @@ import { HELPER_FTP, HELPER_SIP } from "../policy-model.ts";
 import { ADJUSTMENT_TCP, EXPECTATION_TCP, EXPECTATION_UDP } from "../satellites.ts";
 import { dropVerdict } from "../verdict.ts";
 import { Adjuster, restoreAck, restoreEmbedded, SPLITS_CHANGE, shiftSequence } from "./adjust.ts";
-import {
-  DEFAULT_EXPECTATION_LIMITS,
-  type ExpectationLimits,
-  ExpectationRequest,
-  Expectations,
-} from "./expectations.ts";
+import { DEFAULT_EXPECTATION_LIMITS, type ExpectationLimits, ExpectationRequest } from "./expectation.ts";
+import { Expectations } from "./expectations.ts";
 import { FtpHelper } from "./ftp.ts";
 import { type Helper, type HelperParts, INSPECT_DROP, INSPECT_EDITED, INSPECT_PASS } from "./helper.ts";
 import { HelperContext, type HelperPacket } from "./helper-context.ts";
@@ -158,7 +154,10 @@ export class Helpers {
     if (isTcp && (meta & FLAG_ADJUSTED) !== 0) this.#acknowledge(packet, row, direction, bits, isOwner);
     this.#book.hasPublished = false;
     let result = INSPECT_PASS;
-    if (bits !== 0 && (meta & FLAG_EXPECTED) === 0) {
+    if (packet.isFragment) {
+      // Text in pieces is not read, and of a control connection nothing passes unread.
+      if (isTcp && (bits & HELPER_FTP) !== 0 && this.#mustRead(row)) return INSPECT_DROP;
+    } else if (bits !== 0 && (meta & FLAG_EXPECTED) === 0) {
       const context = this.#context;
       context.isOwner = isOwner;
       context.isSenderOuter = isSenderOuter;
@@ -214,6 +213,11 @@ export class Helpers {
     return isCall && this.expectations.keeps(row);
   }
 
+  #mustRead(row: number): boolean {
+    const satellite = this.adjuster.find(row);
+    return satellite === NONE || this.#ftp.mustRead(satellite);
+  }
+
   #inspect(protocol: number, bits: number): number {
     const helpers = this.#helpers;
     for (let i = 0; i < helpers.length; i++) {
@@ -241,7 +245,10 @@ export class Helpers {
     readTuple(words, row, 0, this.#tuple, 0);
     const entry = this.#host.table.find(PROTOCOL_TCP, this.#tuple, 0, portsOf(words, row, 0));
     if (entry === NONE || (entry & 1) !== 0) return false;
-    doubles[row * ROW_DOUBLES + D_DEADLINE] = doubles[(entry >> 1) * ROW_DOUBLES + D_DEADLINE]! + BEHIND_MS;
+    // After a pause the flow's own time may be over as well, and its turn still to come: a deadline in the past would be due again
+    // at once, before it.
+    const master = (entry >> 1) * ROW_DOUBLES + D_DEADLINE;
+    doubles[row * ROW_DOUBLES + D_DEADLINE] = Math.max(doubles[master]!, this.#host.clock[0]!) + BEHIND_MS;
     return true;
   }
 }

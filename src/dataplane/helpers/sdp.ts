@@ -15,8 +15,8 @@
 import { copyAddress, isIpv4, isSameAddress, isUnspecified } from "../../base/address.ts";
 import { PROTOCOL_UDP } from "../../packet/ipv4.ts";
 import { NONE } from "../flow-layout.ts";
-import { IS_FOREIGN, IS_LASTING, IS_SIGNALLING, TOWARD_SERVER } from "./expectations.ts";
-import type { HelperParts } from "./helper.ts";
+import { IS_FOREIGN, IS_LASTING, IS_SIGNALLING, TOWARD_SERVER } from "./expectation.ts";
+import { announcePort, type HelperParts } from "./helper.ts";
 import { DESTINATION_OUT, type HelperContext, SOURCE_IN, SOURCE_OUT } from "./helper-context.ts";
 import { type RowTable, readTuple, TUPLE_WORDS } from "./satellite.ts";
 import { COLON, DOT, EQUALS, indexOf, keyword, LF, Scanner, SPACE, startsWith, Writer } from "./text.ts";
@@ -205,23 +205,13 @@ export class SessionDescription {
 
   /** Expects media at a port of the stream's address: the port to announce, or NONE. */
   #open(context: HelperContext, whose: number, realPort: number, isControl: boolean): number {
-    const { request, expectations, limits, allocatePort, counters } = this.#parts;
+    const { request, expectations, limits } = this.#parts;
     const { words, master, direction } = context;
-    const isTranslated = whose === OWN && context.isSourceTranslated;
-    const known = whose === OWN ? this.#rowOf(master, direction, realPort, isControl) : NONE;
-    let port = realPort;
-    if (known !== NONE) port = expectations.portOf(known);
-    else if (isTranslated) port = allocatePort(master, PROTOCOL_UDP, words, SOURCE_OUT, realPort);
-    if (port === NONE) {
-      counters.refused();
-      return NONE;
-    }
     request.master = master;
     request.protocol = PROTOCOL_UDP;
     request.kind = IS_LASTING | (direction === 1 ? TOWARD_SERVER : 0) | (whose === FOREIGN ? IS_FOREIGN : 0);
     this.#peerAddress(context, isControl);
     copyAddress(request.words, 4, whose === OWN ? words : this.#media, whose === OWN ? SOURCE_OUT : 0);
-    request.port = port;
     request.realPort = realPort;
     request.lifeMs = MEDIA_LIFE_MS;
     request.call = this.#call;
@@ -229,6 +219,11 @@ export class SessionDescription {
     request.isControl = isControl;
     request.perMasterMax = limits.sipPerMaster;
     request.isReplacing = false;
+    const known = whose === OWN ? this.#rowOf(master, direction, realPort, isControl) : NONE;
+    if (known !== NONE) request.port = expectations.portOf(known);
+    else if (whose === FOREIGN) request.port = realPort;
+    else if (!announcePort(this.#parts, context)) return NONE;
+    const { port } = request;
     if (known !== NONE && !this.#isFor(known)) expectations.forget(known);
     const row = expectations.expect(request);
     if (row === NONE) return NONE;

@@ -13,8 +13,15 @@ import { copyAddress, isIpv4, isSameAddress } from "../../base/address.ts";
 import { PROTOCOL_UDP } from "../../packet/ipv4.ts";
 import { NONE } from "../flow-layout.ts";
 import { HELPER_SIP } from "../policy-model.ts";
-import { IS_ANSWERED, IS_LASTING, IS_SIGNALLING, TOWARD_SERVER } from "./expectations.ts";
-import { type Helper, type HelperParts, INSPECT_DROP, INSPECT_EDITED, INSPECT_PASS } from "./helper.ts";
+import { IS_ANSWERED, IS_LASTING, IS_SIGNALLING, TOWARD_SERVER } from "./expectation.ts";
+import {
+  announcePort,
+  type Helper,
+  type HelperParts,
+  INSPECT_DROP,
+  INSPECT_EDITED,
+  INSPECT_PASS,
+} from "./helper.ts";
 import {
   DESTINATION_IN,
   DESTINATION_OUT,
@@ -187,24 +194,13 @@ export class SipHelper implements Helper {
   }
 
   #expectCalls(context: HelperContext, direction: number, realPort: number, seconds: number): void {
-    const { request, expectations, limits, allocatePort, counters } = this.#parts;
+    const { request, expectations, limits } = this.#parts;
     const { master, words } = context;
-    const known = this.#contactOf(master, realPort);
-    let port = realPort;
-    if (known !== NONE) port = expectations.portOf(known);
-    else if (realPort === context.sourcePortIn) port = context.sourcePortOut;
-    else if (context.isSourceTranslated)
-      port = allocatePort(master, PROTOCOL_UDP, words, SOURCE_OUT, realPort);
-    if (port === NONE) {
-      counters.refused();
-      return;
-    }
     request.master = master;
     request.protocol = PROTOCOL_UDP;
     request.kind = IS_LASTING | IS_SIGNALLING | (direction === 1 ? TOWARD_SERVER : 0);
     copyAddress(request.words, 0, words, DESTINATION_OUT);
     copyAddress(request.words, 4, words, SOURCE_OUT);
-    request.port = port;
     request.realPort = realPort;
     request.lifeMs = seconds * 1000;
     request.call = 0;
@@ -212,6 +208,11 @@ export class SipHelper implements Helper {
     request.isControl = false;
     request.perMasterMax = limits.sipPerMaster;
     request.isReplacing = false;
+    const known = this.#contactOf(master, realPort);
+    if (known !== NONE) request.port = expectations.portOf(known);
+    else if (realPort === context.sourcePortIn) request.port = context.sourcePortOut;
+    else if (!announcePort(this.#parts, context)) return;
+    const { port } = request;
     if (expectations.expect(request) === NONE) return;
     this.#endpoints.contactPort = realPort;
     this.#endpoints.contactPortOut = port;

@@ -2,10 +2,11 @@
  * Bit rows: sets of lines (one bit a line) that share what they have in common. Owns their storage and their intersection
  * while a table is built; classifier.ts reads the arrays when packets pass. Knows nothing of rules or fields.
  *
- *   row     | summary 0 | summary 1 | ... | block 0 | block 1 | ... |     one summary and one block for 1,024 lines
- *                 |                            |
- *                 | bit i: word i is not 0     v
- *   block                             | word 0 | word 1 | ... | word 31 |     bit j of word i: line 32 i + j is in the set
+ *   row     | outline | summary 0 | summary 1 | ... | block 0 | block 1 | ... |     one summary and one block for 1,024 lines
+ *                |            |                          |
+ *                |            | bit i: word i is not 0   v
+ *                |    block                       | word 0 | word 1 | ... | word 31 |   bit j of word i: line 32 i + j is in
+ *                | bit b: a summary of block b, b + 32, b + 64 ... is not 0
  *
  * Equal blocks are stored once, and so are equal rows: the lines that match any value are in every row of a field, but their
  * blocks are in memory once. Block 0 is empty.
@@ -13,6 +14,10 @@
 
 export const BLOCK_LINES = 1024;
 export const BLOCK_WORDS = 32;
+/** Blocks that a bit of the outline stands for are that many apart. */
+export const OUTLINE_BLOCKS = 32;
+/** First summary of a row. */
+export const ROW_SUMMARIES = 1;
 
 /** What rows and blocks may take in memory. */
 export interface BitLimits {
@@ -44,7 +49,7 @@ export class BitRows {
 
   constructor(lines: number, limits: BitLimits) {
     this.blocks = Math.ceil(lines / BLOCK_LINES);
-    this.rowWords = 2 * this.blocks;
+    this.rowWords = ROW_SUMMARIES + 2 * this.blocks;
     this.#limits = limits;
     this.#rows = new WordPool(this.rowWords);
     this.#draft = new Int32Array(this.rowWords);
@@ -83,6 +88,11 @@ export class BitRows {
 
   /** The row that the draft is: an equal one if there is. */
   store(): number {
+    let outline = 0;
+    for (let block = 0; block < this.blocks; block++) {
+      if (this.#draft[ROW_SUMMARIES + block] !== 0) outline |= 1 << (block % OUTLINE_BLOCKS);
+    }
+    this.#draft[0] = outline;
     return this.#rows.intern(this.#draft, 0);
   }
 
@@ -91,7 +101,7 @@ export class BitRows {
     if (a === b) return a;
     const rows = this.#rows.words;
     for (let block = 0; block < this.blocks; block++) {
-      const column = this.blocks + block;
+      const column = ROW_SUMMARIES + this.blocks + block;
       this.#set(block, this.#and(rows[a * this.rowWords + column]!, rows[b * this.rowWords + column]!));
     }
     return this.store();
@@ -102,7 +112,12 @@ export class BitRows {
     let words = 0;
     for (const row of rows) {
       for (let block = 0; block < this.blocks; block++) {
-        for (let left = this.#rows.words[row * this.rowWords + block]!; left !== 0; left &= left - 1) words++;
+        for (
+          let left = this.#rows.words[row * this.rowWords + ROW_SUMMARIES + block]!;
+          left !== 0;
+          left &= left - 1
+        )
+          words++;
       }
     }
     return words / rows.length;
@@ -128,8 +143,8 @@ export class BitRows {
   }
 
   #set(block: number, id: number): void {
-    this.#draft[block] = this.#summaries[id]!;
-    this.#draft[this.blocks + block] = id;
+    this.#draft[ROW_SUMMARIES + block] = this.#summaries[id]!;
+    this.#draft[ROW_SUMMARIES + this.blocks + block] = id;
   }
 
   #internBlock(words: Int32Array, at: number): number {

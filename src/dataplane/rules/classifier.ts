@@ -12,7 +12,7 @@
  * rules a single one is left. Summaries skip what the rows have not in common, and line-order.ts makes that nearly all.
  */
 import { Axis } from "./axis.ts";
-import { type BitLimits, BitRows, BLOCK_WORDS } from "./bit-rows.ts";
+import { type BitLimits, BitRows, BLOCK_WORDS, OUTLINE_BLOCKS, ROW_SUMMARIES } from "./bit-rows.ts";
 import { AddressCuts, ValueCuts } from "./cuts.ts";
 import { orderLines } from "./line-order.ts";
 import { ADDRESS_FIELDS, type Line, VALUE_FIELDS, WIDE_VALUE_FIELDS } from "./lines.ts";
@@ -138,14 +138,17 @@ export class Classifier {
     const found = this.#found;
     const meeting = this.#meeting;
     const firstOf = this.#firstOf;
+    let outline = rows[found[meeting[0]!]!]!;
+    for (let i = 1; i < meeting.length; i++) outline &= rows[found[meeting[i]!]!]!;
     let best = NO_LINE;
-    for (let block = 0; block < firstOf.length; block++) {
-      if (firstOf[block]! > best) continue;
-      let summary = rows[found[meeting[0]!]! + block]!;
-      for (let i = 1; i < meeting.length; i++) summary &= rows[found[meeting[i]!]! + block]!;
-      if (summary === 0) continue;
-      const line = this.#findIn(block, summary, words);
-      if (line < best) best = line;
+    for (; outline !== 0; outline &= outline - 1) {
+      for (let block = lowestBit(outline); block < firstOf.length; block += OUTLINE_BLOCKS) {
+        if (firstOf[block]! > best) continue;
+        let summary = -1;
+        for (let i = 0; i < meeting.length; i++)
+          summary &= rows[found[meeting[i]!]! + ROW_SUMMARIES + block]!;
+        if (summary !== 0) best = Math.min(best, this.#findIn(block, summary, words));
+      }
     }
     return best;
   }
@@ -154,18 +157,18 @@ export class Classifier {
   #findIn(block: number, summary: number, words: Int32Array): number {
     const at = this.#at;
     const blocks = this.#blocks;
-    const column = this.#firstOf.length + block;
+    const column = ROW_SUMMARIES + this.#firstOf.length + block;
     for (let i = 0; i < at.length; i++) {
       at[i] = this.#rows[this.#found[this.#meeting[i]!]! + column]! * BLOCK_WORDS;
     }
     for (let left = summary; left !== 0; left &= left - 1) {
-      const word = 31 - Math.clz32(left & -left);
+      const word = lowestBit(left);
       let bits = blocks[at[0]! + word]!;
       for (let i = 1; i < at.length && bits !== 0; i++) bits &= blocks[at[i]! + word]!;
       if (bits === 0) continue;
       const base = block * BLOCK_WORDS + word;
       for (bits &= this.#awake[base]!; bits !== 0; bits &= bits - 1) {
-        const line = this.#lineAt[base * 32 + 31 - Math.clz32(bits & -bits)]!;
+        const line = this.#lineAt[base * 32 + lowestBit(bits)]!;
         if (this.#coarse.length === 0 || this.#isWanted(line, words)) return line;
       }
     }
@@ -175,22 +178,25 @@ export class Classifier {
   /** Finds the packet's classes and the rows that they lead to. */
   #classify(words: Int32Array): void {
     const found = this.#found;
-    const tables = this.#tableSteps;
-    for (let i = 0; i < tables.length; i += TABLE_WORDS) {
-      const field = tables[i]!;
-      const value = this.values[field]!;
-      const last = tables[i + 2]!;
-      found[field] = this.#tables[tables[i + 1]! + (value >= 0 && value < last ? value : last)]!;
+    const values = this.values;
+    const tableSteps = this.#tableSteps;
+    const tables = this.#tables;
+    for (let i = 0; i < tableSteps.length; i += TABLE_WORDS) {
+      const field = tableSteps[i]!;
+      const value = values[field]!;
+      const last = tableSteps[i + 2]!;
+      found[field] = tables[tableSteps[i + 1]! + (value >= 0 && value < last ? value : last)]!;
     }
     for (let i = 0; i < this.#addressSteps.length; i++) {
       const field = this.#addressSteps[i]!;
       found[field] =
         this.#byInterval[i]![this.#addressCuts[field - VALUES]!.find(words, (field - VALUES) * 4)]!;
     }
-    const products = this.#productSteps;
-    for (let i = 0; i < products.length; i += PRODUCT_WORDS) {
-      const cell = found[products[i + 1]!]! * products[i + 4]! + found[products[i + 2]!]!;
-      found[products[i]!] = this.#cells[products[i + 3]! + cell]!;
+    const productSteps = this.#productSteps;
+    const cells = this.#cells;
+    for (let i = 0; i < productSteps.length; i += PRODUCT_WORDS) {
+      const cell = found[productSteps[i + 1]!]! * productSteps[i + 4]! + found[productSteps[i + 2]!]!;
+      found[productSteps[i]!] = cells[productSteps[i + 3]! + cell]!;
     }
   }
 
@@ -221,6 +227,10 @@ export class Classifier {
     }
     return [Int32Array.from(steps), Int32Array.from(tables)];
   }
+}
+
+function lowestBit(word: number): number {
+  return 31 - Math.clz32(word & -word);
 }
 
 /** What stands for a class of a factor: itself, or the start of its row. */

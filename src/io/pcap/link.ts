@@ -30,8 +30,6 @@ export interface LinkPayload {
 
 const NOTHING: LinkPayload = { at: -1, destinationMacAt: -1 };
 
-export const LINK_TYPES_TEXT = "Ethernet (1), raw IP (101), Linux cooked (113, 276)";
-
 export function isKnownLink(linkType: number): boolean {
   return (
     linkType === LINK_ETHERNET ||

@@ -27,6 +27,15 @@ export class SystemError extends Error {
   }
 }
 
+/** A card must be set up otherwise for xdp: no driver is to stand in for it, since one command mends it. */
+export class CardError extends SynwallError {
+  constructor(interfaceName: string, why: string, fix: string) {
+    super("SW_IO_INTERFACE", `Cannot open ${interfaceName} with xdp: ${why}: ${fix}`, {
+      interface: interfaceName,
+    });
+  }
+}
+
 /** What to tell about a failure on the way to an open port. */
 export function explain(interfaceName: string, error: unknown): unknown {
   if (!(error instanceof SystemError)) return error;

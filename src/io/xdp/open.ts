@@ -16,7 +16,7 @@ import {
   XDP_FLAGS_GENERIC,
   XDP_FLAGS_NATIVE,
 } from "./bpf.ts";
-import { explain, SystemError } from "./errors.ts";
+import { CardError, explain, SystemError } from "./errors.ts";
 import { XdpGroup, XdpPort } from "./port.ts";
 import { programOf } from "./programs.ts";
 import { RING_FRAMES, XdpQueue } from "./queue.ts";
@@ -47,6 +47,9 @@ export function openXdpPorts(options: readonly PortOptions[]): OpenedPorts {
       return made;
     });
     checkQueues(interfaces);
+    interfaces.forEach((one, i) => {
+      if (options[i]!.hasTags === true) checkTags(one);
+    });
     const queues = interfaces.reduce((sum, one) => sum + one.rxQueues, 0);
     const umem = new Umem(queues * CHUNKS_PER_QUEUE);
     undo.push(() => umem.release());
@@ -71,6 +74,13 @@ export function openXdpPorts(options: readonly PortOptions[]): OpenedPorts {
     for (const step of undo.reverse()) step();
     throw explain(name, error);
   }
+}
+
+/** A card that takes tags off keeps them to itself: an XDP program would see the frames of all VLANs as untagged. */
+function checkTags(one: Interface): void {
+  if (!one.takesTagsOff()) return;
+  const why = "it takes VLAN tags off frames before xdp sees them (rx-vlan-offload)";
+  throw new CardError(one.name, why, `ethtool -K ${one.name} rxvlan off txvlan off`);
 }
 
 interface Attachment {

@@ -43,6 +43,7 @@ export class XdpGroup {
 class XdpCounters implements PortCounters {
   rxFrames = 0;
   rxBytes = 0;
+  readonly rxUnknownVlan = 0;
   queuedFrames = 0;
   queuedBytes = 0;
   refusedFrames = 0;

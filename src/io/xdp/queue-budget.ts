@@ -2,20 +2,21 @@
  * Queue budget: how many receive queues the ports of one worker may have. Each takes 16 MiB of frame memory that stays locked, and
  * one thread reads them all, so more queues cost memory and carry nothing. Owns the limits and the line that says how to keep them.
  */
-import { SynwallError } from "../../base/errors.ts";
+import { CardError } from "./errors.ts";
 
 /** scripts/prepare-interfaces.sh sets cards that have more to this many. */
 export const QUEUES_PER_PORT_MAX = 8;
 /** 1 GiB of frame memory; far below the holders that a chunk pool can tell apart. */
 export const QUEUES_MAX = 64;
 
-/** A card has too many queues: no driver is to stand in for it, since one command mends it. */
-export class QueueError extends SynwallError {
+/** A card has too many queues. */
+export class QueueError extends CardError {
   constructor(interfaceName: string, why: string, queues: number) {
-    const fix = `ethtool -L ${interfaceName} combined ${queues} (rx ${queues} where combined is n/a)`;
-    super("SW_IO_INTERFACE", `Cannot open ${interfaceName} with xdp: ${why}: ${fix}`, {
-      interface: interfaceName,
-    });
+    super(
+      interfaceName,
+      why,
+      `ethtool -L ${interfaceName} combined ${queues} (rx ${queues} where combined is n/a)`,
+    );
   }
 }
 

@@ -1,7 +1,9 @@
 /**
  * Packet builder: the first packet of a flow that somebody asks about, with right checksums. Owns what such a packet looks
- * like: a SYN, a short datagram, an echo request, or an ICMP message of any type. Both families; not for the packet path.
+ * like: a SYN, a short datagram, an INIT, an echo request, or an
+ * ICMP message of any type. Both families; not for the packet path.
  */
+import { crc32c } from "../../../cluster/storage/crc32c.ts";
 import { type Address, addressWords, isIpv4 } from "../../base/address.ts";
 import { setI32, setU16 } from "../../packet/bytes.ts";
 import { addBytes, addWord32, checksum, fold } from "../../packet/checksum.ts";
@@ -19,6 +21,9 @@ const HOPS = 64;
 const DONT_FRAGMENT = 0x4000;
 const SYN = 0x02;
 const WINDOW = 65_535;
+const PROTOCOL_SCTP = 132;
+/** Common header and an INIT chunk (RFC 9260 sections 3.1 and 3.3.2). */
+const SCTP_BYTES = 12 + 20;
 const OTHER_BYTES = 8;
 
 export interface PacketSpec {
@@ -66,6 +71,7 @@ export function buildPacket(spec: PacketSpec): Uint8Array {
 
 function buildPayload(spec: PacketSpec): Uint8Array {
   if (spec.protocol === PROTOCOL_ICMP || spec.protocol === PROTOCOL_ICMPV6) return buildIcmp(spec);
+  if (spec.protocol === PROTOCOL_SCTP) return buildSctp(spec);
   if (spec.protocol !== PROTOCOL_TCP && spec.protocol !== PROTOCOL_UDP) return new Uint8Array(OTHER_BYTES);
   const payload = new Uint8Array(spec.protocol === PROTOCOL_TCP ? TCP_BYTES : UDP_BYTES);
   setU16(payload, 0, spec.sourcePort);
@@ -78,6 +84,22 @@ function buildPayload(spec: PacketSpec): Uint8Array {
   payload[12] = (TCP_BYTES / 4) << 4;
   payload[13] = SYN;
   setU16(payload, 14, WINDOW);
+  return payload;
+}
+
+function buildSctp(spec: PacketSpec): Uint8Array {
+  const payload = new Uint8Array(SCTP_BYTES);
+  setU16(payload, 0, spec.sourcePort);
+  setU16(payload, 2, spec.destinationPort);
+  payload[12] = 1;
+  setU16(payload, 14, SCTP_BYTES - 12);
+  setI32(payload, 16, 1);
+  setI32(payload, 20, WINDOW);
+  setU16(payload, 24, 1);
+  setU16(payload, 26, 1);
+  setI32(payload, 28, 1);
+  // The checksum is sent with its first byte last (RFC 9260, appendix A).
+  new DataView(payload.buffer).setUint32(8, crc32c(payload), true);
   return payload;
 }
 

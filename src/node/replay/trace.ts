@@ -28,6 +28,8 @@ const PROTOCOL_ICMP = 1;
 const PROTOCOL_TCP = 6;
 const PROTOCOL_UDP = 17;
 const PROTOCOL_ICMPV6 = 58;
+const PROTOCOL_SCTP = 132;
+const WITH_PORTS = [PROTOCOL_TCP, PROTOCOL_UDP, PROTOCOL_SCTP];
 const SOURCE_PORT_DEFAULT = 40_000;
 const MTU_BYTES = 1500;
 const FLOWS = 16;
@@ -130,7 +132,7 @@ export function trace(facts: TraceFacts, request: TraceRequest): TraceReport {
     in: { zone: zone.name, interface: facts.portNames[port] ?? "", isGiven },
     ...wayOf(facts, question, second),
     ...(rule === undefined ? {} : { rule }),
-    ...(isSupposed ? {} : leavingOf(facts, first)),
+    ...leavingOf(facts, first),
     isSupposed: isSupposed && second.flow !== undefined,
     isForwarded: verdict < VERDICT_DROP_BASE,
     verdict: verdictName(verdict),
@@ -172,7 +174,7 @@ function questionOf(request: TraceRequest): Question {
   const asked = request.protocol ?? (destination.port === undefined ? PROTOCOL_ICMP : PROTOCOL_TCP);
   const protocol = isIpv6 && asked === PROTOCOL_ICMP ? PROTOCOL_ICMPV6 : asked;
   const isIcmp = protocol === PROTOCOL_ICMP || protocol === PROTOCOL_ICMPV6;
-  const hasPorts = protocol === PROTOCOL_TCP || protocol === PROTOCOL_UDP;
+  const hasPorts = WITH_PORTS.includes(protocol);
   if (hasPorts && destination.port === undefined) {
     throw wrong(
       "dst",
@@ -290,10 +292,9 @@ function denialAdvice(
   }
   const to = zoneName(facts.policy, supposed.zones[1]);
   const { address, port } = supposed.reply.source;
-  const service =
-    question.protocol === PROTOCOL_TCP || question.protocol === PROTOCOL_UDP
-      ? `protocol: ${protocolText(question.protocol)}, destinationPorts: [${port}]`
-      : `protocol: ${protocolText(question.protocol)}`;
+  const service = WITH_PORTS.includes(question.protocol)
+    ? `protocol: ${protocolText(question.protocol)}, destinationPorts: [${port}]`
+    : `protocol: ${protocolText(question.protocol)}`;
   const accepting = `{ name: NAME, from: ${zone.name}, to: ${to}, destinations: [${formatAddress(address)}], ${service}, action: accept }`;
   return rule === undefined || rule.number === 0
     ? `to allow it, add a rule: ${accepting}`

@@ -100,6 +100,7 @@ const TEXTS: Readonly<Record<string, VerdictText>> = {
   },
   syn_cookie: { meaning: "it answers no SYN cookie, while cookies are given" },
   syn_proxy: { meaning: "the SYN proxy has no use for it yet" },
+  helper: { meaning: "a helper could not keep both ends alike; the sender repeats it" },
   fragment_invalid: { meaning: "a fragment whose length or offset cannot be", advice: "look at the sender" },
   fragment_tiny: {
     meaning: "the first fragment does not hold the whole transport header",

@@ -287,7 +287,48 @@ verdict  passes: forwarded (goes on)
     expect(byRule.out).toContain("do       to allow it, change rule 3, or put before it:");
   });
 
+  test("IPv6 goes the same way, and a rejected packet shows its answer", async () => {
+    const both = site.write(
+      "both.yaml",
+      `
+zones:
+  inside: { trust: 100, gateway6: "2001:db8:1::1/64" }
+  outside: { trust: 0, gateway6: "2001:db8:2::1/64" }
+routes:
+  - { to: "::/0", zone: outside, via: "2001:db8:2::fe" }
+rules:
+  - { name: out, from: inside, to: outside, action: accept }
+  - { name: in, from: outside, to: inside, protocol: tcp, action: reject }
+`,
+    );
+    const out = await run(
+      "trace",
+      "--src",
+      "2001:db8:1::5",
+      "--dst",
+      "[2001:db8:9::9]:443",
+      "--config",
+      both,
+    );
+    expect(out.out).toContain("route    ::/0 in zone outside, next hop 2001:db8:2::fe\n");
+    expect(out.out).toContain("out      zone outside: tcp [2001:db8:1::5]:40000 > [2001:db8:9::9]:443 SYN\n");
+    const back = await run(
+      "trace",
+      "--src",
+      "2001:db8:9::9",
+      "--dst",
+      "[2001:db8:1::5]:22",
+      "--config",
+      both,
+    );
+    expect(back.out).toContain('rule     2 "in": reject\n');
+    expect(back.out).toContain("answer   tcp [2001:db8:1::5]:22 > [2001:db8:9::9]:40000 RST ACK\n");
+    const ping = await run("trace", "--src", "2001:db8:1::5", "--dst", "2001:db8:1::1", "--config", both);
+    expect(ping.out).toContain("verdict  passes: answered");
+  });
+
   test.each([
+    [["--src", "10.10.0.5", "--dst", "203.0.113.9:7", "--proto", "sctp"], "passes: forwarded"],
     [["--src", "10.10.0.5", "--dst", "203.0.113.9", "--in", "outside"], "dropped: spoofed"],
     [["--src", "127.0.0.1", "--dst", "203.0.113.9"], "dropped: bad_source"],
     [["--src", "203.0.113.9", "--dst", "198.51.100.10:81"], "dropped: bad_destination"],

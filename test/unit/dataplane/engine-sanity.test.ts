@@ -206,9 +206,13 @@ describe("ICMP", () => {
 });
 
 describe("limits", () => {
-  test("a full table refuses new flows and counts them", () => {
+  test("a table full of flows that both ends want refuses new ones and counts them", () => {
     const world = new World({ capacity: 4 });
-    for (let i = 0; i < 4; i++) world.packet(PORT_INSIDE, udp({ ...spec, sport: 1 + i }));
+    for (let i = 0; i < 4; i++) {
+      world.packet(PORT_INSIDE, udp({ ...spec, sport: 1 + i }));
+      const { from, sport } = see(world.take().at(-1)!.frame).ip!;
+      world.packet(PORT_OUTSIDE, udp({ from: SERVER, to: from, sport: 53, dport: sport }));
+    }
     expect(verdictName(world.packet(PORT_INSIDE, udp({ ...spec, sport: 99 })))).toBe("table_full");
     expect(world.count("flowsNow")).toBe(4);
   });

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { type LoggedPacket, RuleLogReader } from "../../../src/dataplane/rule-log.ts";
 import { formatEnd } from "../../../src/policy/address.ts";
-import { echo, tcp, udp } from "./frames.ts";
+import { echo, see, tcp, udp } from "./frames.ts";
 import {
   INSIDE,
   LAB_POLICY,
@@ -87,7 +87,9 @@ test("a rule without log says nothing", () => {
 
 test("an accepted packet that is dropped all the same shows why", () => {
   const world = logging({ capacity: 1 });
-  world.packet(PORT_INSIDE, echo({ from: CLIENT, to: SERVER, id: 7 }));
+  world.packet(PORT_INSIDE, udp({ from: CLIENT, to: SERVER, sport: 1, dport: 33435 }));
+  const { from, sport } = see(world.take().at(-1)!.frame).ip!;
+  world.packet(PORT_OUTSIDE, udp({ from: SERVER, to: from, sport: 33435, dport: sport }));
   world.packet(PORT_INSIDE, echo({ from: CLIENT, to: SERVER, id: 8 }));
   world.packet(PORT_INSIDE, udp({ from: CLIENT, to: SERVER, sport: 1, dport: 33434, ttl: 1 }));
   expect(logged(world).map((line) => line.split(" ")[1])).toEqual(["held", "table_full", "ttl"]);

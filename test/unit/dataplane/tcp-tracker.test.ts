@@ -1,72 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { F_META, FLAG_RESEED, ROW_WORDS } from "../../../src/dataplane/flow-layout.ts";
-import { FlowTable } from "../../../src/dataplane/flow-table.ts";
-import { TCP_STATE_NAMES, tcpState } from "../../../src/dataplane/tcp-state.ts";
-import {
-  beginTcp,
-  TRACK_CHANGED,
-  TRACK_IGNORED,
-  TRACK_INVALID,
-  TRACK_NEW,
-  TRACK_OUT_OF_WINDOW,
-  TRACK_RESEEDED,
-  TRACK_SAME,
-  trackTcp,
-} from "../../../src/dataplane/tcp-tracker.ts";
-import { type TcpSpec, tcp } from "./frames.ts";
-import { TEST_KEY } from "./world.ts";
-
-const NAMES: Readonly<Record<number, string>> = {
-  [TRACK_SAME]: "same",
-  [TRACK_CHANGED]: "changed",
-  [TRACK_RESEEDED]: "reseeded",
-  [TRACK_NEW]: "new",
-  [TRACK_INVALID]: "invalid",
-  [TRACK_OUT_OF_WINDOW]: "window",
-  [TRACK_IGNORED]: "ignored",
-};
-
-type Part = Pick<TcpSpec, "flags" | "seq" | "ack" | "window" | "scale" | "payload">;
-
-/** One tracked connection; "c" is the client's side (original), "s" the server's. */
-class Tracked {
-  readonly table = new FlowTable(4, TEST_KEY);
-  readonly row = this.table.alloc();
-
-  constructor(opening: Part = { flags: "S", seq: 1000 }) {
-    const { bytes, length } = segment(opening);
-    beginTcp(this.table, this.row, bytes, 20, length);
-  }
-
-  send(side: "c" | "s", part: Part): string {
-    const { bytes, length } = segment(part);
-    return NAMES[trackTcp(this.table, this.row, side === "c" ? 0 : 1, bytes, 20, length)]!;
-  }
-
-  get state(): string {
-    return TCP_STATE_NAMES[tcpState(this.table.words, this.row)]!;
-  }
-
-  /** The server's ISN is 5000 and both windows are 65535 unless told otherwise. */
-  establish(scale?: number): this {
-    this.send("s", { flags: "SA", seq: 5000, ack: 1001, ...(scale === undefined ? {} : { scale }) });
-    this.send("c", { flags: "A", seq: 1001, ack: 5001 });
-    return this;
-  }
-
-  takenOver(): this {
-    const meta = this.row * ROW_WORDS + F_META;
-    this.table.words[meta] = this.table.words[meta]! | FLAG_RESEED;
-    return this;
-  }
-}
-
-function segment(part: Part): { bytes: Uint8Array; length: number } {
-  const bytes = tcp({ from: "10.0.0.1", to: "10.0.0.2", sport: 1, dport: 2, ...part });
-  return { bytes, length: bytes.length - 20 };
-}
-
-const data = (bytes: number): Uint8Array => new Uint8Array(bytes);
+import { data, Tracked } from "./tracked.ts";
 
 describe("opening (RFC 9293 section 3.5)", () => {
   test("three-way handshake", () => {
@@ -149,7 +82,57 @@ describe("closing (RFC 9293 section 3.6)", () => {
     expect(flow.state).toBe("time_wait");
   });
 
-  test("a SYN on a tuple in TIME-WAIT is a new connection (section 3.6.1), on a living one it is the end's to answer", () => {
+  test("half-close: the other side goes on sending (section 3.6, case 2)", () => {
+    const flow = new Tracked().establish();
+    flow.send("c", { flags: "FA", seq: 1001, ack: 5001 });
+    flow.send("s", { flags: "A", seq: 5001, ack: 1002 });
+    for (let sent = 0; sent < 200_000; sent += 1000) {
+      expect(flow.send("s", { flags: "A", seq: 5001 + sent, ack: 1002, payload: data(1000) })).toBe("same");
+      expect(flow.send("c", { flags: "A", seq: 1002, ack: 6001 + sent })).toBe("same");
+    }
+    expect(flow.state).toBe("close_wait");
+  });
+
+  test("a retransmitted FIN is no second one: the other side's is still to come", () => {
+    const flow = new Tracked().establish();
+    for (let i = 0; i < 3; i++) flow.send("c", { flags: "FA", seq: 1001, ack: 5001 });
+    expect(flow.state).toBe("fin_wait");
+    flow.send("s", { flags: "A", seq: 5001, ack: 1002 });
+    flow.send("c", { flags: "FA", seq: 1001, ack: 5001 });
+    expect(flow.state).toBe("close_wait");
+  });
+
+  test("an acknowledgement of less than the last FIN leaves LAST-ACK as it is", () => {
+    const flow = new Tracked().establish();
+    flow.send("c", { flags: "FA", seq: 1001, ack: 5001 });
+    flow.send("s", { flags: "FA", seq: 5001, ack: 1002, payload: data(100) });
+    flow.send("c", { flags: "A", seq: 1002, ack: 5101 });
+    expect(flow.state).toBe("last_ack");
+    flow.send("c", { flags: "A", seq: 1002, ack: 5102 });
+    expect(flow.state).toBe("time_wait");
+  });
+
+  test("TIME-WAIT is left by a SYN above the old numbers, and by no old duplicate (section 3.6.1)", () => {
+    const closed = (): Tracked => {
+      const flow = new Tracked().establish();
+      flow.send("c", { flags: "FA", seq: 1001, ack: 5001 });
+      flow.send("s", { flags: "FA", seq: 5001, ack: 1002 });
+      flow.send("c", { flags: "A", seq: 1002, ack: 5002 });
+      expect(flow.state).toBe("time_wait");
+      return flow;
+    };
+    expect(closed().send("c", { flags: "S", seq: 1002 })).toBe("new");
+    expect(closed().send("c", { flags: "S", seq: 900_000 })).toBe("new");
+    expect(closed().send("s", { flags: "S", seq: 5002 })).toBe("new");
+    const flow = closed();
+    expect(flow.send("c", { flags: "S", seq: 1000 })).toBe("ignored");
+    expect(flow.send("s", { flags: "S", seq: 4000 })).toBe("invalid");
+    expect(flow.send("s", { flags: "SA", seq: 5000, ack: 1001 })).toBe("invalid");
+    expect(flow.state).toBe("time_wait");
+    expect(flow.send("c", { flags: "A", seq: 1002, ack: 5002 })).toBe("same");
+  });
+
+  test("a SYN on a tuple that was reset is a new connection, on a living one it is the end's to answer", () => {
     const flow = new Tracked().establish();
     expect(flow.send("c", { flags: "S", seq: 77 })).toBe("ignored");
     expect(flow.state).toBe("established");
@@ -168,14 +151,16 @@ describe("windows (van Rooij)", () => {
 
   test("data further back than the receiver's window is out of window", () => {
     const flow = new Tracked().establish();
-    expect(flow.send("c", { flags: "A", seq: 1001 - 65537, ack: 5001 })).toBe("window");
+    expect(flow.send("c", { flags: "A", seq: 1001 - 65536, ack: 5001 })).toBe("window");
+    expect(flow.send("c", { flags: "A", seq: 1001 - 65535, ack: 5001 })).toBe("same");
     expect(flow.send("c", { flags: "A", seq: 1000, ack: 5001 })).toBe("same");
   });
 
   test("acknowledging what was never sent is out of window", () => {
     const flow = new Tracked().establish();
     expect(flow.send("c", { flags: "A", seq: 1001, ack: 5002 })).toBe("window");
-    expect(flow.send("c", { flags: "A", seq: 1001, ack: 5001 - 66_002 })).toBe("window");
+    expect(flow.send("c", { flags: "A", seq: 1001, ack: 5001 - 66_001 })).toBe("window");
+    expect(flow.send("c", { flags: "A", seq: 1001, ack: 5001 - 66_000 })).toBe("same");
   });
 
   test("windows are scaled when both sides offered it, and never in a SYN (RFC 7323 section 2)", () => {
@@ -219,6 +204,17 @@ describe("reset (RFC 5961 section 3)", () => {
     expect(flow.send("s", { flags: "R", seq: 900_000 })).toBe("window");
     expect(flow.send("s", { flags: "R", seq: 5001 - 70_000 })).toBe("window");
     expect(flow.state).toBe("established");
+  });
+
+  test("below what was acknowledged, or with an acknowledgement of what was never sent, it is dropped", () => {
+    const flow = new Tracked().establish();
+    flow.send("s", { flags: "A", seq: 5001, ack: 1001, payload: data(100) });
+    flow.send("c", { flags: "A", seq: 1001, ack: 5101 });
+    expect(flow.send("s", { flags: "R", seq: 5100 })).toBe("window");
+    expect(flow.send("s", { flags: "RA", seq: 5101, ack: 1002 })).toBe("window");
+    expect(flow.send("s", { flags: "RA", seq: 5101, ack: 900_000 })).toBe("window");
+    expect(flow.state).toBe("established");
+    expect(flow.send("s", { flags: "RA", seq: 5101, ack: 0 })).toBe("changed");
   });
 
   test("inside the window but not exact passes and ends nothing: the end point answers with a challenge", () => {

@@ -1,6 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { DIFFERENCE_NAMES } from "../../../chaos/conntrack/differences.ts";
 import { parseDurationMs } from "../../../config/duration.ts";
 import { ROOT_DIRECTORY } from "../../../config/version.ts";
 import { ERROR_CODES } from "../../../src/base/errors.ts";
@@ -30,6 +31,13 @@ test("docs/errors.md explains every code, and no code that does not exist", () =
 test("docs/drops.md explains every drop reason, and none that does not exist", () => {
   const explained = [...read("docs/drops.md").matchAll(/^\| `(\w+)` \|/gm)].map((match) => match[1]);
   expect(explained.sort()).toEqual([...DROP_REASONS].sort());
+});
+
+test("docs/conntrack-differences.md explains every class of differences, and none that does not exist", () => {
+  const explained = [...read("docs/conntrack-differences.md").matchAll(/^\| `([a-z-]+)` \| [\d,]+ \|/gm)].map(
+    (match) => match[1],
+  );
+  expect(explained.sort()).toEqual([...DIFFERENCE_NAMES].sort());
 });
 
 test("docs/dependencies.md lists every package, and none that is gone", () => {

@@ -88,7 +88,7 @@ export const NODE_SNAPSHOT: MetricsSnapshot = {
     natPortsMax: 129_024,
     isRealtime: true,
     rings: [{ name: "changes", waiting: 5, capacity: 65_536 }],
-    ports: [{ name: "eth1", zone: "inside", carrier: true, rxDropped: 21, txDropped: 22 }],
+    ports: [{ name: "eth1", zone: "inside", carrier: true, rxDropped: 21, txDropped: 22, rxUnknownVlan: 23 }],
     slotsOwned: 32,
     slotsBackedUp: 32,
     lease: { validForMs: 143, isFenced: false },

@@ -47,7 +47,7 @@ test("what ports lost and heartbeats that were refused reach the other thread wi
   const frame = copyable(new Uint8Array(64));
   for (let i = 0; i < 20; i++) inside.accept(frame, 0, 64);
   world.run(1001);
-  expect(board.lostBy(0)).toEqual({ rxDropped: 4, txDropped: 0 });
+  expect(board.lostBy(0)).toEqual({ rxDropped: 4, txDropped: 0, rxUnknownVlan: 0 });
   expect(board.lostBy(1).rxDropped).toBe(0);
   const strange = copyable(zoneFrame(new Uint8Array(56)));
   inside.accept(strange, 0, strange.bytes.length);

@@ -53,7 +53,7 @@ test("another secret or another cluster's name makes another key", () => {
 });
 
 test("each use has a key of its own, of 32 bytes", () => {
-  const { flowKey, heartbeatKey } = deriveKeys(SECRET, "edge");
+  const { flowKey, heartbeatKey, cookieKey } = deriveKeys(SECRET, "edge");
   expect([flowKey.length, heartbeatKey.length]).toEqual([32, 32]);
-  expect(flowKey).not.toEqual(heartbeatKey);
+  expect(new Set([flowKey, heartbeatKey, cookieKey].map((key) => key.join()))).toHaveProperty("size", 3);
 });

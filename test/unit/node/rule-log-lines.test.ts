@@ -15,7 +15,7 @@ function written(world: World): { line: RuleLogLine; text: string }[] {
   const lines: { line: RuleLogLine; text: string }[] = [];
   const writer = new RuleLogLines({
     ring: world.ruleLog!,
-    policy,
+    policy: () => policy,
     clock: { nowMs: () => world.nowMs + 250, wallMs: () => Date.UTC(2026, 0, 1, 12, 0, 10, 250) },
     write: (line, text) => lines.push({ line, text }),
   });
@@ -51,7 +51,7 @@ test("an accepted flow is one line with names, addresses in dotted form, and the
   ]);
 });
 
-test("a denied packet is a line as well, an echo without ports but with its type", () => {
+test("a denied packet is a line as well, an echo without ports but with its type (FAU_GEN.1)", () => {
   const world = new World({ policy, ruleLogRecords: 16 });
   world.packet(PORT_OUTSIDE, udp({ from: "198.51.100.100", to: "10.10.0.2", sport: 9, dport: 22 }));
   world.packet(PORT_OUTSIDE, echo({ from: "198.51.100.100", to: "10.10.0.2", id: 7 }));

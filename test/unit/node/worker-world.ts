@@ -16,6 +16,7 @@ const NAMES = ["inside", "outside", "cluster"];
 
 export class WorkerWorld {
   nowMs = 1000;
+  wallMs = 0;
   readonly memory: SharedMemory = createSharedMemory(flowTableBytes(FLOWS_MAX), LAB_POLICY.rules.length);
   readonly segments: readonly MemorySegment[] = NAMES.map(() => new MemorySegment({ kind: "bridge" }));
   readonly ports: readonly MemoryPort[];
@@ -37,6 +38,7 @@ export class WorkerWorld {
       () => new Uint8Array(32),
       { nowMs: () => this.nowMs, random: () => 1 },
       (message) => this.said.push(message),
+      () => this.wallMs,
     );
   }
 
@@ -67,6 +69,7 @@ function setup(memory: SharedMemory): WorkerSetup {
     voters: [1, 2],
     flowKey: new Uint8Array(32),
     heartbeatKey: new Uint8Array(32),
+    cookieKey: new Uint8Array(32),
     clusterName: "test",
   };
 }

@@ -112,7 +112,7 @@ describe("who is let in", () => {
     expect(refusals.every((count) => count === 0)).toBe(true);
   });
 
-  test("a certificate of another CA does not get as far as a message", async () => {
+  test("a certificate of another CA does not get as far as a message (FPT_ITT.1.1)", async () => {
     const port = await freePort();
     const refused: string[] = [];
     const server = make(1, port, refused);

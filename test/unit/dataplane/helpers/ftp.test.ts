@@ -11,7 +11,7 @@ import {
 import { HELPER_FTP } from "../../../../src/dataplane/policy-model.ts";
 import { ADJUSTMENT_TCP } from "../../../../src/dataplane/satellites.ts";
 import { TCP_FIN_WAIT } from "../../../../src/dataplane/tcp-state.ts";
-import { FLAG_SYN, FLAG_URG, type TestPacket } from "./packets.ts";
+import { FLAG_SYN, FLAG_URG, TestPacket } from "./packets.ts";
 import { addressText, Rig } from "./rig.ts";
 
 /** One control connection; both sides count from 1. */
@@ -485,6 +485,39 @@ describe("expectations of a control connection", () => {
     expect(rig.expected()).toEqual(["tcp 198.51.100.7:* > 10.0.0.2:5000"]);
     expect(rig.helpers.expectations.masterOf(rig.find(6, "198.51.100.7", "10.0.0.2", 5000, 1))).toBe(two.row);
   });
+});
+
+test("neighbours behind one address that choose one port are announced different ones", () => {
+  const rig = new Rig(HELPER_FTP);
+  const controls = [2, 3].map(
+    (host) =>
+      new Control(
+        `10.0.0.${host}:4000 > 198.51.100.7:21`,
+        `198.51.100.7:21 > 203.0.113.1:${61_000 + host}`,
+        rig,
+      ),
+  );
+  rig.ports = [4001, 4001, 4003];
+  expect(controls[0]!.client("PORT 10,0,0,2,15,161\r\n")).toBe("PORT 203,0,113,1,15,161\r\n");
+  expect(controls[1]!.client("PORT 10,0,0,3,15,161\r\n")).toBe("PORT 203,0,113,1,15,163\r\n");
+  expect(rig.arrive(6, "198.51.100.7", 20, "203.0.113.1", 4003, 1)).toBe("10.0.0.3:4001 from 198.51.100.7");
+});
+
+test("a fragment of a control connection is dropped, unless nothing is read there any more", () => {
+  const control = snat();
+  const fragment = (): string => {
+    const ends = { from: "10.0.0.2", to: "198.51.100.7", sport: 4000, dport: 21 };
+    const packet = new TestPacket(6, { ...ends, seq: control.next[0]!, payload: "PORT 10,0,0," });
+    packet.isFragment = true;
+    control.rig.process(control.row, 0, packet);
+    return control.rig.result;
+  };
+  control.client("PORT 10,0,0,2,15,161\r\n");
+  control.ack(1);
+  expect(fragment()).toBe("drop");
+  control.client("AUTH TLS\r\n");
+  control.server("234 Ok\r\n");
+  expect(fragment()).toBe("pass");
 });
 
 describe("on a node that does not decide the flow", () => {

@@ -57,6 +57,7 @@ export class TestPacket implements HelperPacket {
   readonly isIpv6: boolean;
 
   readonly protocol: number;
+  isFragment = false;
 
   constructor(protocol: number, spec: Spec) {
     this.protocol = protocol;

@@ -6,7 +6,7 @@ import { readAddress, writeAddress } from "../../../../src/base/address.ts";
 import { COUNT } from "../../../../src/dataplane/context.ts";
 import type { ExtraCounter } from "../../../../src/dataplane/counters.ts";
 import { D_DEADLINE, F_META, NONE, ROW_DOUBLES, ROW_WORDS } from "../../../../src/dataplane/flow-layout.ts";
-import type { ExpectationLimits } from "../../../../src/dataplane/helpers/expectations.ts";
+import type { ExpectationLimits } from "../../../../src/dataplane/helpers/expectation.ts";
 import { INSPECT_DROP } from "../../../../src/dataplane/helpers/helper.ts";
 import { Helpers } from "../../../../src/dataplane/helpers/helpers.ts";
 import { portsOf, readTuple } from "../../../../src/dataplane/helpers/satellite.ts";
