@@ -372,6 +372,24 @@ describe("protocols without ports", () => {
   });
 });
 
+describe("TCP from outside (RFC 5382)", () => {
+  test("an unsolicited SYN is dropped in silence, and does not stand in the way of the inside host's own (REQ-4)", () => {
+    const world = natWorld(natPolicy());
+    const open = { from: CLIENT, to: SERVER, sport: 5000, dport: 80 };
+    const { sport } = pass(world, PORT_INSIDE, tcp({ ...open, flags: "S", seq: 1 }));
+    pass(world, PORT_OUTSIDE, tcp({ from: SERVER, to: POOL, sport: 80, dport: sport, flags: "RA", ack: 2 }));
+    world.tick(20_000);
+    world.take();
+    const theirs = tcp({ from: SERVER, to: POOL, sport: 80, dport: sport, flags: "S", seq: 70 });
+    expect(verdictName(world.packet(PORT_OUTSIDE, theirs))).toBe("bad_destination");
+    expect(world.take()).toEqual([]);
+    expect(pass(world, PORT_INSIDE, tcp({ ...open, flags: "S", seq: 100 }))).toMatchObject({
+      to: SERVER,
+      flags: "S",
+    });
+  });
+});
+
 describe("ICMP through SNAT (RFC 5508)", () => {
   test("queries of many hosts with one id have ids of their own outside (REQ-1)", () => {
     const world = natWorld(natPolicy());
@@ -412,6 +430,18 @@ describe("ICMP through SNAT (RFC 5508)", () => {
       expect(seen).toMatchObject({ from: POOL, to: SERVER, icmpType: 3, bodyOk: true });
       expect(seeIp(seen.body.subarray(8))).toMatchObject({ from: SERVER, to: POOL, dport: out.sport });
     }
+  });
+
+  test("options of the embedded header are stepped over, a damaged segment in it is let be (REQ-3 b, c)", () => {
+    const world = natWorld(natPolicy());
+    const out = udpOut(world, 5000);
+    const body = Uint8Array.from(out.body);
+    body[9] = body[9]! ^ 0xff;
+    const options = Uint8Array.of(1, 1, 1, 0);
+    const about = ipv4(17, { from: POOL, to: SERVER, options }, body);
+    const seen = pass(world, PORT_OUTSIDE, icmpError({ from: SERVER, to: POOL }, 3, 3, about));
+    expect(seen).toMatchObject({ to: CLIENT, bodyOk: true });
+    expect(seeIp(seen.body.subarray(8))).toMatchObject({ from: CLIENT, sport: 5000, bodyOk: false });
   });
 
   test("errors end nothing and refresh nothing (RFC 4787 REQ-12, RFC 5382 REQ-10, RFC 5508 REQ-6)", () => {
