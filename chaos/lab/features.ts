@@ -13,4 +13,4 @@ export interface LabFeatures {
   readonly defence: boolean;
 }
 
-export const LAB_FEATURES: LabFeatures = { ipv6: true, helpers: false, fragments: true, defence: true };
+export const LAB_FEATURES: LabFeatures = { ipv6: true, helpers: true, fragments: true, defence: true };

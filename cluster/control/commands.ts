@@ -3,7 +3,7 @@
  * Owns no decision when to propose (planner.ts, the node's shell) and no application (machine.ts).
  */
 import { takeover } from "../ring/assign.ts";
-import type { RingNode } from "../ring/quota.ts";
+import { byId, type RingNode } from "../ring/quota.ts";
 import type { ClusterState, Command, Member } from "./model.ts";
 
 /** Alive and with a dataplane, as far as the members say: may own or back up slots. */
@@ -21,6 +21,15 @@ export function ringNode(member: Member): RingNode {
   return isLeaving(member)
     ? { id: member.id, weight: member.weight, isLeaving: true }
     : { id: member.id, weight: member.weight };
+}
+
+/** Members with a dataplane, dead or alive, by id: those that slots have homes with. */
+export function residents(members: readonly Member[]): RingNode[] {
+  return byId(
+    members
+      .filter(({ role, state }) => role === "node" && state !== "removed")
+      .map(({ id, weight }) => ({ id, weight })),
+  );
 }
 
 /** Some flows of `node` have no proven copy: whoever takes its slots over now breaks them. */

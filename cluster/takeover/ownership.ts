@@ -20,12 +20,14 @@
  * the connection is no close: the shell must not report it as one.
  */
 import { SLOT_HANDOVER, SLOT_OWNED, SLOT_REMOTE, SLOT_TAKEOVER } from "../../src/base/slot-state.ts";
+import { residents } from "../control/commands.ts";
 import type { Member, SlotTable } from "../control/model.ts";
+import { homes } from "../ring/quota.ts";
 import type { FenceAsker } from "./fence.ts";
 
 /** What the shell must do, in this order. */
 export type OwnershipEffect =
-  /** `state`, `owner`, `backup`, `gainedEpoch` and `epoch` changed: put them before the engine, before anything below. */
+  /** `state`, `owner`, `backup`, `home`, `gainedEpoch` and `epoch` changed: put them before the engine, before anything below. */
   | { readonly type: "view" }
   /** We stopped deciding `slot`: put a barrier behind its last change, towards `to`. The stream keeps it until it is there. */
   | { readonly type: "barrier"; readonly to: number; readonly slot: number; readonly epoch: number }
@@ -51,6 +53,8 @@ export class Ownership {
   readonly state: Uint8Array;
   readonly owner: Uint8Array;
   readonly backup: Uint8Array;
+  /** By slot: the node that owns it when all members are there. */
+  readonly home: Uint8Array;
   /** By slot: the epoch in which this node gained it. A slot that is steered early counts as gained in the epoch to come. */
   readonly gainedEpoch: Uint32Array;
   epoch = 0;
@@ -63,6 +67,7 @@ export class Ownership {
   readonly #gone = new Map<number, number>();
   readonly #slots: SlotProofs[];
   #table: SlotTable | undefined;
+  #members: readonly Member[] | undefined;
   #isAdmitted = false;
   /** Slots that we own and that await somebody in the table. */
   #open: number[] = [];
@@ -76,6 +81,7 @@ export class Ownership {
     this.state = new Uint8Array(config.slots).fill(SLOT_REMOTE);
     this.owner = new Uint8Array(config.slots);
     this.backup = new Uint8Array(config.slots);
+    this.home = new Uint8Array(config.slots);
     this.gainedEpoch = new Uint32Array(config.slots);
     this.#slots = Array.from({ length: config.slots }, () => new SlotProofs());
   }
@@ -95,6 +101,7 @@ export class Ownership {
     this.#isAdmitted = isAdmitted;
     this.epoch = table.epoch;
     this.#open = [];
+    this.#findHomes(members);
     for (let s = 0; s < this.#config.slots; s++) {
       this.owner[s] = table.owner[s] as number;
       this.backup[s] = table.backup[s] as number;
@@ -103,6 +110,12 @@ export class Ownership {
         this.#open.push(s);
     }
     return this.#evaluate(nowMs, true);
+  }
+
+  #findHomes(members: readonly Member[]): void {
+    if (members === this.#members) return;
+    this.#members = members;
+    this.home.set(homes(residents(members), this.#config.slots));
   }
 
   /** The barrier of `from` for `slot` went through this node's dataplane: all of its changes before it are applied. */

@@ -37,6 +37,8 @@ export interface ClusterView {
   /** By slot: node id, 0 = nobody. */
   readonly owner: Uint8Array;
   readonly backup: Uint8Array;
+  /** By slot: the node that owns it when all members are there. Changes with the member set alone. */
+  readonly home: Uint8Array;
   /** By slot: SLOT_*. */
   readonly state: Uint8Array;
   /** By slot: the epoch in which this node gained it; a flow last tracked before then re-seeds its windows. */
@@ -60,6 +62,7 @@ export function standaloneView(slots: number, selfId = 1): ClusterView {
     epoch: 1,
     owner: new Uint8Array(MAX_SLOTS).fill(selfId, 0, slots),
     backup: new Uint8Array(MAX_SLOTS),
+    home: new Uint8Array(MAX_SLOTS).fill(selfId, 0, slots),
     state: new Uint8Array(MAX_SLOTS).fill(SLOT_OWNED, 0, slots),
     gainedEpoch: new Uint32Array(MAX_SLOTS),
     peerFlags: new Uint8Array(MAX_NODE_ID + 1),

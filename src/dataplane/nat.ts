@@ -15,7 +15,7 @@ import { NONE } from "./flow-layout.ts";
 import { NO_SNAT } from "./nat-policy.ts";
 import type { Packet } from "./packet.ts";
 import { BINDING_UDP, pointerProtocol } from "./satellites.ts";
-import { addressHash } from "./slot.ts";
+import { addressHash, slotOfAddress } from "./slot.ts";
 
 /** Candidate ports that may be looked at between two ticks, over all new flows: 3 ms of work at worst. */
 const PROBES_PER_TICK = 65_536;
@@ -56,9 +56,9 @@ export class NatAllocator {
 
   /**
    * A port of a pool address of SNAT entry `snat` that is free towards a destination, or NONE. The far end is in
-   * `far[0..3]`; `source` is the inside host's address. `isEcho`: the id takes the port's place (packet.ts). Prefers an address
-   * that this node answers for, else goes by the source, so that one source keeps one address (RFC 4787 REQ-2); and the
-   * source's own port where it is free (RFC 4787 section 4.2.1), else one of the same parity (REQ-4).
+   * `far[0..3]`; `source` is the inside host's address. `isEcho`: the id takes the port's place (packet.ts). One source
+   * keeps one address (RFC 4787 REQ-2) until that has no port left; preferred is the source's own port where it is free (RFC 4787
+   * section 4.2.1), else one of the same parity (REQ-4).
    */
   allocate(
     snat: number,
@@ -160,20 +160,21 @@ export class NatAllocator {
   }
 
   /**
-   * Position in the pool to begin with: by the source, so that one source keeps one address (RFC 4787 REQ-2). Where flows find
-   * their replies by themselves, the first address from there on that this node answers for: replies then come straight back.
+   * Position in the pool to begin with: from the source's on, the first address whose home is the source's home (cluster-view.ts).
+   * Replies then come straight back to the source's node as long as everybody is at home, and one source keeps one address
+   * whoever dies or returns (RFC 4787 REQ-2): a server may refuse a second connection from elsewhere, as FTP's do.
    */
   #preferred(snat: number, source: Int32Array, sourceAt: number): number {
     const { policy, key, view } = this.#context;
     const { nat } = policy;
     const pool = nat.snatFrom[snat]!;
     const count = nat.snatCount[snat]!;
+    const home = view.home[slotOfAddress(key, view.slots, source, sourceAt)]!;
     const first = (indexHash(key, addressHash(key, source, sourceAt), POOL_DOMAIN, 0, 0) >>> 1) % count;
-    if (nat.isMappingIndependent[snat] === 1) return first;
     for (let i = 0; i < count; i++) {
       const position = (first + i) % count;
       const answered = policy.answered.get(nat.poolWords, nat.snatPool[pool + position]! * ADDRESS_WORDS);
-      if (answered >= 0 && view.owner[answered & (view.slots - 1)] === view.selfId) return position;
+      if (answered >= 0 && view.home[answered & (view.slots - 1)] === home) return position;
     }
     return first;
   }

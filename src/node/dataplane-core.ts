@@ -332,6 +332,7 @@ export class DataplaneCore {
     view.epoch = ownership.epoch;
     view.owner.set(ownership.owner);
     view.backup.set(ownership.backup);
+    view.home.set(ownership.home);
     view.state.set(ownership.state);
     view.gainedEpoch.set(ownership.gainedEpoch);
   }
@@ -392,6 +393,7 @@ function makeView(setup: WorkerSetup, ports: number): ClusterView {
     epoch: 0,
     owner: new Uint8Array(MAX_SLOTS),
     backup: new Uint8Array(MAX_SLOTS),
+    home: new Uint8Array(MAX_SLOTS),
     state: new Uint8Array(MAX_SLOTS),
     gainedEpoch: new Uint32Array(MAX_SLOTS),
     peerFlags: new Uint8Array(MAX_NODE_ID + 1),

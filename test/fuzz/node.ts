@@ -101,6 +101,7 @@ function viewOf(selfId: number): ClusterView {
     zoneMac: [mac(`02:00:00:00:0${other}:00`), mac(`02:00:00:00:0${other}:01`), new Uint8Array(6)],
   };
   const view = standaloneView(SLOTS, selfId);
+  for (let slot = 0; slot < SLOTS; slot++) view.home[slot] = slot % 2 === 0 ? 1 : 2;
   view.peerFlags[other] = PEER_ALIVE | PEER_ON_CLUSTER_LINK;
   return { ...view, clusterIp: ip(`172.16.0.${selfId}`), peers };
 }

@@ -178,6 +178,7 @@ export class Cluster {
 function viewOf(selfId: number, nodes: number): ClusterView {
   const peers: (PeerAddress | undefined)[] = [];
   const view = standaloneView(SLOTS, selfId);
+  for (let slot = 0; slot < SLOTS; slot++) view.home[slot] = (slot % nodes) + 1;
   for (let nodeId = 1; nodeId <= nodes; nodeId++) {
     if (nodeId === selfId) continue;
     const zoneMac = [0, 1, 2].map((port) => mac(`02:00:00:00:0${nodeId}:0${port}`));

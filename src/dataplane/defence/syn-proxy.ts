@@ -15,11 +15,12 @@
  * SYN by the client's next probe of the closed window, each of which sends it again; a lost acknowledgement to the server by
  * the server's own repetition; a lost opening of the window by a probe, or by the server's data.
  *
- * The satellite is the connection's adjustment (protocol 205). This file owns its F_STATE, PROXY_* and what the cookie says of the
- * client (index << 8), and of its window words:
+ * The satellite is the connection's adjustment (protocol 205), of which this file owns one bit (PENDING, of word 6) for good, and
+ * while that is set F_STATE and the window words; then they are the helpers' (adjust.ts), as they are in other connections:
  *
- *   3..5   what the server's numbers are shifted by: from where on, c - t, c - t; all 0 while PENDING
- *   7      c while PENDING, else 0
+ *   F_STATE   what the cookie says of the client while PENDING, then 0
+ *   3..5      what the server's numbers are shifted by: from where on, c - t, c - t; all 0 while PENDING
+ *   7         c while PENDING, then 0
  */
 
 import { assert } from "../../base/assert.ts";
@@ -29,10 +30,6 @@ import { F_STATE, F_WINDOW, NONE, ROW_WORDS, W_END, W_MAX } from "../flow-layout
 import { dropVerdict } from "../verdict.ts";
 import { copyTurned, Segment, turnAddresses } from "./segment.ts";
 import { cookieIndex, cookieMss, cookieSack, cookieScale, type SynCookies } from "./syn-cookie.ts";
-
-/** Low byte of F_STATE of an adjustment; 0 where no proxy made it. */
-const PROXY_PENDING = 1;
-const PROXY_OPEN = 2;
 
 /** What judge() answers about a segment of a connection whose satellite is pending: it is for nobody. */
 export const JUDGED_DROP = 0;
@@ -55,9 +52,10 @@ export const DROP_SYN_COOKIE = dropVerdict("syn_cookie");
 const W_POSITION = 3;
 const W_BEFORE = 4;
 const W_AFTER = 5;
+const W_PACKED = 6;
 const W_COOKIE = 7;
-const STATE_MASK = 0xff;
-const INDEX_AT = 8;
+/** In W_PACKED: the server has not answered yet. No number that helpers keep may look like it: it has a bit of its own. */
+const PENDING = 1 << 31;
 const WINDOW_MAX = 65_535;
 /** Flags that say what a segment is; PSH, URG and ECN do not matter here. */
 const KIND = SYN | ACK | RST | FIN;
@@ -94,7 +92,7 @@ const DESTINATION = 4;
 
 /** Whether the row is a satellite of a connection whose server has not answered yet. */
 export function isProxyPending(words: Int32Array, satellite: number): boolean {
-  return (words[satellite * ROW_WORDS + F_STATE]! & STATE_MASK) === PROXY_PENDING;
+  return (words[satellite * ROW_WORDS + F_WINDOW + W_PACKED]! & PENDING) !== 0;
 }
 
 export class SynProxy {
@@ -164,7 +162,8 @@ export class SynProxy {
   /** Marks the adjustment, which is all zero, of the connection that the recreated SYN began; then it has to be published. */
   begin(words: Int32Array, satellite: number): void {
     const base = satellite * ROW_WORDS;
-    words[base + F_STATE] = PROXY_PENDING | (this.index << INDEX_AT);
+    words[base + F_STATE] = this.index;
+    words[base + F_WINDOW + W_PACKED] = PENDING;
     words[base + F_WINDOW + W_COOKIE] = this.cookie;
   }
 
@@ -184,7 +183,7 @@ export class SynProxy {
     const base = satellite * ROW_WORDS;
     const cookie = words[base + F_WINDOW + W_COOKIE]!;
     return direction === 0
-      ? this.#judgeClient(packet, bytes, expected, cookie, words[base + F_STATE]! >>> INDEX_AT)
+      ? this.#judgeClient(packet, bytes, expected, cookie, words[base + F_STATE]!)
       : this.#judgeServer(packet, bytes, expected, cookie);
   }
 
@@ -203,14 +202,15 @@ export class SynProxy {
   ): number {
     const segment = this.#segment;
     const base = satellite * ROW_WORDS;
-    const index = words[base + F_STATE]! >>> INDEX_AT;
+    const index = words[base + F_STATE]!;
     segment.read(bytes, packet.l4At);
     const { sequence, acknowledgement, window } = segment;
     const scale = cookieScale(index);
     this.#compare(segment, packet.isIpv6, scale);
     const isScaled = scale !== NO_SCALE && segment.scale !== NO_SCALE;
     const offset = (words[base + F_WINDOW + W_COOKIE]! - sequence) | 0;
-    words[base + F_STATE] = PROXY_OPEN;
+    words[base + F_STATE] = 0;
+    words[base + F_WINDOW + W_PACKED] = words[base + F_WINDOW + W_PACKED]! & ~PENDING;
     words[base + F_WINDOW + W_COOKIE] = 0;
     words[base + F_WINDOW + W_POSITION] = sequence;
     words[base + F_WINDOW + W_BEFORE] = offset;

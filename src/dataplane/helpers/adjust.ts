@@ -18,6 +18,7 @@
  * was acknowledged. So a second change while one is not settled is refused: the sender repeats itself, and then it is.
  *
  *   words   0 position 0 | 1 before 0 | 2 after 0 | 3 position 1 | 4 before 1 | 5 after 1 | 6 old 0, old 1, flags | 7 free
+ *   The last bit of word 6 is the SYN proxy's (defence/syn-proxy.ts); while it is set, so is everything else.
  */
 import { i32, setI32, setU16, u16 } from "../../packet/bytes.ts";
 import { adjusted32 } from "../../packet/checksum.ts";
@@ -74,7 +75,7 @@ export function replacementBytes(words: Int32Array, row: number, direction: numb
   );
 }
 
-/** Sixteen bits beside the numbers, for the helper of the connection. */
+/** Sixteen bits beside the numbers, for the helper of the connection; the last one is not its own. */
 export function flagsOf(words: Int32Array, row: number): number {
   return own(words, row, A_PACKED) >>> FLAGS_AT;
 }

@@ -71,6 +71,32 @@ describe("FTP through SNAT", () => {
     expect(world.lost()).toBe(0);
   });
 
+  test("lines pass whatever numbers they have", () => {
+    const world = new World({ policy: HELPED });
+    for (const direction of ["client", "server"]) {
+      const sport = direction === "client" ? 6000 : 6001;
+      const open: TcpSpec = { from: CLIENT, to: SERVER, sport, dport: 21, flags: "S", seq: 99 };
+      world.packet(PORT_INSIDE, tcp(open));
+      const { from: address, sport: natPort } = see(world.take().at(-1)!.frame).ip!;
+      const back = { from: SERVER, to: address, sport: 21, dport: natPort };
+      world.packet(PORT_OUTSIDE, tcp({ ...back, flags: "SA", seq: 99, ack: 100 }));
+      world.packet(PORT_INSIDE, tcp({ ...open, flags: "A", seq: 100, ack: 100 }));
+      world.take();
+      // 600 lines of five bytes: every low byte of a position occurs, twice and more.
+      for (let seq = 100; seq < 3100; seq += 5) {
+        const line = { payload: text("ABC\r\n"), flags: "PA", seq };
+        if (direction === "client") {
+          world.packet(PORT_INSIDE, tcp({ ...open, ...line, ack: 100 }));
+          world.packet(PORT_OUTSIDE, tcp({ ...back, flags: "A", seq: 100, ack: seq + 5 }));
+        } else {
+          world.packet(PORT_OUTSIDE, tcp({ ...back, ...line, ack: 100 }));
+          world.packet(PORT_INSIDE, tcp({ ...open, flags: "A", seq: 100, ack: seq + 5 }));
+        }
+        expect({ seq, sent: world.take().length }).toEqual({ seq, sent: 2 });
+      }
+    }
+  });
+
   test("the control connection goes on with other numbers on either side, also after a takeover", () => {
     const pair = new Pair(HELPED);
     const owner = pair.worlds.find((world) => {

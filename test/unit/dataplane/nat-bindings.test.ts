@@ -54,7 +54,7 @@ describe("mapping", () => {
     expect(pass(world, PORT_INSIDE, udp({ from: CLIENT, to: SERVER, sport: 1, dport: 2 })).from).toBe(POOL);
   });
 
-  test("an address of one source is the same for all its ports, also where another one is nearer (RFC 4787 REQ-2)", () => {
+  test("an address of one source is the same for all its ports, also when slots move (RFC 4787 REQ-2)", () => {
     const pool = [10, 11, 12, 13].map((host) => ip(`198.51.100.${host}`));
     const world = natWorld(
       policy({ pool }, { answered: pool.map((address) => ({ zone: OUTSIDE, address })) }),

@@ -93,7 +93,7 @@ describe("SNAT ports", () => {
     expect(ports.filter((port) => port < 1024 || (port >= claimed.from && port <= claimed.to))).toEqual([]);
   });
 
-  test("come from one address for one source, which is this node's where possible (RFC 4787 REQ-2)", () => {
+  test("come from one address for one source, which has the same home where possible (RFC 4787 REQ-2)", () => {
     const view = standaloneView(64);
     const world = new World({ view });
     const addresses = new Set<string>();
@@ -102,14 +102,33 @@ describe("SNAT ports", () => {
       addresses.add(see(world.takeOne().frame).ip!.from);
     }
     expect(addresses.size).toBe(1);
-    // Answered index 0 is .10, index 1 is .11: slot 0 is another node's now, so .11 is preferred for everybody.
-    view.owner[0] = 2;
-    const preferred = new Set<string>();
-    for (let i = 2; i < 40; i++) {
-      world.packet(PORT_INSIDE, udp({ from: `10.10.0.${i}`, to: SERVER, sport: 999, dport: 53 }));
-      preferred.add(see(world.takeOne().frame).ip!.from);
+    // Answered index 0 is .10, index 1 is .11: .10 and every other source are at home elsewhere.
+    for (let slot = 0; slot < 64; slot += 2) view.home[slot] = 2;
+    const seen = new Set<string>();
+    for (let i = 2; i < 80; i++) {
+      const from = `10.10.0.${i}`;
+      world.packet(PORT_INSIDE, udp({ from, to: SERVER, sport: 999, dport: 53 }));
+      const isElsewhere = slotOfAddress(TEST_KEY, 64, words(from), 0) % 2 === 0;
+      seen.add(`${isElsewhere}: ${see(world.takeOne().frame).ip!.from}`);
     }
-    expect([...preferred]).toEqual(["198.51.100.11"]);
+    expect([...seen].sort()).toEqual(["false: 198.51.100.11", "true: 198.51.100.10"]);
+  });
+
+  test("stay with the source's address when its slot and those of the addresses move (RFC 4787 REQ-2)", () => {
+    const view = standaloneView(64);
+    for (let slot = 0; slot < 64; slot += 2) view.home[slot] = 2;
+    const world = new World({ view });
+    const addressOf = (host: number, sport: number) => {
+      world.packet(PORT_INSIDE, udp({ from: `10.10.0.${host}`, to: SERVER, sport, dport: 53 }));
+      return see(world.takeOne().frame).ip!.from;
+    };
+    const hosts = Array.from({ length: 20 }, (_, i) => i + 2);
+    const before = hosts.map((host) => addressOf(host, 1));
+    expect(new Set(before).size).toBe(2);
+    for (const slot of [0, 1]) {
+      view.owner.fill(1, 0, 64)[slot] = 2;
+      expect(hosts.map((host) => addressOf(host, 2 + slot))).toEqual(before);
+    }
   });
 });
 

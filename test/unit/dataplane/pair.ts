@@ -33,6 +33,7 @@ function viewOf(selfId: number): ClusterView {
     };
   }
   const view = standaloneView(SLOTS, selfId);
+  for (let slot = 0; slot < SLOTS; slot++) view.home[slot] = slot % 2 === 0 ? 1 : 2;
   view.peerFlags[3 - selfId] = PEER_ALIVE | PEER_ON_CLUSTER_LINK;
   return { ...view, clusterIp: ip(`172.16.0.${selfId}`), peers };
 }

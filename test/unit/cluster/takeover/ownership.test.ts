@@ -73,6 +73,23 @@ test("a process that was not admitted owns nothing, whatever the table says of i
   expect(b.states).toEqual([0, 0, 0, 0]);
 });
 
+test("homes stay when their nodes die, and when owners move", () => {
+  const b = new Bench(1);
+  b.apply(FOUR);
+  expect([...b.ownership.home]).toEqual([1, 2, 1, 2]);
+  b.apply(moved, 10);
+  const dead = MEMBERS.map((member) => (member.id === 2 ? { ...member, state: "down" as const } : member));
+  b.ownership.applyTable(moved, dead, true, 11);
+  expect([...b.ownership.home]).toEqual([1, 2, 1, 2]);
+  b.ownership.applyTable(
+    moved,
+    dead.map((member) => (member.id === 2 ? { ...member, state: "removed" as const } : member)),
+    true,
+    12,
+  );
+  expect([...b.ownership.home]).toEqual([1, 1, 1, 1]);
+});
+
 test("the old owner stops with the table, and only then sends its barriers", () => {
   const b = new Bench(2);
   b.ownership.peerUp(1, 0);
