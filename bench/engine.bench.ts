@@ -22,7 +22,9 @@ import { setI32, setU16 } from "../src/packet/bytes.ts";
 import { ETHER_ARP, ETHER_IPV4, setEtherType } from "../src/packet/ethernet.ts";
 import { PROTOCOL_UDP, writeHeader } from "../src/packet/ipv4.ts";
 import * as udp from "../src/packet/udp.ts";
+import { useNodeFlags } from "./node-flags.ts";
 
+useNodeFlags();
 const { values } = parseArgs({
   options: {
     runs: { type: "string", default: "7" },

@@ -28,7 +28,7 @@ const { values } = parseArgs({
 });
 const runs = values.smoke ? 1 : Number(values.runs);
 const frames = values.smoke ? 20_000 : Number(values.frames);
-const WARM_UP_ROUNDS = values.smoke ? 2 : 40;
+const WARM_UP_ROUNDS = values.smoke ? 2 : 120;
 const WARM_UP_ROUNDS_MAX = 400;
 const WARM_UP_FRAMES = 5000;
 const WARM_UP_PAUSE_MS = 20;

@@ -9,6 +9,7 @@ import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
+import { NODE_FLAGS } from "../node-flags.ts";
 import { INSIDE_GATEWAY, OUTSIDE_GATEWAY, SERVER, SNAT_ADDRESS } from "./frames.ts";
 
 export type Host = "gen" | "dut" | "sink";
@@ -130,7 +131,7 @@ export class Wires {
   async start(host: Host, cpu: number, script: string, ...words: string[]): Promise<Helper> {
     const path = fileURLToPath(new URL(`./${script}`, import.meta.url));
     const pinned = ["netns", "exec", this.#name(host), "taskset", "-c", `${cpu}`];
-    const child = spawn("ip", [...pinned, process.execPath, "--import", "tsx", path, ...words], {
+    const child = spawn("ip", [...pinned, process.execPath, ...NODE_FLAGS, "--import", "tsx", path, ...words], {
       stdio: ["pipe", "pipe", "inherit"],
     });
     const helper = new Helper(child);

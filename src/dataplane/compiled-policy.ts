@@ -71,7 +71,10 @@ export class CompiledPolicy {
       hops.slice(0, i).reduce((sum, list) => sum + list.length, 0),
     );
     this.hops = listWords(hops.flat());
-    this.#routes = new PrefixMap(routes.map((route, value) => ({ prefix: route.to, value })));
+    this.#routes = new PrefixMap(
+      routes.map((route, value) => ({ prefix: route.to, value })),
+      this.nat.takenIn,
+    );
     this.#onLink = new PrefixMap(onLink.map(({ to, zone }) => ({ prefix: to, value: zone })));
     this.gateways = new AddressMap(
       model.zones.flatMap((zone) => [
@@ -90,6 +93,11 @@ export class CompiledPolicy {
 
   /** Index of the route to an address (routeZone, hops), or NO_ROUTE. */
   routeTo(words: Int32Array, at: number): number {
+    return this.#routes.find(words, at) >> 1;
+  }
+
+  /** routeTo() * 2, and one more for an address that NAT takes in (NatPolicy.isTakenIn). Negative: no route. */
+  wayTo(words: Int32Array, at: number): number {
     return this.#routes.find(words, at);
   }
 

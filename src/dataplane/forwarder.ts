@@ -228,8 +228,9 @@ export class Forwarder {
   route(destination: Int32Array, at: number): number {
     const packet = this.#packet;
     const { policy } = this.#context;
-    const route = policy.routeTo(destination, at);
-    if (route === NO_ROUTE) return this.unreachable(DROP_NO_ROUTE);
+    const way = policy.wayTo(destination, at);
+    if (way < 0) return this.unreachable(DROP_NO_ROUTE);
+    const route = way >> 1;
     const zone = policy.routeZone[route]!;
     const left = packet.isIpv6 ? ipv6.hopLimit(this.#bytes, packet.ipAt) : ipv4.ttl(this.#bytes, packet.ipAt);
     if (left < 2) {
@@ -242,7 +243,7 @@ export class Forwarder {
       return this.#tooBig(mtu, isIpv6);
     }
     this.egressZone = zone;
-    this.isLoop = policy.nat.isTakenIn(destination, at);
+    this.isLoop = (way & 1) !== 0;
     this.#setNextHop(route, zone, destination, at);
     return NO_EGRESS;
   }

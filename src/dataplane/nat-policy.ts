@@ -9,7 +9,7 @@ import { ADDRESS_WORDS, type Address, copyAddress, listWords } from "../base/add
 import { type HashKey, indexHash } from "../base/hash.ts";
 import { AddressMap } from "./address-map.ts";
 import { Nat64Prefixes } from "./nat64-prefix.ts";
-import type { Nat64Model, PolicyModel, PortRange, SnatModel } from "./policy-model.ts";
+import type { Nat64Model, PolicyModel, PortRange, Prefix, SnatModel } from "./policy-model.ts";
 import { PrefixMap } from "./prefix-map.ts";
 import { addressHash } from "./slot.ts";
 import { NO_STATIC, StaticNat } from "./static-nat.ts";
@@ -55,6 +55,8 @@ export class NatPolicy {
   readonly #dnatFirst: Int32Array;
   readonly #dnatProtocol: Int32Array;
   readonly #dnatPortTo: Int32Array;
+  /** What NAT takes in: addresses of pools and of DNAT entries, outer prefixes of static translation. */
+  readonly takenIn: readonly Prefix[];
   /** Addresses of pools and of DNAT entries. */
   readonly #takenIn: AddressMap;
   /** By pool index and zone: replies to the address come from there. */
@@ -108,9 +110,9 @@ export class NatPolicy {
     this.#dnatProtocol = Int32Array.from(dnat, (entry) => entry.protocol);
     this.#dnatPortTo = Int32Array.from(dnat, (entry) => entry.ports.to);
     this.#dnatAddresses = new AddressMap(dnat.map(({ address }, i) => [address, i]));
-    this.#takenIn = new AddressMap(
-      [...pool, ...dnat.map(({ address }) => address)].map((address) => [address, 1]),
-    );
+    const addresses = [...pool, ...dnat.map(({ address }) => address)];
+    this.#takenIn = new AddressMap(addresses.map((address) => [address, 1]));
+    this.takenIn = [...addresses.map(hostPrefix), ...(model.statics ?? []).map(({ outer }) => outer)];
     const targets = dnat.map((entry) => [entry.to, ...(entry.more ?? [])]);
     this.targetFrom = Int32Array.from(startsOf(targets.map((list) => list.length)));
     this.targetCount = Int32Array.from(targets, (list) => list.length);
@@ -275,4 +277,8 @@ function reservedPorts(model: PolicyModel, pool: readonly Address[]): Uint8Array
     }
   });
   return reserved;
+}
+
+function hostPrefix(address: Address): Prefix {
+  return { address, bits: typeof address === "number" ? 32 : 128 };
 }

@@ -6,7 +6,7 @@
  * port of the asking end and the query's kind stands for the other one (0 for echo), so a query and its answer cannot be
  * confused. ICMP errors carry a datagram of the flow; their tuple is that datagram's, turned round.
  */
-import { setIpv4 } from "../base/address.ts";
+import { copyAddress, setIpv4 } from "../base/address.ts";
 import { i32, u16 } from "../packet/bytes.ts";
 import { checksum } from "../packet/checksum.ts";
 import { ETHER_IPV6, ETHERNET_BYTES, etherType } from "../packet/ethernet.ts";
@@ -129,7 +129,6 @@ export class Packet {
     this.isIpv6 = etherType(bytes, at) === ETHER_IPV6;
     const wrong = this.isIpv6 ? this.#parseIpv6(bytes) : this.#parseIpv4(bytes);
     if (wrong !== PARSED) return wrong;
-    this.words.copyWithin(P_OUTER_SOURCE, P_SOURCE, P_OUTER_SOURCE);
     return this.#parseTransport(bytes);
   }
 
@@ -147,7 +146,7 @@ export class Packet {
     this.ipProtocol = info.protocol;
     this.protocol = info.protocol === ipv6.PROTOCOL_ICMPV6 ? ipv4.PROTOCOL_ICMP : info.protocol;
     for (let i = 0; i < P_OUTER_SOURCE; i++) this.words[i] = info.words[i]!;
-    this.words.copyWithin(P_OUTER_SOURCE, P_SOURCE, P_OUTER_SOURCE);
+    this.#keepOuter();
     this.kind = KIND_OTHER;
     this.sourcePort = 0;
     this.destinationPort = 0;
@@ -160,6 +159,12 @@ export class Packet {
     const wrong = this.#parseTransport(bytes);
     // The datagram inside an error would have to be looked for in other frames; nobody sends errors that large.
     return this.kind === KIND_ICMP_ERROR || this.kind === KIND_NEIGHBOUR ? DROP_ICMP_UNRELATED : wrong;
+  }
+
+  /** The addresses on the wire stay when those of the tuple become the embedded datagram's. */
+  #keepOuter(): void {
+    copyAddress(this.words, P_OUTER_SOURCE, this.words, P_SOURCE);
+    copyAddress(this.words, P_OUTER_DESTINATION, this.words, P_DESTINATION);
   }
 
   #parseTransport(bytes: Uint8Array): number {
@@ -187,8 +192,13 @@ export class Packet {
     this.l4At = ipAt + header;
     this.l4Bytes = total - header;
     this.protocol = this.ipProtocol = ipv4.protocol(bytes, ipAt);
-    setIpv4(this.words, P_SOURCE, ipv4.source(bytes, ipAt));
-    setIpv4(this.words, P_DESTINATION, ipv4.destination(bytes, ipAt));
+    const { words } = this;
+    const source = ipv4.source(bytes, ipAt);
+    const destination = ipv4.destination(bytes, ipAt);
+    setIpv4(words, P_SOURCE, source);
+    setIpv4(words, P_DESTINATION, destination);
+    setIpv4(words, P_OUTER_SOURCE, source);
+    setIpv4(words, P_OUTER_DESTINATION, destination);
     return PARSED;
   }
 
@@ -210,6 +220,7 @@ export class Packet {
     this.protocol = this.ipProtocol === ipv6.PROTOCOL_ICMPV6 ? ipv4.PROTOCOL_ICMP : this.ipProtocol;
     ipv6.readIpv6(bytes, ipAt + ipv6.IPV6_SOURCE, this.words, P_SOURCE);
     ipv6.readIpv6(bytes, ipAt + ipv6.IPV6_DESTINATION, this.words, P_DESTINATION);
+    this.#keepOuter();
     // On a wire they would pass for IPv4 addresses here (RFC 4291 section 2.5.5.2).
     if (ipv6.isMapped(this.words, P_SOURCE)) return DROP_BAD_SOURCE;
     return ipv6.isMapped(this.words, P_DESTINATION) ? DROP_BAD_DESTINATION : PARSED;

@@ -3,7 +3,8 @@
  *
  *   0.0.0.0/0 -> a, 10.0.0.0/8 -> b:    | 0.0.0.0: a | 10.0.0.0: b | 11.0.0.0: a |
  *
- * IPv4 and IPv6 have a list of intervals each, so that ::/0 says nothing of IPv4.
+ * IPv4 and IPv6 have a list of intervals each, so that ::/0 says nothing of IPv4. A map with marks answers two questions in one
+ * look-up: find() gives value * 2, and one more where a marked prefix holds the address too.
  */
 import { ADDRESS_WORDS, compareAddress, isIpv4, listWords } from "../base/address.ts";
 import type { Prefix } from "./policy-model.ts";
@@ -23,12 +24,20 @@ export class PrefixMap {
   readonly #starts6: Int32Array;
   readonly #values6: Int32Array;
 
-  /** Of equal prefixes the first stays. */
-  constructor(entries: readonly PrefixValue[]) {
-    const four = intervals(entries.filter(({ prefix }) => isIpv4Prefix(prefix)));
+  /** Of equal prefixes the first stays. `marked`: makes a map with marks. */
+  constructor(entries: readonly PrefixValue[], marked?: readonly Prefix[]) {
+    const four = intervals(
+      entries.filter(({ prefix }) => isIpv4Prefix(prefix)),
+      marked?.filter(isIpv4Prefix),
+      1n << 32n,
+    );
     this.#starts4 = Int32Array.from(four.starts, (start) => bias(Number(start)));
     this.#values4 = four.values;
-    const six = intervals(entries.filter(({ prefix }) => !isIpv4Prefix(prefix)));
+    const six = intervals(
+      entries.filter(({ prefix }) => !isIpv4Prefix(prefix)),
+      marked?.filter((prefix) => !isIpv4Prefix(prefix)),
+      1n << 128n,
+    );
     this.#starts6 = listWords(six.starts);
     this.#values6 = six.values;
   }
@@ -64,27 +73,32 @@ export class PrefixMap {
   }
 }
 
-/** Disjoint intervals that cover all addresses of a family: first addresses, ascending from 0, and values. */
-function intervals(entries: readonly PrefixValue[]): { starts: bigint[]; values: Int32Array } {
+/** Disjoint intervals that cover all addresses of a family below `end`: first addresses, ascending from 0, and values. */
+function intervals(
+  entries: readonly PrefixValue[],
+  marked: readonly Prefix[] | undefined,
+  end: bigint,
+): { starts: bigint[]; values: Int32Array } {
   const bounds = new Set<bigint>([0n]);
-  const spans = entries.map(({ prefix }) => ({ from: firstOf(prefix), after: lastOf(prefix) + 1n }));
-  const end = entries.some(({ prefix }) => typeof prefix.address === "bigint") ? 1n << 128n : 1n << 32n;
-  for (const { from, after } of spans) {
-    bounds.add(from);
+  for (const prefix of [...entries.map((entry) => entry.prefix), ...(marked ?? [])]) {
+    bounds.add(firstOf(prefix));
+    const after = lastOf(prefix) + 1n;
     if (after < end) bounds.add(after);
   }
   const starts = [...bounds].sort((a, b) => (a < b ? -1 : 1));
   const position = new Map(starts.map((start, i) => [start, i]));
   const values = new Int32Array(starts.length).fill(NO_INTERVAL);
+  const paint = (prefix: Prefix, to: Int32Array, value: number): void => {
+    to.fill(value, position.get(firstOf(prefix))!, position.get(lastOf(prefix) + 1n) ?? starts.length);
+  };
   // Painted from the shortest prefix to the longest, each over what it refines; reversed, so the first of equals wins.
   const order = entries.map((_, i) => i);
   order.sort((a, b) => entries[a]!.prefix.bits - entries[b]!.prefix.bits || b - a);
-  for (const i of order) {
-    const from = position.get(spans[i]!.from)!;
-    const to = position.get(spans[i]!.after) ?? starts.length;
-    values.fill(entries[i]!.value, from, to);
-  }
-  return { starts, values };
+  for (const i of order) paint(entries[i]!.prefix, values, entries[i]!.value);
+  if (marked === undefined) return { starts, values };
+  const marks = new Int32Array(starts.length);
+  for (const prefix of marked) paint(prefix, marks, 1);
+  return { starts, values: values.map((value, i) => value * 2 + marks[i]!) };
 }
 
 export function isIpv4Prefix(prefix: Prefix): boolean {

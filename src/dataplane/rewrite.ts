@@ -14,7 +14,7 @@ import * as ipv4 from "../packet/ipv4.ts";
 import { IPV6_DESTINATION, IPV6_SOURCE, readIpv6, writeIpv6 } from "../packet/ipv6.ts";
 import { TCP_CHECKSUM } from "../packet/tcp.ts";
 import { UDP_CHECKSUM } from "../packet/udp.ts";
-import { F_PORTS, REPLY_TUPLE, ROW_WORDS } from "./flow-layout.ts";
+import { F_DESTINATION, F_PORTS, F_SOURCE, REPLY_TUPLE, ROW_WORDS } from "./flow-layout.ts";
 import type { FlowTable } from "./flow-table.ts";
 import {
   KIND_ECHO,
@@ -42,10 +42,36 @@ export function translate(
   direction: number,
 ): boolean {
   const other = 1 - direction;
+  if (!packet.isIpv6 && (packet.kind === KIND_TCP || packet.kind === KIND_UDP)) {
+    translate4(packet, bytes, table.words, row * ROW_WORDS + other * REPLY_TUPLE);
+    return true;
+  }
   table.address(row, other, 1, after, AFTER_SOURCE);
   table.address(row, other, 0, after, AFTER_DESTINATION);
   const ports = table.words[row * ROW_WORDS + other * REPLY_TUPLE + F_PORTS]!;
   return rewrite(packet, bytes, ports & 0xffff, ports >>> 16);
+}
+
+/** TCP and UDP over IPv4, where an address is one word. `tuple`: the other direction's, as an index of words. */
+function translate4(packet: Packet, bytes: Uint8Array, words: Int32Array, tuple: number): void {
+  const { ipAt, l4At, kind, sourcePort, destinationPort } = packet;
+  const source = packet.words[P_SOURCE + 3]!;
+  const destination = packet.words[P_DESTINATION + 3]!;
+  const newSource = words[tuple + F_DESTINATION]!;
+  const newDestination = words[tuple + F_SOURCE]!;
+  const ports = words[tuple + F_PORTS]!;
+  if (newSource !== source) ipv4.rewriteSource(bytes, ipAt, newSource);
+  if (newDestination !== destination) ipv4.rewriteDestination(bytes, ipAt, newDestination);
+  setU16(bytes, l4At, ports);
+  setU16(bytes, l4At + 2, ports >>> 16);
+  const checksumAt = l4At + (kind === KIND_TCP ? TCP_CHECKSUM : UDP_CHECKSUM);
+  const before = u16(bytes, checksumAt);
+  // A UDP sender that computes no checksum says so with 0 (RFC 768).
+  if (kind === KIND_UDP && before === 0) return;
+  let check = adjusted32(before, source, newSource);
+  check = adjusted32(check, destination, newDestination);
+  check = adjusted32(check, (sourcePort << 16) | destinationPort, (ports << 16) | (ports >>> 16));
+  setU16(bytes, checksumAt, kind === KIND_UDP && check === 0 ? 0xffff : check);
 }
 
 function rewrite(packet: Packet, bytes: Uint8Array, sourcePort: number, destinationPort: number): boolean {
