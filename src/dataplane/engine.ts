@@ -53,6 +53,7 @@ import { isFromPeer, peerByClusterIp } from "./redirect.ts";
 import { Replicas } from "./replica.ts";
 import { RouterAdvertiser } from "./router-advertiser.ts";
 import { RuleLog } from "./rule-log.ts";
+import { compileRules } from "./rules/compile.ts";
 import { RuleTable } from "./rules.ts";
 import { Tenures } from "./tenures.ts";
 import { Translation } from "./translation.ts";
@@ -141,7 +142,7 @@ export class Engine {
       this.book.sequence,
       limits,
     );
-    this.#rules = new RuleTable(options.policy, options.ruleHits);
+    this.#rules = new RuleTable(compileRules(options.policy.rules), options.ruleHits);
     this.#cookies = new SynCookies(options.cookieKey ?? options.key);
     const shared = {
       context,
@@ -243,10 +244,11 @@ export class Engine {
 
   /**
    * Another policy holds from now on, with the same zones and ports. Flows that it does not allow end at their next packet; the
-   * others never notice. `ruleHits` has a cell per rule of it and one more.
+   * others never notice. `ruleHits` has a cell per rule of it and one more. `compiled`: its rules, when somebody compiled them
+   * already, since that takes long for many of them.
    */
-  usePolicy(policy: PolicyModel, ruleHits: Float64Array): void {
-    const rules = new RuleTable(policy, ruleHits);
+  usePolicy(policy: PolicyModel, ruleHits: Float64Array, compiled = compileRules(policy.rules)): void {
+    const rules = new RuleTable(compiled, ruleHits);
     this.#rules = rules;
     this.#tellMinute();
     this.#context.policy = new CompiledPolicy(policy);

@@ -2,12 +2,19 @@
  * Rules: the ordered filter rules; first match wins, no match means no. Owns what a rule says besides what it matches: action,
  * commit, log, helpers, its hits, its schedule and its rate. Matching is rules/classifier.ts's.
  *
- *   rules -> lines (rules/lines.ts) -> cuts of each field -> classes -> products        made once, when a policy comes
+ *   rules -> lines (rules/lines.ts) -> cuts of each field -> classes -> products        rules/compile.ts, when a policy comes
  *   packet -> RuleQuery -> first line -> rule                                           per new flow
  */
-import type { PolicyModel, RuleModel, ScheduleModel } from "./policy-model.ts";
-import { CLASSIFIER_LIMITS, Classifier, type ClassifierLimits, NO_LINE } from "./rules/classifier.ts";
-import { linesOf } from "./rules/lines.ts";
+import type { ScheduleModel } from "./policy-model.ts";
+import { Classifier, NO_LINE } from "./rules/classifier.ts";
+import {
+  type CompiledRules,
+  LIMIT_AT,
+  LIMIT_BURST,
+  LIMIT_PER_SECOND,
+  LIMIT_TOKENS,
+  NO_LIMIT,
+} from "./rules/compile.ts";
 
 /** match() when no rule matches: denied. */
 export const NO_RULE = -1;
@@ -34,14 +41,6 @@ export class RuleQuery {
   isTranslated = false;
 }
 
-const NO_LIMIT = -1;
-/** A rate limit: tokens a second, most tokens, tokens left, and when they were counted. */
-const LIMIT_PER_SECOND = 0;
-const LIMIT_BURST = 1;
-const LIMIT_TOKENS = 2;
-const LIMIT_AT = 3;
-const LIMIT_DOUBLES = 4;
-
 const DAYS = 7;
 
 export class RuleTable {
@@ -54,28 +53,24 @@ export class RuleTable {
   readonly classifier: Classifier;
   readonly #hits: Float64Array;
   readonly #ruleOfLine: Int32Array;
-  readonly #scheduled: readonly { readonly line: number; readonly schedule: ScheduleModel }[];
-  /** By rule: where its limit is, or NO_LIMIT. */
+  readonly #scheduled: CompiledRules["scheduled"];
   readonly #limitOf: Int32Array;
   readonly #limits: Float64Array;
 
   /** `hits` has a cell per rule and one more for packets that no rule matched. */
-  constructor(model: PolicyModel, hits: Float64Array, limits: ClassifierLimits = CLASSIFIER_LIMITS) {
-    const { rules } = model;
+  constructor(compiled: CompiledRules, hits: Float64Array) {
     this.#hits = hits;
-    this.action = Uint8Array.from(rules, (rule) => rule.action);
-    this.commit = Uint8Array.from(rules, (rule) => rule.commit);
-    this.log = Uint8Array.from(rules, (rule) => (rule.log ? 1 : 0));
-    this.helpers = Uint8Array.from(rules, (rule) => rule.helpers ?? 0);
-    const lines = linesOf(rules);
-    this.classifier = new Classifier(lines, limits);
-    this.#ruleOfLine = Int32Array.from(lines, ({ rule }) => rule);
-    this.#scheduled = lines.flatMap(({ model: { schedule } }, line) =>
-      schedule === undefined ? [] : [{ line, schedule }],
-    );
+    this.action = compiled.action;
+    this.commit = compiled.commit;
+    this.log = compiled.log;
+    this.helpers = compiled.helpers;
+    this.classifier = new Classifier(compiled.image);
+    this.#ruleOfLine = compiled.ruleOfLine;
+    this.#scheduled = compiled.scheduled;
     // Until it is told what time it is, a rule with a schedule does not hold.
     for (const { line } of this.#scheduled) this.classifier.setAwake(line, false);
-    [this.#limitOf, this.#limits] = limitsOf(rules);
+    this.#limitOf = compiled.limitOf;
+    this.#limits = compiled.limits;
   }
 
   /** Index of the first rule that matches, or NO_RULE; counts the hit. */
@@ -129,14 +124,4 @@ function isIn({ days, fromMinute, toMinute }: ScheduleModel, dayBit: number, min
   if (fromMinute <= toMinute) return isToday && minute >= fromMinute && minute < toMinute;
   const dayBefore = dayBit === 1 ? 1 << (DAYS - 1) : dayBit >> 1;
   return (isToday && minute >= fromMinute) || ((days & dayBefore) !== 0 && minute < toMinute);
-}
-
-function limitsOf(rules: readonly RuleModel[]): [limitOf: Int32Array, limits: Float64Array] {
-  const limits: number[] = [];
-  const limitOf = Int32Array.from(rules, ({ rate }) => {
-    if (rate === undefined) return NO_LIMIT;
-    limits.push(rate.perSecond, rate.burst, rate.burst, 0);
-    return limits.length - LIMIT_DOUBLES;
-  });
-  return [limitOf, Float64Array.from(limits)];
 }

@@ -1,21 +1,26 @@
 /**
  * Admin handlers: what each method of the admin socket does on a node. Owns no fact: node-report.ts has them.
  */
-import { loadNodeConfig } from "../../config/load.ts";
 import { interfaceLabel } from "../../config/node-config.ts";
 import { addressWords } from "../base/address.ts";
 import { SynwallError } from "../base/errors.ts";
 import { slotOfAddress } from "../dataplane/slot.ts";
 import { parseAddress } from "../policy/address.ts";
 import type { AdminHandlers } from "./admin-server.ts";
+import type { LoadedPolicy } from "./loaded-policy.ts";
 import type { NodeReport } from "./node-report.ts";
+import { loadPolicyApart } from "./policy-loader.ts";
 import { type TraceReport, type TraceRequest, trace } from "./replay/trace.ts";
 import type { WitnessCore } from "./witness-core.ts";
 
 const DRAIN_MS_MAX = 60_000;
 const EVENTS_MAX = 4096;
 
-export function adminHandlers(report: NodeReport): AdminHandlers {
+/** `loadPolicy` may take its time, as long as it does not keep this thread. */
+export function adminHandlers(
+  report: NodeReport,
+  loadPolicy: (path: string) => Promise<LoadedPolicy> = loadPolicyApart,
+): AdminHandlers {
   const { core } = report;
   return {
     status: () => report.status(),
@@ -54,13 +59,14 @@ export function adminHandlers(report: NodeReport): AdminHandlers {
       if (reset === true) report.resetAck();
       return answer;
     },
-    "policy.apply": ({ config: path }) => {
+    "policy.apply": async ({ config: path }) => {
       if (typeof path !== "string") {
         throw new SynwallError("SW_ADMIN_BAD_REQUEST", "policy.apply needs the path of the file: config");
       }
-      const wanted = loadNodeConfig(path, "node");
-      const fingerprint = core.applyPolicy(wanted, path);
-      return { rules: wanted.dataplane!.policy.rules.length, fingerprint, notes: wanted.notes ?? [] };
+      const loaded = await loadPolicy(path);
+      core.applyPolicy(loaded, path);
+      const { config, fingerprint } = loaded;
+      return { rules: config.dataplane!.policy.rules.length, fingerprint, notes: config.notes ?? [] };
     },
     "sync.full": ({ peer }) => ({ slots: core.forceFullSync(peer) }),
     counters: () => report.counters(),

@@ -189,7 +189,7 @@ export class DataplaneCore {
         for (const slot of message.slots) this.engine.publishDigest(slot);
         break;
       case "policy":
-        this.engine.usePolicy(message.policy, new Float64Array(message.ruleHits));
+        this.engine.usePolicy(message.policy, new Float64Array(message.ruleHits), message.compiled);
         break;
       case "stop":
         this.#authority.shutdown(nowMs);

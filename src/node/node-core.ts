@@ -23,6 +23,7 @@ import { FailoverTimes } from "./failover-times.ts";
 import type { Journal } from "./journal.ts";
 import { LAG_SAMPLE_INTERVAL_MS, LagRecorder } from "./lag-recorder.ts";
 import { LinkWatch } from "./link-watch.ts";
+import type { LoadedPolicy } from "./loaded-policy.ts";
 import type { Log } from "./log.ts";
 import { Policies } from "./policies.ts";
 import { checkPolicyChange } from "./policy-change.ts";
@@ -181,17 +182,16 @@ export class NodeCore {
   }
 
   /**
-   * Another policy holds from now on, that of `wanted`; answers its fingerprint. Throws SW_ADMIN_BAD_REQUEST when more than the
-   * policy differs. `path` is for messages.
+   * Another policy holds from now on. Throws SW_ADMIN_BAD_REQUEST when more than the policy differs. `path` is for messages.
    */
-  applyPolicy(wanted: NodeConfig, path: string): string {
-    checkPolicyChange(this.config, wanted, path);
-    const { policy } = wanted.dataplane!;
-    const fingerprint = policyFingerprint(policy, this.config.cluster.slots);
-    this.#options.post({ type: "policy", policy, ruleHits: this.policies.add(policy) });
+  applyPolicy({ config, compiled, fingerprint }: LoadedPolicy, path: string): void {
+    checkPolicyChange(this.config, config, path);
+    const { policy } = config.dataplane!;
+    const ruleHits = this.policies.add(policy);
+    // The rules themselves would keep the worker busy with copying them.
+    this.#options.post({ type: "policy", policy: { ...policy, rules: [] }, compiled, ruleHits });
     this.replication.setPolicy(fingerprint);
     this.journal.add("policy", `policy ${fingerprint.slice(0, 8)} of ${path} holds`);
-    return fingerprint;
   }
 
   // ---------------------------------------------------------------- parts

@@ -6,6 +6,7 @@
 import type { Member, SlotTable } from "../../cluster/control/model.ts";
 import type { LivenessEvent, LivenessProfile, PeerConfig } from "../../cluster/liveness/model.ts";
 import type { PolicyModel } from "../dataplane/policy-model.ts";
+import type { CompiledRules } from "../dataplane/rules/compile.ts";
 import type { PortOptions } from "../io/port.ts";
 import type { SharedMemory } from "./shared-memory.ts";
 
@@ -57,8 +58,16 @@ export type ToWorker =
   /** Send these slots whole, each ending in a digest. */
   | { readonly type: "export"; readonly slots: readonly number[] }
   | { readonly type: "digest"; readonly slots: readonly number[] }
-  /** Another policy holds, with the same zones and ports. `ruleHits` has a Float64 cell per rule and one more. */
-  | { readonly type: "policy"; readonly policy: PolicyModel; readonly ruleHits: SharedArrayBuffer }
+  /**
+   * Another policy holds, with the same zones and ports; its rules are not in it but in `compiled`. `ruleHits` has a Float64 cell per
+   * rule and one more.
+   */
+  | {
+      readonly type: "policy";
+      readonly policy: PolicyModel;
+      readonly compiled: CompiledRules;
+      readonly ruleHits: SharedArrayBuffer;
+    }
   | { readonly type: "stop" };
 
 export type FromWorker =

@@ -2,8 +2,9 @@
  * Real clients and scans through a real lab. What the lab's features switch off must show as not there yet; all else must pass.
  */
 import { execFile } from "node:child_process";
-import { readdirSync } from "node:fs";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { parse, stringify } from "yaml";
 import { CHECKS } from "../../chaos/clients/checks/all.ts";
 import type { ClientReport, Finding } from "../../chaos/clients/model.ts";
 import { LAB_FEATURES } from "../../chaos/lab/features.ts";
@@ -91,6 +92,36 @@ test(
     expect(findings.map(({ check }) => check)).toEqual(
       expect.arrayContaining(["scan-syn", "scan-fragments", "flood-established", "flood-table"]),
     );
+  },
+  LONG_MS,
+);
+
+test(
+  "a policy of 2,000 rules more is taken over while packets pass: none is lost, and no node looks dead",
+  async () => {
+    const directory = `/run/synwall-lab/${NAME}`;
+    const socketOf = (node: string): string[] => ["--socket", `${directory}/${node}.sock`];
+    const epoch = async (): Promise<number> =>
+      (JSON.parse((await synwall("status", "--json", ...socketOf("fw1"))).out) as { epoch: number }).epoch;
+    const before = await epoch();
+    const ping = new Promise<string>((resolve) => {
+      const words = [`${NAME}-client`, "ping", "-q", "-i", "0.01", "-c", "600", "198.51.100.100"];
+      execFile("ip", ["netns", "exec", ...words], (_error, out) => resolve(out));
+    });
+    for (const node of ["fw1", "fw2"]) {
+      const file = `${directory}/${node}-more.yaml`;
+      const content = parse(readFileSync(`${directory}/${node}.yaml`, "utf8")) as { rules: object[] };
+      const more = Array.from({ length: 2000 }, (_, i) => ({
+        ...{ name: `more-${i}`, from: "inside", to: "outside", protocol: "tcp", action: "accept" },
+        destinations: [`192.0.2.${i % 256}`],
+        destinationPorts: [1000 + i],
+      }));
+      writeFileSync(file, stringify({ ...content, rules: [...more, ...content.rules] }), { mode: 0o600 });
+      const { status, err } = await synwall("policy", "apply", "--config", file, ...socketOf(node));
+      expect({ status, err }).toEqual({ status: 0, err: "" });
+    }
+    expect(await ping).toContain("600 packets transmitted, 600 received");
+    expect(await epoch()).toBe(before);
   },
   LONG_MS,
 );

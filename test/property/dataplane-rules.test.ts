@@ -9,7 +9,8 @@ import type {
   ScheduleModel,
   ServiceModel,
 } from "../../src/dataplane/policy-model.ts";
-import { CLASSIFIER_LIMITS, type ClassifierLimits } from "../../src/dataplane/rules/classifier.ts";
+import { compileRules } from "../../src/dataplane/rules/compile.ts";
+import { CLASSIFIER_LIMITS, type ClassifierLimits } from "../../src/dataplane/rules/image.ts";
 import { NO_RULE, RuleQuery, RuleTable } from "../../src/dataplane/rules.ts";
 import { LAB_POLICY, rule } from "../unit/dataplane/world.ts";
 
@@ -182,7 +183,7 @@ function firstMatchWins(
       const model: PolicyModel = { ...LAB_POLICY, rules: bug === undefined ? rules : bug(rules) };
       const hits = new Float64Array(rules.length + 1);
       const wanted = new Float64Array(rules.length + 1);
-      const table = new RuleTable(model, hits, limits);
+      const table = new RuleTable(compileRules(model.rules, limits), hits);
       const query = new RuleQuery();
       for (const now of times) {
         table.setMinute(1 << now.day, now.minute);

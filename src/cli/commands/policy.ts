@@ -9,6 +9,9 @@ import { type AskOptions, withAskOptions } from "../options.ts";
 import { chooseSocket } from "../socket.ts";
 import { printJson, type Terminal } from "../terminal.ts";
 
+/** Tens of thousands of rules take a while to read, and nobody waits for them but who asked. */
+const LOADING_MS_MAX = 120_000;
+
 interface ApplyOptions extends AskOptions {
   readonly config: string;
 }
@@ -23,7 +26,9 @@ export function addPolicyCommand(program: Command, terminal: Terminal): void {
     .addHelpText("after", "\nExample:\n  synwall policy apply --config /etc/synwall/fw1.yaml\n")
     .action(async (options: ApplyOptions) => {
       const params = { config: resolve(options.config) };
-      const result = await adminCall(chooseSocket(options.socket), "policy.apply", params);
+      const result = await adminCall(chooseSocket(options.socket), "policy.apply", params, {
+        timeoutMs: LOADING_MS_MAX,
+      });
       if (options.json) printJson(terminal, result);
       else {
         for (const note of result.notes) terminal.out(`${note}\n`);

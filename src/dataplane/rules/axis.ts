@@ -17,10 +17,8 @@ export class Axis {
   readonly shift: number;
   /** By class. */
   readonly rows: Int32Array;
-  readonly #spans: Spans;
 
   constructor(spans: Spans, bitOf: Int32Array, bits: BitRows) {
-    this.#spans = spans;
     let shift = 0;
     let rows = sweep(spans, bitOf, shift, bits);
     while (rows === undefined) rows = sweep(spans, bitOf, ++shift, bits);
@@ -33,21 +31,6 @@ export class Axis {
 
   get isCoarse(): boolean {
     return this.shift > 0;
-  }
-
-  /** Whether a line wants an interval. */
-  holds(line: number, interval: number): boolean {
-    const { starts, pairs } = this.#spans;
-    const first = starts[line]!;
-    let low = first;
-    let high = starts[line + 1]!;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (pairs[2 * middle]! <= interval) low = middle + 1;
-      else high = middle;
-    }
-    // The span before `low` is the last that begins at the interval or before.
-    return low > first && interval < pairs[2 * low - 1]!;
   }
 }
 

@@ -1,5 +1,5 @@
 /**
- * Classifier: the first line that a packet matches. Owns the look-up; its parts are made by cuts.ts, axis.ts and product.ts.
+ * Classifier: the first line that a packet matches. Owns the look-up; what it looks up in is made by image.ts.
  *
  *   from zone --------> class --+
  *   protocol ---------> class --+-> product --+-> row  0 0 1 1 0 1 ...
@@ -11,102 +11,57 @@
  * A row (bit-rows.ts) is the lines that hold for one class of values. Small axes are multiplied, so that few rows meet; with few
  * rules a single one is left. Summaries skip what the rows have not in common, and line-order.ts makes that nearly all.
  */
-import { Axis } from "./axis.ts";
-import { type BitLimits, BitRows, BLOCK_WORDS, OUTLINE_BLOCKS, ROW_SUMMARIES } from "./bit-rows.ts";
-import { AddressCuts, ValueCuts } from "./cuts.ts";
-import { orderLines } from "./line-order.ts";
-import { ADDRESS_FIELDS, type Line, VALUE_FIELDS, WIDE_VALUE_FIELDS } from "./lines.ts";
-import { type Factor, multiply, type Product } from "./product.ts";
+import { BLOCK_WORDS, OUTLINE_BLOCKS, ROW_SUMMARIES } from "./bit-rows.ts";
+import { AddressCuts, findValue, isWantedBy } from "./cuts.ts";
+import { type ClassifierImage, FIELDS, PRODUCT_WORDS, TABLE_WORDS, VALUES } from "./image.ts";
 
 /** find() when no line matches: after all lines. */
 export const NO_LINE = 0x7fffffff;
 
-export interface ClassifierLimits extends BitLimits {
-  /** Blocks (1,024 lines of a cell) that one product may take to make. */
-  readonly productBlocksMax: number;
-}
-
-export const CLASSIFIER_LIMITS: ClassifierLimits = {
-  rowBytesMax: 64 << 20,
-  blockBytesMax: 128 << 20,
-  productBlocksMax: 1 << 16,
-};
-
-const VALUES = VALUE_FIELDS.length;
-const FIELDS = VALUES + ADDRESS_FIELDS.length;
-/** A step of a value field: the field, start of its table, its last value. */
-const TABLE_WORDS = 3;
-/** A step of a product: places of the result and of its two factors, start of its cells, cells for each left class. */
-const PRODUCT_WORDS = 5;
-
 export class Classifier {
   /** The values of the packet in hand, in the order of VALUE_FIELDS. */
   readonly values = new Int32Array(VALUES);
-  readonly #valueCuts: readonly ValueCuts[];
+  readonly #image: ClassifierImage;
   readonly #addressCuts: readonly AddressCuts[];
-  readonly #axes: readonly Axis[];
-  /** Fields whose axis is coarse: mostly none. */
+  // The image's arrays: see there.
   readonly #coarse: Int32Array;
-  /** What a look-up does: TABLE_WORDS a value field, an address field, PRODUCT_WORDS a product. */
   readonly #tableSteps: Int32Array;
   readonly #addressSteps: Int32Array;
   readonly #productSteps: Int32Array;
-  /** By value, by interval and by cell: the class, or the start of its row when that is what meets. */
   readonly #tables: Int32Array;
   readonly #byInterval: readonly Int32Array[];
   readonly #cells: Int32Array;
-  /** The same of the packet in hand, by field and product. */
-  readonly #found = new Int32Array(2 * FIELDS);
-  /** Fields and products whose rows meet, those with the fewest lines first. */
   readonly #meeting: Int32Array;
-  /** Starts of the blocks that meet. */
-  readonly #at: Int32Array;
   readonly #rows: Int32Array;
   readonly #blocks: Int32Array;
-  /** One bit a line: 0 when it does not hold at this time. */
-  readonly #awake: Int32Array;
   readonly #bitOf: Int32Array;
   readonly #lineAt: Int32Array;
   readonly #firstOf: Int32Array;
+  /** Classes of the packet in hand, or the starts of their rows, by field and product. */
+  readonly #found = new Int32Array(2 * FIELDS);
+  /** Starts of the blocks that meet. */
+  readonly #at: Int32Array;
+  /** One bit a line: 0 when it does not hold at this time. */
+  readonly #awake: Int32Array;
 
-  constructor(lines: readonly Line[], limits: ClassifierLimits) {
-    this.#valueCuts = VALUE_FIELDS.map(({ last, wanted }) => new ValueCuts(lines.map(wanted), last));
-    this.#addressCuts = ADDRESS_FIELDS.map((wanted) => new AddressCuts(lines.map(wanted)));
-    const spans = [...this.#valueCuts, ...this.#addressCuts].map((cuts) => cuts.spans);
-    const order = orderLines(lines.length, spans.slice(VALUES - WIDE_VALUE_FIELDS));
-    this.#bitOf = order.bitOf;
-    this.#lineAt = order.lineAt;
-    this.#firstOf = order.firstOf;
-    this.#awake = new Int32Array(order.bits / 32).fill(-1);
-    const bits = new BitRows(order.bits, limits);
-    // Addresses first, then ports: what tells lines apart best may take most of the memory.
-    this.#axes = spans
-      .toReversed()
-      .map((one) => new Axis(one, order.bitOf, bits))
-      .reverse();
-    // An axis of one class says nothing; one row must be left.
-    const factors = this.#axes
-      .map(({ rows }, place): Factor => ({ place, rows }))
-      .filter(({ place, rows }) => rows.length > 1 || place === FIELDS - 1);
-    this.#coarse = Int32Array.from(spans.keys()).filter((field) => this.#axes[field]!.isCoarse);
-    const { left, products } = multiply(factors, bits, limits.productBlocksMax / Math.max(1, bits.blocks));
-    const meeting = [...left].sort((a, b) => bits.density(a.rows) - bits.density(b.rows));
-    this.#meeting = Int32Array.from(meeting, ({ place }) => place);
-    this.#at = new Int32Array(meeting.length);
-    const resultOf = (factor: Factor, kind: number): number =>
-      left.includes(factor) ? factor.rows[kind]! * bits.rowWords : kind;
-    const values = factors.filter(({ place }) => place < VALUES);
-    [this.#tableSteps, this.#tables] = this.#tabulate(values, resultOf);
-    const addresses = factors.filter(({ place }) => place >= VALUES);
-    this.#addressSteps = Int32Array.from(addresses, ({ place }) => place);
-    this.#byInterval = addresses.map((factor) => {
-      const axis = this.#axes[factor.place]!;
-      return Int32Array.from({ length: spans[factor.place]!.intervals }, (_, interval) =>
-        resultOf(factor, axis.classes[interval >> axis.shift]!),
-      );
-    });
-    [this.#productSteps, this.#cells] = assemble(products, resultOf);
-    [this.#rows, this.#blocks] = bits.seal();
+  constructor(image: ClassifierImage) {
+    this.#image = image;
+    this.#addressCuts = image.addressStarts.map((starts) => new AddressCuts(starts));
+    this.#coarse = image.coarse;
+    this.#tableSteps = image.tableSteps;
+    this.#addressSteps = image.addressSteps;
+    this.#productSteps = image.productSteps;
+    this.#tables = image.tables;
+    this.#byInterval = image.byInterval;
+    this.#cells = image.cells;
+    this.#meeting = image.meeting;
+    this.#rows = image.rows;
+    this.#blocks = image.blocks;
+    this.#bitOf = image.bitOf;
+    this.#lineAt = image.lineAt;
+    this.#firstOf = image.firstOf;
+    this.#at = new Int32Array(image.meeting.length);
+    this.#awake = new Int32Array(image.bits / 32).fill(-1);
   }
 
   /** Bytes of what a look-up may read. */
@@ -206,49 +161,14 @@ export class Classifier {
       const field = this.#coarse[i]!;
       const interval =
         field < VALUES
-          ? this.#valueCuts[field]!.find(this.values[field]!)
+          ? findValue(this.#image.valueCuts[field]!, this.values[field]!)
           : this.#addressCuts[field - VALUES]!.find(words, (field - VALUES) * 4);
-      if (!this.#axes[field]!.holds(line, interval)) return false;
+      if (!isWantedBy(this.#image.coarseSpans[i]!, line, interval)) return false;
     }
     return true;
-  }
-
-  #tabulate(factors: readonly Factor[], resultOf: ResultOf): [steps: Int32Array, tables: Int32Array] {
-    const steps: number[] = [];
-    const tables: number[] = [];
-    for (const factor of factors) {
-      const { classes, shift } = this.#axes[factor.place]!;
-      const { last } = VALUE_FIELDS[factor.place]!;
-      steps.push(factor.place, tables.length, last);
-      for (let value = 0; value <= last; value++) {
-        const interval = this.#valueCuts[factor.place]!.find(value);
-        tables.push(resultOf(factor, classes[interval >> shift]!));
-      }
-    }
-    return [Int32Array.from(steps), Int32Array.from(tables)];
   }
 }
 
 function lowestBit(word: number): number {
   return 31 - Math.clz32(word & -word);
-}
-
-/** What stands for a class of a factor: itself, or the start of its row. */
-type ResultOf = (factor: Factor, kind: number) => number;
-
-function assemble(products: readonly Product[], resultOf: ResultOf): [steps: Int32Array, cells: Int32Array] {
-  const steps: number[] = [];
-  let at = 0;
-  for (const { place, left, right, cells, width } of products) {
-    steps.push(place, left, right, at, width);
-    at += cells.length;
-  }
-  const all = new Int32Array(at);
-  products.forEach((product, i) => {
-    all.set(
-      product.cells.map((kind) => resultOf(product, kind)),
-      steps[i * PRODUCT_WORDS + 3],
-    );
-  });
-  return [Int32Array.from(steps), all];
 }

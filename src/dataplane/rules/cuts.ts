@@ -1,6 +1,7 @@
 /**
  * Cuts: a field, cut where any line's wanted values begin or end. Inside an interval all values are alike to all lines.
- * Owns the way from a value to its interval, and which intervals a line wants. Does not own sets of lines (axis.ts).
+ * Owns the way from a value to its interval, and which intervals a line wants. Does not own sets of lines (axis.ts). What a look-up
+ * needs is plain arrays, so that another thread can make them.
  *
  *   line 0 (any)          ---------------------------------------------
  *   line 1 (10.0.0.0/8)             ----------------
@@ -20,74 +21,100 @@ export interface Spans {
   readonly pairs: Int32Array;
 }
 
-/** A field of small integers, 0..last; whatever is none of them counts as `last`. A table gives the interval. */
-export class ValueCuts {
-  readonly spans: Spans;
-  readonly #last: number;
-  readonly #intervals: Uint16Array;
-
-  /** For every line the values that it wants; undefined: any. */
-  constructor(wanted: readonly (readonly PortRange[] | undefined)[], last: number) {
-    const isStart = new Uint8Array(last + 2);
-    for (const { from, to } of wanted.flatMap((ranges) => ranges ?? [])) {
-      assert(from >= 0 && to <= last, `a rule wants ${from} to ${to} in a field of values up to ${last}`);
-      isStart[from] = 1;
-      isStart[to + 1] = 1;
-    }
-    const intervals = new Uint16Array(last + 1);
-    for (let value = 1; value <= last; value++) intervals[value] = intervals[value - 1]! + isStart[value]!;
-    const count = intervals[last]! + 1;
-    const begin = (value: number): number => (value > last ? count : intervals[value]!);
-    const spanOf = ({ from, to }: PortRange): Span => [begin(from), begin(to + 1)];
-    this.spans = spansOf(
-      wanted.map((ranges) => ranges?.map(spanOf)),
-      count,
-    );
-    this.#last = last;
-    this.#intervals = intervals;
+/** Whether a line wants an interval. */
+export function isWantedBy({ starts, pairs }: Spans, line: number, interval: number): boolean {
+  const first = starts[line]!;
+  let low = first;
+  let high = starts[line + 1]!;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (pairs[2 * middle]! <= interval) low = middle + 1;
+    else high = middle;
   }
-
-  find(value: number): number {
-    return this.#intervals[value >= 0 && value < this.#last ? value : this.#last]!;
-  }
+  // The span before `low` is the last that begins at the interval or before.
+  return low > first && interval < pairs[2 * low - 1]!;
 }
 
-const END4 = 2 ** 32;
-const END6 = 1n << 128n;
+/** Interval by value. */
+export type ValueCuts = Uint16Array;
+
+/** Interval of a value of a field of small integers; whatever is none of them counts as the last one. */
+export function findValue(cuts: ValueCuts, value: number): number {
+  const last = cuts.length - 1;
+  return cuts[value >= 0 && value < last ? value : last]!;
+}
+
+/** Cuts the values 0..last. For every line the values that it wants; undefined: any. */
+export function cutValues(
+  wanted: readonly (readonly PortRange[] | undefined)[],
+  last: number,
+): { readonly cuts: ValueCuts; readonly spans: Spans } {
+  const isStart = new Uint8Array(last + 2);
+  for (const { from, to } of wanted.flatMap((ranges) => ranges ?? [])) {
+    assert(from >= 0 && to <= last, `a rule wants ${from} to ${to} in a field of values up to ${last}`);
+    isStart[from] = 1;
+    isStart[to + 1] = 1;
+  }
+  const cuts = new Uint16Array(last + 1);
+  for (let value = 1; value <= last; value++) cuts[value] = cuts[value - 1]! + isStart[value]!;
+  const count = cuts[last]! + 1;
+  const begin = (value: number): number => (value > last ? count : cuts[value]!);
+  const spanOf = ({ from, to }: PortRange): Span => [begin(from), begin(to + 1)];
+  const spans = spansOf(
+    wanted.map((ranges) => ranges?.map(spanOf)),
+    count,
+  );
+  return { cuts, spans };
+}
+
+/** Where intervals of addresses begin: one word each, and four words each; biased, so that signed order is address order. */
+export interface AddressStarts {
+  readonly starts4: Int32Array;
+  readonly starts6: Int32Array;
+}
+
+/** Cuts the addresses of both families. For every line the prefixes that it wants; undefined: any. */
+export function cutAddresses(wanted: readonly (readonly Prefix[] | undefined)[]): {
+  readonly cuts: AddressStarts;
+  readonly spans: Spans;
+} {
+  const bounds4 = [0, END4];
+  const bounds6 = [0n, END6];
+  for (const prefix of wanted.flatMap((prefixes) => prefixes ?? [])) {
+    if (typeof prefix.address === "number") bounds4.push(...range4(prefix));
+    else bounds6.push(...range6(prefix));
+  }
+  // No Set or Map of IPv6 bounds: V8 hashes a bigint by its low 64 bits, and those of prefixes are all zero.
+  const starts4 = distinct(bounds4.sort((a, b) => a - b));
+  const starts6 = distinct(bounds6.sort((a, b) => (a < b ? -1 : a > b ? 1 : 0)));
+  const first6 = starts4.length - 1;
+  const spanOf = (prefix: Prefix): Span => {
+    if (typeof prefix.address === "number") {
+      const [from, to] = range4(prefix);
+      return [rankOf(starts4, from), rankOf(starts4, to)];
+    }
+    const [from, to] = range6(prefix);
+    return [first6 + rankOf(starts6, from), first6 + rankOf(starts6, to)];
+  };
+  const spans = spansOf(
+    wanted.map((prefixes) => prefixes?.map(spanOf)),
+    first6 + starts6.length - 1,
+  );
+  const cuts = {
+    starts4: Int32Array.from(starts4.slice(0, first6), (start) => start ^ SIGN),
+    starts6: Int32Array.from(starts6.slice(0, -1).flatMap(biasedWords)),
+  };
+  return { cuts, spans };
+}
 
 /** Addresses: binary search. The intervals of IPv4 come before those of IPv6. */
 export class AddressCuts {
-  readonly spans: Spans;
-  /** Where intervals begin: one word each, and four words each; biased, so that signed order is address order. */
   readonly #starts4: Int32Array;
   readonly #starts6: Int32Array;
 
-  /** For every line the prefixes that it wants; undefined: any. */
-  constructor(wanted: readonly (readonly Prefix[] | undefined)[]) {
-    const bounds4 = [0, END4];
-    const bounds6 = [0n, END6];
-    for (const prefix of wanted.flatMap((prefixes) => prefixes ?? [])) {
-      if (typeof prefix.address === "number") bounds4.push(...range4(prefix));
-      else bounds6.push(...range6(prefix));
-    }
-    // No Set or Map of IPv6 bounds: V8 hashes a bigint by its low 64 bits, and those of prefixes are all zero.
-    const starts4 = distinct(bounds4.sort((a, b) => a - b));
-    const starts6 = distinct(bounds6.sort((a, b) => (a < b ? -1 : a > b ? 1 : 0)));
-    const first6 = starts4.length - 1;
-    const spanOf = (prefix: Prefix): Span => {
-      if (typeof prefix.address === "number") {
-        const [from, to] = range4(prefix);
-        return [rankOf(starts4, from), rankOf(starts4, to)];
-      }
-      const [from, to] = range6(prefix);
-      return [first6 + rankOf(starts6, from), first6 + rankOf(starts6, to)];
-    };
-    this.spans = spansOf(
-      wanted.map((prefixes) => prefixes?.map(spanOf)),
-      first6 + starts6.length - 1,
-    );
-    this.#starts4 = Int32Array.from(starts4.slice(0, first6), (start) => start ^ SIGN);
-    this.#starts6 = Int32Array.from(starts6.slice(0, -1).flatMap(biasedWords));
+  constructor({ starts4, starts6 }: AddressStarts) {
+    this.#starts4 = starts4;
+    this.#starts6 = starts6;
   }
 
   find(words: Int32Array, at: number): number {
@@ -130,6 +157,9 @@ export class AddressCuts {
     return low;
   }
 }
+
+const END4 = 2 ** 32;
+const END6 = 1n << 128n;
 
 const SIGN = 0x80000000 | 0;
 

@@ -2,6 +2,7 @@ import { expect, test } from "vitest";
 import { parseNodeConfig } from "../../../config/load.ts";
 import type { NodeConfig } from "../../../config/node-config.ts";
 import { RuleLogReader } from "../../../src/dataplane/rule-log.ts";
+import { compileRules } from "../../../src/dataplane/rules/compile.ts";
 import { Policies } from "../../../src/node/policies.ts";
 import { checkPolicyChange } from "../../../src/node/policy-change.ts";
 import { exampleText } from "../config/site.ts";
@@ -87,7 +88,9 @@ test("a record of the rule log tells of which policy its rule is", () => {
 test("the worker takes another policy over, and counts its hits where it is told", () => {
   const world = new WorkerWorld();
   const ruleHits = new SharedArrayBuffer(16);
-  world.core.receive({ type: "policy", policy: named("only"), ruleHits }, world.nowMs);
+  const policy = named("only");
+  const compiled = compileRules(policy.rules);
+  world.core.receive({ type: "policy", policy: { ...policy, rules: [] }, compiled, ruleHits }, world.nowMs);
   world.run(2);
   expect(new Float64Array(ruleHits)).toEqual(new Float64Array(2));
 });

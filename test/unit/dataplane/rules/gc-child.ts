@@ -4,8 +4,9 @@
  */
 import { PerformanceObserver } from "node:perf_hooks";
 import { setTimeout } from "node:timers/promises";
-import type { PolicyModel, RuleModel } from "../../../../src/dataplane/policy-model.ts";
-import { CLASSIFIER_LIMITS, type ClassifierLimits } from "../../../../src/dataplane/rules/classifier.ts";
+import type { RuleModel } from "../../../../src/dataplane/policy-model.ts";
+import { compileRules } from "../../../../src/dataplane/rules/compile.ts";
+import { CLASSIFIER_LIMITS, type ClassifierLimits } from "../../../../src/dataplane/rules/image.ts";
 import { RuleQuery, RuleTable } from "../../../../src/dataplane/rules.ts";
 import { rule } from "../world.ts";
 
@@ -21,9 +22,7 @@ const rules: RuleModel[] = Array.from({ length: 3000 }, (_, i) =>
 );
 const coarse: ClassifierLimits = { ...CLASSIFIER_LIMITS, rowBytesMax: 20_000, blockBytesMax: 50_000 };
 const hits = new Float64Array(rules.length + 1);
-const tables = [CLASSIFIER_LIMITS, coarse].map(
-  (limits) => new RuleTable({ rules } as unknown as PolicyModel, hits, limits),
-);
+const tables = [CLASSIFIER_LIMITS, coarse].map((limits) => new RuleTable(compileRules(rules, limits), hits));
 const query = new RuleQuery();
 const clock = Float64Array.of(0.5);
 

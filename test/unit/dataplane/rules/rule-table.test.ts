@@ -3,9 +3,10 @@ import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
 import { type Address, writeAddress } from "../../../../src/base/address.ts";
 import type { Prefix, RuleModel, ServiceModel } from "../../../../src/dataplane/policy-model.ts";
-import { CLASSIFIER_LIMITS } from "../../../../src/dataplane/rules/classifier.ts";
+import { compileRules } from "../../../../src/dataplane/rules/compile.ts";
+import { CLASSIFIER_LIMITS } from "../../../../src/dataplane/rules/image.ts";
 import { NO_RULE, RuleQuery, RuleTable } from "../../../../src/dataplane/rules.ts";
-import { LAB_POLICY, rule } from "../world.ts";
+import { rule } from "../world.ts";
 
 const SUNDAY = 1;
 const MONDAY = 2;
@@ -18,7 +19,7 @@ const ICMPV6 = 58;
 
 function tableOf(parts: readonly Partial<RuleModel>[], limits = CLASSIFIER_LIMITS): RuleTable {
   const rules = parts.map((part, id) => rule(id, part));
-  return new RuleTable({ ...LAB_POLICY, rules }, new Float64Array(rules.length + 1), limits);
+  return new RuleTable(compileRules(rules, limits), new Float64Array(rules.length + 1));
 }
 
 function query(
@@ -160,7 +161,7 @@ describe("a rule with a rate", () => {
 
 test("hits are counted by match() and not by peek()", () => {
   const hits = new Float64Array(2);
-  const table = new RuleTable({ ...LAB_POLICY, rules: [rule(0, { protocol: 6 })] }, hits);
+  const table = new RuleTable(compileRules([rule(0, { protocol: 6 })]), hits);
   table.match(query({ protocol: 6 }));
   table.match(query({ protocol: 17 }));
   table.peek(query({ protocol: 6 }));
@@ -190,6 +191,32 @@ test("memory stays within the limits, and matching stays right with coarse axes"
   for (let i = 0; i < 5000; i += 7) {
     const asked = query({ destinationPort: i }, 0x0a000000 + i * 512 + (i % 900));
     expect(table.peek(asked)).toBe(exact.peek(asked));
+  }
+});
+
+test("rules that another thread compiled match the same, with coarse axes too", () => {
+  const limits = { ...CLASSIFIER_LIMITS, rowBytesMax: 1 << 12, blockBytesMax: 1 << 13 };
+  const rules = Array.from({ length: 500 }, (_, i) =>
+    rule(i, {
+      sources: [{ address: 0x0a000000 + i * 512, bits: 20 + (i % 13) }],
+      destinationPorts: [{ from: i, to: i + (i % 300) }],
+      ...(i % 5 === 0 ? { schedule: { days: ALL_DAYS, fromMinute: 60, toMinute: 120 } } : {}),
+      ...(i % 7 === 0 ? { rate: { perSecond: 1, burst: 1 } } : {}),
+    }),
+  );
+  const compiled = compileRules(rules, limits);
+  expect(compiled.image.coarse.length).toBeGreaterThan(0);
+  const here = new RuleTable(compiled, new Float64Array(501));
+  const there = new RuleTable(structuredClone(compileRules(rules, limits)), new Float64Array(501));
+  for (const minute of [0, 60]) {
+    for (const table of [here, there]) table.setMinute(SUNDAY, minute);
+    for (let i = 0; i < 500; i++) {
+      const asked = query({ destinationPort: i }, 0x0a000000 + i * 512 + (i % 900));
+      const matched = here.match(asked);
+      expect(there.match(asked)).toBe(matched);
+      if (matched < 0) continue;
+      expect(there.take(matched, Float64Array.of(1000))).toBe(here.take(matched, Float64Array.of(1000)));
+    }
   }
 });
 
