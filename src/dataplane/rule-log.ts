@@ -5,9 +5,10 @@
  *
  *   0        8      12                                    16       20          24     28                                  92
  *   | time   | rule | verdict | protocol | from | to zone | ports  | new ports | ICMP | source | destination | new ... | policy |
- *   | f64 ms | i32  | u8      | u8       | u8   | u8      | 2 u16  | 2 u16     | 2 u8 | four addresses of 4 words       |
+ *   | f64 ms | i32  | u8      | u8       | u8   | u8      | 2 u16  | 2 u16     | word | four addresses of 4 words       |
  *
- * Words are in the machine's order: both ends are threads of one process. ICMP: type and code; 0xffff without.
+ * Words are in the machine's order: both ends are threads of one process. ICMP: ingress port << 16 | type << 8 | code; without
+ * ICMP 0xffff for both.
  */
 import { type Address, copyAddress, readAddress } from "../base/address.ts";
 import type { RecordRing } from "../base/ring.ts";
@@ -73,7 +74,8 @@ export class RuleLog {
     copyAddress(words, addresses + 4, packet.words, P_DESTINATION);
     copyAddress(words, addresses + 8, translation.source, 0);
     copyAddress(words, addresses + 12, translation.destination, 0);
-    words[word + W_ICMP] = packet.icmpType < 0 ? NO_ICMP : (packet.icmpType << 8) | packet.icmpCode;
+    const icmp = packet.icmpType < 0 ? NO_ICMP : (packet.icmpType << 8) | packet.icmpCode;
+    words[word + W_ICMP] = (packet.port << 16) | icmp;
     words[word + W_POLICY] = this.policy;
     ring.publish();
     count(counters, COUNT.ruleLogRecords);
@@ -95,6 +97,8 @@ export interface LoggedPacket {
   readonly policy: number;
   readonly verdict: number;
   readonly protocol: number;
+  /** Index of the port at which it entered the cluster; other nodes' count for what they redirected. */
+  readonly port: number;
   readonly fromZone: number;
   readonly toZone: number;
   readonly source: LoggedEnd;
@@ -133,13 +137,14 @@ export class RuleLogReader {
     const word = (index: number): number => this.#words[(at >> 2) + index]!;
     const address = (which: number): Address => readAddress(this.#words, (at >> 2) + W_ADDRESSES + which * 4);
     const what = word(W_WHAT);
-    const icmp = word(W_ICMP);
+    const icmp = word(W_ICMP) & 0xffff;
     return {
       atMs: this.#doubles[at >> 3]!,
       rule: word(W_RULE),
       policy: word(W_POLICY),
       verdict: what & 0xff,
       protocol: (what >>> 8) & 0xff,
+      port: word(W_ICMP) >>> 16,
       fromZone: (what >>> 16) & 0xff,
       toZone: what >>> 24,
       source: { address: address(0), port: word(W_PORTS) >>> 16 },

@@ -9,7 +9,7 @@ import { systemTimers } from "../../cluster/control/timers.ts";
 import { DurableStorage } from "../../cluster/storage/durable-storage.ts";
 import { GrpcTransport } from "../../cluster/transport/grpc.ts";
 import { loadTls, type TlsMaterial } from "../../cluster/transport/tls.ts";
-import type { NodeConfig } from "../../config/node-config.ts";
+import { interfaceLabel, type NodeConfig } from "../../config/node-config.ts";
 import { SynwallError } from "../base/errors.ts";
 import { RecordRing } from "../base/ring.ts";
 import { clusterMtuNeeded } from "../dataplane/cluster-mtu.ts";
@@ -175,6 +175,7 @@ export class Node {
     const lines = new RuleLogLines({
       ring: new RecordRing(memory.ruleLog),
       policy: (number) => policies.byNumber(number),
+      portNames: this.#config.dataplane!.interfaces.map(interfaceLabel),
       clock: { nowMs, wallMs: () => Date.now() },
       write: (line, text) => this.#log.rule(line, text),
     });

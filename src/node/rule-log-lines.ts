@@ -26,6 +26,8 @@ export interface RuleLogLine {
   readonly verdict: string;
   readonly protocol: string;
   readonly icmp?: string;
+  /** Where it came in; of a packet that another node passed on, the interface that has its place here. */
+  readonly interface: string;
   readonly fromZone: string;
   readonly toZone: string;
   readonly source: string;
@@ -39,6 +41,8 @@ export interface RuleLogOptions {
   readonly ring: RecordRing;
   /** The policy of a number (LoggedPacket.policy); undefined when it is too long ago. */
   readonly policy: (number: number) => PolicyModel | undefined;
+  /** By port index. */
+  readonly portNames: readonly string[];
   /** The worker's clock and the wall's. */
   readonly clock: { nowMs(): number; wallMs(): number };
   readonly write: (line: RuleLogLine, text: string) => void;
@@ -84,6 +88,7 @@ export class RuleLogLines {
       verdict: verdictName(packet.verdict),
       protocol: formatProtocol(packet.protocol),
       ...(icmp === undefined ? {} : { icmp: `${icmp.type}/${icmp.code}` }),
+      interface: this.#options.portNames[packet.port] ?? "",
       fromZone: zoneName(packet.fromZone),
       toZone: zoneName(packet.toZone),
       source,

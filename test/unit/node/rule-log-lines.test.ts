@@ -16,6 +16,7 @@ function written(world: World): { line: RuleLogLine; text: string }[] {
   const writer = new RuleLogLines({
     ring: world.ruleLog!,
     policy: () => policy,
+    portNames: ["eth0", "eth1"],
     clock: { nowMs: () => world.nowMs + 250, wallMs: () => Date.UTC(2026, 0, 1, 12, 0, 10, 250) },
     write: (line, text) => lines.push({ line, text }),
   });
@@ -40,6 +41,7 @@ test("an accepted flow is one line with names, addresses in dotted form, and the
         action: "accept",
         verdict: "held",
         protocol: "tcp",
+        interface: "eth0",
         fromZone: "inside",
         toZone: "outside",
         source: "10.10.0.2:4000",
@@ -57,7 +59,7 @@ test("a denied packet is a line as well, an echo without ports but with its type
   world.packet(PORT_OUTSIDE, echo({ from: "198.51.100.100", to: "10.10.0.2", id: 7 }));
   const [udpLine, echoLine] = written(world);
   expect(udpLine!.text).toBe("drop udp 198.51.100.100:9 > 10.10.0.2:22 (outside to inside, rule no-way)");
-  expect(udpLine!.line).toMatchObject({ action: "drop", verdict: "denied" });
+  expect(udpLine!.line).toMatchObject({ action: "drop", verdict: "denied", interface: "eth1" });
   expect(udpLine!.line).not.toHaveProperty("translatedSource");
   expect(echoLine!.line).toMatchObject({ protocol: "icmp", icmp: "8/0", destination: "10.10.0.2" });
 });

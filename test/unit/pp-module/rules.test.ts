@@ -179,13 +179,14 @@ describe.each(FAMILIES)("$name", (family) => {
     expect(verdict(firewall, datagram)).toBe("denied");
   });
 
-  test("FAU_GEN.1 the log of a rule has source, destination, ports, protocol, and where the packet came from and went", () => {
+  test("FAU_GEN.1 the log of a rule has source, destination, ports, protocol, and the interface and zones where the packet came from and went", () => {
     const firewall = world({ rules: rules({ ...OUTWARD, log: true }) }, { ruleLogRecords: 8 });
     verdict(firewall, datagram);
     expect(new RuleLogReader(firewall.ruleLog!).take(9)[0]).toMatchObject({
       source: { port: 4000 },
       destination: { port: 53 },
       protocol: 17,
+      port: PORT_INSIDE,
       fromZone: INSIDE,
       toZone: OUTSIDE,
     });
