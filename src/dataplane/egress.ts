@@ -16,6 +16,9 @@ import { dropVerdict, VERDICT_FORWARDED, VERDICT_HELD } from "./verdict.ts";
  * one router that all of it goes to. */
 const WAITING_MAX = 512;
 
+/** Frames without a neighbour whose senders the next tick tells; more would be more than errors may be sent. */
+const UNDELIVERED_MAX = 16;
+
 const DROP_NO_NEIGHBOUR = dropVerdict("no_neighbour");
 const DROP_HOLD_FULL = dropVerdict("hold_full");
 const DROP_TX_FULL = dropVerdict("tx_full");
@@ -26,15 +29,23 @@ export class Egress {
   readonly #hold: HoldPool;
   /** List of the first neighbour's waiting frames. */
   readonly #firstList: number;
+  readonly #undeliveredList: number;
   readonly #freeFramesMin: number;
   /** By zone: its first port, and all of them. */
   readonly #zonePorts: readonly (readonly number[])[];
   #waiting = 0;
 
-  constructor(context: EngineContext, hold: HoldPool, firstList: number, limits: EngineLimits) {
+  constructor(
+    context: EngineContext,
+    hold: HoldPool,
+    firstList: number,
+    undeliveredList: number,
+    limits: EngineLimits,
+  ) {
     this.#context = context;
     this.#hold = hold;
     this.#firstList = firstList;
+    this.#undeliveredList = undeliveredList;
     this.#freeFramesMin = limits.freeFramesMin;
     this.neighbours = new Neighbours(limits.neighboursMax, context.clock);
     const zones: number[][] = Array.from({ length: 256 }, () => []);
@@ -64,7 +75,7 @@ export class Egress {
       this.#report();
       if (entry === NONE) return this.#drop(at, DROP_NO_NEIGHBOUR);
     } else if (neighbours.isFailed(entry)) {
-      return this.#drop(at, DROP_NO_NEIGHBOUR);
+      return this.#undelivered(at, lengthBytes, zone);
     }
     const list = this.#firstList + entry;
     const isFull =
@@ -132,8 +143,28 @@ export class Egress {
     while (this.#hold.head(list) !== NONE) {
       const held = this.#hold.shift(list);
       this.#setWaiting(this.#waiting - 1);
-      count(this.#context.counters, this.#drop(this.#hold.at[held]!, DROP_NO_NEIGHBOUR));
+      const { at, lengthBytes } = this.#hold;
+      const zone = this.neighbours.zone[entry]!;
+      count(this.#context.counters, this.#undelivered(at[held]!, lengthBytes[held]!, zone));
     }
+  }
+
+  /** A frame for a neighbour that does not answer: a few of them are kept, so that their senders are told (undelivered.ts). */
+  #undelivered(at: number, lengthBytes: number, zone: number): number {
+    const list = this.#undeliveredList;
+    const isFull = this.#hold.count(list) >= UNDELIVERED_MAX;
+    const entry = isFull ? NONE : this.#hold.append(list, at, lengthBytes);
+    if (entry === NONE) return this.#drop(at, DROP_NO_NEIGHBOUR);
+    this.#hold.egressZone[entry] = zone;
+    this.#setWaiting(this.#waiting + 1);
+    return DROP_NO_NEIGHBOUR;
+  }
+
+  /** The next frame that #undelivered() kept: its entry of the hold pool, or NONE. */
+  takeUndelivered(): number {
+    if (this.#hold.count(this.#undeliveredList) === 0) return NONE;
+    this.#setWaiting(this.#waiting - 1);
+    return this.#hold.shift(this.#undeliveredList);
   }
 
   /** Asks for the address of a neighbour on all ports of its zone. */

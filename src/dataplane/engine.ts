@@ -21,7 +21,8 @@ import type { ClusterView } from "./cluster-view.ts";
 import { CompiledPolicy } from "./compiled-policy.ts";
 import { COUNT, count, type EngineContext } from "./context.ts";
 import { Decider } from "./decider.ts";
-import { Defence } from "./defence/defence.ts";
+import type { Defence } from "./defence/defence.ts";
+import { defenceOf } from "./defence/defence-of.ts";
 import { SynCookies } from "./defence/syn-cookie.ts";
 import { CAUTIOUS_PROMISE, SynProxy } from "./defence/syn-proxy.ts";
 import { Egress } from "./egress.ts";
@@ -48,7 +49,6 @@ import {
   REDIRECTED_ZONE,
 } from "./packet.ts";
 import type { PolicyModel } from "./policy-model.ts";
-import { PrefixMap } from "./prefix-map.ts";
 import { isFromPeer, peerByClusterIp } from "./redirect.ts";
 import { Replicas } from "./replica.ts";
 import { RouterAdvertiser } from "./router-advertiser.ts";
@@ -57,9 +57,10 @@ import { compileRules } from "./rules/compile.ts";
 import { RuleTable } from "./rules.ts";
 import { Tenures } from "./tenures.ts";
 import { Translation } from "./translation.ts";
+import { Undelivered } from "./undelivered.ts";
 import { dropVerdict, VERDICT_LOCAL } from "./verdict.ts";
 import { virtualSlot } from "./virtual-mac.ts";
-import { LIST_HANDOVER, LIST_NEIGHBOURS, LIST_TAKEOVER, Waiting } from "./waiting.ts";
+import { LIST_HANDOVER, LIST_NEIGHBOURS, LIST_TAKEOVER, LIST_UNDELIVERED, Waiting } from "./waiting.ts";
 
 /** Records of snapshots between two ticks, when nobody calls exportStep(). */
 const EXPORTS_PER_TICK = 64;
@@ -96,6 +97,7 @@ export class Engine {
   readonly #maker: FlowMaker;
   readonly #adjuncts: Adjuncts;
   readonly #fragmentWay: FragmentWay;
+  readonly #undelivered: Undelivered;
   readonly #cookies: SynCookies;
   #defence: Defence;
   #rules: RuleTable;
@@ -130,7 +132,7 @@ export class Engine {
     this.#view = options.view;
     this.#portZone = Int16Array.from(options.ports, (port) => port.zone);
     this.book = new FlowBook(context, options.changes);
-    this.#egress = new Egress(context, hold, LIST_NEIGHBOURS, limits);
+    this.#egress = new Egress(context, hold, LIST_NEIGHBOURS, LIST_UNDELIVERED, limits);
     this.#tenures = new Tenures(options.view);
     this.#waiting = new Waiting(context, limits, hold, this.#egress);
     this.#nat = new NatAllocator(context);
@@ -172,7 +174,8 @@ export class Engine {
       borrowed,
       adjuncts: this.#adjuncts,
     };
-    this.#defence = this.#makeDefence(options.policy);
+    this.#defence = defenceOf(context, options.policy);
+    this.book.defence = this.#defence;
     this.#maker = new FlowMaker({
       ...parts,
       defence: this.#defence,
@@ -188,6 +191,7 @@ export class Engine {
       this.#waiting,
       fragmentLimits(options.frames.available(), options.policy.fragments),
     );
+    this.#undelivered = new Undelivered(shared, hold, this.#egress);
     this.#replicas = new Replicas(context, this.book);
     this.#exporter = new Exporter(context, this.book);
     this.#announcer = new Announcer(context, this.#egress);
@@ -219,6 +223,10 @@ export class Engine {
     this.#again(LIST_HANDOVER, true);
     this.#again(LIST_TAKEOVER, true);
     this.#egress.tick();
+    while (this.#undelivered.next()) {
+      const { port, zone, at, lengthBytes } = this.#undelivered;
+      count(counters, this.#take(port, zone, at, lengthBytes, LOOPED, 0));
+    }
     this.#announcer.tick();
     this.#advertiser.tick();
     this.#nat.refill();
@@ -253,7 +261,8 @@ export class Engine {
     this.#tellMinute();
     this.#context.policy = new CompiledPolicy(policy);
     this.#context.natUsage.usePolicy(this.#context.policy.nat);
-    this.#defence = this.#makeDefence(policy);
+    this.#defence = defenceOf(this.#context, policy);
+    this.book.defence = this.#defence;
     this.#maker.useRules(rules, this.#defence);
     this.#adjuncts.useRules(rules);
     this.book.useTimeouts(policy.timeoutsMs);
@@ -275,26 +284,6 @@ export class Engine {
   #tellMinute(): void {
     if (this.#minutes < 0) return;
     this.#rules.setMinute(1 << ((Math.floor(this.#minutes / 1440) + 4) % 7), this.#minutes % 1440);
-  }
-
-  /** The limits of a policy, with its half-open connections counted anew as their packets come. */
-  #makeDefence(policy: PolicyModel): Defence {
-    const { table, counters, key, clock, random } = this.#context;
-    const allow = new PrefixMap((policy.protection?.allow ?? []).map((prefix) => ({ prefix, value: 1 })));
-    const defence = new Defence(
-      {
-        table,
-        counters,
-        key,
-        clock,
-        random,
-        isAllowed: (words, at) => allow.find(words, at) === 1,
-        isOurs: (slot) => isExclusive(this.#context, slot),
-      },
-      policy.protection,
-    );
-    this.book.defence = defence;
-    return defence;
   }
 
   /** Applies a record of another node: REPLICA_* (replica.ts). */

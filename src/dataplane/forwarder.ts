@@ -312,9 +312,14 @@ export class Forwarder {
 
   /** Whether one more answer to the sender of a refused packet may leave now. */
   mayAnswer(): boolean {
-    const { counters, clock, policy } = this.#context;
+    const { policy } = this.#context;
     // A packet that NAT turned back (hairpin) came from nobody whom an answer would reach from here.
-    if (policy.nat.isTakenIn(this.#packet.words, P_OUTER_SOURCE)) return false;
+    return !policy.nat.isTakenIn(this.#packet.words, P_OUTER_SOURCE) && this.takeError();
+  }
+
+  /** Whether one more error may be sent now, which it then is. */
+  takeError(): boolean {
+    const { counters, clock } = this.#context;
     if (this.#errors.take(clock)) return true;
     count(counters, COUNT.icmpErrorsLimited);
     return false;

@@ -18,8 +18,10 @@ import { dropVerdict, VERDICT_HELD } from "./verdict.ts";
 
 export const LIST_HANDOVER = MAX_NODE_ID + 1;
 export const LIST_TAKEOVER = MAX_NODE_ID + 2;
+/** Frames for neighbours that do not answer, until their senders are told. */
+export const LIST_UNDELIVERED = MAX_NODE_ID + 3;
 /** First list of the neighbours'. */
-export const LIST_NEIGHBOURS = MAX_NODE_ID + 3;
+export const LIST_NEIGHBOURS = MAX_NODE_ID + 4;
 
 const DROP_HOLD_FULL = dropVerdict("hold_full");
 

@@ -48,7 +48,10 @@ const TEXTS: Readonly<Record<string, VerdictText>> = {
     advice: "nothing, if path MTU discovery works; for captures made on a host with offloads use --mtu 65535",
   },
   no_route: { meaning: "no route leads to its destination", advice: "add the network to routes" },
-  no_neighbour: { meaning: "the next hop does not answer", advice: "look at the next hop" },
+  no_neighbour: {
+    meaning: "the next hop does not answer; the sender is told",
+    advice: "look at the next hop",
+  },
   denied: { meaning: "no rule allows it", advice: "add or move a rule that accepts it" },
   invalid_state: {
     meaning: "no connection accounts for it",

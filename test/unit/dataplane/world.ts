@@ -173,6 +173,8 @@ export interface WorldOptions {
   readonly clock?: () => number;
   /** Hosts answer ARP at once; default true. */
   readonly answersArp?: boolean;
+  /** Hosts that do not: what asks for them is among the frames sent. */
+  readonly silent?: readonly string[];
   readonly ports?: readonly EnginePort[];
   readonly table?: FlowTable;
   /** Where the use of pool addresses is told. */
@@ -200,6 +202,15 @@ export function hostMac(address: string): Uint8Array {
   return Uint8Array.from([0x02, 0xaa, ...address.split(".").map(Number)]);
 }
 
+/** Whether an ARP request or a neighbour solicitation asks for a host. */
+function isAskedFor(frame: Uint8Array, host: string): boolean {
+  const { arp: request, ip: packet } = see(frame);
+  if (request !== undefined || !host.includes(":")) return request?.target === host;
+  const target = packet!.body.subarray(8, 24);
+  const view = new DataView(target.buffer, target.byteOffset);
+  return words(host).every((word, i) => view.getInt32(i * 4) === word);
+}
+
 export class World {
   nowMs = 1_000_000;
   readonly frames: TestFrames;
@@ -214,6 +225,7 @@ export class World {
   readonly ports: readonly EnginePort[];
   readonly sent: Sent[] = [];
   readonly #answersArp: boolean;
+  readonly #silent: readonly string[];
 
   constructor(options: WorldOptions = {}) {
     this.policy = options.policy ?? LAB_POLICY;
@@ -230,6 +242,7 @@ export class World {
         : new RecordRing(createRing(RULE_LOG_BYTES, options.ruleLogRecords));
     this.ruleHits = new Float64Array(this.policy.rules.length + 1);
     this.#answersArp = options.answersArp ?? true;
+    this.#silent = options.silent ?? [];
     const self = this.view.selfId;
     this.ports = options.ports ?? [
       { mac: mac(`02:00:00:00:0${self}:00`), mtuBytes: 1500, zone: INSIDE },
@@ -262,7 +275,8 @@ export class World {
     this.frames.free(at);
     const seen = see(frame);
     const isAsking = seen.arp?.op === 1 && seen.arp.sender === "0.0.0.0";
-    if (this.#answersArp && (isAsking || seen.ip?.icmpType === 135)) {
+    const isQuestion = isAsking || seen.ip?.icmpType === 135;
+    if (this.#answersArp && isQuestion && !this.#silent.some((host) => isAskedFor(frame, host))) {
       this.#pendingArp.push({ port, frame });
     } else {
       this.sent.push({ port, frame });
