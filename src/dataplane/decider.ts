@@ -30,6 +30,7 @@ import {
   F_WINDOW,
   FLAG_REPLICA,
   FLAG_RESEED,
+  FLAG_UNSURE,
   NONE,
   ROW_DOUBLES,
   ROW_WORDS,
@@ -234,7 +235,7 @@ export class Decider {
     const mark = words[base + F_TRACKED]! >>> 0;
     if ((words[base + F_META]! & FLAG_REPLICA) !== 0 || this.#tenures.mayLack(slot, mark)) {
       // Another node tracked it until now, or nobody did: windows are as old as its last record.
-      words[base + F_META] = (words[base + F_META]! & ~FLAG_REPLICA) | FLAG_RESEED;
+      words[base + F_META] = (words[base + F_META]! & ~FLAG_REPLICA) | FLAG_RESEED | FLAG_UNSURE;
     }
     words[base + F_TRACKED] = this.#tenures.mark(slot);
     const result = track(table, row, direction, packet, this.#bytes);

@@ -107,6 +107,8 @@ export const FLAG_EXPECTED = 1 << 24;
 /** This node counted the flow at its binding, or a port of a pool address for it (nat-account.ts). */
 export const FLAG_BOUND = 1 << 25;
 export const FLAG_POOLED = 1 << 26;
+/** Segments passed that this node did not track: a side may have sent more than its window here says. Stays for good. */
+export const FLAG_UNSURE = 1 << 27;
 /** The row is in use. */
 export const FLAG_USED = 1 << 30;
 /** What travels in records. */

@@ -28,7 +28,17 @@ import {
   window,
   windowScale,
 } from "../packet/tcp.ts";
-import { F_STATE, F_WINDOW, W_ACK, W_END, W_LIMIT, W_MAX, WINDOW_WORDS } from "./flow-layout.ts";
+import {
+  F_META,
+  F_STATE,
+  F_WINDOW,
+  FLAG_UNSURE,
+  W_ACK,
+  W_END,
+  W_LIMIT,
+  W_MAX,
+  WINDOW_WORDS,
+} from "./flow-layout.ts";
 import {
   BIT_SYN,
   FAST_AT,
@@ -153,7 +163,12 @@ export function isInWindow(
   );
 }
 
-/** III and IV: whether a side may acknowledge this, give or take `slack`. */
+/**
+ * III and IV: whether a side may acknowledge this, give or take `slack`. What the other one sent unseen here, before a takeover or
+ * while the lease was out, may be acknowledged long after; no later segment tells where that ended, since any may be a
+ * repetition. An end point itself refuses what it never sent (RFC 9293 section 3.10.7.4), so nobody gains by such an acknowledgement:
+ * it moves the other's limit, never its end.
+ */
 export function isAckInWindow(
   words: Int32Array,
   base: number,
@@ -163,7 +178,8 @@ export function isAckInWindow(
 ): boolean {
   const ownMax = words[base + F_WINDOW + direction * WINDOW_WORDS + W_MAX]! >>> 0;
   const ahead = (ack - words[base + F_WINDOW + (1 - direction) * WINDOW_WORDS + W_END]!) | 0;
-  return ahead <= slack && ahead >= -Math.max(ownMax, ACK_SPAN_MIN) - slack;
+  const isUnsure = (words[base + F_META]! & FLAG_UNSURE) !== 0;
+  return ahead <= (isUnsure ? RESEED_SPAN : slack) && ahead >= -Math.max(ownMax, ACK_SPAN_MIN) - slack;
 }
 
 /** Moves both sides' numbers on by a segment that is in the window. */
