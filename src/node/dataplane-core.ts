@@ -108,6 +108,7 @@ export class DataplaneCore {
       limits: { ruleLogsPerSecond: setup.ruleLogsPerSecond },
       counters: this.#counters,
       ruleHits: new Float64Array(memory.ruleHits),
+      natUsage: memory.natUsage,
       key: hashKeyFrom(setup.flowKey),
       cookieKey: hashKeyFrom(setup.cookieKey),
       nowMs: () => env.nowMs(),

@@ -56,6 +56,10 @@ witness  witness  active     -         -  nothing: silent on all links
 SYNC TO  STREAM         LAG  RECORDS  BYTES  ACK P50      P99      MAX  RESYNCS
 fw2      connected  0.42 ms        3  480 B  0.30 ms  1.10 ms  4.00 ms        1
 
+NAT ADDRESS    PORTS IN USE  REFUSED
+198.51.100.11             7        3  no longer in the policy: until its flows end
+198.51.100.10         1,204        0
+
 lease   valid for 143 ms
 flows   12,034 of 262,144 (5 %); driver xdp, real-time
 ports   eth1 (inside) up, eth2 (outside) NO CARRIER
@@ -71,6 +75,19 @@ drops   denied 120, no_neighbour 3
     );
     expect(second(formatStatus({ ...PAIR, isReady: false }))).toMatch(/^NOT READY: /);
     expect(second(formatStatus({ ...PAIR, lease: { validForMs: 0, isFenced: true } }))).toMatch(/^FENCED: /);
+  });
+
+  test("of many pool addresses shows those that refused and those used most, and how many more there are", () => {
+    const nat = Array.from({ length: 40 }, (_, i) => ({
+      address: `198.51.100.${i}`,
+      portsInUse: i,
+      refused: i === 5 ? 1 : 0,
+      isRetired: false,
+    }));
+    const shown = formatStatus({ ...PAIR, dataplane: { ...PAIR.dataplane!, nat } });
+    const addresses = [...shown.matchAll(/^198\.51\.100\.(\d+)/gm)].map(([, host]) => Number(host));
+    expect(addresses).toEqual([5, ...Array.from({ length: 15 }, (_, i) => 39 - i)]);
+    expect(shown).toContain("\n24 more: --json shows all\n");
   });
 
   test("a witness has neither lease nor dataplane", () => {
