@@ -35,6 +35,9 @@ const NAMES = [
   "tcp-expectation",
   "udp-expectation",
   "tcp-adjustment",
+  "tcp-pointer",
+  "udp-pointer",
+  "icmp-pointer",
 ] as const;
 
 /** Whether a row's protocol byte says that it is no connection. */

@@ -119,7 +119,7 @@ export interface FlowFilter {
   readonly slot?: number;
   /** "own" | "replica" */
   readonly role?: string;
-  /** Also what the table keeps besides connections: NAT bindings, expectations and adjustments of helpers. */
+  /** Also what the table keeps besides connections: NAT bindings and pointers, expectations and adjustments of helpers. */
   readonly all?: boolean;
   readonly limit?: number;
 }

@@ -1,3 +1,4 @@
+import { resolve } from "node:path";
 import { describe, expect, test } from "vitest";
 import { SynwallError } from "../../../src/base/errors.ts";
 import { formatJournal } from "../../../src/cli/commands/journal.ts";
@@ -140,6 +141,36 @@ tcp    established  10.10.0.5:40000  198.51.100.100:80  from 198.51.100.10:51234
       expect(out).toBe(
         "flows    1,200\nown      700, decided here\nreplica  500, held for another node\nof them  tcp 1,000, udp 200\n",
       );
+    });
+  });
+});
+
+describe("policy apply", () => {
+  test("names the file by its whole path, and says what holds and what is left to do", async () => {
+    let asked = "";
+    const answer = ({ config }: { config: string }) => {
+      asked = config;
+      return { rules: 3, fingerprint: "a1b2c3d4e5f6", notes: ["fw1.yaml:7: nothing uses it"] };
+    };
+    await withAdmin({ "policy.apply": answer }, async (socket) => {
+      const { status, out } = await run("policy", "apply", "--config", "fw1.yaml", "--socket", socket);
+      expect([status, asked]).toEqual([0, resolve("fw1.yaml")]);
+      expect(out).toBe(
+        "fw1.yaml:7: nothing uses it\npolicy a1b2c3d4 with 3 rules holds; do the same on the other nodes\n",
+      );
+    });
+  });
+
+  test("a mistake is what the node says of it, and exit status 2, as of `synwall check`", async () => {
+    const line = 'fw1.yaml:101: rules[0].action: "acept" does not fit: write one of accept, drop, reject';
+    const refuse = (): never => {
+      throw new SynwallError("SW_CONFIG_INVALID", line);
+    };
+    await withAdmin({ "policy.apply": refuse }, async (socket) => {
+      const { status, out, err } = await run("policy", "apply", "--config", "fw1.yaml", "--socket", socket);
+      expect([status, out]).toEqual([2, ""]);
+      expect(err).toContain(line);
+      expect(err.trimEnd().split("\n")).toHaveLength(1);
     });
   });
 });
