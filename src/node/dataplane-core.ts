@@ -78,7 +78,7 @@ export class DataplaneCore {
     mac: Mac,
     env: Env,
     post: (message: FromWorker) => void,
-    wallMs: () => number = () => 0,
+    wallMs: () => number,
   ) {
     this.#pool = pool;
     this.#ports = ports;
