@@ -17,7 +17,7 @@ export const POINTER_UDP = 207;
 export const POINTER_ICMP = 208;
 
 /** The numbers that no packet may have: some are kept for later. */
-export const PSEUDO_FIRST = BINDING_TCP;
+export const PSEUDO_FIRST = 200;
 export const PSEUDO_LAST = 211;
 
 /** A protocol without ports has neither bindings nor pointers. */
