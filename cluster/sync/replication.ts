@@ -153,13 +153,13 @@ export class Replication {
     this.receiver.digestResult(slot, isEqual);
   }
 
-  /** Sends all that this node owns to its backups again; only to one peer when given. Answers how many slots. */
   /** This node's policy is another one: peers are told. */
   setPolicy(policy: string): void {
     this.#policy = policy;
     this.router.setPolicy(policy);
   }
 
+  /** Sends all that this node owns to its backups again; only to one peer when given. Answers how many slots. */
   forceFullSync(peerId = 0): number {
     return this.router.forceFullSync(peerId);
   }

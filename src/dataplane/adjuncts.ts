@@ -27,7 +27,7 @@ import type { Waiting } from "./waiting.ts";
 export const GO_ON = -1;
 /** arrive(): on to the way out, past the tracker. */
 export const GO_PAST = -2;
-/** arrive(): the flow ended, and the packet is one of no flow. */
+/** arrive(): the client gave the flow up, and begins again. */
 export const GO_ANEW = -3;
 /** arrive(): the server of a proxied connection is there: tracker, then open(). */
 export const GO_OPEN = -4;
@@ -158,10 +158,7 @@ export class Adjuncts {
     const what = proxy.judge(packet, this.#bytes, direction, words, row, satellite);
     if (what === judged.JUDGED_DROP) return this.#forwarder.drop(packet.at, judged.DROP_SYN_PROXY);
     if (what === judged.JUDGED_ANSWER) return this.#answer();
-    if (what === judged.JUDGED_AGAIN) {
-      this.#book.end(row);
-      return GO_ANEW;
-    }
+    if (what === judged.JUDGED_AGAIN) return GO_ANEW;
     if (proxy.bytesNow > 0 && !this.#reread()) return this.#forwarder.drop(packet.at, judged.DROP_SYN_PROXY);
     if (what === judged.JUDGED_SYN) return GO_PAST;
     return what === judged.JUDGED_OPEN ? GO_OPEN : GO_ON;

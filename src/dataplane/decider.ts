@@ -52,6 +52,7 @@ import {
   type Packet,
   REDIRECTED_CLUSTER,
 } from "./packet.ts";
+import type { Replaced } from "./replaced.ts";
 import { isGoodIcmp, turnEchoRound } from "./rewrite.ts";
 import { hasPorts, isBinding, isPointer } from "./satellites.ts";
 import { slotByFlow, slotBySource, slotOfAddress, slotOfFarEnd, slotOfPoolPort } from "./slot.ts";
@@ -72,7 +73,13 @@ import {
   ANCHOR_SOURCE,
   type Translation,
 } from "./translation.ts";
-import { dropVerdict, VERDICT_ANSWERED, VERDICT_FORWARDED, VERDICT_FORWARDED_SHARED } from "./verdict.ts";
+import {
+  dropVerdict,
+  VERDICT_ANSWERED,
+  VERDICT_FORWARDED,
+  VERDICT_FORWARDED_SHARED,
+  VERDICT_REDIRECTED,
+} from "./verdict.ts";
 import { LIST_HANDOVER, LIST_TAKEOVER, type Waiting } from "./waiting.ts";
 
 /** A refresh is published when a side's sequence numbers moved this far: what a backup's windows may lack. */
@@ -104,6 +111,7 @@ export interface DeciderParts {
   readonly borrowed: Borrowed;
   readonly maker: FlowMaker;
   readonly adjuncts: Adjuncts;
+  readonly replaced: Replaced;
 }
 
 export class Decider {
@@ -122,6 +130,7 @@ export class Decider {
   readonly #borrowed: Borrowed;
   readonly #maker: FlowMaker;
   readonly #adjuncts: Adjuncts;
+  readonly #replaced: Replaced;
 
   constructor(parts: DeciderParts) {
     this.#context = parts.context;
@@ -137,6 +146,7 @@ export class Decider {
     this.#borrowed = parts.borrowed;
     this.#maker = parts.maker;
     this.#adjuncts = parts.adjuncts;
+    this.#replaced = parts.replaced;
   }
 
   /** Decides the packet in hand: a verdict. */
@@ -200,7 +210,8 @@ export class Decider {
     if (verdict !== NO_EGRESS) return verdict;
     if (this.#adjuncts.isHelped(row)) {
       const met = this.#adjuncts.arrive(row, direction);
-      if (met === GO_ANEW) return this.miss();
+      // Only who decides the slot may end the old connection.
+      if (met === GO_ANEW) return this.#turn(this.#context.table.slotOf(row));
       if (met === GO_OPEN) return this.#forwarder.drop(this.#packet.at, DROP_FENCED);
       if (met >= 0) return met;
       const departing = met === GO_PAST ? MAY_LEAVE : this.#adjuncts.depart(row, direction, false);
@@ -226,7 +237,7 @@ export class Decider {
     if (verdict !== NO_EGRESS) return verdict;
     const isHelped = this.#adjuncts.isHelped(row);
     const met = isHelped ? this.#adjuncts.arrive(row, direction) : GO_ON;
-    if (met === GO_ANEW) return this.miss();
+    if (met === GO_ANEW) return this.#anew(row);
     if (met >= 0) return met;
     if (packet.kind === KIND_ICMP_ERROR || met === GO_PAST) return this.#forwarder.leave(row, direction);
     if (packet.kind === (direction === 0 ? KIND_ECHO_REPLY : KIND_ECHO)) {
@@ -239,10 +250,7 @@ export class Decider {
     }
     words[base + F_TRACKED] = this.#tenures.mark(slot);
     const result = track(table, row, direction, packet, this.#bytes);
-    if (result === TRACK_NEW) {
-      this.#book.end(row);
-      return this.miss();
-    }
+    if (result === TRACK_NEW) return this.#anew(row);
     if (result === TRACK_INVALID) return this.#forwarder.drop(packet.at, DROP_INVALID_STATE);
     if (result === TRACK_OUT_OF_WINDOW) return this.#forwarder.drop(packet.at, DROP_OUT_OF_WINDOW);
     doubles[wide + D_PACKETS + direction] = doubles[wide + D_PACKETS + direction]! + 1;
@@ -270,6 +278,17 @@ export class Decider {
       if (departing !== MAY_LEAVE) return departing;
     }
     return this.#forwarder.leave(row, direction);
+  }
+
+  /** A SYN on the tuples of a connection that is over, or was given up: that ends if the new one may begin, and only then. */
+  #anew(row: number): number {
+    const replaced = this.#replaced;
+    replaced.setAside(row);
+    const verdict = this.miss();
+    // By the policy of now another node decides: what is left of the old one here would catch packets of the new one.
+    if (verdict === VERDICT_REDIRECTED) replaced.end();
+    else replaced.putBack();
+    return verdict;
   }
 
   #movedFar(base: number, direction: number): boolean {

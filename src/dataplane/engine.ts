@@ -50,6 +50,7 @@ import {
 } from "./packet.ts";
 import type { PolicyModel } from "./policy-model.ts";
 import { isFromPeer, peerByClusterIp } from "./redirect.ts";
+import { Replaced } from "./replaced.ts";
 import { Replicas } from "./replica.ts";
 import { RouterAdvertiser } from "./router-advertiser.ts";
 import { RuleLog } from "./rule-log.ts";
@@ -173,6 +174,7 @@ export class Engine {
       bindings,
       borrowed,
       adjuncts: this.#adjuncts,
+      replaced: new Replaced(context, this.book),
     };
     this.#defence = defenceOf(context, options.policy);
     this.book.defence = this.#defence;

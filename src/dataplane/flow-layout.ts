@@ -80,11 +80,10 @@ export const TUPLE_UPPER_WORDS = 6;
 
 export const NONE = -1;
 
-/** Families in F_META: the first bit is always set in a used row; the others say that a direction's tuple is IPv6. */
+/** Families in F_META: FAMILY_ANY is set in every used row; two bits say which tuples are IPv6: the original's, above it the reply's. */
 export const FAMILY_AT = 8;
 export const FAMILY_ANY = 4 << FAMILY_AT;
 export const FAMILY_IPV6_ORIGINAL = 1 << FAMILY_AT;
-export const FAMILY_IPV6_REPLY = 2 << FAMILY_AT;
 
 /** Flags in F_META, from bit 16. */
 export const FLAG_SNAT = 1 << 16;

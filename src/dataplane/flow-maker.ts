@@ -40,6 +40,7 @@ import { isCrossing } from "./nat64.ts";
 import { KIND_ECHO_REPLY, KIND_ICMP_ERROR, KIND_TCP, P_SOURCE, PARSED, type Packet } from "./packet.ts";
 import { ACTION_ACCEPT, ACTION_REJECT, COMMIT_ASYNC, COMMIT_DEFAULT, COMMIT_SYNC } from "./policy-model.ts";
 import { refuse } from "./reject.ts";
+import type { Replaced } from "./replaced.ts";
 import type { RuleLog } from "./rule-log.ts";
 import { NO_RULE, RuleQuery, type RuleTable } from "./rules.ts";
 import { hasBadFlags, isOpening } from "./tcp-tracker.ts";
@@ -69,6 +70,7 @@ export interface FlowMakerParts {
   readonly defence: Defence;
   readonly proxy: SynProxy;
   readonly adjuncts: Adjuncts;
+  readonly replaced: Replaced;
 }
 
 export class FlowMaker {
@@ -89,6 +91,7 @@ export class FlowMaker {
   #defence: Defence;
   readonly #proxy: SynProxy;
   readonly #adjuncts: Adjuncts;
+  readonly #replaced: Replaced;
   readonly #query = new RuleQuery();
   /** Reply tuple's addresses of the flow in hand. */
   readonly #reply = new Int32Array(2 * ADDRESS_WORDS);
@@ -107,6 +110,7 @@ export class FlowMaker {
     this.#defence = parts.defence;
     this.#proxy = parts.proxy;
     this.#adjuncts = parts.adjuncts;
+    this.#replaced = parts.replaced;
   }
 
   /** Other rules hold from now on; flows are looked at again when their next packet comes. */
@@ -217,6 +221,7 @@ export class FlowMaker {
     const { destination, destinationPort } = translation;
     const isProven = this.isProven;
     const defence = this.#defence;
+    defence.replaced = this.#replaced.row;
     const admitted = defence.admit(packet.words, P_SOURCE, destination, 0, destinationPort, isTcp, isProven);
     if (admitted === ADMIT_BY_COOKIE) return this.#askForProof();
     if (admitted !== ADMITTED) return this.#forwarder.drop(packet.at, admitted);
@@ -255,6 +260,8 @@ export class FlowMaker {
   /** Answers a SYN with a cookie: only who is where it says it is can go on. */
   #askForProof(): number {
     const packet = this.#packet;
+    // What proves the address is no segment of the old connection, which would refuse it.
+    this.#replaced.end();
     const route = this.#context.policy.routeTo(packet.words, P_SOURCE);
     const totalBytes = this.#proxy.answerSyn(packet, this.#bytes);
     const sent = this.#forwarder.reply(packet.at, ETHERNET_BYTES + totalBytes, route);
@@ -266,7 +273,8 @@ export class FlowMaker {
     const { table, clock, counters } = this.#context;
     const packet = this.#packet;
     const { victim } = this.#defence;
-    if (victim !== NONE) this.#book.end(victim);
+    if (this.#replaced.row !== NONE) this.#replaced.end();
+    else if (victim !== NONE) this.#book.end(victim);
     const row = table.alloc();
     if (row === NONE) return NONE;
     const { words, doubles } = table;

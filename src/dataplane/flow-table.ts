@@ -276,6 +276,22 @@ export class FlowTable {
     this.release(row);
   }
 
+  /** Takes an indexed row out of everybody's sight; it keeps its timer and its place in its slot. Then comes reveal(). */
+  conceal(row: number): void {
+    const meta = row * ROW_WORDS + F_META;
+    this.#unlink(row, 0);
+    this.#unlink(row, 1);
+    this.words[meta] = this.words[meta]! & ~FLAG_USED;
+  }
+
+  /** Undoes conceal(). */
+  reveal(row: number): void {
+    const meta = row * ROW_WORDS + F_META;
+    this.words[meta] = this.words[meta]! | FLAG_USED;
+    this.#link(row, 0);
+    this.#link(row, 1);
+  }
+
   /** Gives an allocated row back that was never inserted, or that remove() unlinked. */
   release(row: number): void {
     const at = row * ROW_WORDS;

@@ -65,9 +65,9 @@ export class NatPolicy {
   readonly #reserved: Uint8Array;
 
   constructor(model: PolicyModel) {
-    const snat = [...(model.nat64 ?? []).map(snatOfNat64), ...model.snat];
+    const snat = snatEntries(model);
     const isNat64 = snat.map((_, i) => i < (model.nat64 ?? []).length);
-    const pool = unique(snat.flatMap((entry) => entry.pool));
+    const pool = poolAddresses(model);
     this.poolWords = listWords(pool);
     this.pools = new AddressMap(pool.map((address, i) => [address, i]));
     this.snatCount = Int32Array.from(snat, (entry) => entry.pool.length);
@@ -221,6 +221,15 @@ const FAMILY_NAT64 = 2;
 const TARGET_DOMAIN = 0x7467;
 const ZONES_MAX = 256;
 
+/** Addresses of all pools of a policy, each once. */
+export function poolAddresses(model: PolicyModel): Address[] {
+  return [...new Set(snatEntries(model).flatMap((entry) => entry.pool))];
+}
+
+function snatEntries({ snat, nat64 = [] }: PolicyModel): SnatModel[] {
+  return [...nat64.map(snatOfNat64), ...snat];
+}
+
 /**
  * A NAT64 entry is a SNAT entry besides: what it translated to IPv4 leaves from its pool, with mappings that are independent of
  * endpoints (RFC 6146 section 1.2.3).
@@ -250,10 +259,6 @@ function rangeOf(entry: SnatModel, all: readonly SnatModel[]): PortRange {
 
 function portsOf(entry: SnatModel): PortRange {
   return entry.ports ?? { from: PORT_MIN, to: PORT_MAX };
-}
-
-function unique(addresses: readonly Address[]): Address[] {
-  return [...new Set(addresses)];
 }
 
 function startsOf(lengths: readonly number[]): number[] {

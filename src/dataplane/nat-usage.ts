@@ -41,11 +41,16 @@ export class NatUsage {
   /** The addresses of a policy's pools are counted from now on. Not for the packet path. */
   usePolicy(nat: NatPolicy): void {
     const words = this.#words;
-    for (let at = 0; at < nat.poolWords.length; at += ADDRESS_WORDS) {
-      const cells = words[0]!;
-      if (this.#cells.get(nat.poolWords, at) >= 0 || cells === COUNTED_ADDRESSES_MAX) continue;
+    const before = words[0]!;
+    let cells = before;
+    // A policy names an address once, so new ones need not be compared with each other.
+    for (let at = 0; at < nat.poolWords.length && cells < COUNTED_ADDRESSES_MAX; at += ADDRESS_WORDS) {
+      if (this.#cells.get(nat.poolWords, at) !== NOT_COUNTED) continue;
       copyAddress(words, HEADER_WORDS + cells * CELL_WORDS, nat.poolWords, at);
-      Atomics.store(words, 0, cells + 1);
+      cells++;
+    }
+    Atomics.store(words, 0, cells);
+    if (cells > before) {
       this.#cells = new AddressMap(readNatUsage(words.buffer as SharedArrayBuffer).map(cellEntry));
     }
     this.#cellOfPool = Int32Array.from({ length: nat.poolWords.length / ADDRESS_WORDS }, (_, pool) =>

@@ -7,7 +7,7 @@
  */
 import { ADDRESS_WORDS, listWords, setIpv4 } from "../base/address.ts";
 import type { Nat64Model } from "./policy-model.ts";
-import { isSamePrefix, PrefixMap } from "./prefix-map.ts";
+import { isSamePrefix, NO_INTERVAL, PrefixMap } from "./prefix-map.ts";
 
 export const NO_NAT64 = -1;
 /** Byte positions of the four bytes of the IPv4 address, by prefix length: byte 8 is skipped. */
@@ -29,6 +29,8 @@ export class Nat64Prefixes {
   readonly #positions: Int32Array;
   /** By entry: the next one with the same prefix, for another zone; NO_NAT64 ends. */
   readonly #next: Int32Array;
+  /** By entry: IPv4 addresses that its prefix does not carry. */
+  readonly #excluded: readonly (PrefixMap | undefined)[];
 
   constructor(entries: readonly Nat64Model[]) {
     this.count = entries.length;
@@ -41,6 +43,9 @@ export class Nat64Prefixes {
     );
     this.#next = Int32Array.from(entries, ({ prefix }, i) =>
       entries.findIndex((other, k) => k > i && isSamePrefix(other.prefix, prefix)),
+    );
+    this.#excluded = entries.map(({ excluded = [] }) =>
+      excluded.length === 0 ? undefined : new PrefixMap(excluded.map((prefix) => ({ prefix, value: 1 }))),
     );
   }
 
@@ -63,6 +68,12 @@ export class Nat64Prefixes {
       if (this.fromZone[i] === fromZone && this.toZone[i] === toZone) return i;
     }
     return NO_NAT64;
+  }
+
+  /** Whether an entry's prefix must not stand for an IPv4 address. */
+  isExcluded(entry: number, words: Int32Array, at: number): boolean {
+    const excluded = this.#excluded[entry];
+    return excluded !== undefined && excluded.find(words, at) !== NO_INTERVAL;
   }
 
   /** Writes the IPv4 address that an address of the prefix stands for. */

@@ -113,6 +113,8 @@ export interface Nat64Model {
   readonly pool: readonly number[];
   /** Anybody in `toZone` may send to a mapped endpoint (RFC 6146 section 3.5); absent: only who was sent to. */
   readonly isFilteringIndependent?: boolean;
+  /** IPv4 addresses that no address of the prefix may stand for; absent: none. */
+  readonly excluded?: readonly Prefix[];
 }
 
 export const ACTION_DROP = 0;

@@ -17,7 +17,7 @@ export const POINTER_UDP = 207;
 export const POINTER_ICMP = 208;
 
 /** The numbers that no packet may have: some are kept for later. */
-export const PSEUDO_FIRST = BINDING_TCP;
+export const PSEUDO_FIRST = 200;
 export const PSEUDO_LAST = 211;
 
 /** A protocol without ports has neither bindings nor pointers. */
@@ -35,6 +35,9 @@ const NAMES = [
   "tcp-expectation",
   "udp-expectation",
   "tcp-adjustment",
+  "tcp-pointer",
+  "udp-pointer",
+  "icmp-pointer",
 ] as const;
 
 /** Whether a row's protocol byte says that it is no connection. */

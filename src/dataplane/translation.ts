@@ -194,6 +194,7 @@ export class Translation {
     nat.nat64.extract(entry, packet.words, P_DESTINATION, this.destination, 0);
     this.flags = FLAG_DNAT;
     if (!hasPorts(packet.protocol)) return DROP_UNTRANSLATABLE;
+    if (nat.nat64.isExcluded(entry, this.destination, 0)) return DROP_BAD_DESTINATION;
     if (isUnroutable(this.destination, 0) || policy.isDirectedBroadcast(this.destination, 0)) {
       return DROP_BAD_DESTINATION;
     }
@@ -287,7 +288,7 @@ export class Translation {
     const { nat64 } = this.#context.policy.nat;
     const { zone, words } = this.#packet;
     const entry = nat64.between(toZone, zone);
-    if (entry === NO_NAT64) return DROP_BAD_SOURCE;
+    if (entry === NO_NAT64 || nat64.isExcluded(entry, words, P_SOURCE)) return DROP_BAD_SOURCE;
     nat64.embed(entry, words[P_SOURCE + 3]!, this.source, 0);
     this.flags |= FLAG_SNAT;
     return PARSED;

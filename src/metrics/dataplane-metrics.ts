@@ -218,6 +218,21 @@ const NAT: readonly MetricEntry[] = [
     "Source ports of all pool addresses towards one destination",
     (s) => s.dataplane?.natPortsMax,
   ),
+  labelled(
+    "gauge",
+    "synwall_nat_address_ports_entries",
+    "Flows and bindings that hold a port of a pool address, own and replicated",
+    ["address"],
+    ({ dataplane }) =>
+      (dataplane?.natAddresses ?? []).map(({ address, portsInUse }) => [[address], portsInUse]),
+  ),
+  labelled(
+    "counter",
+    "synwall_nat_address_refused_total",
+    "New flows for which no address of their pool had a port, counted on each address of the pool",
+    ["address"],
+    ({ dataplane }) => (dataplane?.natAddresses ?? []).map(({ address, refused }) => [[address], refused]),
+  ),
 ];
 
 const HELPERS: readonly MetricEntry[] = [

@@ -7,8 +7,8 @@ import type { MetricEntry } from "./entry.ts";
 const HEAD = `# Metrics
 
 Every node and the witness serve these on \`control.http\` under \`/metrics\`. Values are read when Prometheus asks; nothing is
-done per packet. Labels are names from the configuration and fixed words, never addresses. A witness has no dataplane, so it
-shows only members, peers, Raft and process.
+done per packet. Labels are names from the configuration and fixed words, never addresses of hosts: the only addresses are those
+of NAT pools, 2,048 at most. A witness has no dataplane, so it shows only members, peers, Raft and process.
 
 This page is made from \`src/metrics/catalogue.ts\` by \`npm run docs\`; a test compares them. What to alert on stands in
 \`config/alerts/synwall.rules.yml\`, and what to do then in [runbooks](runbooks/). Drop reasons are explained

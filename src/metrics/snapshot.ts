@@ -105,12 +105,20 @@ export interface PortSnapshot {
   readonly rxUnknownVlan: number;
 }
 
+export interface NatAddressSnapshot {
+  readonly address: string;
+  readonly portsInUse: number;
+  /** New flows that found no port of it. */
+  readonly refused: number;
+}
+
 export interface DataplaneSnapshot {
   /** The counter block of dataplane/counters.ts: shared memory is fine, it is read once. */
   readonly counters: Float64Array;
   readonly flowsMax: number;
-  /** Ports of all pool addresses towards one destination; 0 without SNAT. */
+  /** Ports of all pool addresses towards one destination; 0 without pools. */
   readonly natPortsMax: number;
+  readonly natAddresses: readonly NatAddressSnapshot[];
   readonly isRealtime: boolean;
   /** Rings between the worker and the main thread. */
   readonly rings: readonly { readonly name: string; readonly waiting: number; readonly capacity: number }[];

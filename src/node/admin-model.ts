@@ -7,6 +7,7 @@
  * Owns the shapes only. Server: admin-server.ts; clients: cli and chaos.
  */
 
+import type { NatAddressView } from "./nat-view.ts";
 import type { TraceReport, TraceRequest } from "./replay/trace.ts";
 
 /** Milliseconds of a histogram; NaN never appears: an empty histogram has count 0 and zeros. */
@@ -86,6 +87,8 @@ export interface StatusReport {
       readonly carrier: boolean;
     }[];
     readonly drops: Readonly<Record<string, number>>;
+    /** By pool address. */
+    readonly nat: readonly NatAddressView[];
   };
   /** One line each, for the operator: what is wrong, what it means, what to do. */
   readonly alerts: readonly string[];
@@ -116,7 +119,7 @@ export interface FlowFilter {
   readonly slot?: number;
   /** "own" | "replica" */
   readonly role?: string;
-  /** Also what the table keeps besides connections: NAT bindings, expectations and adjustments of helpers. */
+  /** Also what the table keeps besides connections: NAT bindings and pointers, expectations and adjustments of helpers. */
   readonly all?: boolean;
   readonly limit?: number;
 }

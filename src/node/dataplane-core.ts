@@ -78,7 +78,7 @@ export class DataplaneCore {
     mac: Mac,
     env: Env,
     post: (message: FromWorker) => void,
-    wallMs: () => number = () => 0,
+    wallMs: () => number,
   ) {
     this.#pool = pool;
     this.#ports = ports;
@@ -108,6 +108,7 @@ export class DataplaneCore {
       limits: { ruleLogsPerSecond: setup.ruleLogsPerSecond },
       counters: this.#counters,
       ruleHits: new Float64Array(memory.ruleHits),
+      natUsage: memory.natUsage,
       key: hashKeyFrom(setup.flowKey),
       cookieKey: hashKeyFrom(setup.cookieKey),
       nowMs: () => env.nowMs(),

@@ -17,6 +17,7 @@ import type { FlowFilter, LatencySummary, PeerStatus, StatusReport } from "./adm
 import type { Started } from "./dataplane-host.ts";
 import { countFlows, type FlowContext, listFlows } from "./flows-view.ts";
 import { deriveKeys } from "./keys.ts";
+import { NatView } from "./nat-view.ts";
 import type { NodeCore } from "./node-core.ts";
 import { buildStatus, slotsUnsynced } from "./status.ts";
 import { WorkerBoard } from "./worker-board.ts";
@@ -40,6 +41,7 @@ export class NodeReport {
   readonly #counters: Float64Array;
   readonly #lease: Float64Array;
   readonly #board: WorkerBoard;
+  readonly #nat: NatView;
   /** Looked at only: others read and write them. */
   readonly #rings: readonly (readonly [name: string, ring: RecordRing])[];
   readonly #reader: FlowReader;
@@ -61,6 +63,7 @@ export class NodeReport {
       ["rule_log", new RecordRing(memory.ruleLog)],
     ];
     this.#board = new WorkerBoard(memory.board);
+    this.#nat = new NatView(memory.natUsage);
     this.#reader = new FlowReader(memory.flows);
   }
 
@@ -98,6 +101,7 @@ export class NodeReport {
             (reason, index) => [reason, this.#counters[VERDICT_DROP_BASE + index]!] as const,
           ).filter(([, count]) => count > 0),
         ),
+        nat: this.#nat.list(this.core.policies.current),
       },
       unprotectedFlows: this.#extra("unprotectedNoPeer") + this.#extra("unprotectedDeadline"),
     });
@@ -219,12 +223,12 @@ export class NodeReport {
     const { config } = this.core;
     const { flowsMax } = config.dataplane!;
     const policy = this.core.policies.current;
-    const pools = new Set(policy.snat.flatMap((rule) => rule.pool));
     const self = status.members.find((member) => member.id === config.cluster.self.id);
     return {
       counters: this.#counters.slice(0, COUNTER_CELLS),
       flowsMax,
-      natPortsMax: pools.size * PORTS_PER_ADDRESS,
+      natPortsMax: this.#nat.poolCount(policy) * PORTS_PER_ADDRESS,
+      natAddresses: status.dataplane?.nat ?? [],
       isRealtime: this.#options.started.isRealtime,
       rings: this.#rings.map(([name, ring]) => ({ name, waiting: ring.length(), capacity: ring.capacity })),
       ports: this.#ports().map((port, index) => ({ ...port, ...this.#board.lostBy(index) })),

@@ -9,6 +9,7 @@
  *   lease           worker writes      exclusive actions are allowed until then (CLOCK_MONOTONIC ms)
  *   ruleLog ring    worker -> main     what rules with log: true decided
  *   board           worker writes      losses of ports, refused heartbeats (worker-board.ts)
+ *   natUsage        worker writes      use of pool addresses (nat-usage.ts)
  *   flows, counters, ruleHits          worker writes, main reads
  */
 
@@ -16,6 +17,7 @@ import { RECORD_BYTES } from "../base/record.ts";
 import { createRing, type RingMemory } from "../base/ring.ts";
 import { MAX_NODE_ID } from "../dataplane/cluster-view.ts";
 import { COUNTER_CELLS } from "../dataplane/counters.ts";
+import { NAT_USAGE_BYTES } from "../dataplane/nat-usage.ts";
 import { RULE_LOG_BYTES } from "../dataplane/rule-log.ts";
 import { WORKER_BOARD_BYTES } from "./worker-board.ts";
 
@@ -29,6 +31,7 @@ export interface SharedMemory {
   readonly flows: SharedArrayBuffer;
   readonly counters: SharedArrayBuffer;
   readonly ruleHits: SharedArrayBuffer;
+  readonly natUsage: SharedArrayBuffer;
   readonly changes: RingMemory;
   readonly replicas: RingMemory;
   readonly ruleLog: RingMemory;
@@ -46,6 +49,7 @@ export function createSharedMemory(flowTableBytes: number, rules: number): Share
     flows: new SharedArrayBuffer(flowTableBytes),
     counters: new SharedArrayBuffer(8 * COUNTER_CELLS),
     ruleHits: new SharedArrayBuffer(8 * Math.max(1, rules + 1)),
+    natUsage: new SharedArrayBuffer(NAT_USAGE_BYTES),
     changes: createRing(RECORD_BYTES, CHANGES_RECORDS),
     replicas: createRing(RECORD_BYTES, REPLICAS_RECORDS),
     ruleLog: createRing(RULE_LOG_BYTES, RULE_LOG_RECORDS),

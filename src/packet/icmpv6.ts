@@ -6,7 +6,6 @@
  *   | type | code | checksum | id, seq / mtu / flags    | data, or target address, then options
  */
 
-import { u16 } from "./bytes.ts";
 import { addBytes, fold } from "./checksum.ts";
 import { IPV6_SOURCE, PROTOCOL_ICMPV6 } from "./ipv6.ts";
 
@@ -97,8 +96,4 @@ export function hasGoodOptions(bytes: Uint8Array, at: number, end: number): bool
     option += length;
   }
   return true;
-}
-
-export function idV6(bytes: Uint8Array, at: number): number {
-  return u16(bytes, at + 4);
 }

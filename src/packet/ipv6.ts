@@ -15,7 +15,6 @@ export const PROTOCOL_HOP_BY_HOP = 0;
 export const PROTOCOL_ROUTING = 43;
 export const PROTOCOL_FRAGMENT = 44;
 export const PROTOCOL_ICMPV6 = 58;
-export const PROTOCOL_NO_NEXT = 59;
 export const PROTOCOL_DESTINATION_OPTIONS = 60;
 
 export const FRAGMENT_BYTES = 8;

@@ -24,6 +24,18 @@ export const LINK_LOCAL_PREFIX: Prefix = { address: 0xfe80n << 112n, bits: 10 };
 const MULTICAST_PREFIX: Prefix = { address: 0xffn << 120n, bits: 8 };
 /** RFC 6052 section 2.1. */
 export const WELL_KNOWN_NAT64_PREFIX: Prefix = { address: 0x64_ff9bn << 96n, bits: 96 };
+/**
+ * IPv4 that is used but not global, which the well-known prefix must not stand for (RFC 6052 section 3.1, RFC 6890): private, shared
+ * by carriers, IETF's, benchmarks. Not networks for documentation: examples and tests let those stand for public ones.
+ */
+export const PRIVATE_IPV4_PREFIXES: readonly Prefix[] = [
+  { address: 0x0a00_0000, bits: 8 },
+  { address: 0xac10_0000, bits: 12 },
+  { address: 0xc0a8_0000, bits: 16 },
+  { address: 0x6440_0000, bits: 10 },
+  { address: 0xc000_0000, bits: 24 },
+  { address: 0xc612_0000, bits: 15 },
+];
 
 export function familyOf(address: Address): Family {
   return typeof address === "number" ? 4 : 6;

@@ -9,8 +9,11 @@ import {
   formatAddress,
   formatPrefix,
   isReservedIn,
+  isSamePrefix,
   isUnicast,
   overlap,
+  PRIVATE_IPV4_PREFIXES,
+  WELL_KNOWN_NAT64_PREFIX,
   widthOf,
 } from "./address.ts";
 import { answeredCount, STATIC_ANSWERED_MAX } from "./answered.ts";
@@ -242,6 +245,24 @@ function checkNat64Zones(policy: PolicySource, entry: Nat64Source, path: Path): 
     });
   }
   return mistakes;
+}
+
+/** As notes: networks where NAT64 ends and that the well-known prefix does not lead to. */
+export function unreachableByNat64({ nat, zones, routes }: PolicySource): PolicyMistake[] {
+  return (nat.nat64 ?? []).flatMap(({ to, prefix }, i) => {
+    if (!isSamePrefix(prefix, WELL_KNOWN_NAT64_PREFIX)) return [];
+    const zone = zones[to];
+    const networks = [
+      ...(zone === undefined ? [] : networksOf(zone)),
+      ...routes.filter((route) => route.zone === to).map((route) => route.to),
+    ];
+    return networks
+      .filter((network) => PRIVATE_IPV4_PREFIXES.some((each) => covers(each, network)))
+      .map((network) => ({
+        path: ["nat", "nat64", i, "prefix"],
+        message: `${formatPrefix(prefix)} must not stand for private addresses (RFC 6052, 3.1), so hosts of ${formatPrefix(network)} in zone ${to} are not reached by it: use a prefix of your own to reach them`,
+      }));
+  });
 }
 
 function checkNat64Prefix(policy: PolicySource, prefix: Prefix, path: Path): PolicyMistake[] {

@@ -5,7 +5,7 @@
 import { checkAnswered } from "./answered.ts";
 import { checkDnat, checkSnat } from "./check-nat.ts";
 import { checkRules } from "./check-rules.ts";
-import { checkNat64, checkStatics } from "./check-static-nat.ts";
+import { checkNat64, checkStatics, unreachableByNat64 } from "./check-static-nat.ts";
 import { checkRoutes, checkZones } from "./check-zones.ts";
 import { checkFragments, checkProtection } from "./protection.ts";
 import { checkServiceSets } from "./services.ts";
@@ -32,5 +32,5 @@ export function checkPolicy(policy: PolicySource): PolicyMistake[] {
 
 /** What is right and most likely not meant: told by `synwall check`, and no reason to refuse a start. */
 export function notesOf(policy: PolicySource): PolicyMistake[] {
-  return unusedSets(policy);
+  return [...unusedSets(policy), ...unreachableByNat64(policy)];
 }

@@ -2,6 +2,7 @@
  * Compiler of NAT entries: SNAT, DNAT, static translation, NPTv6 and NAT64 in the model's form. Expects checked entries.
  */
 import type { DnatModel, Nat64Model, SnatModel, StaticNatModel } from "../dataplane/policy-model.ts";
+import { isSamePrefix, PRIVATE_IPV4_PREFIXES, WELL_KNOWN_NAT64_PREFIX } from "./address.ts";
 import { poolAddresses, poolsOf } from "./pools.ts";
 import type { DnatSource, PolicySource, SnatSource } from "./source.ts";
 
@@ -65,5 +66,6 @@ export function compileNat64(policy: PolicySource, zoneId: ZoneId): Nat64Model[]
     toZone: zoneId(entry.to),
     prefix: entry.prefix,
     pool: poolAddresses(policy, entry.pool, entry.to).filter((address) => typeof address === "number"),
+    ...(isSamePrefix(entry.prefix, WELL_KNOWN_NAT64_PREFIX) ? { excluded: PRIVATE_IPV4_PREFIXES } : {}),
   }));
 }

@@ -19,9 +19,11 @@ const START_WALL_MS = Date.UTC(2020, 0, 1);
 
 export class SimClock {
   readonly #scheduler = new Scheduler();
+  readonly #startWallMs: number;
   #isSettlingDue = false;
 
-  constructor() {
+  constructor(startWallMs = START_WALL_MS) {
+    this.#startWallMs = startWallMs;
     this.#scheduler.nowMs = START_MS;
   }
 
@@ -30,7 +32,7 @@ export class SimClock {
   }
 
   wallMs(): number {
-    return START_WALL_MS + this.#scheduler.nowMs - START_MS;
+    return this.#startWallMs + this.#scheduler.nowMs - START_MS;
   }
 
   /** Calls back in `ms`; the callback resolves no promise and queues no microtask. */

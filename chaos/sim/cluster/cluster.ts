@@ -42,6 +42,10 @@ export interface SimOptions {
   /** Default: the lab's. */
   readonly flowsMax?: number;
   readonly bug?: Bug;
+  /** The time of day at which it begins, in ms since 1970; default: clock.ts's. */
+  readonly startWallMs?: number;
+  /** Changes the text of a member's configuration before the member reads it. */
+  readonly configure?: (text: string) => string;
   readonly onEvent?: (member: string, event: JournalEvent) => void;
   readonly onLog?: (member: string, level: string, text: string) => void;
 }
@@ -52,7 +56,7 @@ export type Way = "both" | "out" | "in";
 export class SimCluster {
   readonly options: SimOptions;
   readonly topology: Topology;
-  readonly clock = new SimClock();
+  readonly clock: SimClock;
   readonly random: (bound: number) => number;
   readonly network: MemoryNetwork;
   readonly wires: SimWires;
@@ -66,6 +70,7 @@ export class SimCluster {
 
   constructor(options: SimOptions) {
     this.options = options;
+    this.clock = new SimClock(options.startWallMs);
     this.random = seededRandom(options.seed);
     this.wires = new SimWires(this.clock, this.random, {
       onSent: (frame) => this.onSent(frame),
@@ -164,8 +169,9 @@ export class SimCluster {
   }
 
   #makeMember(member: LabMember, secret: Uint8Array): SimMember {
+    const { configure = (text) => text } = this.options;
     const text = memberYaml(labOptions(this.options), this.topology, member, PATHS);
-    const config = parseNodeConfig(text, member.role, { name: member.name, secret });
+    const config = parseNodeConfig(configure(text), member.role, { name: member.name, secret });
     const boot = member.role === "node" ? bootNode : bootWitness;
     return new SimMember(this.#world, resized(config, this.options.flowsMax), boot);
   }

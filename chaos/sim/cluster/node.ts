@@ -69,6 +69,7 @@ export function bootNode(boot: Boot): Running {
     heartbeatMac(setup.heartbeatKey),
     env,
     (message) => toMain(() => core.receive(message)),
+    () => life.wallMs(),
   );
   runWorker(boot, dataplane, ports);
   void transport.start(core.handlers());

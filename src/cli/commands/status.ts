@@ -16,6 +16,9 @@ import {
   table,
 } from "../terminal.ts";
 
+/** `--json` has all of them. */
+const NAT_ADDRESSES_SHOWN = 16;
+
 export function addStatusCommand(program: Command, terminal: Terminal): void {
   withAskOptions(program.command("status"))
     .description("epoch, leader, members, slots by owner, sync lag, readiness, alerts")
@@ -33,6 +36,7 @@ export function formatStatus(status: StatusReport): string {
     ...alertLines(status),
     `\n${memberTable(status)}`,
     ...syncSection(status),
+    ...natSection(status),
     ...selfLines(status),
   ].join("");
 }
@@ -115,6 +119,27 @@ function syncSection(status: StatusReport): string[] {
   const titles = ["LAG", "RECORDS", "BYTES", "ACK P50", "P99", "MAX", "RESYNCS"];
   return [
     `\n${table([{ title: "SYNC TO" }, { title: "STREAM" }, ...titles.map((title) => ({ title, isRight: true }))], rows)}`,
+  ];
+}
+
+/** Pool addresses that matter most: who refused, then who is used most. */
+function natSection({ dataplane }: StatusReport): string[] {
+  const nat = dataplane?.nat ?? [];
+  if (nat.length === 0) return [];
+  const sorted = [...nat].sort((a, b) => b.refused - a.refused || b.portsInUse - a.portsInUse);
+  const rows = sorted
+    .slice(0, NAT_ADDRESSES_SHOWN)
+    .map(({ address, portsInUse, refused, isRetired }) => [
+      address,
+      formatCount(portsInUse),
+      formatCount(refused),
+      isRetired ? "no longer in the policy: until its flows end" : "",
+    ]);
+  const titles = ["PORTS IN USE", "REFUSED"].map((title) => ({ title, isRight: true }));
+  const more = nat.length - rows.length;
+  return [
+    `\n${table([{ title: "NAT ADDRESS" }, ...titles, { title: "" }], rows)}`,
+    ...(more > 0 ? [`${more} more: --json shows all\n`] : []),
   ];
 }
 

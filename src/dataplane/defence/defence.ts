@@ -65,6 +65,8 @@ export interface DefenceParts {
 export class Defence {
   /** Set by admit(): an unassured flow that has to end before the new one begins, or NONE. */
   victim = NONE;
+  /** An ended connection that ends for good if the flow in hand begins (replaced.ts), or NONE: its row is room enough. */
+  replaced = NONE;
   readonly #parts: DefenceParts;
   readonly #halfOpen: HalfOpen;
   readonly #rate: SourceRate | null;
@@ -152,6 +154,7 @@ export class Defence {
 
   #room(isPrivileged: boolean): number {
     const { table } = this.#parts;
+    if (this.replaced !== NONE) return ADMITTED;
     if (this.#pressure.mayTake(table.used, isPrivileged)) return ADMITTED;
     this.victim = this.makeWay();
     if (this.victim !== NONE) return ADMITTED;

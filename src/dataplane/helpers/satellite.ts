@@ -6,7 +6,6 @@
  *   203, 204   expectation of a TCP connection, of a UDP flow    found by the packet that is expected
  *   205        numbers of a TCP connection                       found by the connection's own tuples
  */
-import { copyAddress } from "../../base/address.ts";
 import {
   F_ADDRESSES,
   F_DESTINATION,
@@ -70,11 +69,4 @@ export function own(words: Int32Array, row: number, index: number): number {
 
 export function setOwn(words: Int32Array, row: number, index: number, value: number): void {
   words[row * ROW_WORDS + F_WINDOW + index] = value;
-}
-
-/** Turns a tuple's two addresses round. */
-export function turnRound(words: Int32Array, at: number, scratch: Int32Array): void {
-  copyAddress(scratch, 0, words, at);
-  copyAddress(words, at, words, at + 4);
-  copyAddress(words, at + 4, scratch, 0);
 }

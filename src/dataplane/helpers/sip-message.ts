@@ -20,19 +20,14 @@ import {
 
 export const METHOD_OTHER = 0;
 export const METHOD_INVITE = 1;
-export const METHOD_ACK = 2;
 export const METHOD_BYE = 3;
 export const METHOD_CANCEL = 4;
 export const METHOD_REGISTER = 5;
-export const METHOD_UPDATE = 6;
-export const METHOD_PRACK = 7;
+/** By METHOD_*; those without a constant are told apart from "other" only. */
 const METHODS = ["", "INVITE", "ACK", "BYE", "CANCEL", "REGISTER", "UPDATE", "PRACK"].map(keyword);
 
 export const HEADER_VIA = 1;
-export const HEADER_FROM = 2;
-export const HEADER_TO = 3;
 export const HEADER_CONTACT = 4;
-export const HEADER_ROUTE = 5;
 export const HEADER_RECORD_ROUTE = 6;
 export const HEADER_CONTENT_LENGTH = 7;
 const HEADER_CONTENT_TYPE = 8;
@@ -40,7 +35,7 @@ const HEADER_CALL_ID = 9;
 const HEADER_CSEQ = 10;
 const HEADER_EXPIRES = 11;
 const HEADER_OTHER = 0;
-/** By HEADER_*: long name, and the letter that stands for it. */
+/** By HEADER_*, where there is a constant: long name, and the letter that stands for it. */
 const NAMES = [
   "",
   "Via",

@@ -99,6 +99,10 @@ export const PAIR: StatusReport = {
       { name: "eth2", zone: "outside", driver: "xdp", carrier: false },
     ],
     drops: { denied: 120, ttl: 0, no_neighbour: 3 },
+    nat: [
+      { address: "198.51.100.10", portsInUse: 1204, refused: 0, isRetired: false },
+      { address: "198.51.100.11", portsInUse: 7, refused: 3, isRetired: true },
+    ],
   },
   alerts: ["eth2: no carrier: the node gave its slots up: check the cable"],
 };

@@ -1,3 +1,4 @@
+import { resolve } from "node:path";
 import { describe, expect, test } from "vitest";
 import { SynwallError } from "../../../src/base/errors.ts";
 import { formatJournal } from "../../../src/cli/commands/journal.ts";
@@ -56,6 +57,10 @@ witness  witness  active     -         -  nothing: silent on all links
 SYNC TO  STREAM         LAG  RECORDS  BYTES  ACK P50      P99      MAX  RESYNCS
 fw2      connected  0.42 ms        3  480 B  0.30 ms  1.10 ms  4.00 ms        1
 
+NAT ADDRESS    PORTS IN USE  REFUSED
+198.51.100.11             7        3  no longer in the policy: until its flows end
+198.51.100.10         1,204        0
+
 lease   valid for 143 ms
 flows   12,034 of 262,144 (5 %); driver xdp, real-time
 ports   eth1 (inside) up, eth2 (outside) NO CARRIER
@@ -71,6 +76,19 @@ drops   denied 120, no_neighbour 3
     );
     expect(second(formatStatus({ ...PAIR, isReady: false }))).toMatch(/^NOT READY: /);
     expect(second(formatStatus({ ...PAIR, lease: { validForMs: 0, isFenced: true } }))).toMatch(/^FENCED: /);
+  });
+
+  test("of many pool addresses shows those that refused and those used most, and how many more there are", () => {
+    const nat = Array.from({ length: 40 }, (_, i) => ({
+      address: `198.51.100.${i}`,
+      portsInUse: i,
+      refused: i === 5 ? 1 : 0,
+      isRetired: false,
+    }));
+    const shown = formatStatus({ ...PAIR, dataplane: { ...PAIR.dataplane!, nat } });
+    const addresses = [...shown.matchAll(/^198\.51\.100\.(\d+)/gm)].map(([, host]) => Number(host));
+    expect(addresses).toEqual([5, ...Array.from({ length: 15 }, (_, i) => 39 - i)]);
+    expect(shown).toContain("\n24 more: --json shows all\n");
   });
 
   test("a witness has neither lease nor dataplane", () => {
@@ -123,6 +141,36 @@ tcp    established  10.10.0.5:40000  198.51.100.100:80  from 198.51.100.10:51234
       expect(out).toBe(
         "flows    1,200\nown      700, decided here\nreplica  500, held for another node\nof them  tcp 1,000, udp 200\n",
       );
+    });
+  });
+});
+
+describe("policy apply", () => {
+  test("names the file by its whole path, and says what holds and what is left to do", async () => {
+    let asked = "";
+    const answer = ({ config }: { config: string }) => {
+      asked = config;
+      return { rules: 3, fingerprint: "a1b2c3d4e5f6", notes: ["fw1.yaml:7: nothing uses it"] };
+    };
+    await withAdmin({ "policy.apply": answer }, async (socket) => {
+      const { status, out } = await run("policy", "apply", "--config", "fw1.yaml", "--socket", socket);
+      expect([status, asked]).toEqual([0, resolve("fw1.yaml")]);
+      expect(out).toBe(
+        "fw1.yaml:7: nothing uses it\npolicy a1b2c3d4 with 3 rules holds; do the same on the other nodes\n",
+      );
+    });
+  });
+
+  test("a mistake is what the node says of it, and exit status 2, as of `synwall check`", async () => {
+    const line = 'fw1.yaml:101: rules[0].action: "acept" does not fit: write one of accept, drop, reject';
+    const refuse = (): never => {
+      throw new SynwallError("SW_CONFIG_INVALID", line);
+    };
+    await withAdmin({ "policy.apply": refuse }, async (socket) => {
+      const { status, out, err } = await run("policy", "apply", "--config", "fw1.yaml", "--socket", socket);
+      expect([status, out]).toEqual([2, ""]);
+      expect(err).toContain(line);
+      expect(err.trimEnd().split("\n")).toHaveLength(1);
     });
   });
 });

@@ -1,6 +1,7 @@
 /** NAT64: RFC 6146 (stateful), RFC 7915 (headers), RFC 6052 (addresses). */
 import { describe, expect, test } from "vitest";
 import { Nat64Prefixes } from "../../../src/dataplane/nat64-prefix.ts";
+import { PRIVATE_IPV4_PREFIXES } from "../../../src/policy/address.ts";
 import {
   echo,
   icmp,
@@ -40,6 +41,8 @@ import {
 
 const SERVER64 = embedded(SERVER);
 const ROUTER = "203.0.113.9";
+/** The first packet to a neighbour waits for its MAC. */
+const PASSES = /^(forwarded|held)$/;
 
 const world64 = (): World => natWorld(nat64Policy());
 const toServer = { from: CLIENT6, to: SERVER64 };
@@ -136,6 +139,42 @@ describe("flows (RFC 6146 section 3.5)", () => {
       const packet = udp({ from: CLIENT6, to: embedded(inner), sport: 1, dport: 2 });
       expect([inner, verdictName(world64().packet(PORT_INSIDE, packet))]).toEqual([inner, "bad_destination"]);
     }
+  });
+
+  test("the well-known prefix leads to no private address (RFC 6052 section 3.1)", () => {
+    const [entry] = nat64Policy().nat64!;
+    const world = natWorld(nat64Policy({ nat64: [{ ...entry!, excluded: PRIVATE_IPV4_PREFIXES }] }));
+    const ask = (to: string): string =>
+      verdictName(
+        world.packet(PORT_INSIDE, udp({ from: CLIENT6, to: embedded(to), sport: 5000, dport: 53 })),
+      );
+    for (const to of ["10.1.2.3", "172.31.0.1", "192.168.0.1", "100.64.0.1", "192.0.0.8", "198.19.0.1"]) {
+      expect([to, ask(to)]).toEqual([to, "bad_destination"]);
+    }
+    for (const to of [
+      "9.255.255.255",
+      "11.0.0.1",
+      "172.32.0.1",
+      "192.169.0.1",
+      "100.128.0.1",
+      "198.20.0.1",
+      SERVER,
+    ]) {
+      expect([to, ask(to)]).toEqual([to, expect.stringMatching(PASSES)]);
+    }
+    expect(world.lost()).toBe(0);
+  });
+
+  test("nobody with a private address calls an IPv6 host by its binding through the well-known prefix", () => {
+    const [entry] = nat64Policy().nat64!;
+    const open = { ...entry!, isFilteringIndependent: true };
+    const call = (world: World, from: string): string => {
+      const { sport } = openUdp(world);
+      return verdictName(world.packet(PORT_OUTSIDE, udp({ from, to: POOL, sport: 9, dport: sport })));
+    };
+    const excluded = [...PRIVATE_IPV4_PREFIXES, prefix(`${OTHER_SERVER}/32`)];
+    expect(call(natWorld(nat64Policy({ nat64: [{ ...open, excluded }] })), OTHER_SERVER)).toBe("bad_source");
+    expect(call(natWorld(nat64Policy({ nat64: [open] })), OTHER_SERVER)).toMatch(PASSES);
   });
 
   test("a source of a prefix is nobody's (RFC 6146 section 3.5)", () => {

@@ -46,10 +46,11 @@ describe("the catalogue", () => {
     expect(shown.map(({ labels }) => labels["verdict"]).sort()).toEqual(known.sort());
   });
 
-  test("never labels by address, and gives exactly the labels that it declares", () => {
+  test("labels by no address but those of pools, and gives exactly the labels that it declares", () => {
     for (const entry of entries) {
       for (const { labels } of entry.read(NODE_SNAPSHOT)) {
         expect([entry.name, Object.keys(labels)]).toEqual([entry.name, [...entry.labels]]);
+        if (entry.name.startsWith("synwall_nat_address_")) continue;
         for (const value of Object.values(labels)) expect(value).not.toMatch(/^\d+\.\d+\.\d+\.\d+$/);
       }
     }

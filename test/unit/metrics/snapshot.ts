@@ -86,6 +86,7 @@ export const NODE_SNAPSHOT: MetricsSnapshot = {
     counters: Float64Array.from({ length: COUNTER_CELLS }, (_, i) => 1000 + i),
     flowsMax: 262_144,
     natPortsMax: 129_024,
+    natAddresses: [{ address: "198.51.100.10", portsInUse: 31, refused: 32 }],
     isRealtime: true,
     rings: [{ name: "changes", waiting: 5, capacity: 65_536 }],
     ports: [{ name: "eth1", zone: "inside", carrier: true, rxDropped: 21, txDropped: 22, rxUnknownVlan: 23 }],

@@ -326,3 +326,32 @@ describe("faults of the peer", () => {
     expect(old.isClosed).toBe(true);
   });
 });
+
+describe("a policy that changes", () => {
+  const hello = (link: Link): SenderMessage | undefined => link.take().find(({ type }) => type === "hello");
+
+  test("is told in the hello of a new link, on which the session goes on: nothing is sent again", () => {
+    const first = connect();
+    append(3);
+    ack(first, 3);
+    const { session } = sender;
+    sender.setPolicy("p2");
+    expect([first.isClosed, sender.isOpen]).toEqual([true, false]);
+    append(1);
+    const second = connect(3);
+    expect(hello(second)).toMatchObject({ policyFingerprint: "p2", session });
+    expect(ended).toEqual([]);
+    append(1);
+    ack(second, 4);
+    ack(second, 5);
+    expect([sender.backlog.length, sender.counts.recordsResent]).toEqual([0, 0]);
+  });
+
+  test("to the same one leaves the link alone", () => {
+    sender.setPolicy("p2");
+    const link = connect();
+    expect(hello(link)).toMatchObject({ policyFingerprint: "p2" });
+    sender.setPolicy("p2");
+    expect([link.isClosed, sender.isOpen]).toEqual([false, true]);
+  });
+});
