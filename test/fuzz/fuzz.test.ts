@@ -52,6 +52,7 @@ test.each<[Plant, RegExp]>([
   ["gauge", /flowsTcpNow/],
   ["immortal", /outlive their time/],
   ["record", /records hold bytes/],
+  ["unsound", /must refuse/],
   ["digest", /has another digest/],
 ])("a planted defect is found: %s", (plant, message) => {
   expect(found(plant, 3).message).toMatch(message);

@@ -3,7 +3,7 @@
  * since it was given out is the poison; whoever writes into a free chunk, frees one twice or loses one is found out.
  */
 import { seededRandom } from "../../src/base/env.ts";
-import { OP_UPSERT, RECORD_BYTES, RECORD_OP_AT } from "../../src/base/record.ts";
+import { OP_UPSERT, RECORD_BYTES, RECORD_OP_AT, RECORD_OPAQUE_AT } from "../../src/base/record.ts";
 import { createRing, RecordRing } from "../../src/base/ring.ts";
 import {
   type ClusterView,
@@ -51,6 +51,7 @@ export type Plant =
   | "immortal"
   | "forbidden"
   | "record"
+  | "unsound"
   | "digest";
 
 export class WatchedFrames implements FrameMemory {
@@ -241,6 +242,7 @@ export class FuzzNode {
       Uint8Array.from(ring.bytes.subarray(ring.at(i), ring.at(i) + RECORD_BYTES)),
     );
     ring.release(records.length);
+    if (this.#plant === "unsound") for (const record of records) record[RECORD_OPAQUE_AT] = 0;
     if (this.#plant === "record") for (const record of records) record[RECORD_BYTES - 1] = this.#record[0]!;
     return records;
   }

@@ -2,10 +2,12 @@
  * Rig: two pairs of engines that go the same way, their frame memory poisoned differently, and all oracles over them. Owns what
  * must hold after each step; what the steps are is generate.ts.
  */
+import { OP_UPSERT, RECORD_OP_AT } from "../../src/base/record.ts";
 import { SLOT_HANDOVER, SLOT_OWNED, SLOT_REMOTE, SLOT_TAKEOVER } from "../../src/dataplane/cluster-view.ts";
+import { isSound } from "../../src/dataplane/record-check.ts";
 import { REDIRECT_BYTES } from "../../src/dataplane/redirect.ts";
 import { Judge } from "./judge.ts";
-import { FuzzNode, type Left, type Plant } from "./node.ts";
+import { FuzzNode, type Left, type Plant, SLOTS } from "./node.ts";
 import { FAMILIES } from "./policies.ts";
 import { Forger } from "./records.ts";
 import { wrongTable } from "./recount.ts";
@@ -126,6 +128,11 @@ export class Rig {
     const [sent, twin] = this.pairs.map((pair) => pair[from]!.takeRecords());
     if (Buffer.compare(Buffer.concat(sent!), Buffer.concat(twin!)) !== 0) {
       throw new Defect("records hold bytes from outside frames");
+    }
+    for (const record of sent!) {
+      if (record[RECORD_OP_AT] === OP_UPSERT && !isSound(record, 0, SLOTS)) {
+        throw new Defect("a node tells of a flow that the other one must refuse");
+      }
     }
     this.#isForged ||= seed >= 0;
     const told = seed < 0 ? sent! : this.#forgers[from]!.forge(sent!, seed);
