@@ -110,5 +110,7 @@ export const FLAG_POOLED = 1 << 26;
 export const FLAG_UNSURE = 1 << 27;
 /** The row is in use. */
 export const FLAG_USED = 1 << 30;
+/** What a flow has from its first packet to its end. */
+export const FLAGS_BORN = FLAG_NAT | FLAG_UNRULED;
 /** What travels in records. */
 export const FLAGS_REPLICATED = FLAG_NAT | FLAG_REPLIED | FLAG_UNRULED | FLAG_ADJUSTED | FLAG_EXPECTED;

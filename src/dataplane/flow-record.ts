@@ -11,7 +11,7 @@
  *   | orig ports | rep ports | state | left ms | windows, 8 x 4 | age ms | packets 2 x 4 | bytes 2 x 6 (48 bits) |
  *
  * A deadline travels as what is left of it plus a quarter of the flow's timeout: refreshes are sent that seldom, and a
- * backup must never end a flow that its owner would have kept.
+ * backup must never end a flow that its owner would have kept. What came with such a quarter gets no second one.
  */
 import { MAPPED, setIpv4 } from "../base/address.ts";
 import { type HashKey, indexHash } from "../base/hash.ts";
@@ -48,15 +48,16 @@ import {
   WINDOW_WORDS,
 } from "./flow-layout.ts";
 import type { FlowTable } from "./flow-table.ts";
+import { isSatellite } from "./satellites.ts";
 
-const FAMILY_AT = 16;
-const PROTOCOL_AT = 17;
-const FLAGS_AT = 18;
+export const FAMILY_AT = 16;
+export const PROTOCOL_AT = 17;
+export const FLAGS_AT = 18;
 const ZONES_AT = 20;
 const RULE_AT = 22;
-const ADDRESSES_AT = 24;
-const PORTS_AT = 88;
-const STATE_AT = 96;
+export const ADDRESSES_AT = 24;
+export const PORTS_AT = 88;
+export const STATE_AT = 96;
 const LEFT_AT = 100;
 const WINDOWS_AT = 104;
 const AGE_AT = 136;
@@ -137,13 +138,19 @@ export function encodeFlow(
     bytes[at + BYTES_AT + tuple * 6 + 5] = high >>> 8;
   }
   writeWord(bytes, at + STATE_AT, words[base + F_STATE]!);
-  const left = doubles[wide + D_DEADLINE]! - clock[0]! + lifeMs[life]! / 4;
+  const rest = doubles[wide + D_DEADLINE]! - clock[0]!;
+  const left = isSatellite(meta & 0xff) ? rest + lifeMs[life]! / 4 : withMargin(rest, lifeMs[life]!);
   writeWord(bytes, at + LEFT_AT, left < 0 ? 0 : left > MS_MAX ? MS_MAX : Math.floor(left));
   for (let i = 0; i < 2 * WINDOW_WORDS; i++) {
     writeWord(bytes, at + WINDOWS_AT + i * 4, words[base + F_WINDOW + i]!);
   }
   const age = clock[0]! - doubles[wide + D_CREATED_AT]!;
   writeWord(bytes, at + AGE_AT, age < 0 ? 0 : age > MS_MAX ? MS_MAX : Math.floor(age));
+}
+
+/** What a backup gives a flow of which its owner has `restMs` left: more, but never so that it grows from node to node. */
+function withMargin(restMs: number, lifeMs: number): number {
+  return Math.max(restMs, Math.min(restMs + lifeMs / 4, lifeMs + lifeMs / 4));
 }
 
 /** Writes a record's keys into a row that was just allocated: what insert() needs. */
@@ -180,8 +187,7 @@ export function decodeState(
   const base = row * ROW_WORDS;
   const wide = row * ROW_DOUBLES;
   words[base + F_META] =
-    (words[base + F_META]! & ~FLAGS_REPLICATED) |
-    (((bytes[at + FLAGS_AT]! << 16) | (bytes[at + FLAGS_AT + 1]! << 24)) & FLAGS_REPLICATED);
+    (words[base + F_META]! & ~FLAGS_REPLICATED) | (recordFlags(bytes, at) & FLAGS_REPLICATED);
   words[base + F_RULE] = bytes[at + RULE_AT]! | (bytes[at + RULE_AT + 1]! << 8);
   words[base + F_STATE] = readWord(bytes, at + STATE_AT);
   for (let i = 0; i < 2 * WINDOW_WORDS; i++) {
@@ -226,7 +232,8 @@ function readTuple(bytes: Uint8Array, at: number, tuple: number): void {
   }
 }
 
-function isIpv6Tuple(bytes: Uint8Array, at: number, tuple: number): boolean {
+/** Whether a tuple (0: original, 1: reply) of a record is IPv6. */
+export function isIpv6Tuple(bytes: Uint8Array, at: number, tuple: number): boolean {
   return ((bytes[at + FAMILY_AT]! >> tuple) & 1) !== 0;
 }
 
@@ -255,6 +262,11 @@ export function recordWire(bytes: Uint8Array, at: number): number {
 
 export function recordSlot(bytes: Uint8Array, at: number): number {
   return bytes[at + RECORD_SLOT_AT]! | (bytes[at + RECORD_SLOT_AT + 1]! << 8);
+}
+
+/** The flags of a record's flow, as in F_META. */
+export function recordFlags(bytes: Uint8Array, at: number): number {
+  return (bytes[at + FLAGS_AT]! << 16) | (bytes[at + FLAGS_AT + 1]! << 24);
 }
 
 export function recordVersion(bytes: Uint8Array, at: number): number {

@@ -200,8 +200,8 @@ function embedded(
     check = adjusted16(check, u16(bytes, at), head);
     check = adjusted16(check, u16(bytes, at + icmp.ICMP_ID), id);
     setU16(bytes, at, head);
-    setU16(bytes, at + icmp.ICMP_CHECKSUM, check);
     setU16(bytes, at + icmp.ICMP_ID, id);
+    icmp.setAdjusted(bytes, at, end - at, check);
     return;
   }
   const isUdp = packet.protocol === ipv4.PROTOCOL_UDP;

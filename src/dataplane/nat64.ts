@@ -181,8 +181,8 @@ export class Nat64 {
     check = adjusted16(check, u16(bytes, l4At), head);
     check = adjusted16(check, u16(bytes, l4At + icmp.ICMP_ID), id);
     setU16(bytes, l4At, head);
-    setU16(bytes, l4At + icmp.ICMP_CHECKSUM, check);
     setU16(bytes, l4At + icmp.ICMP_ID, id);
+    icmp.setAdjusted(bytes, l4At, l4Bytes, check);
   }
 
   /** The IPv4 header of an IPv6 packet (RFC 7915 section 5.1): extension headers are left behind. */

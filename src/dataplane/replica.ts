@@ -27,6 +27,7 @@ import {
   F_VERSION,
   FLAG_REPLICA,
   FLAG_RESEED,
+  FLAGS_BORN,
   NONE,
   ROW_DOUBLES,
   ROW_WORDS,
@@ -39,16 +40,18 @@ import {
   flowDigest,
   readWord,
   recordEpoch,
+  recordFlags,
   recordOperation,
   recordSlot,
   recordVersion,
   recordWire,
 } from "./flow-record.ts";
+import { isSound } from "./record-check.ts";
 
 export const REPLICA_APPLIED = 0;
 /** Older than what is held. */
 export const REPLICA_STALE = 1;
-/** The slot is ours to decide, the format is unknown, or the table is full. */
+/** The slot is ours to decide, the format is unknown, the flow is none that a node can have, or the table is full. */
 export const REPLICA_REFUSED = 2;
 export const REPLICA_DIGEST_OK = 3;
 export const REPLICA_DIGEST_BAD = 4;
@@ -108,7 +111,8 @@ export class Replicas {
   }
 
   #upsert(bytes: Uint8Array, at: number, slot: number): number {
-    const { table, clock, key } = this.#context;
+    const { table, view, clock, key } = this.#context;
+    if (!isSound(bytes, at, view.slots)) return REPLICA_REFUSED;
     const words = table.words;
     let entry = findRecord(table, bytes, at);
     if (entry !== NONE && !this.#isSameFlow(bytes, at, entry, slot)) {
@@ -151,10 +155,13 @@ export class Replicas {
     return REPLICA_APPLIED;
   }
 
-  /** Whether the record speaks of exactly the flow in the table: both tuples and the slot agree. */
+  /** Whether the record speaks of exactly the flow in the table: both tuples, the slot and all that a flow is born with agree. */
   #isSameFlow(bytes: Uint8Array, at: number, entry: number, slot: number): boolean {
     const { table } = this.#context;
     if ((entry & 1) !== 0 || table.slotOf(entry >> 1) !== slot) return false;
+    // By these flags it was counted at its binding (nat-account.ts), and by the same it has to leave.
+    const meta = table.words[(entry >> 1) * ROW_WORDS + F_META]!;
+    if (((meta ^ recordFlags(bytes, at)) & FLAGS_BORN) !== 0) return false;
     const other = findRecordReply(table, bytes, at);
     return other === entry + 1;
   }

@@ -8,7 +8,7 @@
 import { isSameAddress } from "../base/address.ts";
 import { setI32, setU16, u16 } from "../packet/bytes.ts";
 import { adjust16, adjusted16, adjusted32, checksum } from "../packet/checksum.ts";
-import { ICMP_CHECKSUM, ICMP_ECHO, ICMP_ID, ICMP_TIMESTAMP } from "../packet/icmp.ts";
+import { ICMP_CHECKSUM, ICMP_ECHO, ICMP_ID, ICMP_TIMESTAMP, setAdjusted } from "../packet/icmp.ts";
 import { ICMPV6_ECHO, ICMPV6_ECHO_REPLY, icmpChecksumV6 } from "../packet/icmpv6.ts";
 import * as ipv4 from "../packet/ipv4.ts";
 import { IPV6_DESTINATION, IPV6_SOURCE, readIpv6, writeIpv6 } from "../packet/ipv6.ts";
@@ -129,14 +129,13 @@ function adjustedAddresses(packet: Packet, before: number): number {
 }
 
 function rewriteQuery(packet: Packet, bytes: Uint8Array, id: number): void {
-  const at = packet.l4At + ICMP_CHECKSUM;
   const idAt = packet.l4At + ICMP_ID;
-  let check = u16(bytes, at);
+  let check = u16(bytes, packet.l4At + ICMP_CHECKSUM);
   // ICMPv6 covers the addresses (RFC 4443 section 2.3), ICMP does not.
   if (packet.isIpv6) check = adjustedAddresses(packet, check);
   check = adjusted16(check, u16(bytes, idAt), id);
   setU16(bytes, idAt, id);
-  setU16(bytes, at, check);
+  setAdjusted(bytes, packet.l4At, packet.l4Bytes, check);
 }
 
 /**
@@ -179,8 +178,8 @@ function rewriteInnerTransport(
     const id = isQuery ? destinationPort : sourcePort;
     let check = adjusted16(u16(bytes, at + ICMP_CHECKSUM), u16(bytes, at + ICMP_ID), id);
     if (packet.isIpv6) check = adjustedAddresses(packet, check);
-    setU16(bytes, at + ICMP_CHECKSUM, check);
     setU16(bytes, at + ICMP_ID, id);
+    setAdjusted(bytes, at, end - at, check);
     return;
   }
   const isUdp = packet.protocol === ipv4.PROTOCOL_UDP;
@@ -192,7 +191,7 @@ function rewriteInnerTransport(
   let check = adjustedAddresses(packet, u16(bytes, checksumAt));
   check = adjusted16(check, packet.destinationPort, destinationPort);
   check = adjusted16(check, packet.sourcePort, sourcePort);
-  setU16(bytes, checksumAt, check);
+  setU16(bytes, checksumAt, isUdp && check === 0 ? 0xffff : check);
 }
 
 /** Whether an ICMP message of the packet's family has the checksum that it should have. */
@@ -225,7 +224,7 @@ function setAddress(
 
 /** Turns an echo request into its reply in place; the addresses swap, so checksums change by TTL and type alone. */
 export function turnEchoRound(packet: Packet, bytes: Uint8Array, timeToLive: number): void {
-  const { ipAt, l4At } = packet;
+  const { ipAt, l4At, l4Bytes } = packet;
   if (packet.isIpv6) {
     bytes[ipAt + 7] = timeToLive;
     readIpv6(bytes, ipAt + IPV6_SOURCE, spare, 0);
@@ -242,5 +241,5 @@ export function turnEchoRound(packet: Packet, bytes: Uint8Array, timeToLive: num
   setI32(bytes, ipAt + ipv4.IPV4_SOURCE, packet.words[P_DESTINATION + 3]!);
   setI32(bytes, ipAt + ipv4.IPV4_DESTINATION, packet.words[P_SOURCE + 3]!);
   bytes[l4At] = 0;
-  adjust16(bytes, l4At + ICMP_CHECKSUM, ICMP_ECHO << 8, 0);
+  setAdjusted(bytes, l4At, l4Bytes, adjusted16(u16(bytes, l4At + ICMP_CHECKSUM), ICMP_ECHO << 8, 0));
 }

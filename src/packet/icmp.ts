@@ -4,7 +4,8 @@
  *   0      1      2          4                    8
  *   | type | code | checksum | id | seq / mtu ... | data, or the inner IPv4 header and at least 8 bytes
  */
-import { u16 } from "./bytes.ts";
+import { setU16, u16 } from "./bytes.ts";
+import { addBytes } from "./checksum.ts";
 
 export const ICMP_BYTES = 8;
 export const ICMP_CHECKSUM = 2;
@@ -36,6 +37,15 @@ export function code(bytes: Uint8Array, at: number): number {
 
 export function id(bytes: Uint8Array, at: number): number {
   return u16(bytes, at + ICMP_ID);
+}
+
+/**
+ * Writes a checksum that was adjusted (RFC 1624, eqn 3) into the message of `lengthBytes` at `at`, which holds all else already. A
+ * message of nothing but zeros, as an echo reply can be, sums up to 0: only 0xffff is its complement, and adjusting gives 0.
+ */
+export function setAdjusted(bytes: Uint8Array, at: number, lengthBytes: number, check: number): void {
+  setU16(bytes, at + ICMP_CHECKSUM, check);
+  if (check === 0 && addBytes(0, bytes, at, lengthBytes) === 0) setU16(bytes, at + ICMP_CHECKSUM, 0xffff);
 }
 
 /** Errors that concern a datagram of a flow. Source quench is dead (RFC 6633), redirects are not for routers to carry. */

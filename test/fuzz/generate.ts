@@ -15,6 +15,7 @@ import type { Step } from "./steps.ts";
 import { u16 } from "./wire.ts";
 
 export const CORPUS_FILE = new URL("./corpus.txt", import.meta.url);
+const CORPUS_FRAME_BYTES_MAX = 320;
 const RECENT_MAX = 48;
 /** Counters that tell the time or the load, not a behaviour: receive and transmit totals, the pool. */
 const COUNTED_FROM = COUNT_VERDICTS + 4;
@@ -34,8 +35,11 @@ export class Corpus {
     return this;
   }
 
+  /** At most `max` of the frames that were kept, from all parts of the run. */
   text(max: number): string {
-    const short = this.kept.filter(({ bytes }) => bytes.length <= 160).slice(-max);
+    const all = this.kept.filter(({ bytes }) => bytes.length <= CORPUS_FRAME_BYTES_MAX);
+    const step = Math.max(1, all.length / max);
+    const short = Array.from({ length: Math.min(max, all.length) }, (_, i) => all[Math.floor(i * step)]!);
     return `${short.map(({ port, bytes }) => `${port} ${Buffer.from(bytes).toString("hex")}`).join("\n")}\n`;
   }
 }
@@ -44,6 +48,8 @@ export interface EpisodeOptions {
   readonly seed: number;
   readonly frames: number;
   readonly corpus: Corpus;
+  /** Whether every second replication brings damaged, repeated and lost records. */
+  readonly isForging?: boolean;
   readonly plant?: Plant;
 }
 
@@ -53,6 +59,7 @@ export class Episode {
   readonly verdicts = new Float64Array(128);
   frames = 0;
   readonly #random: Random;
+  readonly #isForging: boolean;
   readonly #corpus: Corpus;
   readonly #limit: number;
   readonly #scratch = new Uint8Array(FRAME_BYTES_MAX + 64);
@@ -60,11 +67,12 @@ export class Episode {
   readonly #queue: Step[] = [];
   readonly #before = new Float64Array(COUNTER_CELLS);
 
-  constructor({ seed, frames, corpus, plant }: EpisodeOptions) {
+  constructor({ seed, frames, corpus, plant, isForging = false }: EpisodeOptions) {
     this.#random = seededRandom(Math.imul(seed, 0x9e3779b1) >>> 0);
     this.#corpus = corpus;
     this.#limit = frames;
     this.rig = new Rig(this.#random(FAMILIES.length), plant);
+    this.#isForging = isForging;
   }
 
   /** Goes the whole way; throws what an oracle or an engine threw, with `steps` as they were taken. */
@@ -87,12 +95,19 @@ export class Episode {
   #draw(): Step {
     const random = this.#random;
     const kind = random(400);
-    if (kind < 8) return { op: "replicate" };
+    if (kind < 8) {
+      const isForged = this.#isForging && random(2) === 0;
+      return isForged ? { op: "forge", seed: random(2 ** 31) } : { op: "replicate" };
+    }
     if (kind < 20)
       return { op: "tick", ms: [1, 1, 5, 20, 100, 700, 3_000, 40_000][random(random(4) === 0 ? 8 : 4)]! };
     if (kind === 20 && random(8) === 0) return { op: "policy", index: random(2) };
     if (kind === 21 && random(3) === 0) return { op: "own", pattern: random(PATTERN_COUNT) };
     if (kind === 22 && random(3) === 0) return { op: "lease", node: random(2), isValid: random(4) > 0 };
+    if (kind === 24 && random(3) === 0) return { op: "takeover", pattern: random(PATTERN_COUNT) };
+    // The slot of a row that is in use, as a rule.
+    if (kind < 29 && kind > 24)
+      return { op: "export", slot: this.rig.nodes[random(2)]!.table.slotOf(random(16)) };
     if (kind === 23) {
       this.#queue.push({ op: "lease", node: 0, isValid: true }, { op: "lease", node: 1, isValid: true });
     }

@@ -3,7 +3,7 @@
  * since it was given out is the poison; whoever writes into a free chunk, frees one twice or loses one is found out.
  */
 import { seededRandom } from "../../src/base/env.ts";
-import { RECORD_BYTES } from "../../src/base/record.ts";
+import { OP_UPSERT, RECORD_BYTES, RECORD_OP_AT, RECORD_OPAQUE_AT } from "../../src/base/record.ts";
 import { createRing, RecordRing } from "../../src/base/ring.ts";
 import {
   type ClusterView,
@@ -22,6 +22,7 @@ import { RULE_LOG_BYTES } from "../../src/dataplane/rule-log.ts";
 import { VERDICT_LOCAL } from "../../src/dataplane/verdict.ts";
 import { ip, mac } from "../unit/dataplane/frames.ts";
 import { TEST_KEY } from "../unit/dataplane/world.ts";
+import { Proofs } from "./proofs.ts";
 
 export const SLOTS = 64;
 export const CHUNK = 2048;
@@ -48,7 +49,10 @@ export type Plant =
   | "stray-write"
   | "gauge"
   | "immortal"
-  | "forbidden";
+  | "forbidden"
+  | "record"
+  | "unsound"
+  | "digest";
 
 export class WatchedFrames implements FrameMemory {
   readonly bytes = new Uint8Array(CHUNKS * CHUNK);
@@ -120,15 +124,19 @@ export class FuzzNode {
   readonly counters = new Float64Array(COUNTER_CELLS);
   readonly engine: Engine;
   readonly left: Left[] = [];
+  readonly proofs = new Proofs();
   nowMs = START_MS;
   /** Records of this node that the other has applied. */
   applied = 0;
   #received = 0;
+  /** Record in hand, with another's bytes before and behind it. */
+  readonly #record: Uint8Array;
   readonly #plant: Plant | undefined;
 
   constructor(selfId: number, policy: PolicyModel, poison: number, plant?: Plant) {
     this.#plant = plant;
     this.frames = new WatchedFrames(poison);
+    this.#record = new Uint8Array(3 * RECORD_BYTES).fill(poison);
     this.view = viewOf(selfId);
     this.engine = new Engine({
       policy,
@@ -227,13 +235,27 @@ export class FuzzNode {
     this.engine.announceSlots(gained.slice(0, 4));
   }
 
-  /** Applies all records of the other node. */
-  replicateFrom(other: FuzzNode): void {
-    const { ring } = other;
-    const records = ring.length();
-    for (let i = 0; i < records; i++) this.engine.applyReplica(ring.bytes, ring.at(i), this.nowMs);
-    ring.release(records);
-    other.applied += records;
+  /** The records under way to the other node, oldest first; they are lost unless somebody applies them. */
+  takeRecords(): Uint8Array[] {
+    const { ring } = this;
+    const records = Array.from({ length: ring.length() }, (_, i) =>
+      Uint8Array.from(ring.bytes.subarray(ring.at(i), ring.at(i) + RECORD_BYTES)),
+    );
+    ring.release(records.length);
+    if (this.#plant === "unsound") for (const record of records) record[RECORD_OPAQUE_AT] = 0;
+    if (this.#plant === "record") for (const record of records) record[RECORD_BYTES - 1] = this.#record[0]!;
+    return records;
+  }
+
+  /** Applies what came of `sent` records of the other node, and acknowledges those. */
+  replicate(other: FuzzNode, sent: number, records: readonly Uint8Array[]): void {
+    const b = this.#record;
+    for (const record of records) {
+      b.set(record, RECORD_BYTES);
+      if (this.#plant === "digest" && record[RECORD_OP_AT] === OP_UPSERT) continue;
+      this.proofs.heard(record, this.engine.applyReplica(b, RECORD_BYTES, this.nowMs));
+    }
+    other.applied += sent;
     other.view.ackedSequence[this.view.selfId] = other.applied;
     other.engine.acknowledged(other.nowMs);
   }

@@ -2,17 +2,29 @@
  * Rig: two pairs of engines that go the same way, their frame memory poisoned differently, and all oracles over them. Owns what
  * must hold after each step; what the steps are is generate.ts.
  */
+import { OP_UPSERT, RECORD_OP_AT } from "../../src/base/record.ts";
 import { SLOT_HANDOVER, SLOT_OWNED, SLOT_REMOTE, SLOT_TAKEOVER } from "../../src/dataplane/cluster-view.ts";
+import { isSound } from "../../src/dataplane/record-check.ts";
 import { REDIRECT_BYTES } from "../../src/dataplane/redirect.ts";
 import { Judge } from "./judge.ts";
-import { FuzzNode, type Left, type Plant } from "./node.ts";
+import { FuzzNode, type Left, type Plant, SLOTS } from "./node.ts";
 import { FAMILIES } from "./policies.ts";
+import { Forger } from "./records.ts";
 import { wrongTable } from "./recount.ts";
 import type { Step } from "./steps.ts";
 import { wrongChecksum } from "./wire.ts";
 
 const POISONS = [0x00, 0xff];
 const RECOUNT_EVERY = 192;
+/** The longest time that a record can leave a flow, and as much again as the wheel needs to see it. */
+const FORGED_LIFE_MS = [2 ** 32, 400_000, 400_000];
+
+/** By port: headers that must be right whatever arrived; in a redirect that of what it carries, but no other's payload. */
+const OUR_HEADERS = [
+  ["IPv4 header checksum"],
+  ["IPv4 header checksum"],
+  ["IPv4 header checksum", "carried IPv4 header checksum"],
+];
 
 /** Who owns a slot, and the state of the other's slots, by pattern. */
 const PATTERNS: readonly [(slot: number) => number, number][] = [
@@ -38,6 +50,10 @@ export class Rig {
   #steps = 0;
   #isTainted = false;
   readonly #judge: Judge | undefined;
+  /** By sending node. */
+  readonly #forgers = [new Forger(), new Forger()];
+  /** Forged records may let in whom no rule did, and live as long as they say. */
+  #isForged = false;
 
   constructor(family: number, plant?: Plant) {
     this.family = family;
@@ -62,7 +78,9 @@ export class Rig {
     this.verdict = -1;
     let isGood = true;
     if (step.op === "frame") isGood = this.#frame(step.node, step.port, step.bytes);
-    else for (const pair of this.pairs) this.#other(pair, step);
+    else if (step.op === "replicate" || step.op === "forge") {
+      for (let from = 0; from < 2; from++) this.#replicate(from, step.op === "forge" ? step.seed + from : -1);
+    } else for (const pair of this.pairs) this.#other(pair, step);
     this.#collect(isGood && !this.#isTainted);
     const waiting = this.nodes[0].waiting() + this.nodes[1].waiting();
     if (waiting === 0) this.#isTainted = false;
@@ -95,9 +113,36 @@ export class Rig {
       this.#ownPair(pair, step.pattern);
     } else if (step.op === "lease") {
       pair[step.node]!.view.leaseUntilMs[0] = step.isValid ? Number.POSITIVE_INFINITY : 0;
-    } else if (step.op === "replicate") {
-      pair[1].replicateFrom(pair[0]);
-      pair[0].replicateFrom(pair[1]);
+    } else if (step.op === "takeover") {
+      for (const node of pair) node.applied += node.takeRecords().length;
+      if (pair === this.pairs[0]) this.#epoch++;
+      this.#ownPair(pair, step.pattern);
+    } else if (step.op === "export") {
+      for (const { view, engine } of pair)
+        if (view.owner[step.slot] === view.selfId) engine.exportSlot(step.slot);
+    }
+  }
+
+  /** Brings a node's records to the other, as they are or forged (`seed`). */
+  #replicate(from: number, seed: number): void {
+    const [sent, twin] = this.pairs.map((pair) => pair[from]!.takeRecords());
+    if (Buffer.compare(Buffer.concat(sent!), Buffer.concat(twin!)) !== 0) {
+      throw new Defect("records hold bytes from outside frames");
+    }
+    for (const record of sent!) {
+      if (record[RECORD_OP_AT] === OP_UPSERT && !isSound(record, 0, SLOTS)) {
+        throw new Defect("a node tells of a flow that the other one must refuse");
+      }
+    }
+    this.#isForged ||= seed >= 0;
+    const told = seed < 0 ? sent! : this.#forgers[from]!.forge(sent!, seed);
+    for (const pair of this.pairs) {
+      const node = pair[1 - from]!;
+      node.replicate(pair[from]!, sent!.length, told);
+      if (seed >= 0) node.proofs.forget();
+      else if (node.proofs.wrongSlot >= 0) {
+        throw new Defect(`slot ${node.proofs.wrongSlot} was sent whole and has another digest`);
+      }
     }
   }
 
@@ -107,7 +152,10 @@ export class Rig {
 
   #ownPair(pair: readonly [FuzzNode, FuzzNode], pattern: number): void {
     const [owner, foreign] = PATTERNS[pattern]!;
-    for (const node of pair) node.own(this.#epoch, owner, foreign);
+    for (const node of pair) {
+      node.proofs.forget();
+      node.own(this.#epoch, owner, foreign);
+    }
   }
 
   /** Takes what left: the pairs must agree on every byte, checksums must be right, and the policy must allow it. */
@@ -123,9 +171,9 @@ export class Rig {
           throw new Defect(`what left by port ${port} holds bytes from outside its frame`);
         }
         const wrong = wrongChecksum(bytes, 0, bytes.length);
-        if (wrong !== "" && (isGood || wrong === "IPv4 header checksum"))
+        if (wrong !== "" && (isGood || OUR_HEADERS[port]!.includes(wrong)))
           throw new Defect(`left with a wrong ${wrong}`);
-        const judged = port === 2 ? "" : (this.#judge?.wrong(port, bytes) ?? "");
+        const judged = port === 2 || this.#isForged ? "" : (this.#judge?.wrong(port, bytes) ?? "");
         if (judged !== "") throw new Defect(`a packet ${judged}`);
         this.left.push({ port, bytes, node });
       }
@@ -158,6 +206,7 @@ export class Rig {
       for (const node of pair) {
         node.view.leaseUntilMs[0] = Number.POSITIVE_INFINITY;
         node.own(this.#epoch, () => node.view.selfId, SLOT_OWNED);
+        if (this.#isForged) for (const ms of FORGED_LIFE_MS) node.tick(ms);
         for (const ms of [10, 5_000, 10_000_000, 400_000, 400_000, 20_000, 300, 300_000, 300_000, 300_000])
           node.tick(ms);
       }

@@ -1,7 +1,7 @@
 /**
  * Run: the long mode of the fuzzer.
  *
- *   npx tsx test/fuzz/run.ts --frames 10000000 --seed 1 [--minutes 30] [--save-corpus]
+ *   npx tsx test/fuzz/run.ts --frames 10000000 --seed 1 [--minutes 30] [--forge] [--save-corpus]
  *   npx tsx test/fuzz/run.ts --replay FILE
  */
 import { readFileSync, writeFileSync } from "node:fs";
@@ -11,7 +11,7 @@ import { CORPUS_FILE, Corpus, Episode, minimise, replay } from "./generate.ts";
 import { parseSequence, sequenceText } from "./steps.ts";
 
 const FRAMES_PER_EPISODE = 16_000;
-const CORPUS_MAX = 400;
+const CORPUS_MAX = 800;
 
 const { values } = parseArgs({
   options: {
@@ -19,6 +19,7 @@ const { values } = parseArgs({
     seed: { type: "string", default: "1" },
     minutes: { type: "string", default: "600" },
     replay: { type: "string" },
+    forge: { type: "boolean", default: false },
     "save-corpus": { type: "boolean", default: false },
   },
 });
@@ -29,7 +30,12 @@ function fuzz(frames: number, seed: number, minutes: number): number {
   const began = performance.now();
   let done = 0;
   for (let i = 0; done < frames && performance.now() - began < minutes * 60_000; i++) {
-    const episode = new Episode({ seed: seed * 1_000_003 + i, frames: FRAMES_PER_EPISODE, corpus });
+    const episode = new Episode({
+      seed: seed * 1_000_003 + i,
+      frames: FRAMES_PER_EPISODE,
+      corpus,
+      isForging: values.forge,
+    });
     try {
       episode.run();
     } catch (error) {

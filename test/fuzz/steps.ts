@@ -9,7 +9,13 @@ export type Step =
   | { readonly op: "policy"; readonly index: number }
   | { readonly op: "own"; readonly pattern: number }
   | { readonly op: "lease"; readonly node: number; readonly isValid: boolean }
-  | { readonly op: "replicate" };
+  | { readonly op: "replicate" }
+  /** Replication whose records are damaged, repeated and lost: records.ts. */
+  | { readonly op: "forge"; readonly seed: number }
+  /** All records under way are lost, and another pattern of ownership holds. */
+  | { readonly op: "takeover"; readonly pattern: number }
+  /** The owner of a slot sends it whole. */
+  | { readonly op: "export"; readonly slot: number };
 
 export function stepText(step: Step): string {
   switch (step.op) {
@@ -23,6 +29,12 @@ export function stepText(step: Step): string {
       return `own ${step.pattern}`;
     case "lease":
       return `lease ${step.node} ${step.isValid ? 1 : 0}`;
+    case "forge":
+      return `forge ${step.seed}`;
+    case "takeover":
+      return `takeover ${step.pattern}`;
+    case "export":
+      return `export ${step.slot}`;
     default:
       return "replicate";
   }
@@ -41,6 +53,12 @@ export function parseStep(line: string): Step {
       return { op, pattern: Number(a) };
     case "lease":
       return { op, node: Number(a), isValid: b === "1" };
+    case "forge":
+      return { op, seed: Number(a) };
+    case "takeover":
+      return { op, pattern: Number(a) };
+    case "export":
+      return { op, slot: Number(a) };
     case "replicate":
       return { op };
     default:

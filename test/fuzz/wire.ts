@@ -102,16 +102,21 @@ function covered(b: Uint8Array, place: Place, limit: number): number {
 
 /** Why a frame of `length` bytes at `at` has a wrong checksum; "" when all that can be checked are right. */
 export function wrongChecksum(b: Uint8Array, at: number, length: number): string {
+  return wrongFrame(b, at, length, "");
+}
+
+/** `carried`: the word "carried" for each redirect that the frame is in. */
+function wrongFrame(b: Uint8Array, at: number, length: number, carried: string): string {
   const limit = at + length;
   const type = length >= 14 ? u16(b, at + 12) : 0;
   if (type !== 0x0800 && type !== 0x86dd) return "";
-  return wrongPacket(b, at + 14, limit, 0);
+  return wrongPacket(b, at + 14, limit, 0, carried);
 }
 
-function wrongPacket(b: Uint8Array, ip: number, limit: number, depth: number): string {
+function wrongPacket(b: Uint8Array, ip: number, limit: number, depth: number, carried: string): string {
   const place = locate(b, ip, limit);
   if (place === undefined) return "";
-  const name = depth === 0 ? "" : "inner ";
+  const name = depth === 0 ? carried : `${carried}inner `;
   if (!place.isIpv6 && place.l4 <= limit && fold(sum(b, ip, place.l4 - ip, 0)) !== 0xffff) {
     return `${name}IPv4 header checksum`;
   }
@@ -121,12 +126,12 @@ function wrongPacket(b: Uint8Array, ip: number, limit: number, depth: number): s
   if (total >= 0 && total !== 0xffff && !isBare) return `${name}checksum of protocol ${protocol}`;
   if (total < 0 || depth > 1) return "";
   if (protocol === 17 && u16(b, l4 + 2) === 6081 && end - l4 > 28 + 14) {
-    return wrongChecksum(b, l4 + 28, end - l4 - 28);
+    return wrongFrame(b, l4 + 28, end - l4 - 28, `${carried}carried `);
   }
   const kind = b[l4]!;
   const isError =
     (protocol === 1 && (kind === 3 || kind === 11 || kind === 12)) || (protocol === 58 && kind < 128);
-  return isError ? wrongPacket(b, l4 + 8, Math.min(limit, end), depth + 1) : "";
+  return isError ? wrongPacket(b, l4 + 8, Math.min(limit, end), depth + 1, carried) : "";
 }
 
 /** Makes header and transport checksums of a frame right, where its lengths allow it; the innermost first. */

@@ -189,15 +189,38 @@ export class Adjuster {
   find(master: number): number {
     const words = this.#table.words;
     if ((words[master * ROW_WORDS + F_META]! & FLAG_ADJUSTED) === 0) return NONE;
-    readTuple(words, master, 0, this.#tuple, 0);
-    const entry = this.#table.find(ADJUSTMENT_TCP, this.#tuple, 0, portsOf(words, master, 0));
+    const entry = this.#at(master, 0);
     return entry === NONE || (entry & 1) !== 0 ? NONE : entry >> 1;
   }
 
-  /** The satellite of `master`, made if there is none; NONE when the table is full. */
+  /** The entry of satellites that holds a tuple of `master`, or NONE. */
+  #at(master: number, tuple: number): number {
+    const words = this.#table.words;
+    readTuple(words, master, tuple, this.#tuple, 0);
+    return this.#table.find(ADJUSTMENT_TCP, this.#tuple, 0, portsOf(words, master, tuple));
+  }
+
+  /**
+   * Ends what other connections left behind under the tuples of `master`: their owner died before it could tell of all. False: it is
+   * in a slot that is not this connection's.
+   */
+  #clear(master: number): boolean {
+    const words = this.#table.words;
+    for (let tuple = 0; tuple < 2; tuple++) {
+      const entry = this.#at(master, tuple);
+      if (entry === NONE) continue;
+      const place = (entry >> 1) * ROW_WORDS + F_PLACE;
+      if (((words[place]! ^ words[master * ROW_WORDS + F_PLACE]!) & 0xffff) !== 0) return false;
+      this.#book.end(entry >> 1);
+    }
+    return true;
+  }
+
+  /** The satellite of `master`, made if there is none; NONE when there is no room for it. */
   ensure(master: number): number {
     const found = this.find(master);
     if (found !== NONE) return found;
+    if (!this.#clear(master)) return NONE;
     const table = this.#table;
     const { words, doubles } = table;
     const row = table.alloc();

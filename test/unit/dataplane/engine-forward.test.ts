@@ -234,4 +234,23 @@ describe("ICMP", () => {
     const back = out(world);
     expect([back.ip.from, back.ip.to, back.ip.icmpType, back.ip.sport]).toEqual(["10.10.0.1", CLIENT, 0, 5]);
   });
+
+  test("the answer to an echo of nothing but zeros has a checksum: 0xffff (RFC 1624 section 3)", () => {
+    const world = new World();
+    const data = new Uint8Array(4);
+    world.packet(PORT_INSIDE, echo({ from: CLIENT, to: "10.10.0.1", id: 0, seq: 0, data }));
+    expect(out(world).ip).toMatchObject({ icmpType: 0, sport: 0, bodyOk: true });
+  });
+
+  test("an echo reply that is all zeros behind SNAT has a checksum: 0xffff (RFC 1624 section 3)", () => {
+    const world = new World();
+    const data = new Uint8Array(4);
+    world.packet(PORT_INSIDE, echo({ from: CLIENT, to: SERVER, id: 0, seq: 0, data }));
+    const { ip: sent } = out(world);
+    world.packet(
+      PORT_OUTSIDE,
+      echo({ from: SERVER, to: sent.from, id: sent.sport, seq: 0, data, isReply: true }),
+    );
+    expect(out(world).ip).toMatchObject({ to: CLIENT, icmpType: 0, sport: 0, bodyOk: true });
+  });
 });

@@ -199,6 +199,7 @@ export interface EchoSpec extends Ends {
   readonly id: number;
   readonly isReply?: boolean;
   readonly seq?: number;
+  readonly data?: Uint8Array;
 }
 
 export function echo(spec: EchoSpec): Uint8Array {
@@ -210,10 +211,7 @@ export function echo(spec: EchoSpec): Uint8Array {
     0,
     ...u16(spec.id),
     ...u16(spec.seq ?? 1),
-    9,
-    8,
-    7,
-    6,
+    ...(spec.data ?? [9, 8, 7, 6]),
   ]);
   return icmp(spec, message);
 }

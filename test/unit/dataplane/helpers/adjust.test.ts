@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest";
 import {
   D_DEADLINE,
   F_META,
+  F_PLACE,
   FLAG_ADJUSTED,
   NONE,
   ROW_DOUBLES,
@@ -205,4 +206,23 @@ test("a full table gives no satellite, and nothing is marked", () => {
   const row = rig.table.flow(6, "10.0.0.2:4000 > 198.51.100.7:21", "198.51.100.7:21 > 203.0.113.1:61000");
   expect(rig.helpers.adjuster.ensure(row)).toBe(NONE);
   expect(rig.table.words[row * ROW_WORDS + F_META]! & FLAG_ADJUSTED).toBe(0);
+});
+
+test("what an earlier owner left behind under the same ends makes way for a new satellite", () => {
+  const { rig, row, satellite } = world();
+  rig.helpers.adjuster.change(satellite, 0, 1000, 20, 27, 0);
+  // The owner died when the satellite was published and the connection's mark was not.
+  rig.table.words[row * ROW_WORDS + F_META]! &= ~FLAG_ADJUSTED;
+  const anew = rig.helpers.adjuster.ensure(row);
+  expect(rig.table.rows(ADJUSTMENT_TCP)).toEqual([anew]);
+  expect(pendingBytes(rig.table.words, anew, 0)).toBe(0);
+  expect(toReceiver(rig.table.words, anew, 0, 2000)).toBe(2000);
+});
+
+test("a satellite of another slot is not ended: there is no room for a second one", () => {
+  const { rig, row, satellite } = world();
+  rig.table.words[row * ROW_WORDS + F_META]! &= ~FLAG_ADJUSTED;
+  rig.table.words[satellite * ROW_WORDS + F_PLACE]! ^= 1;
+  expect(rig.helpers.adjuster.ensure(row)).toBe(NONE);
+  expect(rig.table.rows(ADJUSTMENT_TCP)).toEqual([satellite]);
 });
