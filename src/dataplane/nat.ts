@@ -38,6 +38,8 @@ export class NatAllocator {
   borrowedFrom = NOT_BORROWED;
   readonly #context: EngineContext;
   #probes = PROBES_PER_TICK;
+  /** Which of a slot's ports was announced last, of whatever slot; NONE at the beginning. */
+  #announced = NONE;
   /** By hash of (address, slot, destination): which, and until when. */
   readonly #exhausted = new Int32Array(EXHAUSTED_CELLS);
   readonly #exhaustedUntilMs = new Float64Array(EXHAUSTED_CELLS);
@@ -150,10 +152,12 @@ export class NatAllocator {
     const isUsable = (port: number): boolean => port >= PORT_MIN && !policy.nat.isReserved(index, port);
     if ((mix16(key, wanted) & (view.slots - 1)) === slot && isUsable(wanted)) return wanted;
     const candidates = PORTS / view.slots;
-    let k = random(candidates);
+    if (this.#announced === NONE) this.#announced = random(candidates);
+    // One after the other: whoever connects to it again and again (an FTP server, from one port) must not meet the connection
+    // before in TIME-WAIT, in the table or at its own end.
     for (let i = 0; i < candidates; i++) {
-      const port = unmix16(key, slot + view.slots * k);
-      k = k + 1 === candidates ? 0 : k + 1;
+      this.#announced = (this.#announced + 1) % candidates;
+      const port = unmix16(key, slot + view.slots * this.#announced);
       if (isUsable(port) && ((port ^ wanted) & 1) === 0) return port;
     }
     return NONE;

@@ -53,6 +53,8 @@ export class ExpectationRequest {
   readonly words = new Int32Array(TUPLE_WORDS);
   /** As the expected packet will carry it. */
   port = 0;
+  /** TCP: where the connection will most likely come from, so that an old one is not met; 0: nobody knows. */
+  likelySourcePort = 0;
   /** Where the master's end listens. */
   realPort = 0;
   lifeMs = 0;

@@ -118,9 +118,12 @@ export class Expectations {
     return row;
   }
 
-  /** Whether another expectation holds what the request asks for: its helper shall announce another port. */
+  /** Whether another expectation, or an old connection, holds what the request asks for: its helper shall announce another port. */
   isTaken(request: ExpectationRequest): boolean {
-    const protocol = request.protocol === PROTOCOL_TCP ? EXPECTATION_TCP : EXPECTATION_UDP;
+    const isTcp = request.protocol === PROTOCOL_TCP;
+    const likely = (request.likelySourcePort << 16) | request.port;
+    if (isTcp && this.#table.find(PROTOCOL_TCP, request.words, 0, likely) !== NONE) return true;
+    const protocol = isTcp ? EXPECTATION_TCP : EXPECTATION_UDP;
     const entry = this.#table.find(protocol, request.words, 0, request.port);
     if (entry === NONE) return false;
     return (

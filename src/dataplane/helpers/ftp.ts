@@ -316,6 +316,8 @@ export class FtpHelper implements Helper {
     copyAddress(request.words, 0, words, DESTINATION_OUT);
     copyAddress(request.words, 4, words, SOURCE_OUT);
     request.realPort = this.#line.port;
+    // A server connects from the port next to its own (RFC 959 section 3.2); a client from any.
+    request.likelySourcePort = direction === 0 ? (context.destinationPortOut - 1) & 0xffff : 0;
     request.lifeMs = LIFE_MS;
     request.call = 0;
     request.stream = 0;

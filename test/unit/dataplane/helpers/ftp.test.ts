@@ -520,6 +520,13 @@ test("a fragment of a control connection is dropped, unless nothing is read ther
   expect(fragment()).toBe("pass");
 });
 
+test("the port of a connection that has just ended is not announced again", () => {
+  const control = snat();
+  control.rig.ports = [5000, 5002];
+  control.rig.table.flow(6, "198.51.100.7:20 > 203.0.113.1:5000", "10.0.0.2:4001 > 198.51.100.7:20");
+  expect(control.client("PORT 10,0,0,2,15,161\r\n")).toBe("PORT 203,0,113,1,19,138\r\n");
+});
+
 describe("on a node that does not decide the flow", () => {
   test("announcements and what follows them wait; the rest passes", () => {
     const control = snat();
