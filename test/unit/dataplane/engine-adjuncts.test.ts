@@ -1,11 +1,12 @@
 import { describe, expect, test } from "vitest";
 import {
   HELPER_FTP,
+  HELPER_SIP,
   HELPER_TFTP,
   type PolicyModel,
   type ProtectionModel,
 } from "../../../src/dataplane/policy-model.ts";
-import { see, type TcpSpec, tcp, udp } from "./frames.ts";
+import { ipPacket, see, type TcpSpec, tcp, udp } from "./frames.ts";
 import { Pair } from "./pair.ts";
 import {
   INSIDE,
@@ -25,7 +26,7 @@ const SERVER = "198.51.100.100";
 const HELPED: PolicyModel = {
   ...LAB_POLICY,
   rules: [
-    rule(0, { fromZone: INSIDE, toZone: OUTSIDE, helpers: HELPER_FTP | HELPER_TFTP }),
+    rule(0, { fromZone: INSIDE, toZone: OUTSIDE, helpers: HELPER_FTP | HELPER_TFTP | HELPER_SIP }),
     ...LAB_POLICY.rules.slice(1),
   ],
 };
@@ -153,6 +154,45 @@ test("TFTP: the server answers from another port, and only to who asked (RFC 135
     dport: 40_000,
   });
   expect(world.lost()).toBe(0);
+});
+
+test("SIP: a datagram with bytes behind its own end is not rewritten: no other packet's bytes leave in their place (RFC 768)", () => {
+  const world = new World({ policy: HELPED, chunks: 64 });
+  const secret = text("SECRET-".repeat(200));
+  for (let i = 0; i < 64; i++) {
+    world.packet(
+      PORT_INSIDE,
+      udp({ from: "10.10.0.77", to: SERVER, sport: 2000, dport: 9, payload: secret }),
+    );
+  }
+  world.tick(1);
+  world.take();
+  const message = text(
+    [
+      `OPTIONS sip:${SERVER} SIP/2.0`,
+      `Via: SIP/2.0/UDP ${CLIENT}:5060;branch=z9hG4bK1`,
+      "From: <sip:a@example.org>;tag=1",
+      "To: <sip:a@example.org>",
+      "Call-ID: 1",
+      "CSeq: 1 OPTIONS",
+      ...Array.from({ length: 20 }, () => `Contact: <sip:a@${CLIENT}>`),
+      "Content-Length: 0",
+      "",
+      "",
+    ].join("\r\n"),
+  );
+  const surplus = 200;
+  const datagram = new Uint8Array(8 + message.length + surplus).fill(0x2e);
+  const header = new DataView(datagram.buffer);
+  header.setUint16(0, 5060);
+  header.setUint16(2, 5060);
+  header.setUint16(4, 8 + message.length);
+  header.setUint16(6, 0);
+  datagram.set(message, 8);
+  world.packet(PORT_INSIDE, ipPacket(17, { from: CLIENT, to: SERVER }, datagram));
+  const { body } = see(world.takeOne().frame).ip!;
+  expect(Buffer.from(body.subarray(8)).equals(Buffer.from(datagram.subarray(8)))).toBe(true);
+  expect(world.count("helperEdits")).toBe(0);
 });
 
 const PROTECTION: ProtectionModel = {
