@@ -215,7 +215,8 @@ export class FlowMaker {
     if (verdict !== NO_EGRESS) return verdict;
     const isTcp = packet.kind === KIND_TCP;
     const { destination, destinationPort } = translation;
-    const isProven = this.isProven;
+    // An expected packet needs no cookie: it is for one opening, named by a flow that stands; and a proof would come without it.
+    const isProven = this.isProven || translation.expectation !== NONE;
     const defence = this.#defence;
     const admitted = defence.admit(packet.words, P_SOURCE, destination, 0, destinationPort, isTcp, isProven);
     if (admitted === ADMIT_BY_COOKIE) return this.#askForProof();

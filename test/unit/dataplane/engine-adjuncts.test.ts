@@ -208,6 +208,41 @@ const PROTECTION: ProtectionModel = {
   allow: [],
 };
 
+const sequenceOf = (sent: Sent): number => {
+  const { body } = see(sent.frame).ip!;
+  return new DataView(body.buffer, body.byteOffset).getUint32(4);
+};
+
+describe("FTP in a flood (RFC 959 section 3.2, RFC 4987 section 3.7)", () => {
+  test.each([
+    ["translated", HELPED],
+    ["routed", { ...HELPED, snat: [] }],
+  ])("an announced data connection needs no cookie, %s", (_, policy) => {
+    const world = new World({ policy: { ...policy, protection: PROTECTION } });
+    const { address } = control(world);
+    const port = { from: CLIENT, to: SERVER, sport: 5000, dport: 21, flags: "PA", seq: 101, ack: 901 };
+    world.packet(PORT_INSIDE, tcp({ ...port, payload: text("PORT 10,10,0,2,195,80\r\n") }));
+    const numbers = /,(\d+),(\d+)\r/.exec(bodyOf(world.takeOne()))!.slice(1).map(Number);
+    for (let i = 0; i < 6; i++) {
+      const syn = { from: "10.10.0.9", to: SERVER, sport: 7000 + i, dport: 80, flags: "S" };
+      world.packet(PORT_INSIDE, tcp(syn));
+    }
+    world.take();
+    expect(world.count("synCookiesSent")).toBe(1);
+    const data = { from: SERVER, to: address, sport: 20, dport: numbers[0]! * 256 + numbers[1]! };
+    world.packet(PORT_OUTSIDE, tcp({ ...data, flags: "S", seq: 7 }));
+    const syn = world.takeOne();
+    expect(see(syn.frame).ip).toMatchObject({ to: CLIENT, dport: 195 * 256 + 80, flags: "S", bodyOk: true });
+    expect(sequenceOf(syn)).toBe(7);
+    const seen = see(syn.frame).ip!;
+    const back = { from: CLIENT, to: seen.from, sport: 195 * 256 + 80, dport: seen.sport };
+    world.packet(PORT_INSIDE, tcp({ ...back, flags: "SA", seq: 70, ack: 8 }));
+    world.packet(PORT_OUTSIDE, tcp({ ...data, flags: "A", seq: 8, ack: 71 }));
+    expect(world.take().map((sent) => see(sent.frame).ip!.flags)).toEqual(["SA", "A"]);
+    expect(world.count("synCookiesSent")).toBe(1);
+  });
+});
+
 describe("SYN proxy", () => {
   test("a client that proves its address gets through a flood of forged SYNs, and its data too (RFC 4987 section 3.7)", () => {
     const world = new World({ policy: { ...LAB_POLICY, protection: PROTECTION } });
