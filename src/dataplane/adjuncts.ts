@@ -7,16 +7,19 @@
  *      numbers as the sender knows      numbers as the receiver knows
  */
 import { ETHERNET_BYTES } from "../packet/ethernet.ts";
+import { IPV4_BYTES } from "../packet/ipv4.ts";
+import { IPV6_BYTES } from "../packet/ipv6.ts";
 import { isExclusive } from "./arp-answer.ts";
 import { PEER_ALIVE } from "./cluster-view.ts";
 import type { EngineContext } from "./context.ts";
 import * as judged from "./defence/syn-proxy.ts";
 import { isProxyPending } from "./defence/syn-proxy.ts";
 import type { FlowBook } from "./flow-book.ts";
-import { F_META, F_RULE, FLAG_ADJUSTED, NONE, ROW_WORDS } from "./flow-layout.ts";
+import { F_META, F_PLACE, F_RULE, FLAG_ADJUSTED, NONE, ROW_WORDS } from "./flow-layout.ts";
 import type { Forwarder } from "./forwarder.ts";
 import { INSPECT_DROP } from "./helpers/helper.ts";
 import { DROP_HELPER, Helpers } from "./helpers/helpers.ts";
+import { mssLimit } from "./mss.ts";
 import { KIND_ICMP_ERROR, KIND_TCP, P_OUTER_SOURCE, PARSED, type Packet } from "./packet.ts";
 import type { RuleTable } from "./rules.ts";
 import { trackTcp } from "./tcp-tracker.ts";
@@ -155,7 +158,7 @@ export class Adjuncts {
     const packet = this.#packet;
     const { words } = this.#context.table;
     const proxy = this.#proxy;
-    const what = proxy.judge(packet, this.#bytes, direction, words, row, satellite);
+    const what = proxy.judge(packet, this.#bytes, direction, words, row, satellite, this.#mssMax(row));
     if (what === judged.JUDGED_DROP) return this.#forwarder.drop(packet.at, judged.DROP_SYN_PROXY);
     if (what === judged.JUDGED_ANSWER) return this.#answer();
     if (what === judged.JUDGED_AGAIN) {
@@ -195,8 +198,10 @@ export class Adjuncts {
     }
     const spareIp = spare + ETHERNET_BYTES;
     const bytes = this.#bytes;
-    const spareBytes = this.#proxy.open(packet, bytes, table.words, row, satellite, spareIp);
-    const header = packet.l4At - packet.ipAt;
+    const mssMax = this.#mssMax(row);
+    const spareBytes = this.#proxy.open(packet, bytes, table.words, row, satellite, spareIp, mssMax);
+    // The spare has no options, whatever came has.
+    const header = packet.isIpv6 ? IPV6_BYTES : IPV4_BYTES;
     trackTcp(table, row, 0, bytes, spareIp + header, spareBytes - header);
     this.#book.change(satellite);
     this.#book.change(row);
@@ -204,6 +209,13 @@ export class Adjuncts {
     const route = policy.routeTo(packet.words, P_OUTER_SOURCE);
     this.#forwarder.replyCommitted(row, spare, ETHERNET_BYTES + spareBytes, route);
     return this.#reread() ? GO_ON : this.#forwarder.drop(packet.at, judged.DROP_SYN_PROXY);
+  }
+
+  /** The largest segment that the zones of a flow allow; 0: any. */
+  #mssMax(row: number): number {
+    const { policy, table } = this.#context;
+    const place = table.words[row * ROW_WORDS + F_PLACE]!;
+    return mssLimit(policy, (place >>> 16) & 0xff, place >>> 24);
   }
 
   /** What was just published must be on the backup before the packet leaves. */

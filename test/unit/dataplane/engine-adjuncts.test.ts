@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { F_PORTS, ROW_WORDS } from "../../../src/dataplane/flow-layout.ts";
 import {
   HELPER_FTP,
   HELPER_SIP,
@@ -6,6 +7,7 @@ import {
   type PolicyModel,
   type ProtectionModel,
 } from "../../../src/dataplane/policy-model.ts";
+import { TCP_ESTABLISHED, TCP_SYN_SENT, tcpState } from "../../../src/dataplane/tcp-state.ts";
 import { ipPacket, see, type TcpSpec, tcp, udp } from "./frames.ts";
 import { Pair } from "./pair.ts";
 import {
@@ -285,6 +287,48 @@ describe("SYN proxy", () => {
     expect(told).toMatchObject({ to: client.from, from: web.to, bodyOk: true });
     expect(new DataView(told.body.buffer, told.body.byteOffset).getUint32(4)).toBe((cookie + 1) >>> 0);
     expect(world.lost()).toBe(0);
+  });
+
+  /** A client of the web server in a flood that has its cookie. */
+  function answered(policy: PolicyModel) {
+    const world = new World({ policy: { ...policy, protection: PROTECTION } });
+    const web = { to: "198.51.100.10", dport: 8080 };
+    for (let i = 0; i < 8; i++) {
+      const from = `198.51.100.${100 + i}`;
+      world.packet(PORT_OUTSIDE, tcp({ ...web, from, sport: 1000 + i, flags: "S", seq: i }));
+    }
+    world.take();
+    const client = { ...web, from: "198.51.100.50", sport: 7777 };
+    world.packet(PORT_OUTSIDE, tcp({ ...client, flags: "S", seq: 1000 }));
+    return { world, client, answer: world.takeOne() };
+  }
+
+  test("the answer tells of no larger segments than the zones on the way allow (RFC 9293 section 3.7.1)", () => {
+    for (const [inside, outside, told] of [
+      [0, 0, 1460],
+      [1300, 0, 1300],
+      [1300, 1200, 1200],
+    ] as const) {
+      const zones = LAB_POLICY.zones.map((zone, i) => ({ ...zone, mssMax: i === INSIDE ? inside : outside }));
+      const { body } = see(answered({ ...LAB_POLICY, zones }).answer.frame).ip!;
+      expect([...body.subarray(20, 24)]).toEqual([2, 4, told >>> 8, told & 0xff]);
+    }
+  });
+
+  test("a server's answer with IP options opens the connection (RFC 791 section 3.1)", () => {
+    const { world, client, answer } = answered(LAB_POLICY);
+    world.packet(PORT_OUTSIDE, tcp({ ...client, flags: "A", seq: 1001, ack: sequenceOf(answer) + 1 }));
+    world.take();
+    const entry = Array.from({ length: world.table.capacity }, (_, row) => row).find(
+      (row) =>
+        tcpState(world.table.words, row) === TCP_SYN_SENT &&
+        world.table.words[row * ROW_WORDS + F_PORTS]! >>> 16 === 7777,
+    )!;
+    const server = { from: "10.10.0.250", to: client.from, sport: 80, dport: 7777 };
+    const options = Uint8Array.of(1, 1, 1, 0);
+    world.packet(PORT_INSIDE, tcp({ ...server, options, flags: "SA", seq: 5_000_000, ack: 1001 }));
+    expect(world.take().map(({ frame }) => see(frame).ip!.flags)).toEqual(["A", "A"]);
+    expect(tcpState(world.table.words, entry)).toBe(TCP_ESTABLISHED);
   });
 
   test("a wrong acknowledgement is refused", () => {
