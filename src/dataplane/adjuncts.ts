@@ -108,7 +108,7 @@ export class Adjuncts {
     const { words } = this.#context.table;
     if (packet.kind === KIND_ICMP_ERROR) {
       const end = packet.l4At + packet.l4Bytes;
-      this.helpers.restoreError(row, 1 - direction, packet.innerL4At, end);
+      this.helpers.restoreError(row, 1 - direction, packet.l4At, packet.innerL4At, end);
       return GO_ON;
     }
     if (packet.kind === KIND_TCP && (words[row * ROW_WORDS + F_META]! & FLAG_ADJUSTED) !== 0) {

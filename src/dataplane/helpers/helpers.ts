@@ -179,10 +179,11 @@ export class Helpers {
   }
 
   /** The datagram inside an ICMP error, which a sender of `direction` sent: its numbers as that sender knows them. */
-  restoreError(row: number, direction: number, innerL4At: number, end: number): void {
+  restoreError(row: number, direction: number, icmpAt: number, innerL4At: number, end: number): void {
     const satellite = this.adjuster.find(row);
     if (satellite === NONE) return;
-    restoreEmbedded(this.#host.table.words, satellite, direction, this.#host.bytes, innerL4At, end);
+    const { table, bytes } = this.#host;
+    restoreEmbedded(table.words, satellite, direction, bytes, icmpAt, innerL4At, end);
   }
 
   /** A flow is about to end, and with it what belongs to it. `bits`: its rule's helpers. */

@@ -8,7 +8,7 @@ import {
   type ProtectionModel,
 } from "../../../src/dataplane/policy-model.ts";
 import { TCP_ESTABLISHED, TCP_SYN_SENT, tcpState } from "../../../src/dataplane/tcp-state.ts";
-import { ipPacket, see, type TcpSpec, tcp, udp } from "./frames.ts";
+import { icmpError, ipPacket, see, type TcpSpec, tcp, udp } from "./frames.ts";
 import { Pair } from "./pair.ts";
 import {
   INSIDE,
@@ -330,6 +330,40 @@ describe("SYN proxy", () => {
     expect(world.take().map(({ frame }) => see(frame).ip!.flags)).toEqual(["A", "A"]);
     expect(tcpState(world.table.words, entry)).toBe(TCP_ESTABLISHED);
   });
+
+  test.each([
+    ["translated", HELPED],
+    ["routed", { ...HELPED, snat: [] }],
+  ])(
+    "errors about what the server sent reach it in its own numbers, however much they quote (RFC 792), %s",
+    (_, policy) => {
+      const world = new World({ policy: { ...policy, protection: PROTECTION } });
+      for (let i = 0; i < 8; i++) {
+        const syn = { from: "10.10.0.9", to: SERVER, sport: 7000 + i, dport: 80, flags: "S" };
+        world.packet(PORT_INSIDE, tcp(syn));
+      }
+      world.take();
+      const client = { from: CLIENT, to: SERVER, sport: 5000, dport: 80 };
+      world.packet(PORT_INSIDE, tcp({ ...client, flags: "S", seq: 100 }));
+      const cookie = sequenceOf(world.takeOne());
+      world.packet(PORT_INSIDE, tcp({ ...client, flags: "A", seq: 101, ack: cookie + 1 }));
+      const seen = see(world.takeOne().frame).ip!;
+      const server = { from: SERVER, to: seen.from, sport: 80, dport: seen.sport };
+      world.packet(PORT_OUTSIDE, tcp({ ...server, flags: "SA", seq: 9000, ack: 101 }));
+      world.take();
+      const data = { ...server, flags: "A", seq: 9001, ack: 101, payload: new Uint8Array(1000) };
+      world.packet(PORT_OUTSIDE, tcp(data));
+      const delivered = world.takeOne().frame.slice(14);
+      for (const quotedBytes of [28, 32, 40, 60]) {
+        const about = delivered.slice(0, quotedBytes);
+        const error = icmpError({ from: "10.10.0.3", to: SERVER }, 3, 4, about, 1280);
+        expect(verdictName(world.packet(PORT_INSIDE, error))).toBe("forwarded");
+        const { body, bodyOk } = see(world.takeOne().frame).ip!;
+        const view = new DataView(body.buffer, body.byteOffset);
+        expect([quotedBytes, bodyOk, view.getUint32(8 + 20 + 4)]).toEqual([quotedBytes, true, 9001]);
+      }
+    },
+  );
 
   test("a wrong acknowledgement is refused", () => {
     const world = new World({ policy: { ...LAB_POLICY, protection: PROTECTION } });
