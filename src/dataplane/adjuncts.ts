@@ -83,6 +83,7 @@ export class Adjuncts {
       bytes: this.#bytes,
       clock,
       counters,
+      index: book.expectations,
       allocatePort: parts.allocatePort,
     });
     book.adjuncts = this;
