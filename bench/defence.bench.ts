@@ -87,7 +87,7 @@ const CASES: readonly (readonly [string, (source: number) => number])[] = [
     "proxy: SYN to SYN, ACK in place",
     (source) => {
       writeSyn(source);
-      return proxy.answerSyn(packet, bytes);
+      return proxy.answerSyn(packet, bytes, 0);
     },
   ],
 ];

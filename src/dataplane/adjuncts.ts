@@ -7,16 +7,19 @@
  *      numbers as the sender knows      numbers as the receiver knows
  */
 import { ETHERNET_BYTES } from "../packet/ethernet.ts";
+import { IPV4_BYTES } from "../packet/ipv4.ts";
+import { IPV6_BYTES } from "../packet/ipv6.ts";
 import { isExclusive } from "./arp-answer.ts";
 import { PEER_ALIVE } from "./cluster-view.ts";
 import type { EngineContext } from "./context.ts";
 import * as judged from "./defence/syn-proxy.ts";
 import { isProxyPending } from "./defence/syn-proxy.ts";
 import type { FlowBook } from "./flow-book.ts";
-import { F_META, F_RULE, FLAG_ADJUSTED, NONE, ROW_WORDS } from "./flow-layout.ts";
+import { F_META, F_PLACE, F_RULE, FLAG_ADJUSTED, NONE, ROW_WORDS } from "./flow-layout.ts";
 import type { Forwarder } from "./forwarder.ts";
 import { INSPECT_DROP } from "./helpers/helper.ts";
 import { DROP_HELPER, Helpers } from "./helpers/helpers.ts";
+import { mssLimit } from "./mss.ts";
 import { KIND_ICMP_ERROR, KIND_TCP, P_OUTER_SOURCE, PARSED, type Packet } from "./packet.ts";
 import type { RuleTable } from "./rules.ts";
 import { trackTcp } from "./tcp-tracker.ts";
@@ -80,6 +83,7 @@ export class Adjuncts {
       bytes: this.#bytes,
       clock,
       counters,
+      index: book.expectations,
       allocatePort: parts.allocatePort,
     });
     book.adjuncts = this;
@@ -105,7 +109,7 @@ export class Adjuncts {
     const { words } = this.#context.table;
     if (packet.kind === KIND_ICMP_ERROR) {
       const end = packet.l4At + packet.l4Bytes;
-      this.helpers.restoreError(row, 1 - direction, packet.innerL4At, end);
+      this.helpers.restoreError(row, 1 - direction, packet.l4At, packet.innerL4At, end);
       return GO_ON;
     }
     if (packet.kind === KIND_TCP && (words[row * ROW_WORDS + F_META]! & FLAG_ADJUSTED) !== 0) {
@@ -155,7 +159,7 @@ export class Adjuncts {
     const packet = this.#packet;
     const { words } = this.#context.table;
     const proxy = this.#proxy;
-    const what = proxy.judge(packet, this.#bytes, direction, words, row, satellite);
+    const what = proxy.judge(packet, this.#bytes, direction, words, row, satellite, this.#mssMax(row));
     if (what === judged.JUDGED_DROP) return this.#forwarder.drop(packet.at, judged.DROP_SYN_PROXY);
     if (what === judged.JUDGED_ANSWER) return this.#answer();
     if (what === judged.JUDGED_AGAIN) return GO_ANEW;
@@ -192,8 +196,10 @@ export class Adjuncts {
     }
     const spareIp = spare + ETHERNET_BYTES;
     const bytes = this.#bytes;
-    const spareBytes = this.#proxy.open(packet, bytes, table.words, row, satellite, spareIp);
-    const header = packet.l4At - packet.ipAt;
+    const mssMax = this.#mssMax(row);
+    const spareBytes = this.#proxy.open(packet, bytes, table.words, row, satellite, spareIp, mssMax);
+    // The spare has no options, whatever came has.
+    const header = packet.isIpv6 ? IPV6_BYTES : IPV4_BYTES;
     trackTcp(table, row, 0, bytes, spareIp + header, spareBytes - header);
     this.#book.change(satellite);
     this.#book.change(row);
@@ -201,6 +207,13 @@ export class Adjuncts {
     const route = policy.routeTo(packet.words, P_OUTER_SOURCE);
     this.#forwarder.replyCommitted(row, spare, ETHERNET_BYTES + spareBytes, route);
     return this.#reread() ? GO_ON : this.#forwarder.drop(packet.at, judged.DROP_SYN_PROXY);
+  }
+
+  /** The largest segment that the zones of a flow allow; 0: any. */
+  #mssMax(row: number): number {
+    const { policy, table } = this.#context;
+    const place = table.words[row * ROW_WORDS + F_PLACE]!;
+    return mssLimit(policy, (place >>> 16) & 0xff, place >>> 24);
   }
 
   /** What was just published must be on the backup before the packet leaves. */

@@ -1,17 +1,23 @@
 /**
- * Exporter: sends whole slots, one after the other, between the live changes: begin, every flow, end, digest. Owns the queue
- * of slots and where the walk stands; each step is bounded and leaves the ring room for live changes.
+ * Exporter: sends whole slots, one after the other, between the live changes: begin, bindings, every other row, end, digest. Owns
+ * the queue of slots and where the walk stands; each step is bounded and leaves the ring room for live changes.
+ *
+ * Bindings go first because a flow counts at its binding when it is entered (nat-account.ts).
  */
 import { OP_SNAPSHOT_BEGIN, OP_SNAPSHOT_END } from "../base/record.ts";
 import { MAX_SLOTS, SLOT_OWNED } from "./cluster-view.ts";
 import { COUNT, type EngineContext } from "./context.ts";
 import type { FlowBook } from "./flow-book.ts";
-import { NONE } from "./flow-layout.ts";
+import { F_META, NONE, ROW_WORDS } from "./flow-layout.ts";
+import { isBinding } from "./satellites.ts";
 
 const IDLE = 0;
-const WALKING = 1;
-const ENDING = 2;
-const PROVING = 3;
+const BINDINGS = 1;
+const FLOWS = 2;
+const ENDING = 3;
+const PROVING = 4;
+/** Rows of the other kind that one step passes over. */
+const PASSED_MAX = 32;
 
 export class Exporter {
   readonly #context: EngineContext;
@@ -74,19 +80,19 @@ export class Exporter {
         this.#slot = slot;
         this.#book.clean(slot);
         table.startWalk(slot);
-        this.#phase = WALKING;
+        this.#phase = BINDINGS;
         return true;
       }
-      case WALKING: {
-        const row = table.walkAt();
-        if (row === NONE) {
-          this.#phase = ENDING;
-          return true;
-        }
-        if (!this.#book.copy(row)) return false;
-        table.walkOn();
+      case BINDINGS:
+        if (!this.#copy(true)) return false;
+        if (table.walkAt() !== NONE) return true;
+        table.startWalk(this.#slot);
+        this.#phase = FLOWS;
         return true;
-      }
+      case FLOWS:
+        if (!this.#copy(false)) return false;
+        if (table.walkAt() === NONE) this.#phase = ENDING;
+        return true;
       case ENDING:
         if (!this.#book.mark(OP_SNAPSHOT_END, this.#slot)) return false;
         this.#phase = PROVING;
@@ -97,6 +103,21 @@ export class Exporter {
         this.#report();
         return true;
     }
+  }
+
+  /** Copies the next binding, or the next row that is none, if it is near. False: no room. */
+  #copy(isBindings: boolean): boolean {
+    const { table } = this.#context;
+    for (let passed = 0; passed < PASSED_MAX; passed++) {
+      const row = table.walkAt();
+      if (row === NONE) return true;
+      const protocol = table.words[row * ROW_WORDS + F_META]! & 0xff;
+      const isWanted = isBinding(protocol) === isBindings;
+      if (isWanted && !this.#book.copy(row)) return false;
+      table.walkOn();
+      if (isWanted) return true;
+    }
+    return true;
   }
 
   #report(): void {

@@ -27,6 +27,7 @@ import {
   WINDOW_WORDS,
 } from "./flow-layout.ts";
 import { encodeFlow, flowDigest, writeRecordHeader, writeWord } from "./flow-record.ts";
+import { ExpectationIndex } from "./helpers/expectation-index.ts";
 import { NatAccount } from "./nat-account.ts";
 import type { TimeoutsMs } from "./policy-model.ts";
 import { EXPECTATION_TCP, EXPECTATION_UDP, isSatellite } from "./satellites.ts";
@@ -45,6 +46,7 @@ export class FlowBook {
   /** By life (trackers.ts): milliseconds. */
   lifeMs: Float64Array;
   readonly account: NatAccount;
+  readonly expectations: ExpectationIndex;
   /** Who counts half-open connections, once the engine has made it. */
   defence: Defence | null = null;
   /** Who has satellites to end with their flows. */
@@ -56,6 +58,7 @@ export class FlowBook {
     this.#context = context;
     this.#ring = ring;
     this.account = new NatAccount(context);
+    this.expectations = new ExpectationIndex(context.table.words, context.key);
     this.lifeMs = lifetimes(context.policy.model.timeoutsMs);
   }
 
@@ -239,6 +242,9 @@ export class FlowBook {
     if (isSatellite(protocol)) counters[COUNT.satellitesNow] = counters[COUNT.satellitesNow]! + by;
     if (protocol === EXPECTATION_TCP || protocol === EXPECTATION_UDP) {
       counters[COUNT.expectationsNow] = counters[COUNT.expectationsNow]! + by;
+      // The index has exactly those that are counted.
+      if (by > 0) this.expectations.enter(row);
+      else this.expectations.leave(row);
     }
     if (protocol === PROTOCOL_TCP) counters[COUNT.flowsTcpNow] = counters[COUNT.flowsTcpNow]! + by;
     else if (protocol === PROTOCOL_UDP) counters[COUNT.flowsUdpNow] = counters[COUNT.flowsUdpNow]! + by;

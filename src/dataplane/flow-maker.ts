@@ -36,6 +36,7 @@ import {
   ROW_WORDS,
 } from "./flow-layout.ts";
 import { type Forwarder, LOOP, NO_EGRESS } from "./forwarder.ts";
+import { mssLimit } from "./mss.ts";
 import { isCrossing } from "./nat64.ts";
 import { KIND_ECHO_REPLY, KIND_ICMP_ERROR, KIND_TCP, P_SOURCE, PARSED, type Packet } from "./packet.ts";
 import { ACTION_ACCEPT, ACTION_REJECT, COMMIT_ASYNC, COMMIT_DEFAULT, COMMIT_SYNC } from "./policy-model.ts";
@@ -219,11 +220,12 @@ export class FlowMaker {
     if (verdict !== NO_EGRESS) return verdict;
     const isTcp = packet.kind === KIND_TCP;
     const { destination, destinationPort } = translation;
-    const isProven = this.isProven;
+    // An expected packet needs no cookie: it is for one opening, named by a flow that stands; and a proof would come without it.
+    const isProven = this.isProven || translation.expectation !== NONE;
     const defence = this.#defence;
     defence.replaced = this.#replaced.row;
     const admitted = defence.admit(packet.words, P_SOURCE, destination, 0, destinationPort, isTcp, isProven);
-    if (admitted === ADMIT_BY_COOKIE) return this.#askForProof();
+    if (admitted === ADMIT_BY_COOKIE) return this.#askForProof(toZone);
     if (admitted !== ADMITTED) return this.#forwarder.drop(packet.at, admitted);
     const wrong = translation.outbound(slot, toZone);
     // RFC 5508 REQ-8: who cannot be translated is told.
@@ -258,12 +260,14 @@ export class FlowMaker {
   }
 
   /** Answers a SYN with a cookie: only who is where it says it is can go on. */
-  #askForProof(): number {
+  #askForProof(toZone: number): number {
     const packet = this.#packet;
     // What proves the address is no segment of the old connection, which would refuse it.
     this.#replaced.end();
-    const route = this.#context.policy.routeTo(packet.words, P_SOURCE);
-    const totalBytes = this.#proxy.answerSyn(packet, this.#bytes);
+    const { policy } = this.#context;
+    const route = policy.routeTo(packet.words, P_SOURCE);
+    const mssMax = mssLimit(policy, packet.zone, toZone);
+    const totalBytes = this.#proxy.answerSyn(packet, this.#bytes, mssMax);
     const sent = this.#forwarder.reply(packet.at, ETHERNET_BYTES + totalBytes, route);
     return sent === VERDICT_FORWARDED ? VERDICT_ANSWERED : sent;
   }

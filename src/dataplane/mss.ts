@@ -12,6 +12,13 @@ const OPTION_END = 0;
 const OPTION_NOP = 1;
 const OPTION_MSS = 2;
 
+/** The largest segment that two zones allow between them; 0: any. */
+export function mssLimit(policy: CompiledPolicy, zone: number, otherZone: number): number {
+  const a = policy.mssMax[zone]!;
+  const b = policy.mssMax[otherZone]!;
+  return a === 0 ? b : b === 0 ? a : Math.min(a, b);
+}
+
 /** Clamps the packet's MSS option if it is a SYN and its zones have a limit. */
 export function clampMss(
   packet: Packet,
@@ -19,9 +26,7 @@ export function clampMss(
   policy: CompiledPolicy,
   egressZone: number,
 ): void {
-  const a = policy.mssMax[packet.zone]!;
-  const b = policy.mssMax[egressZone]!;
-  const limit = a === 0 ? b : b === 0 ? a : Math.min(a, b);
+  const limit = mssLimit(policy, packet.zone, egressZone);
   if (limit === 0 || (flags(bytes, packet.l4At) & SYN) === 0) return;
   const end = packet.l4At + headerBytes(bytes, packet.l4At);
   let option = packet.l4At + TCP_BYTES;

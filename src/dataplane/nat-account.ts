@@ -72,14 +72,14 @@ export class NatAccount {
     if (binding !== NONE) this.#use(binding, -1);
   }
 
-  /** A flow that was entered before its binding, as a snapshot may order them, is counted when it is seen again. */
+  /** A flow that was entered before its binding, because a record was lost, is counted when it is seen again. */
   rejoin(row: number): void {
     const words = this.#context.table.words;
     const meta = words[row * ROW_WORDS + F_META]!;
-    if ((meta & (FLAG_BOUND | FLAG_POOLED)) !== FLAG_POOLED || isSatellite(meta & 0xff)) return;
+    if ((meta & FLAG_BOUND) !== 0 || isSatellite(meta & 0xff)) return;
     const binding = this.#bindingOf(row);
     if (binding === NONE) return;
-    this.#count(row, -1);
+    if ((meta & FLAG_POOLED) !== 0) this.#count(row, -1);
     words[row * ROW_WORDS + F_META] = (meta & ~FLAG_POOLED) | FLAG_BOUND;
     this.#use(binding, 1);
   }

@@ -135,6 +135,7 @@ export class Replicas {
       const before = table.doubles[deadline]!;
       decodeState(bytes, at, table, row, clock);
       if (table.doubles[deadline]! < before) table.rearm(row);
+      this.#book.account.rejoin(row);
     }
     const base = row * ROW_WORDS;
     words[base + F_META] = words[base + F_META]! | FLAG_REPLICA | FLAG_RESEED;

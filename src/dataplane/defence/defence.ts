@@ -90,7 +90,7 @@ export class Defence {
 
   /**
    * Whether a flow may begin that a rule accepts: ADMITTED, ADMIT_BY_COOKIE or the verdict of a drop. The destination is the
-   * one after translation. `isTcp`: it begins with a SYN; `isProven`: a cookie came back from its source.
+   * one after translation. `isTcp`: it begins with a SYN; `isProven`: a cookie came back from its source, or it was announced.
    */
   admit(
     source: Int32Array,

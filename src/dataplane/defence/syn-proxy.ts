@@ -116,8 +116,8 @@ export class SynProxy {
     this.#counters = counters;
   }
 
-  /** Turns a SYN into its answer in place: the new packet's bytes. */
-  answerSyn(packet: ProxySegment, bytes: Uint8Array): number {
+  /** Turns a SYN into its answer in place: the new packet's bytes. `mssMax`: what the zones on its way allow, 0: any. */
+  answerSyn(packet: ProxySegment, bytes: Uint8Array, mssMax: number): number {
     const segment = this.#segment;
     const promise = this.#promise;
     segment.read(bytes, packet.l4At);
@@ -128,7 +128,7 @@ export class SynProxy {
     const ports = (segment.sourcePort << 16) | segment.destinationPort;
     const cookie = this.#cookies.make(packet.words, SOURCE, DESTINATION, ports, segment.sequence, index);
     count(this.#counters, COUNT.synCookiesSent);
-    return this.#writeAnswer(packet, bytes, cookie, index);
+    return this.#writeAnswer(packet, bytes, cookie, index, mssMax);
   }
 
   /**
@@ -167,7 +167,10 @@ export class SynProxy {
     words[base + F_WINDOW + W_COOKIE] = this.cookie;
   }
 
-  /** What a segment of a pending connection is for: JUDGED_*. It may have been rewritten; then `bytesNow` is its new size. */
+  /**
+   * What a segment of a pending connection is for: JUDGED_*. It may have been rewritten; then `bytesNow` is its new size.
+   * `mssMax` as of answerSyn().
+   */
   judge(
     packet: ProxySegment,
     bytes: Uint8Array,
@@ -175,6 +178,7 @@ export class SynProxy {
     words: Int32Array,
     row: number,
     satellite: number,
+    mssMax: number,
   ): number {
     this.#segment.read(bytes, packet.l4At);
     this.bytesNow = 0;
@@ -183,7 +187,7 @@ export class SynProxy {
     const base = satellite * ROW_WORDS;
     const cookie = words[base + F_WINDOW + W_COOKIE]!;
     return direction === 0
-      ? this.#judgeClient(packet, bytes, expected, cookie, words[base + F_STATE]!)
+      ? this.#judgeClient(packet, bytes, expected, cookie, words[base + F_STATE]!, mssMax)
       : this.#judgeServer(packet, bytes, expected, cookie);
   }
 
@@ -199,6 +203,7 @@ export class SynProxy {
     row: number,
     satellite: number,
     spareIpAt: number,
+    mssMax: number,
   ): number {
     const segment = this.#segment;
     const base = satellite * ROW_WORDS;
@@ -206,7 +211,7 @@ export class SynProxy {
     segment.read(bytes, packet.l4At);
     const { sequence, acknowledgement, window } = segment;
     const scale = cookieScale(index);
-    this.#compare(segment, packet.isIpv6, scale);
+    this.#compare(segment, this.#promisedMss(packet.isIpv6, mssMax), scale);
     const isScaled = scale !== NO_SCALE && segment.scale !== NO_SCALE;
     const offset = (words[base + F_WINDOW + W_COOKIE]! - sequence) | 0;
     words[base + F_STATE] = 0;
@@ -243,6 +248,7 @@ export class SynProxy {
     expected: number,
     cookie: number,
     index: number,
+    mssMax: number,
   ): number {
     const segment = this.#segment;
     const kind = segment.flags & KIND;
@@ -250,7 +256,7 @@ export class SynProxy {
     if ((kind & RST) !== 0) return JUDGED_TRACK;
     if (kind === SYN) {
       if (segment.sequence !== initial) return JUDGED_AGAIN;
-      this.bytesNow = this.#writeAnswer(packet, bytes, cookie, index);
+      this.bytesNow = this.#writeAnswer(packet, bytes, cookie, index, mssMax);
       return JUDGED_ANSWER;
     }
     const isAcknowledged = kind === ACK && segment.acknowledgement === ((cookie + 1) | 0);
@@ -290,7 +296,13 @@ export class SynProxy {
   }
 
   /** The answer to the SYN that `#segment` was read from. */
-  #writeAnswer(packet: ProxySegment, bytes: Uint8Array, cookie: number, index: number): number {
+  #writeAnswer(
+    packet: ProxySegment,
+    bytes: Uint8Array,
+    cookie: number,
+    index: number,
+    mssMax: number,
+  ): number {
     const segment = this.#segment;
     turnAddresses(bytes, packet.ipAt, packet.isIpv6);
     segment.turn();
@@ -298,7 +310,7 @@ export class SynProxy {
     segment.sequence = cookie;
     segment.flags = SYN | ACK;
     segment.window = 0;
-    segment.mss = packet.isIpv6 ? this.#promise.mssIpv6 : this.#promise.mssIpv4;
+    segment.mss = this.#promisedMss(packet.isIpv6, mssMax);
     segment.scale = cookieScale(index) === NO_SCALE ? NO_SCALE : this.#promise.scale;
     segment.isSackPermitted = cookieSack(index);
     return segment.write(bytes, packet.ipAt, packet.isIpv6);
@@ -318,12 +330,15 @@ export class SynProxy {
     return segment.write(bytes, packet.ipAt, packet.isIpv6);
   }
 
+  /** The largest segment that clients are told of: what servers take, or less where zones allow less. */
+  #promisedMss(isIpv6: boolean, mssMax: number): number {
+    const mss = isIpv6 ? this.#promise.mssIpv6 : this.#promise.mssIpv4;
+    return mssMax === 0 ? mss : Math.min(mss, mssMax);
+  }
+
   /** Counts a server that offers less than was promised for it. The connection works, slower than it should. */
-  #compare(answer: Segment, isIpv6: boolean, scale: number): void {
-    const promise = this.#promise;
-    const isLess =
-      answer.mss < (isIpv6 ? promise.mssIpv6 : promise.mssIpv4) ||
-      (scale !== NO_SCALE && answer.scale < promise.scale);
+  #compare(answer: Segment, promisedMss: number, scale: number): void {
+    const isLess = answer.mss < promisedMss || (scale !== NO_SCALE && answer.scale < this.#promise.scale);
     if (isLess) count(this.#counters, COUNT.synProxyMismatched);
   }
 }

@@ -22,6 +22,7 @@
  */
 import { i32, setI32, setU16, u16 } from "../../packet/bytes.ts";
 import { adjusted32 } from "../../packet/checksum.ts";
+import { ICMP_CHECKSUM } from "../../packet/icmp.ts";
 import * as tcp from "../../packet/tcp.ts";
 import {
   D_DEADLINE,
@@ -155,12 +156,16 @@ export function shiftSequence(
   return SHIFTED;
 }
 
-/** The header of a segment of `direction` inside an ICMP error, as its sender sent it; `end` is the error's end. */
+/**
+ * The header of a segment of `direction` inside an ICMP error, as its sender sent it. The error begins at `icmpAt` and ends at
+ * `end`; its checksum stays as right as it was. Eight bytes of the segment are enough (RFC 792).
+ */
 export function restoreEmbedded(
   words: Int32Array,
   row: number,
   direction: number,
   bytes: Uint8Array,
+  icmpAt: number,
   at: number,
   end: number,
 ): void {
@@ -169,9 +174,12 @@ export function restoreEmbedded(
     replaceNumber(bytes, at, at + 4, sequence);
     if ((tcp.flags(bytes, at) & tcp.ACK) === 0) return;
     replaceNumber(bytes, at, at + 8, toReceiver(words, row, 1 - direction, tcp.acknowledgement(bytes, at)));
-  } else {
-    setI32(bytes, at + 4, sequence);
+    return;
   }
+  // Without a checksum of its own in between, the error's sees the change.
+  const check = icmpAt + ICMP_CHECKSUM;
+  setU16(bytes, check, adjusted32(u16(bytes, check), tcp.sequence(bytes, at), sequence));
+  setI32(bytes, at + 4, sequence);
 }
 
 /** Makes, finds and changes the satellites. */

@@ -26,13 +26,12 @@ export interface ExpectationLimits {
 }
 
 export const DEFAULT_EXPECTATION_LIMITS: ExpectationLimits = {
-  expectationsMax: 4096,
+  expectationsMax: 16_384,
   ftpPerMaster: 2,
   tftpPerMaster: 2,
-  sipPerMaster: 32,
+  // A call has four, more with video: a trunk carries a hundred calls and more in one flow.
+  sipPerMaster: 512,
 };
-/** No limit of a master is larger: what a look-up of its expectations costs. */
-export const PER_MASTER_MAX = 64;
 
 /** Counters of expectations; expectationsNow is kept by the flow book, which sees replicas too. */
 export interface ExpectationCounters {

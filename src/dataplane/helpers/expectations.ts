@@ -7,8 +7,7 @@
  *
  *   original tuple   source, its port 0 -> destination, port        what the expected packet carries when it arrives
  *   reply tuple      the master's original tuple, its destination port + ordinal
- *                    (so a master's expectations are found by counting, on every node that has the rows; a row that another
- *                    flow's number led to is told by own word 0)
+ *                    (the ordinal only keeps a master's expectations apart; which are its own is told by own word 0)
  *   own words        0 ports of the master's original tuple | 1 real port << 16, port of the last sender | 2 kind
  *                    3 call | 4..7 address of the last sender
  *
@@ -36,12 +35,11 @@ import {
   IS_FOREIGN,
   IS_LASTING,
   IS_SIGNALLING,
-  PER_MASTER_MAX,
   TOWARD_SERVER,
 } from "./expectation.ts";
+import { E_MASTER_PORTS, type ExpectationIndex } from "./expectation-index.ts";
 import { own, portsOf, type RowBook, type RowTable, readTuple, setOwn, TUPLE_WORDS } from "./satellite.ts";
 
-const E_MASTER_PORTS = 0;
 const E_PORTS = 1;
 const E_KIND = 2;
 const E_CALL = 3;
@@ -51,6 +49,9 @@ const E_SENDER = 4;
 const IS_USED = 32;
 const STREAM_AT = 8;
 const IS_CONTROL = 1 << 15;
+
+/** Up to so many expectations of a master the lowest free ordinal is looked for, beyond that the one behind the newest. */
+const LOW_ORDINALS = 32;
 
 /** How long a lasting expectation, once used, outlives the flow that used it. */
 const LASTING_MS = 30_000;
@@ -67,6 +68,7 @@ export class Expectations {
   readonly #clock: Float64Array;
   readonly #counters: ExpectationCounters;
   readonly #limits: ExpectationLimits;
+  readonly #index: ExpectationIndex;
   readonly #key = new Int32Array(TUPLE_WORDS);
   readonly #scratch = new Int32Array(2 * TUPLE_WORDS);
 
@@ -76,12 +78,14 @@ export class Expectations {
     clock: Float64Array,
     counters: ExpectationCounters,
     limits: ExpectationLimits,
+    index: ExpectationIndex,
   ) {
     this.#table = table;
     this.#book = book;
     this.#clock = clock;
     this.#counters = counters;
     this.#limits = limits;
+    this.#index = index;
   }
 
   /** Enters and publishes an expectation, or refreshes the equal one of this master: its row, or NONE when refused. */
@@ -105,7 +109,7 @@ export class Expectations {
     if (this.#counters.now() >= this.#limits.expectationsMax) return this.#refuse();
     let ordinal = this.#freeOrdinal(master, protocol, request.perMasterMax);
     if (ordinal === NONE && request.isReplacing) {
-      this.#endFirst(master, protocol, request.perMasterMax);
+      this.#endFirst(master);
       ordinal = this.#freeOrdinal(master, protocol, request.perMasterMax);
     }
     if (ordinal === NONE) return this.#refuse();
@@ -250,17 +254,19 @@ export class Expectations {
 
   /** Ends all expectations of a flow that is about to end. */
   endAll(master: number): void {
-    for (let ordinal = 0; ordinal < PER_MASTER_MAX; ordinal++) {
-      const row = this.at(master, ordinal);
-      if (row !== NONE) this.close(row);
+    for (let row = this.first(master); row !== NONE; ) {
+      const next = this.next(row, master);
+      this.close(row);
+      row = next;
     }
   }
 
   /** Ends what a master expects for a call, with the flows that came of it. */
   endCall(master: number, call: number): void {
-    for (let ordinal = 0; ordinal < PER_MASTER_MAX; ordinal++) {
-      const row = this.at(master, ordinal);
-      if (row !== NONE && this.callOf(row) === call) this.close(row);
+    for (let row = this.first(master); row !== NONE; ) {
+      const next = this.next(row, master);
+      if (this.callOf(row) === call) this.close(row);
+      row = next;
     }
   }
 
@@ -276,13 +282,14 @@ export class Expectations {
     this.#book.end(row);
   }
 
-  /** The master's expectation with this ordinal (below PER_MASTER_MAX), or NONE. */
-  at(master: number, ordinal: number): number {
-    const words = this.#table.words;
-    const isTcp = (words[master * ROW_WORDS + F_META]! & 0xff) === PROTOCOL_TCP;
-    const entry = this.#entryAt(master, isTcp ? EXPECTATION_TCP : EXPECTATION_UDP, ordinal);
-    if (entry === NONE || (entry & 1) === 0) return NONE;
-    return own(words, entry >> 1, E_MASTER_PORTS) === portsOf(words, master, 0) ? entry >> 1 : NONE;
+  /** The master's newest expectation, or NONE. */
+  first(master: number): number {
+    return this.#index.first(master);
+  }
+
+  /** The one before a master's expectation, or NONE; asked before that is closed. */
+  next(row: number, master: number): number {
+    return this.#index.next(row, master);
   }
 
   /** Which end the expected packet goes to: 0 client, 1 server. */
@@ -386,18 +393,27 @@ export class Expectations {
     return this.#table.find(protocol, this.#key, 0, withOrdinal(portsOf(words, master, 0), ordinal));
   }
 
+  /** An ordinal for one more, or NONE when the master has its fill. */
   #freeOrdinal(master: number, protocol: number, max: number): number {
-    for (let ordinal = 0; ordinal < Math.min(max, PER_MASTER_MAX); ordinal++) {
-      if (this.#entryAt(master, protocol, ordinal) === NONE) return ordinal;
+    let held = 0;
+    for (let row = this.first(master); row !== NONE; row = this.next(row, master)) held++;
+    if (held >= max) return NONE;
+    const from = held < LOW_ORDINALS ? 0 : this.#ordinalOf(this.first(master)) + 1;
+    // A neighbour with the same source port may have rows in between.
+    for (let i = 0; i <= 2 * max; i++) {
+      if (this.#entryAt(master, protocol, from + i) === NONE) return (from + i) & 0xffff;
     }
     return NONE;
   }
 
-  #endFirst(master: number, protocol: number, max: number): void {
+  #ordinalOf(row: number): number {
+    const words = this.#table.words;
+    return (portsOf(words, row, 1) - own(words, row, E_MASTER_PORTS)) & 0xffff;
+  }
+
+  #endFirst(master: number): void {
     let first = NONE;
-    for (let ordinal = 0; ordinal < Math.min(max, PER_MASTER_MAX); ordinal++) {
-      const row = this.#entryAt(master, protocol, ordinal) === NONE ? NONE : this.at(master, ordinal);
-      if (row === NONE) continue;
+    for (let row = this.first(master); row !== NONE; row = this.next(row, master)) {
       const doubles = this.#table.doubles;
       if (
         first === NONE ||
@@ -411,9 +427,8 @@ export class Expectations {
 
   /** The announced port of `end` of the master whose real one is `realPort`, beside `row` and for the same kind; else NONE. */
   #announced(master: number, row: number, end: number, realPort: number): number {
-    for (let ordinal = 0; ordinal < this.#limits.sipPerMaster; ordinal++) {
-      const other = this.at(master, ordinal);
-      if (other === NONE || other === row || this.towardOf(other) !== end) continue;
+    for (let other = this.first(master); other !== NONE; other = this.next(other, master)) {
+      if (other === row || this.towardOf(other) !== end) continue;
       if (this.realPortOf(other) === realPort && (this.kindOf(other) & IS_FOREIGN) === 0) {
         return this.portOf(other);
       }
@@ -440,9 +455,8 @@ export class Expectations {
     const call = this.callOf(row);
     if (call === 0) return false;
     const master = this.masterOf(row);
-    for (let ordinal = 0; ordinal < this.#limits.sipPerMaster; ordinal++) {
-      const other = this.at(master, ordinal);
-      if (other !== NONE && this.callOf(other) === call && this.#childOf(other) !== NONE) return true;
+    for (let other = this.first(master); other !== NONE; other = this.next(other, master)) {
+      if (this.callOf(other) === call && this.#childOf(other) !== NONE) return true;
     }
     return false;
   }
@@ -450,11 +464,9 @@ export class Expectations {
   /** Until when a flow's expectations need it. */
   #heldUntil(master: number): number {
     let untilMs = 0;
-    for (let ordinal = 0; ordinal < this.#limits.sipPerMaster; ordinal++) {
-      const row = this.at(master, ordinal);
-      if (row === NONE) continue;
+    for (let row = this.first(master); row !== NONE; row = this.next(row, master)) {
       untilMs = Math.max(untilMs, this.#table.doubles[row * ROW_DOUBLES + D_DEADLINE]!);
-      if (this.#isAlive(row)) untilMs = Math.max(untilMs, this.#clock[0]! + LASTING_MS);
+      if (this.#childOf(row) !== NONE) untilMs = Math.max(untilMs, this.#clock[0]! + LASTING_MS);
     }
     return untilMs;
   }

@@ -125,12 +125,15 @@ export class HelperContext {
     return this.#packet!.totalBytes + payloadBytes - this.payloadBytes <= this.totalBytesMax;
   }
 
-  /** The transport checksum is right, so that a new one hides nothing. An IPv4 sender may have computed none (RFC 768). */
+  /**
+   * The payload may be edited: it reaches to the packet's end, and the transport checksum is right, so that a new one hides
+   * nothing. An IPv4 sender may have computed none (RFC 768). Bytes behind a datagram's own end would not move with its text:
+   * what is in the frame's memory would leave in their place.
+   */
   isIntact(): boolean {
-    const packet = this.#packet!;
-    if (this.#isUnsummed()) return true;
-    const length = packet.protocol === PROTOCOL_UDP ? this.payloadBytes + UDP_BYTES : packet.l4Bytes;
-    return this.#sum(length) === 0;
+    const { l4At, l4Bytes } = this.#packet!;
+    if (this.end !== l4At + l4Bytes) return false;
+    return this.#isUnsummed() || this.#sum(l4Bytes) === 0;
   }
 
   /** Replaces `removeBytes` of the payload from `offset` on by the first `insertBytes` of `insert`. False: it does not fit. */

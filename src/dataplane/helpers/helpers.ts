@@ -23,6 +23,7 @@ import { ADJUSTMENT_TCP, EXPECTATION_TCP, EXPECTATION_UDP } from "../satellites.
 import { dropVerdict } from "../verdict.ts";
 import { Adjuster, restoreAck, restoreEmbedded, SPLITS_CHANGE, shiftSequence } from "./adjust.ts";
 import { DEFAULT_EXPECTATION_LIMITS, type ExpectationLimits, ExpectationRequest } from "./expectation.ts";
+import type { ExpectationIndex } from "./expectation-index.ts";
 import { Expectations } from "./expectations.ts";
 import { FtpHelper } from "./ftp.ts";
 import { type Helper, type HelperParts, INSPECT_DROP, INSPECT_EDITED, INSPECT_PASS } from "./helper.ts";
@@ -42,6 +43,8 @@ export interface HelperHost {
   readonly bytes: Uint8Array;
   readonly clock: Float64Array;
   readonly counters: Float64Array;
+  /** Kept by whoever enters rows and takes them out. */
+  readonly index: ExpectationIndex;
   readonly allocatePort: HelperParts["allocatePort"];
   readonly limits?: Partial<ExpectationLimits>;
 }
@@ -98,6 +101,7 @@ export class Helpers {
         refused: () => count(counters, COUNT.helperRefused),
       },
       limits,
+      host.index,
     );
     this.adjuster = new Adjuster(table, book);
     const parts: HelperParts = {
@@ -179,10 +183,11 @@ export class Helpers {
   }
 
   /** The datagram inside an ICMP error, which a sender of `direction` sent: its numbers as that sender knows them. */
-  restoreError(row: number, direction: number, innerL4At: number, end: number): void {
+  restoreError(row: number, direction: number, icmpAt: number, innerL4At: number, end: number): void {
     const satellite = this.adjuster.find(row);
     if (satellite === NONE) return;
-    restoreEmbedded(this.#host.table.words, satellite, direction, this.#host.bytes, innerL4At, end);
+    const { table, bytes } = this.#host;
+    restoreEmbedded(table.words, satellite, direction, bytes, icmpAt, innerL4At, end);
   }
 
   /** A flow is about to end, and with it what belongs to it. `bits`: its rule's helpers. */

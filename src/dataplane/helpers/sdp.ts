@@ -57,6 +57,11 @@ export class SessionDescription {
   readonly #media = new Int32Array(4);
   readonly #tuple = new Int32Array(TUPLE_WORDS);
   #hasSession = false;
+  /** Streams of the sender's own address in the description in hand that were announced, and that could not be. */
+  #openedStreams = 0;
+  #refusedStreams = 0;
+  /** The stream in hand is one of the latter. */
+  #isRefused = false;
   #call = 0;
   #stream = 0;
   #cursor = 0;
@@ -80,6 +85,8 @@ export class SessionDescription {
     this.#call = call;
     this.#stream = 0;
     this.#hasSession = false;
+    this.#openedStreams = 0;
+    this.#refusedStreams = 0;
     this.#cursor = at;
     let line = at;
     while (line < end && !isLine(bytes, line, end, LETTER_M)) {
@@ -98,6 +105,11 @@ export class SessionDescription {
       while (next < end && !isLine(bytes, next, end, LETTER_M)) next = nextLine(bytes, next, end);
       this.#section(context, line, next);
       line = next;
+    }
+    if (this.#refusedStreams > 0 && this.#openedStreams === 0) {
+      // The outside address with an inside port would lead to somebody else.
+      this.out.reset();
+      this.#cursor = at;
     }
     this.#copyTo(bytes, end);
   }
@@ -122,6 +134,9 @@ export class SessionDescription {
       else portOut = this.#open(context, whose, port, false);
     }
     const isOpen = portOut !== NONE;
+    this.#isRefused = whose === OWN && !isOpen;
+    if (this.#isRefused) this.#refusedStreams++;
+    else if (whose === OWN) this.#openedStreams++;
     if (isOpen && portOut !== port) {
       this.#copyTo(bytes, portAt);
       this.out.decimal(portOut);
@@ -149,7 +164,7 @@ export class SessionDescription {
     for (let line = at; line < end; line = nextLine(bytes, line, end)) {
       const next = nextLine(bytes, line, end);
       if (isLine(bytes, line, end, LETTER_C)) {
-        if (this.#readConnection(bytes, line + 2, next)) this.#replaceAddress(context);
+        if (!this.#isRefused && this.#readConnection(bytes, line + 2, next)) this.#replaceAddress(context);
       } else if (this.#rtcpOut !== 0 && startsWith(bytes, line, next, RTCP)) {
         const scanner = this.#scanner;
         scanner.start(bytes, line + RTCP.length, next);
@@ -233,10 +248,9 @@ export class SessionDescription {
 
   /** The expectation of the sender's own media at this port, of whichever call: one port has one translation. */
   #rowOf(master: number, toward: number, realPort: number, isControl: boolean): number {
-    const { expectations, limits } = this.#parts;
-    for (let ordinal = 0; ordinal < limits.sipPerMaster; ordinal++) {
-      const row = expectations.at(master, ordinal);
-      if (row === NONE || expectations.towardOf(row) !== toward) continue;
+    const { expectations } = this.#parts;
+    for (let row = expectations.first(master); row !== NONE; row = expectations.next(row, master)) {
+      if (expectations.towardOf(row) !== toward) continue;
       const isMedia = (expectations.kindOf(row) & (IS_SIGNALLING | IS_FOREIGN)) === 0;
       const isSame = expectations.realPortOf(row) === realPort && expectations.isControl(row) === isControl;
       if (isMedia && isSame) return row;
@@ -254,7 +268,7 @@ export class SessionDescription {
   /** Sets the request's source: where the peer's media of this stream comes from, as far as it is known. */
   #peerAddress(context: HelperContext, isControl: boolean): void {
     const { request, expectations } = this.#parts;
-    const row = this.#streamOf(context, isControl, 0);
+    const row = this.#streamOf(context, isControl);
     if (row !== NONE && (expectations.kindOf(row) & IS_FOREIGN) !== 0) {
       readTuple(this.#table.words, row, 0, this.#tuple, 0);
       copyAddress(request.words, 0, this.#tuple, 4);
@@ -263,12 +277,12 @@ export class SessionDescription {
     }
   }
 
-  /** The peer's expectation for the stream in hand, from an ordinal on, or NONE. */
-  #streamOf(context: HelperContext, isControl: boolean, from: number): number {
-    const { expectations, limits } = this.#parts;
-    for (let ordinal = from; ordinal < limits.sipPerMaster; ordinal++) {
-      const row = expectations.at(context.master, ordinal);
-      if (row === NONE || expectations.towardOf(row) === context.direction) continue;
+  /** The peer's expectation for the stream in hand, or NONE. */
+  #streamOf(context: HelperContext, isControl: boolean): number {
+    const { expectations } = this.#parts;
+    const { master } = context;
+    for (let row = expectations.first(master); row !== NONE; row = expectations.next(row, master)) {
+      if (expectations.towardOf(row) === context.direction) continue;
       if (expectations.callOf(row) !== this.#call || expectations.streamOf(row) !== this.#stream) continue;
       if (expectations.isControl(row) === isControl) return row;
     }
@@ -278,7 +292,7 @@ export class SessionDescription {
   /** The peer's media of this stream may come from this stream's address alone. */
   #narrow(context: HelperContext, isControl: boolean): void {
     const { request, expectations } = this.#parts;
-    const row = this.#streamOf(context, isControl, 0);
+    const row = this.#streamOf(context, isControl);
     if (row === NONE) return;
     readTuple(this.#table.words, row, 0, this.#tuple, 0);
     if (isSameAddress(this.#tuple, 0, this.#media, 0)) return;

@@ -134,7 +134,7 @@ export class SipHelper implements Helper {
 
   /** What a message without a description of its own does to its call's expectations. */
   #follow(master: number): void {
-    const { expectations, limits } = this.#parts;
+    const { expectations } = this.#parts;
     const { method, status, call, isRequest } = this.#message;
     if (isRequest) {
       if (method === METHOD_BYE || method === METHOD_CANCEL) expectations.endCall(master, call);
@@ -147,9 +147,9 @@ export class SipHelper implements Helper {
     }
     if (method !== METHOD_INVITE) return;
     const isOver = status === STATUS_TIMEOUT || status === STATUS_NO_DIALOG;
-    for (let ordinal = 0; ordinal < limits.sipPerMaster; ordinal++) {
-      const row = expectations.at(master, ordinal);
-      if (row === NONE || expectations.callOf(row) !== call) continue;
+    for (let row = expectations.first(master), next = NONE; row !== NONE; row = next) {
+      next = expectations.next(row, master);
+      if (expectations.callOf(row) !== call) continue;
       if (status < 200) expectations.prolong(row, MEDIA_LIFE_MS);
       else if (status >= 300) {
         // A refused change of a call that stands leaves it as it was (RFC 3261 section 14.1).
@@ -161,11 +161,9 @@ export class SipHelper implements Helper {
 
   /** The call's media are agreed upon. */
   #answered(master: number): void {
-    const { expectations, limits } = this.#parts;
-    for (let ordinal = 0; ordinal < limits.sipPerMaster; ordinal++) {
-      const row = expectations.at(master, ordinal);
-      if (row !== NONE && expectations.callOf(row) === this.#message.call)
-        expectations.addKind(row, IS_ANSWERED);
+    const { expectations } = this.#parts;
+    for (let row = expectations.first(master); row !== NONE; row = expectations.next(row, master)) {
+      if (expectations.callOf(row) === this.#message.call) expectations.addKind(row, IS_ANSWERED);
     }
   }
 
@@ -220,10 +218,9 @@ export class SipHelper implements Helper {
 
   /** The expectation of calls to a contact at a port, or to any with 0; NONE when there is none. */
   #contactOf(master: number, realPort: number): number {
-    const { expectations, limits } = this.#parts;
-    for (let ordinal = 0; ordinal < limits.sipPerMaster; ordinal++) {
-      const row = expectations.at(master, ordinal);
-      if (row === NONE || !expectations.isSignalling(row)) continue;
+    const { expectations } = this.#parts;
+    for (let row = expectations.first(master); row !== NONE; row = expectations.next(row, master)) {
+      if (!expectations.isSignalling(row)) continue;
       if (realPort === 0 || expectations.realPortOf(row) === realPort) return row;
     }
     return NONE;

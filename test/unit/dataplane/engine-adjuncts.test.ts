@@ -1,11 +1,14 @@
 import { describe, expect, test } from "vitest";
+import { F_PORTS, ROW_WORDS } from "../../../src/dataplane/flow-layout.ts";
 import {
   HELPER_FTP,
+  HELPER_SIP,
   HELPER_TFTP,
   type PolicyModel,
   type ProtectionModel,
 } from "../../../src/dataplane/policy-model.ts";
-import { see, type TcpSpec, tcp, udp } from "./frames.ts";
+import { TCP_ESTABLISHED, TCP_SYN_SENT, tcpState } from "../../../src/dataplane/tcp-state.ts";
+import { icmpError, ipPacket, see, type TcpSpec, tcp, udp } from "./frames.ts";
 import { Pair } from "./pair.ts";
 import {
   INSIDE,
@@ -25,7 +28,7 @@ const SERVER = "198.51.100.100";
 const HELPED: PolicyModel = {
   ...LAB_POLICY,
   rules: [
-    rule(0, { fromZone: INSIDE, toZone: OUTSIDE, helpers: HELPER_FTP | HELPER_TFTP }),
+    rule(0, { fromZone: INSIDE, toZone: OUTSIDE, helpers: HELPER_FTP | HELPER_TFTP | HELPER_SIP }),
     ...LAB_POLICY.rules.slice(1),
   ],
 };
@@ -155,6 +158,45 @@ test("TFTP: the server answers from another port, and only to who asked (RFC 135
   expect(world.lost()).toBe(0);
 });
 
+test("SIP: a datagram with bytes behind its own end is not rewritten: no other packet's bytes leave in their place (RFC 768)", () => {
+  const world = new World({ policy: HELPED, chunks: 64 });
+  const secret = text("SECRET-".repeat(200));
+  for (let i = 0; i < 64; i++) {
+    world.packet(
+      PORT_INSIDE,
+      udp({ from: "10.10.0.77", to: SERVER, sport: 2000, dport: 9, payload: secret }),
+    );
+  }
+  world.tick(1);
+  world.take();
+  const message = text(
+    [
+      `OPTIONS sip:${SERVER} SIP/2.0`,
+      `Via: SIP/2.0/UDP ${CLIENT}:5060;branch=z9hG4bK1`,
+      "From: <sip:a@example.org>;tag=1",
+      "To: <sip:a@example.org>",
+      "Call-ID: 1",
+      "CSeq: 1 OPTIONS",
+      ...Array.from({ length: 20 }, () => `Contact: <sip:a@${CLIENT}>`),
+      "Content-Length: 0",
+      "",
+      "",
+    ].join("\r\n"),
+  );
+  const surplus = 200;
+  const datagram = new Uint8Array(8 + message.length + surplus).fill(0x2e);
+  const header = new DataView(datagram.buffer);
+  header.setUint16(0, 5060);
+  header.setUint16(2, 5060);
+  header.setUint16(4, 8 + message.length);
+  header.setUint16(6, 0);
+  datagram.set(message, 8);
+  world.packet(PORT_INSIDE, ipPacket(17, { from: CLIENT, to: SERVER }, datagram));
+  const { body } = see(world.takeOne().frame).ip!;
+  expect(Buffer.from(body.subarray(8)).equals(Buffer.from(datagram.subarray(8)))).toBe(true);
+  expect(world.count("helperEdits")).toBe(0);
+});
+
 const PROTECTION: ProtectionModel = {
   halfOpenPerSource: 0,
   halfOpenPerDestination: 0,
@@ -167,6 +209,41 @@ const PROTECTION: ProtectionModel = {
   reservePercent: 0,
   allow: [],
 };
+
+const sequenceOf = (sent: Sent): number => {
+  const { body } = see(sent.frame).ip!;
+  return new DataView(body.buffer, body.byteOffset).getUint32(4);
+};
+
+describe("FTP in a flood (RFC 959 section 3.2, RFC 4987 section 3.7)", () => {
+  test.each([
+    ["translated", HELPED],
+    ["routed", { ...HELPED, snat: [] }],
+  ])("an announced data connection needs no cookie, %s", (_, policy) => {
+    const world = new World({ policy: { ...policy, protection: PROTECTION } });
+    const { address } = control(world);
+    const port = { from: CLIENT, to: SERVER, sport: 5000, dport: 21, flags: "PA", seq: 101, ack: 901 };
+    world.packet(PORT_INSIDE, tcp({ ...port, payload: text("PORT 10,10,0,2,195,80\r\n") }));
+    const numbers = /,(\d+),(\d+)\r/.exec(bodyOf(world.takeOne()))!.slice(1).map(Number);
+    for (let i = 0; i < 6; i++) {
+      const syn = { from: "10.10.0.9", to: SERVER, sport: 7000 + i, dport: 80, flags: "S" };
+      world.packet(PORT_INSIDE, tcp(syn));
+    }
+    world.take();
+    expect(world.count("synCookiesSent")).toBe(1);
+    const data = { from: SERVER, to: address, sport: 20, dport: numbers[0]! * 256 + numbers[1]! };
+    world.packet(PORT_OUTSIDE, tcp({ ...data, flags: "S", seq: 7 }));
+    const syn = world.takeOne();
+    expect(see(syn.frame).ip).toMatchObject({ to: CLIENT, dport: 195 * 256 + 80, flags: "S", bodyOk: true });
+    expect(sequenceOf(syn)).toBe(7);
+    const seen = see(syn.frame).ip!;
+    const back = { from: CLIENT, to: seen.from, sport: 195 * 256 + 80, dport: seen.sport };
+    world.packet(PORT_INSIDE, tcp({ ...back, flags: "SA", seq: 70, ack: 8 }));
+    world.packet(PORT_OUTSIDE, tcp({ ...data, flags: "A", seq: 8, ack: 71 }));
+    expect(world.take().map((sent) => see(sent.frame).ip!.flags)).toEqual(["SA", "A"]);
+    expect(world.count("synCookiesSent")).toBe(1);
+  });
+});
 
 describe("SYN proxy", () => {
   test("a client that proves its address gets through a flood of forged SYNs, and its data too (RFC 4987 section 3.7)", () => {
@@ -211,6 +288,82 @@ describe("SYN proxy", () => {
     expect(new DataView(told.body.buffer, told.body.byteOffset).getUint32(4)).toBe((cookie + 1) >>> 0);
     expect(world.lost()).toBe(0);
   });
+
+  /** A client of the web server in a flood that has its cookie. */
+  function answered(policy: PolicyModel) {
+    const world = new World({ policy: { ...policy, protection: PROTECTION } });
+    const web = { to: "198.51.100.10", dport: 8080 };
+    for (let i = 0; i < 8; i++) {
+      const from = `198.51.100.${100 + i}`;
+      world.packet(PORT_OUTSIDE, tcp({ ...web, from, sport: 1000 + i, flags: "S", seq: i }));
+    }
+    world.take();
+    const client = { ...web, from: "198.51.100.50", sport: 7777 };
+    world.packet(PORT_OUTSIDE, tcp({ ...client, flags: "S", seq: 1000 }));
+    return { world, client, answer: world.takeOne() };
+  }
+
+  test("the answer tells of no larger segments than the zones on the way allow (RFC 9293 section 3.7.1)", () => {
+    for (const [inside, outside, told] of [
+      [0, 0, 1460],
+      [1300, 0, 1300],
+      [1300, 1200, 1200],
+    ] as const) {
+      const zones = LAB_POLICY.zones.map((zone, i) => ({ ...zone, mssMax: i === INSIDE ? inside : outside }));
+      const { body } = see(answered({ ...LAB_POLICY, zones }).answer.frame).ip!;
+      expect([...body.subarray(20, 24)]).toEqual([2, 4, told >>> 8, told & 0xff]);
+    }
+  });
+
+  test("a server's answer with IP options opens the connection (RFC 791 section 3.1)", () => {
+    const { world, client, answer } = answered(LAB_POLICY);
+    world.packet(PORT_OUTSIDE, tcp({ ...client, flags: "A", seq: 1001, ack: sequenceOf(answer) + 1 }));
+    world.take();
+    const entry = Array.from({ length: world.table.capacity }, (_, row) => row).find(
+      (row) =>
+        tcpState(world.table.words, row) === TCP_SYN_SENT &&
+        world.table.words[row * ROW_WORDS + F_PORTS]! >>> 16 === 7777,
+    )!;
+    const server = { from: "10.10.0.250", to: client.from, sport: 80, dport: 7777 };
+    const options = Uint8Array.of(1, 1, 1, 0);
+    world.packet(PORT_INSIDE, tcp({ ...server, options, flags: "SA", seq: 5_000_000, ack: 1001 }));
+    expect(world.take().map(({ frame }) => see(frame).ip!.flags)).toEqual(["A", "A"]);
+    expect(tcpState(world.table.words, entry)).toBe(TCP_ESTABLISHED);
+  });
+
+  test.each([
+    ["translated", HELPED],
+    ["routed", { ...HELPED, snat: [] }],
+  ])(
+    "errors about what the server sent reach it in its own numbers, however much they quote (RFC 792), %s",
+    (_, policy) => {
+      const world = new World({ policy: { ...policy, protection: PROTECTION } });
+      for (let i = 0; i < 8; i++) {
+        const syn = { from: "10.10.0.9", to: SERVER, sport: 7000 + i, dport: 80, flags: "S" };
+        world.packet(PORT_INSIDE, tcp(syn));
+      }
+      world.take();
+      const client = { from: CLIENT, to: SERVER, sport: 5000, dport: 80 };
+      world.packet(PORT_INSIDE, tcp({ ...client, flags: "S", seq: 100 }));
+      const cookie = sequenceOf(world.takeOne());
+      world.packet(PORT_INSIDE, tcp({ ...client, flags: "A", seq: 101, ack: cookie + 1 }));
+      const seen = see(world.takeOne().frame).ip!;
+      const server = { from: SERVER, to: seen.from, sport: 80, dport: seen.sport };
+      world.packet(PORT_OUTSIDE, tcp({ ...server, flags: "SA", seq: 9000, ack: 101 }));
+      world.take();
+      const data = { ...server, flags: "A", seq: 9001, ack: 101, payload: new Uint8Array(1000) };
+      world.packet(PORT_OUTSIDE, tcp(data));
+      const delivered = world.takeOne().frame.slice(14);
+      for (const quotedBytes of [28, 32, 40, 60]) {
+        const about = delivered.slice(0, quotedBytes);
+        const error = icmpError({ from: "10.10.0.3", to: SERVER }, 3, 4, about, 1280);
+        expect(verdictName(world.packet(PORT_INSIDE, error))).toBe("forwarded");
+        const { body, bodyOk } = see(world.takeOne().frame).ip!;
+        const view = new DataView(body.buffer, body.byteOffset);
+        expect([quotedBytes, bodyOk, view.getUint32(8 + 20 + 4)]).toEqual([quotedBytes, true, 9001]);
+      }
+    },
+  );
 
   test("a wrong acknowledgement is refused", () => {
     const world = new World({ policy: { ...LAB_POLICY, protection: PROTECTION } });

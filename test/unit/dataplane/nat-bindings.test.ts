@@ -1,5 +1,6 @@
 /** Endpoint-independent mapping and filtering: RFC 4787 REQ-1, REQ-5, REQ-6, REQ-8; RFC 5382 REQ-1, REQ-3; RFC 7857. */
 import { describe, expect, test } from "vitest";
+import { OP_UPSERT, RECORD_BYTES, RECORD_OP_AT } from "../../../src/base/record.ts";
 import type { PolicyModel, SnatModel } from "../../../src/dataplane/policy-model.ts";
 import { echo, icmpError, ip, ipv4, see, seeIp, tcp, udp } from "./frames.ts";
 import { CLIENT, entry, natPolicy, natWorld, OTHER_SERVER, POOL, pass, SERVER } from "./nat-worlds.ts";
@@ -275,4 +276,86 @@ test("an error about what a mapped port sent is told to the inside host, with th
   const seen = pass(world, PORT_OUTSIDE, icmpError({ from: STRANGER, to: POOL }, 11, 0, about));
   expect(seen).toMatchObject({ from: STRANGER, to: CLIENT, icmpType: 11, bodyOk: true });
   expect(seeIp(seen.body.subarray(8))).toMatchObject({ from: CLIENT, sport: 5000, bodyOk: true });
+});
+
+describe("a binding that came with a snapshot", () => {
+  const kinds = test.each([
+    ["outward", policy(), false],
+    ["inward", policy(OPEN), true],
+  ] as const);
+
+  /** A connection of an inside port that stands, of which the backup has no record; and the port that outside sees. */
+  function standing(model: PolicyModel, isInward: boolean): { pair: Pair; port: number } {
+    const pair = new Pair(model);
+    const { one } = pair;
+    pair.assign(2, () => 1);
+    one.view.backup.fill(0);
+    const out = { from: CLIENT, to: SERVER, sport: 5000, dport: 80 };
+    one.packet(PORT_INSIDE, tcp({ ...out, flags: "S", seq: 100 }));
+    const { sport: port } = see(one.takeOne().frame).ip!;
+    const back = { from: SERVER, to: POOL, sport: 80, dport: port };
+    if (isInward) {
+      // The connection that opened the binding is refused; somebody outside comes by it.
+      one.packet(PORT_OUTSIDE, tcp({ ...back, flags: "RA", ack: 101 }));
+      const inward = { from: STRANGER, to: POOL, sport: 999, dport: port };
+      one.packet(PORT_OUTSIDE, tcp({ ...inward, flags: "S", seq: 7 }));
+      const answer = { from: CLIENT, to: STRANGER, sport: 5000, dport: 999 };
+      one.packet(PORT_INSIDE, tcp({ ...answer, flags: "SA", seq: 900, ack: 8 }));
+      one.packet(PORT_OUTSIDE, tcp({ ...inward, flags: "A", seq: 8, ack: 901 }));
+    } else {
+      one.packet(PORT_OUTSIDE, tcp({ ...back, flags: "SA", seq: 900, ack: 101 }));
+      one.packet(PORT_INSIDE, tcp({ ...out, flags: "A", seq: 101, ack: 901 }));
+    }
+    one.tick(6000);
+    one.take();
+    one.view.backup.fill(2);
+    return { pair, port };
+  }
+
+  /** Sends all slots to the backup, without the row that comes first if that is lost. */
+  function sendAll({ one, two }: Pair, isFirstLost = false): void {
+    let rows = 0;
+    for (let slot = 0; slot < one.view.slots; slot++) one.engine.exportSlot(slot);
+    for (let more = true; more; ) {
+      more = one.engine.exportStep(64, one.nowMs);
+      const ring = one.ring!;
+      for (let i = 0; i < ring.length(); i++) {
+        const record = ring.bytes.slice(ring.at(i), ring.at(i) + RECORD_BYTES);
+        const isRow = record[RECORD_OP_AT] === OP_UPSERT;
+        if (isRow) rows++;
+        if (!(isRow && rows === 1 && isFirstLost)) two.engine.applyReplica(record, 0, two.nowMs);
+      }
+      ring.release(ring.length());
+    }
+    expect(rows).toBe(2);
+  }
+
+  /** The port that the backup, now the owner, gives the inside port towards another server ten minutes later. */
+  function portLater(pair: Pair): number {
+    pair.one.view.peerFlags[2] = 0;
+    pair.two.view.peerFlags[1] = 0;
+    pair.assign(3, () => 2);
+    for (let i = 0; i < 600; i++) pair.two.tick(1000);
+    pair.two.take();
+    const syn = tcp({ from: CLIENT, to: OTHER_SERVER, sport: 5000, dport: 443, flags: "S", seq: 5 });
+    pair.two.packet(PORT_INSIDE, syn);
+    return see(pair.two.takeOne().frame).ip!.sport;
+  }
+
+  kinds(
+    "stays as long as its connections, also after a takeover (RFC 4787 REQ-1), %s",
+    (_, model, isInward) => {
+      const { pair, port } = standing(model, isInward);
+      sendAll(pair);
+      expect(portLater(pair)).toBe(port);
+    },
+  );
+
+  kinds("has connections that were there before it once they are sent again, %s", (_, model, isInward) => {
+    const { pair, port } = standing(model, isInward);
+    sendAll(pair, true);
+    expect(pair.two.table.used).toBe(1);
+    sendAll(pair);
+    expect(portLater(pair)).toBe(port);
+  });
 });

@@ -37,6 +37,8 @@ export class ProxyGate {
   readonly toServer: Seg[] = [];
   readonly table = new FlowTable(8, TEST_KEY);
   readonly counters = new Float64Array(COUNTER_CELLS);
+  /** What the zones on the way allow. */
+  mssMax = 0;
   row = NONE;
   satellite = NONE;
   readonly #client: string;
@@ -66,7 +68,7 @@ export class ProxyGate {
     const packet = this.#packet;
     if (direction !== 0) return;
     if (isOpening(this.#flags())) {
-      this.#total = this.#proxy.answerSyn(packet, this.#bytes);
+      this.#total = this.#proxy.answerSyn(packet, this.#bytes, this.mssMax);
       this.#leave(this.toClient);
       return;
     }
@@ -86,7 +88,7 @@ export class ProxyGate {
     const { words } = this.table;
     const packet = this.#packet;
     if (isProxyPending(words, satellite)) {
-      const judged = this.#proxy.judge(packet, this.#bytes, direction, words, row, satellite);
+      const judged = this.#proxy.judge(packet, this.#bytes, direction, words, row, satellite, this.mssMax);
       if (this.#proxy.bytesNow !== 0) {
         this.#total = this.#proxy.bytesNow;
         this.#reload();
@@ -124,7 +126,7 @@ export class ProxyGate {
   #open(): void {
     const { table, row, satellite } = this;
     const bytes = this.#bytes;
-    const spareBytes = this.#proxy.open(this.#packet, bytes, table.words, row, satellite, SPARE);
+    const spareBytes = this.#proxy.open(this.#packet, bytes, table.words, row, satellite, SPARE, this.mssMax);
     const ack = bytes.slice(SPARE, SPARE + spareBytes);
     const headerBytes = this.#packet.isIpv6 ? 40 : 20;
     trackTcp(table, row, 0, bytes, SPARE + headerBytes, spareBytes - headerBytes);

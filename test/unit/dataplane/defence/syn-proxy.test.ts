@@ -46,6 +46,25 @@ describe.each([
     return { gate, cookie, toServer: gate.toServer.shift()!, toClient: gate.toClient.shift()! };
   }
 
+  test("no answer tells of larger segments than the zones allow (RFC 9293 section 3.7.1)", () => {
+    for (const [mssMax, told] of [
+      [1300, 1300],
+      [9000, mss],
+    ] as const) {
+      const gate = new ProxyGate(client);
+      gate.mssMax = mssMax;
+      gate.receive(SYN);
+      const answer = gate.toClient.shift()!;
+      expect(answer.mss).toBe(told);
+      gate.receive(fromClient({ ack: answer.seq + 1 }));
+      // The client did not hear it, and asks again.
+      gate.receive(SYN);
+      expect(gate.toClient.shift()).toMatchObject({ flags: "SA", mss: told });
+      gate.receive(fromServer({ mss: told }));
+      expect(gate.count("synProxyMismatched")).toBe(0);
+    }
+  });
+
   test("a SYN is answered with a closed window and without a row", () => {
     const gate = new ProxyGate(client);
     gate.receive(SYN);

@@ -173,11 +173,11 @@ test("the segment inside an ICMP error gets the numbers of who sent it", () => {
   rig.helpers.adjuster.setConstant(satellite, 1, 5000);
   const packet = send(0, { seq: 1100, ack: 5300, payload: "x" });
   expect([packet.seq, packet.ack]).toEqual([1107, 300]);
-  restoreEmbedded(rig.table.words, satellite, 0, packet.bytes, packet.l4At, packet.l4At + packet.l4Bytes);
+  restoreEmbedded(rig.table.words, satellite, 0, packet.bytes, 0, packet.l4At, packet.l4At + packet.l4Bytes);
   expect([packet.seq, packet.ack]).toEqual([1100, 5300]);
   expect(packet.faults()).toEqual([]);
   // RFC 792: eight bytes are enough.
-  restoreEmbedded(rig.table.words, satellite, 0, packet.bytes, packet.l4At, packet.l4At + 8);
+  restoreEmbedded(rig.table.words, satellite, 0, packet.bytes, 0, packet.l4At, packet.l4At + 8);
   expect([packet.seq, packet.ack]).toEqual([1093, 5300]);
 });
 

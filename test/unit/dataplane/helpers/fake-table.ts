@@ -22,9 +22,11 @@ import {
   ROW_DOUBLES,
   ROW_WORDS,
 } from "../../../../src/dataplane/flow-layout.ts";
+import { ExpectationIndex } from "../../../../src/dataplane/helpers/expectation-index.ts";
 import { type RowBook, type RowTable, readTuple } from "../../../../src/dataplane/helpers/satellite.ts";
 import { EXPECTATION_TCP, EXPECTATION_UDP } from "../../../../src/dataplane/satellites.ts";
 import { TCP_ESTABLISHED } from "../../../../src/dataplane/tcp-state.ts";
+import { TEST_KEY } from "../world.ts";
 import { parseIp } from "./packets.ts";
 
 export class FakeTable implements RowTable, RowBook {
@@ -34,6 +36,7 @@ export class FakeTable implements RowTable, RowBook {
   readonly counters = new Float64Array(COUNTER_CELLS);
   /** Rows in the order in which they were published and ended: "change 205 #3". */
   readonly published: string[] = [];
+  readonly expectations: ExpectationIndex;
   readonly #index = new Map<string, number>();
   readonly #free: number[];
   readonly #used = new Set<number>();
@@ -44,6 +47,7 @@ export class FakeTable implements RowTable, RowBook {
     const buffer = new ArrayBuffer(capacity * ROW_WORDS * 4);
     this.words = new Int32Array(buffer);
     this.doubles = new Float64Array(buffer);
+    this.expectations = new ExpectationIndex(this.words, TEST_KEY);
     this.#free = Array.from({ length: capacity }, (_, i) => capacity - 1 - i);
   }
 
@@ -170,6 +174,8 @@ export class FakeTable implements RowTable, RowBook {
     if (protocol !== EXPECTATION_TCP && protocol !== EXPECTATION_UDP) return;
     const cell = COUNT.expectationsNow;
     this.counters[cell] = this.counters[cell]! + by;
+    if (by > 0) this.expectations.enter(row);
+    else this.expectations.leave(row);
   }
 }
 

@@ -40,6 +40,7 @@ export class Rig {
       clock: table.clock,
       counters: table.counters,
       limits,
+      index: table.expectations,
       allocatePort: (_master, _protocol, _words, _at, wanted) => this.#allocate(wanted),
     });
   }
