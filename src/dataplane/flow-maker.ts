@@ -220,6 +220,9 @@ export class FlowMaker {
     const admitted = defence.admit(packet.words, P_SOURCE, destination, 0, destinationPort, isTcp, isProven);
     if (admitted === ADMIT_BY_COOKIE) return this.#askForProof();
     if (admitted !== ADMITTED) return this.#forwarder.drop(packet.at, admitted);
+    if (defence.victim !== NONE && !this.#makeWay(defence.victim)) {
+      return this.#forwarder.drop(packet.at, DROP_TABLE_FULL);
+    }
     const wrong = translation.outbound(slot, toZone);
     // RFC 5508 REQ-8: who cannot be translated is told.
     if (wrong === DROP_NAT_PORTS) return this.#forwarder.prohibited(wrong);
@@ -252,6 +255,16 @@ export class FlowMaker {
     return this.#forwarder.leave(row, 0);
   }
 
+  /**
+   * Ends the flow that makes way, before any row is chosen for the packet in hand. False: it was the flow that announced this one,
+   * whose expectation ended with it.
+   */
+  #makeWay(victim: number): boolean {
+    this.#book.end(victim);
+    const { expectation } = this.#translation;
+    return expectation === NONE || this.#adjuncts.helpers.expectations.isHeld(expectation);
+  }
+
   /** Answers a SYN with a cookie: only who is where it says it is can go on. */
   #askForProof(): number {
     const packet = this.#packet;
@@ -265,14 +278,13 @@ export class FlowMaker {
   #fill(slot: number, rule: number, replyPorts: number): number {
     const { table, clock, counters } = this.#context;
     const packet = this.#packet;
-    const { victim } = this.#defence;
-    if (victim !== NONE) this.#book.end(victim);
-    const row = table.alloc();
+    const { flags, expectation } = this.#translation;
+    // A binding or a pointer may have taken the row that was free. An expected flow has neither, and its master must not make way.
+    const row = expectation === NONE ? this.#book.allocate() : table.alloc();
     if (row === NONE) return NONE;
     const { words, doubles } = table;
     const base = row * ROW_WORDS;
     const wide = row * ROW_DOUBLES;
-    const { flags, expectation } = this.#translation;
     words[base + F_META] = packet.protocol | flags | (rule === NO_RULE ? this.#unruled(expectation) : 0);
     table.setTuple(row, 0, packet.words, P_SOURCE, packet.words, P_SOURCE + ADDRESS_WORDS, packet.ports);
     table.setTuple(row, 1, this.#reply, 0, this.#reply, ADDRESS_WORDS, replyPorts);

@@ -145,11 +145,13 @@ export class Expectations {
     return ((place >>> 16) & 0xff) === zone && this.isHeld(row) ? row : NONE;
   }
 
-  /** Whether the expectation's master is there and open. */
+  /** Whether the expectation is there, and its master is there and open. */
   isHeld(row: number): boolean {
+    const words = this.#table.words;
+    const kind = words[row * ROW_WORDS + F_META]! & 0xff;
+    if (kind !== EXPECTATION_TCP && kind !== EXPECTATION_UDP) return false;
     const master = this.masterOf(row);
     if (master === NONE) return false;
-    const words = this.#table.words;
     return (
       (words[master * ROW_WORDS + F_META]! & 0xff) !== PROTOCOL_TCP ||
       tcpState(words, master) === TCP_ESTABLISHED
