@@ -30,6 +30,9 @@ import {
   FLAG_EXPECTED,
   FLAG_NAT,
   FLAG_UNRULED,
+  HELPERS,
+  HELPERS_AT,
+  helpersOf,
   NONE,
   REPLY_TUPLE,
   ROW_DOUBLES,
@@ -285,7 +288,10 @@ export class FlowMaker {
     const { words, doubles } = table;
     const base = row * ROW_WORDS;
     const wide = row * ROW_DOUBLES;
-    words[base + F_META] = packet.protocol | flags | (rule === NO_RULE ? this.#unruled(expectation) : 0);
+    words[base + F_META] =
+      packet.protocol |
+      flags |
+      (rule === NO_RULE ? this.#unruled(expectation) : this.#rules.helpers[rule]! << HELPERS_AT);
     table.setTuple(row, 0, packet.words, P_SOURCE, packet.words, P_SOURCE + ADDRESS_WORDS, packet.ports);
     table.setTuple(row, 1, this.#reply, 0, this.#reply, ADDRESS_WORDS, replyPorts);
     words[base + F_PLACE] = slot | (packet.zone << 16) | (this.#forwarder.egressZone << 24);
@@ -304,11 +310,15 @@ export class FlowMaker {
     return row;
   }
 
-  /** Flags of a flow that no rule let in. */
+  /** Flags of a flow that no rule let in: signalling has the helpers of the flow that announced it. */
   #unruled(expectation: number): number {
     if (expectation === NONE) return FLAG_UNRULED;
-    const isSignalling = this.#adjuncts.helpers.expectations.isSignalling(expectation);
-    return isSignalling ? FLAG_UNRULED : FLAG_UNRULED | FLAG_EXPECTED;
+    const { expectations } = this.#adjuncts.helpers;
+    if (!expectations.isSignalling(expectation)) {
+      return FLAG_UNRULED | FLAG_EXPECTED | (expectations.helperOf(expectation) << HELPERS_AT);
+    }
+    const master = expectations.masterOf(expectation);
+    return FLAG_UNRULED | (this.#context.table.words[master * ROW_WORDS + F_META]! & HELPERS);
   }
 
   /** Decides whether the first packet waits for the backup, and marks the row if so: leave() then holds it. */
@@ -349,9 +359,21 @@ export class FlowMaker {
       this.#askAgain(row);
       rule = this.#rules.peek(this.#query);
       if (rule === NO_RULE || this.#rules.action[rule] !== ACTION_ACCEPT) return false;
+      this.#help(row, this.#rules.helpers[rule]!);
     }
     words[allowed] = rule | (this.#generation << 16);
     return true;
+  }
+
+  /** The helpers of a flow are those that its rule of now asks for; what others announced ends. */
+  #help(row: number, bits: number): void {
+    const { words } = this.#context.table;
+    const meta = row * ROW_WORDS + F_META;
+    const before = helpersOf(words[meta]!);
+    if (before === bits) return;
+    words[meta] = (words[meta]! & ~HELPERS) | (bits << HELPERS_AT);
+    if ((before & ~bits) !== 0) this.#adjuncts.helpers.expectations.endUnhelped(row, bits);
+    this.#book.change(row);
   }
 
   /** The interface by which a flow came in is known only when the packet in hand goes the same way. */

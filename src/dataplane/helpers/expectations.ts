@@ -27,6 +27,7 @@ import {
   ROW_DOUBLES,
   ROW_WORDS,
 } from "../flow-layout.ts";
+import { HELPER_FTP, HELPER_SIP, HELPER_TFTP } from "../policy-model.ts";
 import { EXPECTATION_TCP, EXPECTATION_UDP } from "../satellites.ts";
 import { TCP_ESTABLISHED, tcpState } from "../tcp-state.ts";
 import {
@@ -249,10 +250,21 @@ export class Expectations {
 
   /** Ends all expectations of a flow that is about to end. */
   endAll(master: number): void {
+    this.endUnhelped(master, 0);
+  }
+
+  /** Ends the expectations of a flow that came of other helpers than `bits`, which its rule asks for now. */
+  endUnhelped(master: number, bits: number): void {
     for (let ordinal = 0; ordinal < PER_MASTER_MAX; ordinal++) {
       const row = this.at(master, ordinal);
-      if (row !== NONE) this.close(row);
+      if (row !== NONE && (this.helperOf(row) & bits) === 0) this.close(row);
     }
+  }
+
+  /** HELPER_* bit of the helper that asked for it. */
+  helperOf(row: number): number {
+    if ((this.#table.words[row * ROW_WORDS + F_META]! & 0xff) === EXPECTATION_TCP) return HELPER_FTP;
+    return (this.kindOf(row) & IS_LASTING) !== 0 ? HELPER_SIP : HELPER_TFTP;
   }
 
   /** Ends what a master expects for a call, with the flows that came of it. */

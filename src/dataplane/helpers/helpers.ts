@@ -194,7 +194,8 @@ export class Helpers {
       if (satellite !== NONE) this.#book.end(satellite);
     }
     const protocol = meta & 0xff;
-    if (bits !== 0 && (protocol === PROTOCOL_TCP || protocol === PROTOCOL_UDP)) this.expectations.endAll(row);
+    if (bits === 0 || (meta & FLAG_EXPECTED) !== 0) return;
+    if (protocol === PROTOCOL_TCP || protocol === PROTOCOL_UDP) this.expectations.endAll(row);
   }
 
   /**
