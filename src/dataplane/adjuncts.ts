@@ -34,6 +34,7 @@ export const GO_OPEN = -4;
 export const MAY_LEAVE = -1;
 
 const DROP_POOL = dropVerdict("tx_full");
+const DROP_FENCED = dropVerdict("fenced");
 
 export interface AdjunctParts {
   readonly context: EngineContext;
@@ -153,6 +154,10 @@ export class Adjuncts {
     if (what === judged.JUDGED_DROP) return this.#forwarder.drop(packet.at, judged.DROP_SYN_PROXY);
     if (what === judged.JUDGED_ANSWER) return this.#answer();
     if (what === judged.JUDGED_AGAIN) {
+      // Only who decides the flow may end it; the client repeats itself.
+      if (!isExclusive(this.#context, this.#context.table.slotOf(row))) {
+        return this.#forwarder.drop(packet.at, DROP_FENCED);
+      }
       this.#book.end(row);
       return GO_ANEW;
     }
