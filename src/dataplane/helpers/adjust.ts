@@ -200,7 +200,7 @@ export class Adjuster {
     if (found !== NONE) return found;
     const table = this.#table;
     const { words, doubles } = table;
-    const row = table.alloc();
+    const row = this.#book.allocateFor(master);
     if (row === NONE) return NONE;
     const base = row * ROW_WORDS;
     const from = master * ROW_WORDS;

@@ -55,6 +55,10 @@ class NotingBook implements RowBook {
     this.#book = book;
   }
 
+  allocateFor(master: number): number {
+    return this.#book.allocateFor(master);
+  }
+
   enter(row: number): void {
     this.#book.enter(row);
   }

@@ -1,7 +1,12 @@
 /** A new flow in a full table: who makes way for it, and for what it needs beside its own row. */
 import { describe, expect, test } from "vitest";
-import { HELPER_SIP, HELPER_TFTP, type PolicyModel } from "../../../src/dataplane/policy-model.ts";
-import { udp } from "./frames.ts";
+import {
+  HELPER_SIP,
+  HELPER_TFTP,
+  type PolicyModel,
+  type ProtectionModel,
+} from "../../../src/dataplane/policy-model.ts";
+import { see, tcp, udp } from "./frames.ts";
 import { INSIDE, LAB_POLICY, OUTSIDE, PORT_INSIDE, PORT_OUTSIDE, rule, verdictName, World } from "./world.ts";
 
 const CLIENT = "10.10.0.2";
@@ -14,6 +19,19 @@ const ROUTED: PolicyModel = {
   snat: [],
   dnat: [],
   rules: [rule(0, { fromZone: INSIDE, toZone: OUTSIDE, helpers: HELPER_TFTP | HELPER_SIP })],
+};
+
+const NO_LIMITS: ProtectionModel = {
+  halfOpenPerSource: 0,
+  halfOpenPerDestination: 0,
+  halfOpenMax: 0,
+  synProxyAbove: 0,
+  newFlowsPerSecond: 0,
+  newFlowsBurst: 0,
+  shrinkFromPercent: 0,
+  shrinkToPercent: 0,
+  reservePercent: 0,
+  allow: [],
 };
 
 const BOUND: PolicyModel = {
@@ -70,5 +88,54 @@ describe("a full table", () => {
       used: 1,
       satellites: 1,
     });
+  });
+
+  test("connections that prove their address leave the reserve alone while unassured flows can make way for both of their rows", () => {
+    const protection = { ...NO_LIMITS, synProxyAbove: 3, reservePercent: 10 };
+    const world = new World({ policy: { ...ROUTED, protection }, capacity: 100 });
+    for (let i = 0; i < 200; i++) {
+      world.packet(PORT_INSIDE, udp({ from: "10.10.0.9", to: SERVER, sport: 8000 + i, dport: 53 }));
+    }
+    world.tick(5);
+    for (let i = 0; i < 5; i++) {
+      const forged = { from: "10.10.0.9", to: SERVER, sport: 7000 + i, dport: 80 };
+      world.packet(PORT_INSIDE, tcp({ ...forged, flags: "S" }));
+    }
+    world.take();
+    expect(world.table.used).toBe(90);
+    const verdicts = new Set<string>();
+    for (let i = 0; i < 30; i++) {
+      const client = { from: "10.10.0.20", to: SERVER, sport: 9000 + i, dport: 443 };
+      world.packet(PORT_INSIDE, tcp({ ...client, flags: "S", seq: 100 }));
+      const { body } = see(world.take().at(-1)!.frame).ip!;
+      const cookie = new DataView(body.buffer, body.byteOffset).getUint32(4);
+      const ack = tcp({ ...client, flags: "A", seq: 101, ack: (cookie + 1) >>> 0 });
+      verdicts.add(verdictName(world.packet(PORT_INSIDE, ack)));
+      world.take();
+      expect(world.table.used).toBeLessThanOrEqual(90);
+    }
+    expect([...verdicts]).toEqual(["forwarded"]);
+  });
+
+  test("a flow never makes way for its own satellite", () => {
+    const protection = { ...NO_LIMITS, synProxyAbove: 1 };
+    for (let seed = 1; seed < 20; seed++) {
+      const world = new World({ policy: { ...ROUTED, protection }, capacity: 3, seed });
+      world.packet(PORT_INSIDE, udp({ from: CLIENT, to: SERVER, sport: 4000, dport: 53 }));
+      for (const sport of [7000, 7001]) {
+        world.packet(PORT_INSIDE, tcp({ from: "10.10.0.9", to: SERVER, sport, dport: 80, flags: "S" }));
+      }
+      world.take();
+      const client = { from: "10.10.0.20", to: SERVER, sport: 9000, dport: 443 };
+      world.packet(PORT_INSIDE, tcp({ ...client, flags: "S", seq: 100 }));
+      const { body } = see(world.take().at(-1)!.frame).ip!;
+      const cookie = new DataView(body.buffer, body.byteOffset).getUint32(4);
+      const ack = tcp({ ...client, flags: "A", seq: 101, ack: (cookie + 1) >>> 0 });
+      expect(verdictName(world.packet(PORT_INSIDE, ack))).toBe("forwarded");
+      expect({ used: world.table.used, satellites: world.count("satellitesNow") }).toEqual({
+        used: 3,
+        satellites: 1,
+      });
+    }
   });
 });
