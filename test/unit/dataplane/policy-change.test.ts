@@ -107,3 +107,50 @@ describe("helpers of a flow", () => {
     expect(verdictName(world.packet(PORT_OUTSIDE, call()))).toBe("denied");
   });
 });
+
+describe("an expectation", () => {
+  const request = Uint8Array.from([0, 1, ...text("file"), 0, ...text("octet"), 0]);
+  const ask = udp({ from: CLIENT, to: SERVER, sport: 4000, dport: 69, payload: request });
+  const answer = udp({ from: SERVER, to: CLIENT, sport: 3333, dport: 4000 });
+
+  test("is void when no rule lets its flow be, which then ends (RFC 1350 section 4)", () => {
+    const world = new World({ policy: HELPED });
+    world.packet(PORT_INSIDE, ask);
+    use(world, routed());
+    expect(verdictName(world.packet(PORT_OUTSIDE, answer))).toBe("denied");
+    expect(world.table.used).toBe(0);
+    expect(world.count("policyEnded")).toBe(1);
+  });
+
+  test("is void when its flow's rule has another helper", () => {
+    const world = new World({ policy: HELPED });
+    world.packet(PORT_INSIDE, ask);
+    use(world, routed(rule(0, { ...outwards, helpers: HELPER_FTP | HELPER_SIP })));
+    expect(verdictName(world.packet(PORT_OUTSIDE, answer))).toBe("denied");
+    expect(world.count("expectationsNow")).toBe(0);
+    expect(verdictName(world.packet(PORT_INSIDE, ask))).toBe("forwarded");
+  });
+
+  test("of a data connection is void too, although nothing passes on the control connection (RFC 959 section 3.2)", () => {
+    const world = new World({ policy: HELPED });
+    const client = { from: CLIENT, to: SERVER, sport: 5000, dport: 21 };
+    world.packet(PORT_INSIDE, tcp({ ...client, flags: "S", seq: 100 }));
+    const server = { from: SERVER, to: CLIENT, sport: 21, dport: 5000 };
+    world.packet(PORT_OUTSIDE, tcp({ ...server, flags: "SA", seq: 900, ack: 101 }));
+    world.packet(PORT_INSIDE, tcp({ ...client, flags: "A", seq: 101, ack: 901 }));
+    const payload = text("PORT 10,10,0,2,195,80\r\n");
+    world.packet(PORT_INSIDE, tcp({ ...client, flags: "PA", seq: 101, ack: 901, payload }));
+    expect(world.count("expectationsNow")).toBe(1);
+    use(world, routed());
+    const data = { from: SERVER, to: CLIENT, sport: 20, dport: 195 * 256 + 80 };
+    expect(verdictName(world.packet(PORT_OUTSIDE, tcp({ ...data, flags: "S", seq: 7 })))).toBe("denied");
+    expect(world.table.used).toBe(0);
+  });
+
+  test("holds under a policy that allows the same", () => {
+    const world = new World({ policy: HELPED });
+    world.packet(PORT_INSIDE, ask);
+    use(world, routed(rule(0, { fromZone: OUTSIDE, toZone: OUTSIDE }), { ...HELPED.rules[0]!, id: 1 }));
+    expect(reaches(world, answer)).toBe(true);
+  });
+});
