@@ -15,13 +15,12 @@ import type { EngineContext } from "./context.ts";
 import * as judged from "./defence/syn-proxy.ts";
 import { isProxyPending } from "./defence/syn-proxy.ts";
 import type { FlowBook } from "./flow-book.ts";
-import { F_META, F_PLACE, F_RULE, FLAG_ADJUSTED, NONE, ROW_WORDS } from "./flow-layout.ts";
+import { F_META, F_PLACE, FLAG_ADJUSTED, helpersOf, NONE, ROW_WORDS } from "./flow-layout.ts";
 import type { Forwarder } from "./forwarder.ts";
 import { INSPECT_DROP } from "./helpers/helper.ts";
 import { DROP_HELPER, Helpers } from "./helpers/helpers.ts";
 import { mssLimit } from "./mss.ts";
 import { KIND_ICMP_ERROR, KIND_TCP, P_OUTER_SOURCE, PARSED, type Packet } from "./packet.ts";
-import type { RuleTable } from "./rules.ts";
 import { trackTcp } from "./tcp-tracker.ts";
 import { dropVerdict, VERDICT_ANSWERED, VERDICT_FORWARDED } from "./verdict.ts";
 import type { Waiting } from "./waiting.ts";
@@ -64,9 +63,8 @@ export class Adjuncts {
   readonly #forwarder: Forwarder;
   readonly #waiting: Waiting;
   readonly #proxy: judged.SynProxy;
-  #rules: RuleTable;
 
-  constructor(parts: AdjunctParts, rules: RuleTable) {
+  constructor(parts: AdjunctParts) {
     const { context, book } = parts;
     this.#context = context;
     this.#bytes = context.frames.bytes;
@@ -75,7 +73,6 @@ export class Adjuncts {
     this.#forwarder = parts.forwarder;
     this.#waiting = parts.waiting;
     this.#proxy = parts.proxy;
-    this.#rules = rules;
     const { table, clock, counters } = context;
     this.helpers = new Helpers({
       table,
@@ -89,18 +86,15 @@ export class Adjuncts {
     book.adjuncts = this;
   }
 
-  useRules(rules: RuleTable): void {
-    this.#rules = rules;
-  }
-
   /** HELPER_* bits of the rule that let a flow in. */
   bitsOf(row: number): number {
-    return this.#rules.helpers[this.#context.table.words[row * ROW_WORDS + F_RULE]! & 0xffff] ?? 0;
+    return helpersOf(this.#context.table.words[row * ROW_WORDS + F_META]!);
   }
 
   /** Whether the packets of a flow need arrive() and depart(). */
   isHelped(row: number): boolean {
-    return this.helpers.helps(this.#context.table.words[row * ROW_WORDS + F_META]!, this.bitsOf(row));
+    const meta = this.#context.table.words[row * ROW_WORDS + F_META]!;
+    return this.helpers.helps(meta, helpersOf(meta));
   }
 
   /** A packet of a helped flow, before the tracker: GO_*, or the verdict of what became of it. */

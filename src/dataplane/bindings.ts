@@ -18,7 +18,6 @@ import {
   F_META,
   F_PLACE,
   F_PORTS,
-  F_STATE,
   FLAG_DNAT,
   FLAG_UNRULED,
   NONE,
@@ -26,12 +25,15 @@ import {
   ROW_DOUBLES,
   ROW_WORDS,
 } from "./flow-layout.ts";
+import { own, setOwn } from "./helpers/satellite.ts";
 import type { NatAllocator } from "./nat.ts";
+import { NO_SNAT } from "./nat-policy.ts";
 import { P_DESTINATION, P_SOURCE, type Packet } from "./packet.ts";
 import { bindingProtocol, NO_SATELLITE } from "./satellites.ts";
 
-/** F_STATE of a binding: anybody may send to it. */
-const OPEN_TO_ALL = 1;
+/** Own words of a binding: address and port to which its host opened a flow last. */
+const B_FAR = 0;
+const B_FAR_PORT = 4;
 /** RFC 4787 REQ-5: not less than two minutes, five recommended. */
 const LIFE_MS = 300_000;
 /** A binding in use is extended when this much of its life is over. */
@@ -45,6 +47,8 @@ export class Bindings {
   /** Tuples of a binding: the inside's, and the outside's. */
   readonly #original = new Int32Array(2 * ADDRESS_WORDS);
   readonly #reply = new Int32Array(2 * ADDRESS_WORDS);
+  /** Inside address and pool address. */
+  readonly #ends = new Int32Array(2 * ADDRESS_WORDS);
 
   constructor(context: EngineContext, book: FlowBook, nat: NatAllocator, borrowed: Borrowed) {
     this.#context = context;
@@ -56,15 +60,67 @@ export class Bindings {
   /** The binding that lets the packet in without a rule: anybody may send to it from where its pool address looks; or NONE. */
   findOpen(packet: Packet): number {
     const { table } = this.#context;
-    const protocol = bindingProtocol(packet.protocol);
-    if (protocol === NO_SATELLITE) return NONE;
-    unspecified(packet.words, P_DESTINATION, this.#reply, 0);
-    copyAddress(this.#reply, ADDRESS_WORDS, packet.words, P_DESTINATION);
-    const entry = table.find(protocol, this.#reply, 0, packet.destinationPort);
-    if (entry === NONE) return NONE;
-    const base = (entry >> 1) * ROW_WORDS;
-    const isOpen = (table.words[base + F_STATE]! & OPEN_TO_ALL) !== 0;
-    return isOpen && table.words[base + F_PLACE]! >>> 24 === packet.zone ? entry >> 1 : NONE;
+    const row = this.#at(packet.protocol, packet.words, P_DESTINATION, packet.destinationPort);
+    if (row === NONE) return NONE;
+    const place = table.words[row * ROW_WORDS + F_PLACE]!;
+    if (place >>> 24 !== packet.zone) return NONE;
+    table.address(row, 0, 0, this.#ends, 0);
+    table.address(row, 1, 1, this.#ends, ADDRESS_WORDS);
+    return this.#isOpen((place >>> 16) & 0xff, place >>> 24) ? row : NONE;
+  }
+
+  /** Whether the policy of now lets anybody send to the pool address through which a flow came in without a rule. */
+  isOpenFor(row: number): boolean {
+    const { table } = this.#context;
+    const place = table.words[row * ROW_WORDS + F_PLACE]!;
+    table.address(row, 1, 0, this.#ends, 0);
+    table.address(row, 0, 1, this.#ends, ADDRESS_WORDS);
+    return this.#isOpen(place >>> 24, (place >>> 16) & 0xff);
+  }
+
+  /** The binding through which a flow came in without a rule, or NONE: a backup may lack it. */
+  of(row: number): number {
+    const { words } = this.#context.table;
+    this.#context.table.address(row, 0, 1, this.#ends, 0);
+    const base = row * ROW_WORDS;
+    return this.#at(words[base + F_META]! & 0xff, this.#ends, 0, words[base + F_PORTS]! & 0xffff);
+  }
+
+  /** The binding of a pool address and port, or NONE. */
+  #at(protocol: number, words: Int32Array, at: number, port: number): number {
+    const binding = bindingProtocol(protocol);
+    if (binding === NO_SATELLITE) return NONE;
+    unspecified(words, at, this.#reply, 0);
+    copyAddress(this.#reply, ADDRESS_WORDS, words, at);
+    const entry = this.#context.table.find(binding, this.#reply, 0, port);
+    return entry === NONE ? NONE : entry >> 1;
+  }
+
+  /** Whether what `ends` in these zones meets filters endpoint-independently. */
+  #isOpen(insideZone: number, outsideZone: number): boolean {
+    const { nat } = this.#context.policy;
+    const ends = this.#ends;
+    const isOutside6 = !isIpv4(ends, ADDRESS_WORDS);
+    const snat = nat.snatOf(insideZone, outsideZone, ends, 0, isOutside6, !isIpv4(ends, 0));
+    return (
+      snat !== NO_SNAT &&
+      nat.isMappingIndependent[snat] === 1 &&
+      nat.isFilteringIndependent[snat] === 1 &&
+      nat.isInPool(snat, ends, ADDRESS_WORDS)
+    );
+  }
+
+  /** Writes where a binding's host opened a flow to last; returns the port. */
+  far(row: number, to: Int32Array, toAt: number): number {
+    const { words } = this.#context.table;
+    for (let i = 0; i < ADDRESS_WORDS; i++) to[toAt + i] = own(words, row, B_FAR + i);
+    return own(words, row, B_FAR_PORT);
+  }
+
+  #note(row: number, far: Int32Array, farPort: number): void {
+    const { words } = this.#context.table;
+    for (let i = 0; i < ADDRESS_WORDS; i++) setOwn(words, row, B_FAR + i, far[i]!);
+    setOwn(words, row, B_FAR_PORT, farPort);
   }
 
   /** Writes a binding's inside address; returns its port. */
@@ -84,6 +140,7 @@ export class Bindings {
     slot: number,
     toZone: number,
     destination: Int32Array,
+    destinationPort: number,
     to: Int32Array,
   ): number {
     const { table, policy } = this.#context;
@@ -95,6 +152,7 @@ export class Bindings {
       const row = entry >> 1;
       table.address(row, 1, 1, to, 0);
       if (policy.nat.isInPool(snat, to, 0)) {
+        this.#note(row, destination, destinationPort);
         this.#extend(row);
         return table.words[row * ROW_WORDS + REPLY_TUPLE + F_PORTS]! & 0xffff;
       }
@@ -107,21 +165,18 @@ export class Bindings {
     if (port === NONE) return NONE;
     copyAddress(this.#reply, ADDRESS_WORDS, this.#nat.address, 0);
     copyAddress(to, 0, this.#nat.address, 0);
-    return this.#enter(packet, snat, slot, toZone, protocol, port) ? port : NONE;
+    const row = this.#enter(packet, slot, toZone, protocol, port);
+    if (row === NONE) return NONE;
+    this.#note(row, destination, destinationPort);
+    this.#book.change(row);
+    return port;
   }
 
-  /** Makes the row of a new binding. False: the table is full. */
-  #enter(
-    packet: Packet,
-    snat: number,
-    slot: number,
-    toZone: number,
-    protocol: number,
-    port: number,
-  ): boolean {
-    const { table, policy, clock } = this.#context;
+  /** Makes the row of a new binding, or NONE: the table is full. */
+  #enter(packet: Packet, slot: number, toZone: number, protocol: number, port: number): number {
+    const { table, clock } = this.#context;
     const row = this.#book.allocate();
-    if (row === NONE) return false;
+    if (row === NONE) return NONE;
     const ports = (packet.sourcePort << 16) | toZone;
     const zones = (packet.zone << 16) | (toZone << 24);
     const portSlot = this.#nat.borrowedFrom;
@@ -129,7 +184,7 @@ export class Bindings {
       const borrowed = this.#borrowed;
       if (!borrowed.lend(protocol, this.#original, ports, this.#reply, port, zones, slot, portSlot)) {
         table.release(row);
-        return false;
+        return NONE;
       }
       borrowed.settle();
     }
@@ -138,12 +193,10 @@ export class Bindings {
     table.setTuple(row, 0, this.#original, 0, this.#original, ADDRESS_WORDS, ports);
     table.setTuple(row, 1, this.#reply, 0, this.#reply, ADDRESS_WORDS, port);
     table.words[base + F_PLACE] = slot | zones;
-    table.words[base + F_STATE] = policy.nat.isFilteringIndependent[snat] === 1 ? OPEN_TO_ALL : 0;
     table.doubles[row * ROW_DOUBLES + D_CREATED_AT] = clock[0]!;
     table.doubles[row * ROW_DOUBLES + D_DEADLINE] = clock[0]! + LIFE_MS;
     this.#book.enter(row);
-    this.#book.change(row);
-    return true;
+    return row;
   }
 
   /**

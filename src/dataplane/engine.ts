@@ -157,14 +157,11 @@ export class Engine {
     };
     const borrowed = new Borrowed(context, this.book);
     const bindings = new Bindings(context, this.book, this.#nat, borrowed);
-    this.#adjuncts = new Adjuncts(
-      {
-        ...shared,
-        allocatePort: (master, _protocol, words, at, wanted) =>
-          this.#nat.announce(words, at, options.table.slotOf(master), wanted),
-      },
-      this.#rules,
-    );
+    this.#adjuncts = new Adjuncts({
+      ...shared,
+      allocatePort: (master, _protocol, words, at, wanted) =>
+        this.#nat.announce(words, at, options.table.slotOf(master), wanted),
+    });
     const { expectations } = this.#adjuncts.helpers;
     const translation = new Translation(context, this.#packet, this.#nat, bindings, expectations, borrowed);
     const parts = {
@@ -266,7 +263,6 @@ export class Engine {
     this.#defence = defenceOf(this.#context, policy);
     this.book.defence = this.#defence;
     this.#maker.useRules(rules, this.#defence);
-    this.#adjuncts.useRules(rules);
     this.book.useTimeouts(policy.timeoutsMs);
   }
 

@@ -100,6 +100,16 @@ export class FlowBook {
     return table.alloc();
   }
 
+  /**
+   * A fresh row for what belongs to the flow in `master`: where a new flow would need another to make way, so does this, and only
+   * when none can it takes of the reserve. NONE when the table is full.
+   */
+  allocateFor(master: number): number {
+    const victim = this.defence === null ? NONE : this.defence.makeWayFor(master);
+    if (victim !== NONE) this.end(victim);
+    return this.#context.table.alloc();
+  }
+
   /** Takes a row out and stops counting it. Publishes nothing. */
   leave(row: number): void {
     this.#gauge(row, -1);

@@ -1,5 +1,5 @@
 /**
- * Flow layout: where each field of a flow lives in the table's shared memory. Owns offsets and flags, no behaviour.
+ * Flow layout: where each field of a flow lives in the table's shared memory. Owns offsets and flags.
  *
  * A flow is a row of 62 words (248 bytes); its two index entries share one bucket array (at most 8 bytes a flow). Fields
  * that one packet touches together stand together: a packet of an established flow reads the first 64-byte line to find
@@ -106,11 +106,23 @@ export const FLAG_EXPECTED = 1 << 24;
 /** This node counted the flow at its binding, or a port of a pool address for it (nat-account.ts). */
 export const FLAG_BOUND = 1 << 25;
 export const FLAG_POOLED = 1 << 26;
-/** Segments passed that this node did not track: a side may have sent more than its window here says. Stays for good. */
-export const FLAG_UNSURE = 1 << 27;
+/**
+ * HELPER_* bits (policy-model.ts) that the flow's rule asked for when it was last allowed. They are the flow's own, because a rule's
+ * number says nothing where another policy holds.
+ */
+export const HELPERS_AT = 27;
+export const HELPERS = 7 << HELPERS_AT;
 /** The row is in use. */
 export const FLAG_USED = 1 << 30;
+/** Segments passed that this node did not track: a side may have sent more than its window here says. Stays for good. */
+export const FLAG_UNSURE = 1 << 31;
 /** What a flow has from its first packet to its end. */
 export const FLAGS_BORN = FLAG_NAT | FLAG_UNRULED;
 /** What travels in records. */
-export const FLAGS_REPLICATED = FLAG_NAT | FLAG_REPLIED | FLAG_UNRULED | FLAG_ADJUSTED | FLAG_EXPECTED;
+export const FLAGS_REPLICATED =
+  FLAG_NAT | FLAG_REPLIED | FLAG_UNRULED | FLAG_ADJUSTED | FLAG_EXPECTED | HELPERS;
+
+/** HELPER_* bits of F_META. */
+export function helpersOf(meta: number): number {
+  return (meta & HELPERS) >>> HELPERS_AT;
+}

@@ -11,6 +11,7 @@ import { PROTOCOL_ICMP, PROTOCOL_TCP } from "../packet/ipv4.ts";
 import { PROTOCOL_ICMPV6 } from "../packet/ipv6.ts";
 import * as tcp from "../packet/tcp.ts";
 import { type Adjuncts, MAY_LEAVE } from "./adjuncts.ts";
+import type { Bindings } from "./bindings.ts";
 import { PEER_ALIVE } from "./cluster-view.ts";
 import { COUNT, count, type EngineContext } from "./context.ts";
 import { ADMIT_BY_COOKIE, ADMITTED, type Defence } from "./defence/defence.ts";
@@ -30,6 +31,9 @@ import {
   FLAG_EXPECTED,
   FLAG_NAT,
   FLAG_UNRULED,
+  HELPERS,
+  HELPERS_AT,
+  helpersOf,
   NONE,
   REPLY_TUPLE,
   ROW_DOUBLES,
@@ -44,6 +48,7 @@ import { refuse } from "./reject.ts";
 import type { Replaced } from "./replaced.ts";
 import type { RuleLog } from "./rule-log.ts";
 import { NO_RULE, RuleQuery, type RuleTable } from "./rules.ts";
+import { boundProtocol } from "./satellites.ts";
 import { hasBadFlags, isOpening } from "./tcp-tracker.ts";
 import type { Tenures } from "./tenures.ts";
 import { beginTracking } from "./trackers.ts";
@@ -72,6 +77,7 @@ export interface FlowMakerParts {
   readonly proxy: SynProxy;
   readonly adjuncts: Adjuncts;
   readonly replaced: Replaced;
+  readonly bindings: Bindings;
 }
 
 export class FlowMaker {
@@ -93,6 +99,7 @@ export class FlowMaker {
   readonly #proxy: SynProxy;
   readonly #adjuncts: Adjuncts;
   readonly #replaced: Replaced;
+  readonly #bindings: Bindings;
   readonly #query = new RuleQuery();
   /** Reply tuple's addresses of the flow in hand. */
   readonly #reply = new Int32Array(2 * ADDRESS_WORDS);
@@ -112,6 +119,7 @@ export class FlowMaker {
     this.#proxy = parts.proxy;
     this.#adjuncts = parts.adjuncts;
     this.#replaced = parts.replaced;
+    this.#bindings = parts.bindings;
   }
 
   /** Other rules hold from now on; flows are looked at again when their next packet comes. */
@@ -147,10 +155,10 @@ export class FlowMaker {
     }
     // A binding that is open to all, or an expectation, is a permission by itself.
     const { binding, expectation } = this.#translation;
-    if (expectation !== NONE && this.#adjuncts.helpers.expectations.zoneOf(expectation) !== toZone) {
-      return this.#forwarder.drop(packet.at, DROP_DENIED);
+    if (binding !== NONE || expectation !== NONE) {
+      const isHeld = expectation === NONE ? this.#mayGoOut(binding) : this.#isExpected(expectation, toZone);
+      return isHeld ? this.#admit(slot, toZone, NO_RULE) : this.#forwarder.drop(packet.at, DROP_DENIED);
     }
-    if (binding !== NONE || expectation !== NONE) return this.#admit(slot, toZone, NO_RULE);
     this.#ask(toZone);
     const rule = this.#rules.match(this.#query);
     if (rule === NO_RULE) return this.#forwarder.drop(packet.at, DROP_DENIED);
@@ -160,6 +168,32 @@ export class FlowMaker {
       this.#ruleLog.add(packet, rule, logged, toZone, this.#translation);
     }
     return verdict;
+  }
+
+  /** Whether an expectation opens a zone, and the policy of now still allows the flow that announced it, with that helper. */
+  #isExpected(expectation: number, toZone: number): boolean {
+    const { expectations } = this.#adjuncts.helpers;
+    if (expectations.zoneOf(expectation) !== toZone) return false;
+    const master = expectations.masterOf(expectation);
+    if (this.isStillAllowed(master)) return expectations.isHeld(expectation);
+    count(this.#context.counters, COUNT.policyEnded);
+    this.#book.end(master);
+    return false;
+  }
+
+  /** Whether the host of a binding that is open to all may still go where it went last: what it may not use, nobody may. */
+  #mayGoOut(binding: number): boolean {
+    const { words } = this.#context.table;
+    const base = binding * ROW_WORDS;
+    const query = this.#query;
+    const place = words[base + F_PLACE]!;
+    const protocol = boundProtocol(words[base + F_META]! & 0xff);
+    const sourcePort = this.#bindings.inner(binding, query.words);
+    const farPort = this.#bindings.far(binding, query.words, ADDRESS_WORDS);
+    this.#askFor(place, protocol, sourcePort, farPort);
+    query.isTranslated = false;
+    const rule = this.#rules.peek(query);
+    return rule !== NO_RULE && this.#rules.action[rule] === ACTION_ACCEPT;
   }
 
   /** Whether the segment in hand may acknowledge a SYN cookie. */
@@ -227,6 +261,9 @@ export class FlowMaker {
     const admitted = defence.admit(packet.words, P_SOURCE, destination, 0, destinationPort, isTcp, isProven);
     if (admitted === ADMIT_BY_COOKIE) return this.#askForProof(toZone);
     if (admitted !== ADMITTED) return this.#forwarder.drop(packet.at, admitted);
+    if (defence.victim !== NONE && !this.#makeWay(defence.victim)) {
+      return this.#forwarder.drop(packet.at, DROP_TABLE_FULL);
+    }
     const wrong = translation.outbound(slot, toZone);
     // RFC 5508 REQ-8: who cannot be translated is told.
     if (wrong === DROP_NAT_PORTS) return this.#forwarder.prohibited(wrong);
@@ -259,6 +296,16 @@ export class FlowMaker {
     return this.#forwarder.leave(row, 0);
   }
 
+  /**
+   * Ends the flow that makes way, before any row is chosen for the packet in hand. False: it was the flow that announced this one,
+   * whose expectation ended with it.
+   */
+  #makeWay(victim: number): boolean {
+    this.#book.end(victim);
+    const { expectation } = this.#translation;
+    return expectation === NONE || this.#adjuncts.helpers.expectations.isHeld(expectation);
+  }
+
   /** Answers a SYN with a cookie: only who is where it says it is can go on. */
   #askForProof(toZone: number): number {
     const packet = this.#packet;
@@ -276,16 +323,18 @@ export class FlowMaker {
   #fill(slot: number, rule: number, replyPorts: number): number {
     const { table, clock, counters } = this.#context;
     const packet = this.#packet;
-    const { victim } = this.#defence;
     if (this.#replaced.row !== NONE) this.#replaced.end();
-    else if (victim !== NONE) this.#book.end(victim);
-    const row = table.alloc();
+    const { flags, expectation } = this.#translation;
+    // A binding or a pointer may have taken the row that was free. An expected flow has neither, and its master must not make way.
+    const row = expectation === NONE ? this.#book.allocate() : table.alloc();
     if (row === NONE) return NONE;
     const { words, doubles } = table;
     const base = row * ROW_WORDS;
     const wide = row * ROW_DOUBLES;
-    const { flags, expectation } = this.#translation;
-    words[base + F_META] = packet.protocol | flags | (rule === NO_RULE ? this.#unruled(expectation) : 0);
+    words[base + F_META] =
+      packet.protocol |
+      flags |
+      (rule === NO_RULE ? this.#unruled(expectation) : this.#rules.helpers[rule]! << HELPERS_AT);
     table.setTuple(row, 0, packet.words, P_SOURCE, packet.words, P_SOURCE + ADDRESS_WORDS, packet.ports);
     table.setTuple(row, 1, this.#reply, 0, this.#reply, ADDRESS_WORDS, replyPorts);
     words[base + F_PLACE] = slot | (packet.zone << 16) | (this.#forwarder.egressZone << 24);
@@ -304,11 +353,15 @@ export class FlowMaker {
     return row;
   }
 
-  /** Flags of a flow that no rule let in. */
+  /** Flags of a flow that no rule let in: signalling has the helpers of the flow that announced it. */
   #unruled(expectation: number): number {
     if (expectation === NONE) return FLAG_UNRULED;
-    const isSignalling = this.#adjuncts.helpers.expectations.isSignalling(expectation);
-    return isSignalling ? FLAG_UNRULED : FLAG_UNRULED | FLAG_EXPECTED;
+    const { expectations } = this.#adjuncts.helpers;
+    if (!expectations.isSignalling(expectation)) {
+      return FLAG_UNRULED | FLAG_EXPECTED | (expectations.helperOf(expectation) << HELPERS_AT);
+    }
+    const master = expectations.masterOf(expectation);
+    return FLAG_UNRULED | (this.#context.table.words[master * ROW_WORDS + F_META]! & HELPERS);
   }
 
   /** Decides whether the first packet waits for the backup, and marks the row if so: leave() then holds it. */
@@ -349,9 +402,28 @@ export class FlowMaker {
       this.#askAgain(row);
       rule = this.#rules.peek(this.#query);
       if (rule === NO_RULE || this.#rules.action[rule] !== ACTION_ACCEPT) return false;
-    }
+      this.#help(row, this.#rules.helpers[rule]!);
+    } else if (helpersOf(words[row * ROW_WORDS + F_META]!) === 0 && !this.#isStillOpen(row)) return false;
     words[allowed] = rule | (this.#generation << 16);
     return true;
+  }
+
+  /** Whether a flow that a binding let in would be let in now. */
+  #isStillOpen(row: number): boolean {
+    if (!this.#bindings.isOpenFor(row)) return false;
+    const binding = this.#bindings.of(row);
+    return binding === NONE || this.#mayGoOut(binding);
+  }
+
+  /** The helpers of a flow are those that its rule of now asks for; what others announced ends. */
+  #help(row: number, bits: number): void {
+    const { words } = this.#context.table;
+    const meta = row * ROW_WORDS + F_META;
+    const before = helpersOf(words[meta]!);
+    if (before === bits) return;
+    words[meta] = (words[meta]! & ~HELPERS) | (bits << HELPERS_AT);
+    if ((before & ~bits) !== 0) this.#adjuncts.helpers.expectations.endUnhelped(row, bits);
+    this.#book.change(row);
   }
 
   /** The interface by which a flow came in is known only when the packet in hand goes the same way. */
@@ -368,24 +440,30 @@ export class FlowMaker {
     const base = row * ROW_WORDS;
     const meta = table.words[base + F_META]!;
     const place = table.words[base + F_PLACE]!;
-    const protocol = meta & 0xff;
+    table.address(row, 0, 0, query.words, 0);
+    table.address(row, 1, 0, query.words, ADDRESS_WORDS);
+    const ports = table.words[base + F_PORTS]!;
+    this.#askFor(place, meta & 0xff, ports >>> 16, table.words[base + REPLY_TUPLE + F_PORTS]! >>> 16);
+    const kind = ports & 0xffff;
+    if (query.icmpType >= 0 && kind !== 0) query.icmpType = kind;
+    // NAT64 gives every packet another destination, and is no permission.
+    query.isTranslated = (meta & FLAG_DNAT) !== 0 && !isCrossing(meta);
+  }
+
+  /** The rest of what the rules ask of the first packet of a flow between the query's addresses; of ICMP an echo. */
+  #askFor(place: number, protocol: number, sourcePort: number, destinationPort: number): void {
+    const query = this.#query;
     const isIcmp = protocol === PROTOCOL_ICMP;
+    const isIpv6 = !isIpv4(query.words, 0);
     query.fromZone = (place >>> 16) & 0xff;
     query.toZone = place >>> 24;
     query.interface =
       this.#packet.zone === query.fromZone ? this.#packet.port : this.#firstPort(query.fromZone);
-    table.address(row, 0, 0, query.words, 0);
-    table.address(row, 1, 0, query.words, ADDRESS_WORDS);
-    const isIpv6 = !isIpv4(query.words, 0);
     query.protocol = isIcmp && isIpv6 ? PROTOCOL_ICMPV6 : protocol;
-    query.sourcePort = isIcmp ? 0 : table.words[base + F_PORTS]! >>> 16;
-    query.destinationPort = isIcmp ? 0 : table.words[base + REPLY_TUPLE + F_PORTS]! >>> 16;
-    const kind = table.words[base + F_PORTS]! & 0xffff;
-    const echo = isIpv6 ? icmpv6.ICMPV6_ECHO : icmp.ICMP_ECHO;
-    query.icmpType = isIcmp ? (kind === 0 ? echo : kind) : -1;
+    query.sourcePort = isIcmp ? 0 : sourcePort;
+    query.destinationPort = isIcmp ? 0 : destinationPort;
+    query.icmpType = isIcmp ? (isIpv6 ? icmpv6.ICMPV6_ECHO : icmp.ICMP_ECHO) : -1;
     query.icmpCode = isIcmp ? 0 : -1;
     query.tcpFlags = protocol === PROTOCOL_TCP ? tcp.SYN : -1;
-    // NAT64 gives every packet another destination, and is no permission.
-    query.isTranslated = (meta & FLAG_DNAT) !== 0 && !isCrossing(meta);
   }
 }

@@ -65,6 +65,12 @@ export function bindingProtocol(protocol: number): number {
   return protocol === PROTOCOL_ICMP ? BINDING_ICMP : NO_SATELLITE;
 }
 
+/** The protocol of a binding's flows. */
+export function boundProtocol(binding: number): number {
+  if (binding === BINDING_TCP) return PROTOCOL_TCP;
+  return binding === BINDING_UDP ? PROTOCOL_UDP : PROTOCOL_ICMP;
+}
+
 /** The pseudo protocol of a pointer to a flow or a binding of a protocol, or NO_SATELLITE. */
 export function pointerProtocol(protocol: number): number {
   if (protocol === PROTOCOL_TCP || protocol === BINDING_TCP) return POINTER_TCP;

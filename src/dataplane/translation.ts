@@ -327,7 +327,8 @@ export class Translation {
       return packet.sourcePort;
     }
     if (nat.isMappingIndependent[snat] === 1) {
-      return this.#bindings.bind(packet, snat, slot, toZone, this.destination, this.source);
+      const { destination, destinationPort } = this;
+      return this.#bindings.bind(packet, snat, slot, toZone, destination, destinationPort, this.source);
     }
     const { words, protocol, sourcePort } = packet;
     const far = this.destination;

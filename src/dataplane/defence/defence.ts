@@ -120,11 +120,16 @@ export class Defence {
     return this.#room(false);
   }
 
-  /** A flow whose row has to go so that a record of another node's flow finds room, or NONE. */
-  makeWay(): number {
-    const victim = this.#earlyDrop.choose();
+  /** A flow other than `spared` whose row has to go so that another row finds room, or NONE. */
+  makeWay(spared = NONE): number {
+    const victim = this.#earlyDrop.choose(spared);
     count(this.#parts.counters, victim === NONE ? COUNT.earlyDropsFailed : COUNT.earlyDrops);
     return victim;
+  }
+
+  /** A flow that has to go before the one in `master` gets one row more, as before a new flow; NONE: none has to, or none can. */
+  makeWayFor(master: number): number {
+    return this.#pressure.mayTake(this.#parts.table.used, false) ? NONE : this.makeWay(master);
   }
 
   /** How much of its time-out a row gets now, in thousandths. */

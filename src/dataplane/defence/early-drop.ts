@@ -56,12 +56,12 @@ export class EarlyDrop {
     this.#random = random;
   }
 
-  /** A row to end, or NONE. */
-  choose(): number {
-    const left = this.#takeLeft();
+  /** A row to end other than `spared`, or NONE. */
+  choose(spared = NONE): number {
+    const left = this.#takeLeft(spared);
     if (left !== NONE) return left;
-    this.#search();
-    return this.#takeLeft();
+    this.#search(spared);
+    return this.#takeLeft(spared);
   }
 
   /** Whether a row may be ended before its time. */
@@ -77,18 +77,18 @@ export class EarlyDrop {
   }
 
   /** The next victim of the last search that has not changed since, or NONE. */
-  #takeLeft(): number {
+  #takeLeft(spared: number): number {
     while (this.#next < this.#end) {
       const i = this.#next++;
       const row = this.#rows[i]!;
-      if (!this.mayGo(row)) continue;
+      if (row === spared || !this.mayGo(row)) continue;
       this.#readSign(row);
       if (this.#sign[0] === this.#signs[i]) return row;
     }
     return NONE;
   }
 
-  #search(): void {
+  #search(spared: number): void {
     const { capacity } = this.#table;
     // One number that nobody can guess, spread by mulberry32: randomness from outside is worth more than a row looked at.
     let state = this.#random(SEEDS) | 0;
@@ -98,7 +98,7 @@ export class EarlyDrop {
       let mixed = Math.imul(state ^ (state >>> 15), state | 1);
       mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
       const row = Math.floor((((mixed ^ (mixed >>> 14)) >>> 8) * capacity) / ROWS_MAX);
-      if (!this.mayGo(row)) continue;
+      if (row === spared || !this.mayGo(row)) continue;
       this.#readSign(row);
       this.#insert(row, found++);
     }

@@ -231,7 +231,7 @@ export class Adjuster {
     if (!this.#clear(master)) return NONE;
     const table = this.#table;
     const { words, doubles } = table;
-    const row = table.alloc();
+    const row = this.#book.allocateFor(master);
     if (row === NONE) return NONE;
     const base = row * ROW_WORDS;
     const from = master * ROW_WORDS;

@@ -26,6 +26,7 @@ import {
   ROW_DOUBLES,
   ROW_WORDS,
 } from "../flow-layout.ts";
+import { HELPER_FTP, HELPER_SIP, HELPER_TFTP } from "../policy-model.ts";
 import { EXPECTATION_TCP, EXPECTATION_UDP } from "../satellites.ts";
 import { TCP_ESTABLISHED, tcpState } from "../tcp-state.ts";
 import {
@@ -152,11 +153,13 @@ export class Expectations {
     return ((place >>> 16) & 0xff) === zone && this.isHeld(row) ? row : NONE;
   }
 
-  /** Whether the expectation's master is there and open. */
+  /** Whether the expectation is there, and its master is there and open. */
   isHeld(row: number): boolean {
+    const words = this.#table.words;
+    const kind = words[row * ROW_WORDS + F_META]! & 0xff;
+    if (kind !== EXPECTATION_TCP && kind !== EXPECTATION_UDP) return false;
     const master = this.masterOf(row);
     if (master === NONE) return false;
-    const words = this.#table.words;
     return (
       (words[master * ROW_WORDS + F_META]! & 0xff) !== PROTOCOL_TCP ||
       tcpState(words, master) === TCP_ESTABLISHED
@@ -254,11 +257,22 @@ export class Expectations {
 
   /** Ends all expectations of a flow that is about to end. */
   endAll(master: number): void {
+    this.endUnhelped(master, 0);
+  }
+
+  /** Ends the expectations of a flow that came of other helpers than `bits`, which its rule asks for now. */
+  endUnhelped(master: number, bits: number): void {
     for (let row = this.first(master); row !== NONE; ) {
       const next = this.next(row, master);
-      this.close(row);
+      if ((this.helperOf(row) & bits) === 0) this.close(row);
       row = next;
     }
+  }
+
+  /** HELPER_* bit of the helper that asked for it. */
+  helperOf(row: number): number {
+    if ((this.#table.words[row * ROW_WORDS + F_META]! & 0xff) === EXPECTATION_TCP) return HELPER_FTP;
+    return (this.kindOf(row) & IS_LASTING) !== 0 ? HELPER_SIP : HELPER_TFTP;
   }
 
   /** Ends what a master expects for a call, with the flows that came of it. */

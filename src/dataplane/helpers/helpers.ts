@@ -58,6 +58,10 @@ class NotingBook implements RowBook {
     this.#book = book;
   }
 
+  allocateFor(master: number): number {
+    return this.#book.allocateFor(master);
+  }
+
   enter(row: number): void {
     this.#book.enter(row);
   }
@@ -199,7 +203,8 @@ export class Helpers {
       if (satellite !== NONE) this.#book.end(satellite);
     }
     const protocol = meta & 0xff;
-    if (bits !== 0 && (protocol === PROTOCOL_TCP || protocol === PROTOCOL_UDP)) this.expectations.endAll(row);
+    if (bits === 0 || (meta & FLAG_EXPECTED) !== 0) return;
+    if (protocol === PROTOCOL_TCP || protocol === PROTOCOL_UDP) this.expectations.endAll(row);
   }
 
   /**

@@ -39,6 +39,8 @@ export interface RowTable {
 
 /** What satellites need of the flow book (flow-book.ts). */
 export interface RowBook {
+  /** A fresh row for what belongs to the flow in `master`, which stays; another may make way. NONE when there is none. */
+  allocateFor(master: number): number;
   enter(row: number): void;
   /** Publishes the row's present state; false when no backup will hear of it. */
   change(row: number): boolean;

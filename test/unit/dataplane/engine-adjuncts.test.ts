@@ -365,6 +365,31 @@ describe("SYN proxy", () => {
     },
   );
 
+  test("a client that begins anew while its server has not answered ends nothing at a fenced node", () => {
+    const world = new World({ policy: { ...LAB_POLICY, protection: PROTECTION }, ringRecords: 256 });
+    world.view.backup.fill(2);
+    const web = { to: "198.51.100.10", dport: 8080 };
+    for (let i = 0; i < 8; i++) {
+      const forged = { ...web, from: `198.51.100.${100 + i}`, sport: 1000 + i };
+      world.packet(PORT_OUTSIDE, tcp({ ...forged, flags: "S", seq: i }));
+    }
+    world.take();
+    const client = { ...web, from: "198.51.100.50", sport: 7777 };
+    world.packet(PORT_OUTSIDE, tcp({ ...client, flags: "S", seq: 1000 }));
+    const answer = see(world.takeOne().frame).ip!;
+    const cookie = new DataView(answer.body.buffer, answer.body.byteOffset).getUint32(4);
+    world.packet(PORT_OUTSIDE, tcp({ ...client, flags: "A", seq: 1001, ack: cookie + 1 }));
+    const facts = () => ({ rows: world.table.used, records: world.ring!.length() });
+    const before = facts();
+    const anew = tcp({ ...client, flags: "S", seq: 777_777 });
+    world.view.leaseUntilMs[0] = 0;
+    expect(verdictName(world.packet(PORT_OUTSIDE, anew))).toBe("fenced");
+    expect(facts()).toEqual(before);
+    world.view.leaseUntilMs[0] = Number.POSITIVE_INFINITY;
+    expect(verdictName(world.packet(PORT_OUTSIDE, anew))).toBe("answered");
+    expect(facts().rows).toBe(before.rows - 2);
+  });
+
   test("a wrong acknowledgement is refused", () => {
     const world = new World({ policy: { ...LAB_POLICY, protection: PROTECTION } });
     const ack = { from: SERVER, to: "198.51.100.10", sport: 9, dport: 8080, flags: "A", seq: 5, ack: 77 };

@@ -5,7 +5,16 @@ import type { PolicyModel, SnatModel } from "../../../src/dataplane/policy-model
 import { echo, icmpError, ip, ipv4, see, seeIp, tcp, udp } from "./frames.ts";
 import { CLIENT, entry, natPolicy, natWorld, OTHER_SERVER, POOL, pass, SERVER } from "./nat-worlds.ts";
 import { Pair } from "./pair.ts";
-import { OUTSIDE, PORT_INSIDE, PORT_OUTSIDE, TIMEOUTS, verdictName, type World } from "./world.ts";
+import {
+  INSIDE,
+  OUTSIDE,
+  PORT_INSIDE,
+  PORT_OUTSIDE,
+  rule,
+  TIMEOUTS,
+  verdictName,
+  type World,
+} from "./world.ts";
 
 const STRANGER = "203.0.113.77";
 const MINUTE_MS = 60_000;
@@ -14,6 +23,7 @@ function policy(part: Partial<SnatModel> = {}, rest: Partial<PolicyModel> = {}):
   return natPolicy({ snat: [entry({ isEndpointIndependent: true, ...part })], ...rest });
 }
 
+const outwards = { fromZone: INSIDE, toZone: OUTSIDE };
 const OPEN = { isFilteringIndependent: true };
 
 /** The outside port of a client's UDP port, asked towards a server. */
@@ -114,6 +124,69 @@ describe("filtering", () => {
     expect(pass(world, PORT_INSIDE, tcp(synAck))).toMatchObject({ from: POOL, sport: port, flags: "SA" });
     const stray = tcp({ from: "203.0.113.78", to: POOL, sport: 9, dport: port, flags: "A" });
     expect(verdictName(world.packet(PORT_OUTSIDE, stray))).toBe("invalid_state");
+  });
+
+  describe("under another policy", () => {
+    const toDns = { ...outwards, protocol: 17, destinationPorts: [{ from: 53, to: 53 }] };
+
+    function use(world: World, next: PolicyModel): void {
+      world.engine.usePolicy(next, new Float64Array(next.rules.length + 1));
+    }
+
+    test("that filters, a mapped port is closed to strangers, to those as well who came in before", () => {
+      const world = natWorld(policy(OPEN));
+      const port = portOf(world, 5000);
+      expect(pass(world, PORT_OUTSIDE, call(port))).toMatchObject({ to: CLIENT });
+      use(world, policy());
+      expect(verdictName(world.packet(PORT_OUTSIDE, call(port, "203.0.113.78")))).toBe("bad_destination");
+      expect(verdictName(world.packet(PORT_OUTSIDE, call(port)))).toBe("denied");
+      expect(verdictName(world.packet(PORT_OUTSIDE, call(port)))).toBe("bad_destination");
+      expect(portOf(world, 5000, OTHER_SERVER)).toBe(port);
+    });
+
+    test("that filters no more, a mapped port opens", () => {
+      const world = natWorld(policy());
+      const port = portOf(world, 5000);
+      use(world, policy(OPEN));
+      expect(pass(world, PORT_OUTSIDE, call(port))).toMatchObject({ to: CLIENT, dport: 5000 });
+    });
+
+    test("that lets the host out no more, nobody gets in, whether he came before or not", () => {
+      const world = natWorld(policy(OPEN));
+      const port = portOf(world, 5000);
+      expect(pass(world, PORT_OUTSIDE, call(port))).toMatchObject({ to: CLIENT });
+      use(world, policy(OPEN, { rules: [] }));
+      expect(verdictName(world.packet(PORT_OUTSIDE, call(port, "203.0.113.78")))).toBe("denied");
+      expect(verdictName(world.packet(PORT_OUTSIDE, call(port)))).toBe("denied");
+    });
+
+    test("that lets the host go where it went, everybody still gets in (RFC 4787 REQ-8)", () => {
+      const world = natWorld(policy(OPEN));
+      const port = portOf(world, 5000);
+      expect(pass(world, PORT_OUTSIDE, call(port))).toMatchObject({ to: CLIENT });
+      use(world, policy(OPEN, { rules: [rule(0, toDns)] }));
+      expect(pass(world, PORT_OUTSIDE, call(port, "203.0.113.78"))).toMatchObject({ to: CLIENT });
+      expect(pass(world, PORT_OUTSIDE, call(port))).toMatchObject({ to: CLIENT });
+    });
+
+    test("and on a backup that takes over, too", () => {
+      const pair = new Pair(policy(OPEN));
+      pair.assign(2, () => 1);
+      pair.one.packet(PORT_INSIDE, udp({ from: CLIENT, to: SERVER, sport: 5000, dport: 53 }));
+      pair.settle();
+      const port = see(pair.one.take().at(-1)!.frame).ip!.sport;
+      const reaches = (from: string): boolean => {
+        pair.two.take();
+        pair.two.packet(PORT_OUTSIDE, call(port, from));
+        pair.settle();
+        return pair.two.take().some(({ frame }) => see(frame).ip?.to === CLIENT);
+      };
+      pair.assign(3, () => 2);
+      use(pair.two, policy(OPEN, { rules: [rule(0, toDns)] }));
+      expect(reaches(STRANGER)).toBe(true);
+      use(pair.two, policy(OPEN, { rules: [] }));
+      expect([reaches(STRANGER), reaches("203.0.113.78")]).toEqual([false, false]);
+    });
   });
 
   test("endpoint-dependent: only who was sent to, with this port, may answer", () => {

@@ -80,6 +80,10 @@ export class FakeTable implements RowTable, RowBook {
     return row;
   }
 
+  allocateFor(): number {
+    return this.alloc();
+  }
+
   enter(row: number): void {
     for (const tuple of [0, 1]) {
       const key = this.#key(row, tuple);

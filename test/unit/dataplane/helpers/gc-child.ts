@@ -16,8 +16,10 @@ import {
   ROW_WORDS,
 } from "../../../../src/dataplane/flow-layout.ts";
 import { FlowTable } from "../../../../src/dataplane/flow-table.ts";
+import { ExpectationIndex } from "../../../../src/dataplane/helpers/expectation-index.ts";
 import { Helpers } from "../../../../src/dataplane/helpers/helpers.ts";
 import { HELPER_FTP, HELPER_SIP, HELPER_TFTP } from "../../../../src/dataplane/policy-model.ts";
+import { EXPECTATION_TCP, EXPECTATION_UDP } from "../../../../src/dataplane/satellites.ts";
 import { TCP_ESTABLISHED } from "../../../../src/dataplane/tcp-state.ts";
 import { type Spec, TestPacket } from "./packets.ts";
 import { tuple } from "./rig.ts";
@@ -25,18 +27,31 @@ import { bye, invite, register, response, sdp } from "./sip-texts.ts";
 
 const rounds = Number(process.argv[2] ?? 20_000);
 const BITS = HELPER_FTP | HELPER_TFTP | HELPER_SIP;
-const table = new FlowTable(256, hashKeyFrom(new Uint8Array(32).fill(7)));
+const key = hashKeyFrom(new Uint8Array(32).fill(7));
+const table = new FlowTable(256, key);
+const index = new ExpectationIndex(table.words, key);
+const isExpectation = (row: number): boolean => {
+  const protocol = table.words[row * ROW_WORDS + F_META]! & 0xff;
+  return protocol === EXPECTATION_TCP || protocol === EXPECTATION_UDP;
+};
 const clock = Float64Array.of(1_000_000.25);
 const counters = new Float64Array(COUNTER_CELLS);
 table.wheel.start(clock);
 let published = 0;
 const book = {
-  enter: (row: number): void => table.insert(row),
+  allocateFor: (): number => table.alloc(),
+  enter: (row: number): void => {
+    table.insert(row);
+    if (isExpectation(row)) index.enter(row);
+  },
   change: (): boolean => {
     published++;
     return true;
   },
-  end: (row: number): void => table.remove(row),
+  end: (row: number): void => {
+    if (isExpectation(row)) index.leave(row);
+    table.remove(row);
+  },
 };
 const memory = new Uint8Array(4096);
 let port = 0;
@@ -46,6 +61,7 @@ const helpers = new Helpers({
   bytes: memory,
   clock,
   counters,
+  index,
   allocatePort: (_master, _protocol, _words, _at, wanted) =>
     40_000 + ((port = (port + 2) & 0xfff) | (wanted & 1)),
 });

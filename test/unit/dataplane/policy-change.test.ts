@@ -1,0 +1,156 @@
+/** Another policy, and flows that were let in before it: what goes on with them, and what does not. */
+import { describe, expect, test } from "vitest";
+import {
+  HELPER_FTP,
+  HELPER_SIP,
+  HELPER_TFTP,
+  type PolicyModel,
+} from "../../../src/dataplane/policy-model.ts";
+import { see, tcp, udp } from "./frames.ts";
+import { Pair } from "./pair.ts";
+import { INSIDE, LAB_POLICY, OUTSIDE, PORT_INSIDE, PORT_OUTSIDE, rule, verdictName, World } from "./world.ts";
+
+const CLIENT = "10.10.0.2";
+const SERVER = "198.51.100.100";
+const text = (line: string): Uint8Array => Uint8Array.from(Buffer.from(line, "latin1"));
+
+const outwards = { fromZone: INSIDE, toZone: OUTSIDE };
+const ALL_HELPERS = HELPER_FTP | HELPER_TFTP | HELPER_SIP;
+const SIP = ["branch=z9hG4bK1", "From: <sip:a@x>;tag=1", "To: <sip:a@x>", "Call-ID: 1", "CSeq: 1 REGISTER"];
+
+/** Without NAT: the rules are all that tells. */
+function routed(...rules: PolicyModel["rules"]): PolicyModel {
+  return { ...LAB_POLICY, snat: [], dnat: [], rules };
+}
+
+const HELPED = routed(rule(0, { ...outwards, helpers: ALL_HELPERS }));
+
+function use(world: World, policy: PolicyModel): void {
+  world.engine.usePolicy(policy, new Float64Array(policy.rules.length + 1));
+}
+
+/** The client registers for an hour at the server. */
+function register(world: World): void {
+  const lines = ["REGISTER sip:198.51.100.100 SIP/2.0", `Via: SIP/2.0/UDP ${CLIENT}:5060;${SIP[0]}`];
+  lines.push(
+    ...SIP.slice(1),
+    `Contact: <sip:a@${CLIENT}:5060>`,
+    "Expires: 3600",
+    "Content-Length: 0",
+    "",
+    "",
+  );
+  const asked = text(lines.join("\r\n"));
+  world.packet(PORT_INSIDE, udp({ from: CLIENT, to: SERVER, sport: 5060, dport: 5060, payload: asked }));
+}
+
+/** A call to the registered contact, from the registrar's address and another port. */
+function call(): Uint8Array {
+  return udp({ from: SERVER, to: CLIENT, sport: 5061, dport: 5060, payload: text("INVITE x") });
+}
+
+/** Whether a packet from outside reaches the client, perhaps after its address was asked for. */
+function reaches(world: World, packet: Uint8Array): boolean {
+  world.take();
+  world.packet(PORT_OUTSIDE, packet);
+  return world.take().some(({ port, frame }) => port === PORT_INSIDE && see(frame).ip?.to === CLIENT);
+}
+
+describe("helpers of a flow", () => {
+  const shifted = routed(
+    rule(0, { fromZone: OUTSIDE, toZone: OUTSIDE }),
+    rule(1, { ...outwards, helpers: ALL_HELPERS }),
+  );
+
+  test("stay its own when rules get other numbers: a registration outlives its flow's time-out (RFC 3261 section 10.2.1)", () => {
+    const world = new World({ policy: HELPED });
+    register(world);
+    use(world, shifted);
+    for (let i = 0; i < 300; i++) world.tick(1000);
+    expect(world.count("expectationsNow")).toBe(1);
+    expect(reaches(world, call())).toBe(true);
+  });
+
+  test("stay its own on a backup that has another policy already", () => {
+    const pair = new Pair(HELPED);
+    pair.assign(2, () => 1);
+    register(pair.one);
+    pair.settle();
+    use(pair.two, shifted);
+    pair.assign(3, () => 2);
+    for (let i = 0; i < 300; i++) pair.two.tick(1000);
+    expect(reaches(pair.two, call())).toBe(true);
+  });
+
+  test("do not come over a flow of another rule: a fenced node goes on forwarding it", () => {
+    const world = new World({ policy: routed(rule(0, outwards)) });
+    const client = { from: CLIENT, to: SERVER, sport: 5000, dport: 22 };
+    const server = { from: SERVER, to: CLIENT, sport: 22, dport: 5000 };
+    world.packet(PORT_INSIDE, tcp({ ...client, flags: "S", seq: 100 }));
+    world.packet(PORT_OUTSIDE, tcp({ ...server, flags: "SA", seq: 900, ack: 101 }));
+    world.packet(PORT_INSIDE, tcp({ ...client, flags: "A", seq: 101, ack: 901 }));
+    const ftp = { protocol: 6, destinationPorts: [{ from: 21, to: 21 }], helpers: HELPER_FTP };
+    use(world, routed(rule(0, { ...outwards, ...ftp }), rule(1, outwards)));
+    world.view.leaseUntilMs[0] = 0;
+    const data = tcp({ ...client, flags: "PA", seq: 101, ack: 901, payload: text("ls") });
+    expect(verdictName(world.packet(PORT_INSIDE, data))).toBe("forwarded_shared");
+  });
+
+  test("end with the rule's: what was announced before is not expected any more", () => {
+    const world = new World({ policy: HELPED });
+    register(world);
+    expect(world.count("expectationsNow")).toBe(1);
+    use(world, routed(rule(0, { ...outwards, helpers: HELPER_FTP | HELPER_TFTP })));
+    const note = udp({ from: CLIENT, to: SERVER, sport: 5060, dport: 5060, payload: text("\r\n\r\n") });
+    expect(verdictName(world.packet(PORT_INSIDE, note))).toBe("forwarded");
+    expect(world.count("expectationsNow")).toBe(0);
+    expect(verdictName(world.packet(PORT_OUTSIDE, call()))).toBe("denied");
+  });
+});
+
+describe("an expectation", () => {
+  const request = Uint8Array.from([0, 1, ...text("file"), 0, ...text("octet"), 0]);
+  const ask = udp({ from: CLIENT, to: SERVER, sport: 4000, dport: 69, payload: request });
+  const answer = udp({ from: SERVER, to: CLIENT, sport: 3333, dport: 4000 });
+
+  test("is void when no rule lets its flow be, which then ends (RFC 1350 section 4)", () => {
+    const world = new World({ policy: HELPED });
+    world.packet(PORT_INSIDE, ask);
+    use(world, routed());
+    expect(verdictName(world.packet(PORT_OUTSIDE, answer))).toBe("denied");
+    expect(world.table.used).toBe(0);
+    expect(world.count("policyEnded")).toBe(1);
+  });
+
+  test("is void when its flow's rule has another helper", () => {
+    const world = new World({ policy: HELPED });
+    world.packet(PORT_INSIDE, ask);
+    use(world, routed(rule(0, { ...outwards, helpers: HELPER_FTP | HELPER_SIP })));
+    expect(verdictName(world.packet(PORT_OUTSIDE, answer))).toBe("denied");
+    expect(world.count("expectationsNow")).toBe(0);
+    expect(verdictName(world.packet(PORT_INSIDE, ask))).toBe("forwarded");
+  });
+
+  test("of a data connection is void too, although nothing passes on the control connection (RFC 959 section 3.2)", () => {
+    const world = new World({ policy: HELPED });
+    const client = { from: CLIENT, to: SERVER, sport: 5000, dport: 21 };
+    world.packet(PORT_INSIDE, tcp({ ...client, flags: "S", seq: 100 }));
+    const server = { from: SERVER, to: CLIENT, sport: 21, dport: 5000 };
+    world.packet(PORT_OUTSIDE, tcp({ ...server, flags: "SA", seq: 900, ack: 101 }));
+    world.packet(PORT_INSIDE, tcp({ ...client, flags: "A", seq: 101, ack: 901 }));
+    const payload = text("PORT 10,10,0,2,195,80\r\n");
+    world.packet(PORT_INSIDE, tcp({ ...client, flags: "PA", seq: 101, ack: 901, payload }));
+    expect(world.count("expectationsNow")).toBe(1);
+    use(world, routed());
+    const data = { from: SERVER, to: CLIENT, sport: 20, dport: 195 * 256 + 80 };
+    expect(verdictName(world.packet(PORT_OUTSIDE, tcp({ ...data, flags: "S", seq: 7 })))).toBe("denied");
+    expect(world.table.used).toBe(0);
+  });
+
+  test("holds under a policy that allows the same", () => {
+    const world = new World({ policy: HELPED });
+    world.packet(PORT_INSIDE, ask);
+    use(world, routed(rule(0, { fromZone: OUTSIDE, toZone: OUTSIDE }), { ...HELPED.rules[0]!, id: 1 }));
+    expect(reaches(world, answer)).toBe(true);
+  });
+});
