@@ -43,9 +43,17 @@ import { type Forwarder, LOOP, NO_EGRESS } from "./forwarder.ts";
 import { mssLimit } from "./mss.ts";
 import { isCrossing } from "./nat64.ts";
 import { KIND_ECHO_REPLY, KIND_ICMP_ERROR, KIND_TCP, P_SOURCE, PARSED, type Packet } from "./packet.ts";
-import { ACTION_ACCEPT, ACTION_REJECT, COMMIT_ASYNC, COMMIT_DEFAULT, COMMIT_SYNC } from "./policy-model.ts";
+import {
+  ACTION_ACCEPT,
+  ACTION_REJECT,
+  COMMIT_ASYNC,
+  COMMIT_DEFAULT,
+  COMMIT_SYNC,
+  HELPER_SIP,
+} from "./policy-model.ts";
 import { refuse } from "./reject.ts";
 import type { Replaced } from "./replaced.ts";
+import { RuleHistory } from "./rule-history.ts";
 import type { RuleLog } from "./rule-log.ts";
 import { NO_RULE, RuleQuery, type RuleTable } from "./rules.ts";
 import { boundProtocol } from "./satellites.ts";
@@ -100,6 +108,7 @@ export class FlowMaker {
   readonly #adjuncts: Adjuncts;
   readonly #replaced: Replaced;
   readonly #bindings: Bindings;
+  readonly #history = new RuleHistory();
   readonly #query = new RuleQuery();
   /** Reply tuple's addresses of the flow in hand. */
   readonly #reply = new Int32Array(2 * ADDRESS_WORDS);
@@ -120,6 +129,7 @@ export class FlowMaker {
     this.#adjuncts = parts.adjuncts;
     this.#replaced = parts.replaced;
     this.#bindings = parts.bindings;
+    this.#history.add(this.#generation, parts.rules.helped);
   }
 
   /** Other rules hold from now on; flows are looked at again when their next packet comes. */
@@ -127,6 +137,7 @@ export class FlowMaker {
     this.#rules = rules;
     this.#defence = defence;
     this.#generation = (this.#generation % 0x7fff) + 1;
+    this.#history.add(this.#generation, rules.helped);
     this.#ruleLog.policy = this.#generation;
   }
 
@@ -339,8 +350,7 @@ export class FlowMaker {
     table.setTuple(row, 1, this.#reply, 0, this.#reply, ADDRESS_WORDS, replyPorts);
     words[base + F_PLACE] = slot | (packet.zone << 16) | (this.#forwarder.egressZone << 24);
     // Who was expected has the rule of the flow that expected it: its helpers, its name.
-    const named =
-      expectation === NONE ? Math.max(0, rule) : words[expectation * ROW_WORDS + F_RULE]! & 0xffff;
+    const named = expectation === NONE ? Math.max(0, rule) : this.#ruleOf(expectation);
     words[base + F_RULE] = named | (this.#generation << 16);
     words[base + F_TRACKED] = this.#tenures.mark(slot);
     beginTracking(table, row, packet, this.#bytes);
@@ -351,6 +361,12 @@ export class FlowMaker {
     this.#book.enter(row);
     count(counters, COUNT.flowsCreated);
     return row;
+  }
+
+  /** The rule of the flow that announced an expectation, which the policy of now allows. */
+  #ruleOf(expectation: number): number {
+    const master = this.#adjuncts.helpers.expectations.masterOf(expectation);
+    return this.#context.table.words[master * ROW_WORDS + F_RULE]! & 0xffff;
   }
 
   /** Flags of a flow that no rule let in: signalling has the helpers of the flow that announced it. */
@@ -384,7 +400,7 @@ export class FlowMaker {
 
   /**
    * Whether the policy of now would still let a flow in; asked at every packet, answered from the row unless the policy is a new
-   * one. Flows that no rule let in (they belong to a binding or another flow) live as long as what they belong to.
+   * one. Flows that no rule let in live as long as the policy allows what they came of: an open binding, or a rule's helper.
    */
   isStillAllowed(row: number): boolean {
     const words = this.#context.table.words;
@@ -397,14 +413,25 @@ export class FlowMaker {
     const { table, counters } = this.#context;
     const { words } = table;
     count(counters, COUNT.policyRechecked);
-    let rule = words[allowed]! & 0xffff;
-    if ((words[row * ROW_WORDS + F_META]! & FLAG_UNRULED) === 0) {
+    const before = words[allowed]! & 0xffff;
+    const meta = words[row * ROW_WORDS + F_META]!;
+    const isUnruled = (meta & FLAG_UNRULED) !== 0;
+    let rule = before;
+    if (!isUnruled) {
       this.#askAgain(row);
       rule = this.#rules.peek(this.#query);
       if (rule === NO_RULE || this.#rules.action[rule] !== ACTION_ACCEPT) return false;
       this.#help(row, this.#rules.helpers[rule]!);
-    } else if (helpersOf(words[row * ROW_WORDS + F_META]!) === 0 && !this.#isStillOpen(row)) return false;
+    } else if (helpersOf(meta) === 0) {
+      if (!this.#isStillOpen(row)) return false;
+    } else {
+      rule = this.#stillHelped(row, before, words[allowed]! >>> 16);
+      if (rule === NO_RULE) return false;
+    }
     words[allowed] = rule | (this.#generation << 16);
+    // A backup cannot ask again what no rule let in: it takes the number for one of its own policy.
+    const isRenamed = isUnruled && rule !== before;
+    if (isRenamed || words[row * ROW_WORDS + F_META] !== meta) this.#book.change(row);
     return true;
   }
 
@@ -415,6 +442,18 @@ export class FlowMaker {
     return binding === NONE || this.#mayGoOut(binding);
   }
 
+  /** The present number of the rule whose helper let a flow in, if it still accepts with that helper; else NO_RULE. */
+  #stillHelped(row: number, before: number, generation: number): number {
+    const rule = this.#history.present(before, generation);
+    if (rule === NO_RULE || this.#rules.action[rule] !== ACTION_ACCEPT) return NO_RULE;
+    const meta = this.#context.table.words[row * ROW_WORDS + F_META]!;
+    const bits = this.#rules.helpers[rule]!;
+    const isSignalling = (meta & FLAG_EXPECTED) === 0;
+    if ((bits & (isSignalling ? HELPER_SIP : helpersOf(meta))) === 0) return NO_RULE;
+    if (isSignalling) this.#help(row, bits);
+    return rule;
+  }
+
   /** The helpers of a flow are those that its rule of now asks for; what others announced ends. */
   #help(row: number, bits: number): void {
     const { words } = this.#context.table;
@@ -423,7 +462,6 @@ export class FlowMaker {
     if (before === bits) return;
     words[meta] = (words[meta]! & ~HELPERS) | (bits << HELPERS_AT);
     if ((before & ~bits) !== 0) this.#adjuncts.helpers.expectations.endUnhelped(row, bits);
-    this.#book.change(row);
   }
 
   /** The interface by which a flow came in is known only when the packet in hand goes the same way. */

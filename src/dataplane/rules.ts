@@ -49,6 +49,7 @@ export class RuleTable {
   readonly commit: Uint8Array;
   readonly log: Uint8Array;
   readonly helpers: Uint8Array;
+  readonly helped: CompiledRules["helped"];
   /** How it matches: for benches and reports. */
   readonly classifier: Classifier;
   readonly #hits: Float64Array;
@@ -64,6 +65,7 @@ export class RuleTable {
     this.commit = compiled.commit;
     this.log = compiled.log;
     this.helpers = compiled.helpers;
+    this.helped = compiled.helped;
     this.classifier = new Classifier(compiled.image);
     this.#ruleOfLine = compiled.ruleOfLine;
     this.#scheduled = compiled.scheduled;

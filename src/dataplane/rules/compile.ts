@@ -3,6 +3,7 @@
  * between two of them. Owns what RuleTable (rules.ts) is made from.
  */
 import type { RuleModel, ScheduleModel } from "../policy-model.ts";
+import type { NamedRule } from "../rule-history.ts";
 import { CLASSIFIER_LIMITS, type ClassifierImage, type ClassifierLimits, makeImage } from "./image.ts";
 import { linesOf } from "./lines.ts";
 
@@ -21,6 +22,8 @@ export interface CompiledRules {
   readonly commit: Uint8Array;
   readonly log: Uint8Array;
   readonly helpers: Uint8Array;
+  /** The rules with helpers. */
+  readonly helped: readonly NamedRule[];
   /** By rule: where its limit is, or NO_LIMIT. */
   readonly limitOf: Int32Array;
   readonly limits: Float64Array;
@@ -42,6 +45,7 @@ export function compileRules(
     commit: Uint8Array.from(rules, (rule) => rule.commit),
     log: Uint8Array.from(rules, (rule) => (rule.log ? 1 : 0)),
     helpers: Uint8Array.from(rules, (rule) => rule.helpers ?? 0),
+    helped: rules.flatMap(({ helpers = 0, name }, rule) => (helpers === 0 ? [] : [{ rule, name }])),
     limitOf,
     limits: rates,
     ruleOfLine: Int32Array.from(lines, ({ rule }) => rule),

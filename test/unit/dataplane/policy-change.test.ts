@@ -154,3 +154,85 @@ describe("an expectation", () => {
     expect(reaches(world, answer)).toBe(true);
   });
 });
+
+describe("a flow that came of an expectation", () => {
+  const request = Uint8Array.from([0, 1, ...text("file"), 0, ...text("octet"), 0]);
+  const answer = udp({ from: SERVER, to: CLIENT, sport: 3333, dport: 4000 });
+  const next = udp({ from: CLIENT, to: SERVER, sport: 4000, dport: 3333 });
+  const helped = { ...outwards, helpers: ALL_HELPERS };
+  const other = rule(0, { fromZone: OUTSIDE, toZone: OUTSIDE, name: "other" });
+
+  /** A world with a TFTP transfer under way, allowed by the rule "rule-0". */
+  function transfer(world = new World({ policy: HELPED })): World {
+    world.packet(PORT_INSIDE, udp({ from: CLIENT, to: SERVER, sport: 4000, dport: 69, payload: request }));
+    expect(reaches(world, answer)).toBe(true);
+    expect(world.count("expectationsUsed")).toBe(1);
+    return world;
+  }
+
+  test("ends with the rule", () => {
+    const world = transfer();
+    use(world, routed());
+    expect(verdictName(world.packet(PORT_OUTSIDE, answer))).toBe("denied");
+    expect(verdictName(world.packet(PORT_INSIDE, next))).toBe("denied");
+  });
+
+  test("ends when the rule denies, or asks for its helper no more", () => {
+    for (const part of [{ action: 0 }, { helpers: HELPER_FTP | HELPER_SIP }, { helpers: 0 }] as const) {
+      const world = transfer();
+      use(world, routed(rule(0, { ...helped, ...part })));
+      expect(verdictName(world.packet(PORT_OUTSIDE, answer))).toBe("denied");
+    }
+  });
+
+  const moved = { ...rule(0, helped), id: 1 };
+
+  test("goes on under the rule's name, whatever its number is, through any number of policies", () => {
+    const world = transfer();
+    for (let i = 0; i < 30; i++) {
+      use(world, i % 2 === 0 ? routed(other, moved) : routed(moved, other));
+      expect(reaches(world, answer)).toBe(true);
+    }
+  });
+
+  test("ends when it was silent for so many policies that its own is forgotten", () => {
+    for (const [policies, isKept] of [
+      [15, true],
+      [16, false],
+    ] as const) {
+      const world = transfer();
+      for (let i = 0; i < policies; i++) use(world, routed(moved));
+      expect(reaches(world, answer)).toBe(isKept);
+    }
+  });
+
+  test("of a call to a registration has the helpers of now, and ends with SIP (RFC 3261 section 16.6)", () => {
+    const world = new World({ policy: HELPED });
+    register(world);
+    expect(reaches(world, call())).toBe(true);
+    use(world, routed(other, moved));
+    expect(reaches(world, call())).toBe(true);
+    use(world, routed(other, { ...moved, helpers: HELPER_TFTP }));
+    expect(verdictName(world.packet(PORT_OUTSIDE, call()))).toBe("denied");
+  });
+
+  test("does not take another rule with helpers for its own", () => {
+    const world = transfer();
+    use(world, routed(rule(0, { ...helped, name: "another" })));
+    expect(verdictName(world.packet(PORT_OUTSIDE, answer))).toBe("denied");
+  });
+
+  test("goes on at a backup that takes over, with its rule's present number", () => {
+    const pair = new Pair(HELPED);
+    pair.assign(2, () => 1);
+    transfer(pair.one);
+    pair.settle();
+    for (const world of pair.worlds) use(world, routed(other, moved));
+    expect(reaches(pair.one, answer)).toBe(true);
+    pair.settle();
+    pair.assign(3, () => 2);
+    expect(reaches(pair.two, answer)).toBe(true);
+    use(pair.two, routed());
+    expect(reaches(pair.two, answer)).toBe(false);
+  });
+});
