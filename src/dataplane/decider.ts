@@ -52,6 +52,7 @@ import {
   type Packet,
   REDIRECTED_CLUSTER,
 } from "./packet.ts";
+import type { Permissions } from "./permissions.ts";
 import type { Replaced } from "./replaced.ts";
 import { isGoodIcmp, turnEchoRound } from "./rewrite.ts";
 import { hasPorts, isBinding, isPointer } from "./satellites.ts";
@@ -129,6 +130,7 @@ export class Decider {
   readonly #bindings: Bindings;
   readonly #borrowed: Borrowed;
   readonly #maker: FlowMaker;
+  readonly #permissions: Permissions;
   readonly #adjuncts: Adjuncts;
   readonly #replaced: Replaced;
 
@@ -145,6 +147,7 @@ export class Decider {
     this.#bindings = parts.bindings;
     this.#borrowed = parts.borrowed;
     this.#maker = parts.maker;
+    this.#permissions = parts.maker.permissions;
     this.#adjuncts = parts.adjuncts;
     this.#replaced = parts.replaced;
   }
@@ -228,7 +231,7 @@ export class Decider {
     const packet = this.#packet;
     const base = row * ROW_WORDS;
     const wide = row * ROW_DOUBLES;
-    if (!this.#maker.isStillAllowed(row)) {
+    if (!this.#permissions.isStillAllowed(row)) {
       count(counters, COUNT.policyEnded);
       this.#book.end(row);
       return this.#forwarder.drop(packet.at, DROP_DENIED);

@@ -1,14 +1,9 @@
 /**
  * Flow maker: a new flow in a slot that is ours: rules, limits, NAT, row, record, and then the packet itself. Owns the order of
- * these, and the second look at flows that were allowed under an older policy. The rules come before anything that could answer:
- * to whom they deny it, the firewall is not there.
+ * these. The rules come before anything that could answer: to whom they deny it, the firewall is not there.
  */
-import { ADDRESS_WORDS, copyAddress, isIpv4 } from "../base/address.ts";
+import { ADDRESS_WORDS, copyAddress } from "../base/address.ts";
 import { ETHERNET_BYTES } from "../packet/ethernet.ts";
-import * as icmp from "../packet/icmp.ts";
-import * as icmpv6 from "../packet/icmpv6.ts";
-import { PROTOCOL_ICMP, PROTOCOL_TCP } from "../packet/ipv4.ts";
-import { PROTOCOL_ICMPV6 } from "../packet/ipv6.ts";
 import * as tcp from "../packet/tcp.ts";
 import { type Adjuncts, MAY_LEAVE } from "./adjuncts.ts";
 import type { Bindings } from "./bindings.ts";
@@ -24,39 +19,26 @@ import {
   D_PACKETS,
   F_META,
   F_PLACE,
-  F_PORTS,
   F_RULE,
   F_TRACKED,
-  FLAG_DNAT,
   FLAG_EXPECTED,
   FLAG_NAT,
   FLAG_UNRULED,
   HELPERS,
   HELPERS_AT,
-  helpersOf,
   NONE,
-  REPLY_TUPLE,
   ROW_DOUBLES,
   ROW_WORDS,
 } from "./flow-layout.ts";
 import { type Forwarder, LOOP, NO_EGRESS } from "./forwarder.ts";
 import { mssLimit } from "./mss.ts";
-import { isCrossing } from "./nat64.ts";
 import { KIND_ECHO_REPLY, KIND_ICMP_ERROR, KIND_TCP, P_SOURCE, PARSED, type Packet } from "./packet.ts";
-import {
-  ACTION_ACCEPT,
-  ACTION_REJECT,
-  COMMIT_ASYNC,
-  COMMIT_DEFAULT,
-  COMMIT_SYNC,
-  HELPER_SIP,
-} from "./policy-model.ts";
+import { Permissions } from "./permissions.ts";
+import { ACTION_ACCEPT, ACTION_REJECT, COMMIT_ASYNC, COMMIT_DEFAULT, COMMIT_SYNC } from "./policy-model.ts";
 import { refuse } from "./reject.ts";
 import type { Replaced } from "./replaced.ts";
-import { RuleHistory } from "./rule-history.ts";
 import type { RuleLog } from "./rule-log.ts";
 import { NO_RULE, RuleQuery, type RuleTable } from "./rules.ts";
-import { boundProtocol } from "./satellites.ts";
 import { hasBadFlags, isOpening } from "./tcp-tracker.ts";
 import type { Tenures } from "./tenures.ts";
 import { beginTracking } from "./trackers.ts";
@@ -91,8 +73,8 @@ export interface FlowMakerParts {
 export class FlowMaker {
   /** The packet in hand came back with a cookie: its source is no lie. */
   isProven = false;
-  /** Policies since start, modulo 2^15: what F_RULE's upper half says about when a flow was last allowed. 0: not here. */
-  #generation = 1;
+  /** What stays allowed. */
+  readonly permissions: Permissions;
   #rules: RuleTable;
   readonly #context: EngineContext;
   readonly #bytes: Uint8Array;
@@ -107,8 +89,6 @@ export class FlowMaker {
   readonly #proxy: SynProxy;
   readonly #adjuncts: Adjuncts;
   readonly #replaced: Replaced;
-  readonly #bindings: Bindings;
-  readonly #history = new RuleHistory();
   readonly #query = new RuleQuery();
   /** Reply tuple's addresses of the flow in hand. */
   readonly #reply = new Int32Array(2 * ADDRESS_WORDS);
@@ -128,17 +108,15 @@ export class FlowMaker {
     this.#proxy = parts.proxy;
     this.#adjuncts = parts.adjuncts;
     this.#replaced = parts.replaced;
-    this.#bindings = parts.bindings;
-    this.#history.add(this.#generation, parts.rules.helped);
+    this.permissions = new Permissions(parts);
   }
 
   /** Other rules hold from now on; flows are looked at again when their next packet comes. */
   useRules(rules: RuleTable, defence: Defence): void {
     this.#rules = rules;
     this.#defence = defence;
-    this.#generation = (this.#generation % 0x7fff) + 1;
-    this.#history.add(this.#generation, rules.helped);
-    this.#ruleLog.policy = this.#generation;
+    this.permissions.useRules(rules);
+    this.#ruleLog.policy = this.permissions.generation;
   }
 
   /** The drop reason of a packet that only a known flow could explain; else `otherwise`. */
@@ -167,7 +145,10 @@ export class FlowMaker {
     // A binding that is open to all, or an expectation, is a permission by itself.
     const { binding, expectation } = this.#translation;
     if (binding !== NONE || expectation !== NONE) {
-      const isHeld = expectation === NONE ? this.#mayGoOut(binding) : this.#isExpected(expectation, toZone);
+      const isHeld =
+        expectation === NONE
+          ? this.permissions.mayGoOut(binding)
+          : this.permissions.isExpected(expectation, toZone);
       return isHeld ? this.#admit(slot, toZone, NO_RULE) : this.#forwarder.drop(packet.at, DROP_DENIED);
     }
     this.#ask(toZone);
@@ -179,32 +160,6 @@ export class FlowMaker {
       this.#ruleLog.add(packet, rule, logged, toZone, this.#translation);
     }
     return verdict;
-  }
-
-  /** Whether an expectation opens a zone, and the policy of now still allows the flow that announced it, with that helper. */
-  #isExpected(expectation: number, toZone: number): boolean {
-    const { expectations } = this.#adjuncts.helpers;
-    if (expectations.zoneOf(expectation) !== toZone) return false;
-    const master = expectations.masterOf(expectation);
-    if (this.isStillAllowed(master)) return expectations.isHeld(expectation);
-    count(this.#context.counters, COUNT.policyEnded);
-    this.#book.end(master);
-    return false;
-  }
-
-  /** Whether the host of a binding that is open to all may still go where it went last: what it may not use, nobody may. */
-  #mayGoOut(binding: number): boolean {
-    const { words } = this.#context.table;
-    const base = binding * ROW_WORDS;
-    const query = this.#query;
-    const place = words[base + F_PLACE]!;
-    const protocol = boundProtocol(words[base + F_META]! & 0xff);
-    const sourcePort = this.#bindings.inner(binding, query.words);
-    const farPort = this.#bindings.far(binding, query.words, ADDRESS_WORDS);
-    this.#askFor(place, protocol, sourcePort, farPort);
-    query.isTranslated = false;
-    const rule = this.#rules.peek(query);
-    return rule !== NO_RULE && this.#rules.action[rule] === ACTION_ACCEPT;
   }
 
   /** Whether the segment in hand may acknowledge a SYN cookie. */
@@ -351,7 +306,7 @@ export class FlowMaker {
     words[base + F_PLACE] = slot | (packet.zone << 16) | (this.#forwarder.egressZone << 24);
     // Who was expected has the rule of the flow that expected it: its helpers, its name.
     const named = expectation === NONE ? Math.max(0, rule) : this.#ruleOf(expectation);
-    words[base + F_RULE] = named | (this.#generation << 16);
+    words[base + F_RULE] = named | (this.permissions.generation << 16);
     words[base + F_TRACKED] = this.#tenures.mark(slot);
     beginTracking(table, row, packet, this.#bytes);
     doubles[wide + D_CREATED_AT] = clock[0]!;
@@ -396,112 +351,5 @@ export class FlowMaker {
       return;
     }
     this.#waiting.expect(row, backup);
-  }
-
-  /**
-   * Whether the policy of now would still let a flow in; asked at every packet, answered from the row unless the policy is a new
-   * one. Flows that no rule let in live as long as the policy allows what they came of: an open binding, or a rule's helper.
-   */
-  isStillAllowed(row: number): boolean {
-    const words = this.#context.table.words;
-    const allowed = row * ROW_WORDS + F_RULE;
-    if (words[allowed]! >>> 16 === this.#generation) return true;
-    return this.#recheck(row, allowed);
-  }
-
-  #recheck(row: number, allowed: number): boolean {
-    const { table, counters } = this.#context;
-    const { words } = table;
-    count(counters, COUNT.policyRechecked);
-    const before = words[allowed]! & 0xffff;
-    const meta = words[row * ROW_WORDS + F_META]!;
-    const isUnruled = (meta & FLAG_UNRULED) !== 0;
-    let rule = before;
-    if (!isUnruled) {
-      this.#askAgain(row);
-      rule = this.#rules.peek(this.#query);
-      if (rule === NO_RULE || this.#rules.action[rule] !== ACTION_ACCEPT) return false;
-      this.#help(row, this.#rules.helpers[rule]!);
-    } else if (helpersOf(meta) === 0) {
-      if (!this.#isStillOpen(row)) return false;
-    } else {
-      rule = this.#stillHelped(row, before, words[allowed]! >>> 16);
-      if (rule === NO_RULE) return false;
-    }
-    words[allowed] = rule | (this.#generation << 16);
-    // A backup cannot ask again what no rule let in: it takes the number for one of its own policy.
-    const isRenamed = isUnruled && rule !== before;
-    if (isRenamed || words[row * ROW_WORDS + F_META] !== meta) this.#book.change(row);
-    return true;
-  }
-
-  /** Whether a flow that a binding let in would be let in now. */
-  #isStillOpen(row: number): boolean {
-    if (!this.#bindings.isOpenFor(row)) return false;
-    const binding = this.#bindings.of(row);
-    return binding === NONE || this.#mayGoOut(binding);
-  }
-
-  /** The present number of the rule whose helper let a flow in, if it still accepts with that helper; else NO_RULE. */
-  #stillHelped(row: number, before: number, generation: number): number {
-    const rule = this.#history.present(before, generation);
-    if (rule === NO_RULE || this.#rules.action[rule] !== ACTION_ACCEPT) return NO_RULE;
-    const meta = this.#context.table.words[row * ROW_WORDS + F_META]!;
-    const bits = this.#rules.helpers[rule]!;
-    const isSignalling = (meta & FLAG_EXPECTED) === 0;
-    if ((bits & (isSignalling ? HELPER_SIP : helpersOf(meta))) === 0) return NO_RULE;
-    if (isSignalling) this.#help(row, bits);
-    return rule;
-  }
-
-  /** The helpers of a flow are those that its rule of now asks for; what others announced ends. */
-  #help(row: number, bits: number): void {
-    const { words } = this.#context.table;
-    const meta = row * ROW_WORDS + F_META;
-    const before = helpersOf(words[meta]!);
-    if (before === bits) return;
-    words[meta] = (words[meta]! & ~HELPERS) | (bits << HELPERS_AT);
-    if ((before & ~bits) !== 0) this.#adjuncts.helpers.expectations.endUnhelped(row, bits);
-  }
-
-  /** The interface by which a flow came in is known only when the packet in hand goes the same way. */
-  #firstPort(zone: number): number {
-    const { ports } = this.#context;
-    for (let i = 0; i < ports.length; i++) if (ports[i]!.zone === zone) return i;
-    return 0;
-  }
-
-  /** Fills in what the rules asked of a flow's first packet, as far as the row tells. */
-  #askAgain(row: number): void {
-    const { table } = this.#context;
-    const query = this.#query;
-    const base = row * ROW_WORDS;
-    const meta = table.words[base + F_META]!;
-    const place = table.words[base + F_PLACE]!;
-    table.address(row, 0, 0, query.words, 0);
-    table.address(row, 1, 0, query.words, ADDRESS_WORDS);
-    const ports = table.words[base + F_PORTS]!;
-    this.#askFor(place, meta & 0xff, ports >>> 16, table.words[base + REPLY_TUPLE + F_PORTS]! >>> 16);
-    const kind = ports & 0xffff;
-    if (query.icmpType >= 0 && kind !== 0) query.icmpType = kind;
-    // NAT64 gives every packet another destination, and is no permission.
-    query.isTranslated = (meta & FLAG_DNAT) !== 0 && !isCrossing(meta);
-  }
-
-  /** The rest of what the rules ask of the first packet of a flow between the query's addresses; of ICMP an echo. */
-  #askFor(place: number, protocol: number, sourcePort: number, destinationPort: number): void {
-    const query = this.#query;
-    const isIcmp = protocol === PROTOCOL_ICMP;
-    const isIpv6 = !isIpv4(query.words, 0);
-    query.fromZone = (place >>> 16) & 0xff;
-    query.toZone = place >>> 24;
-    query.interface =
-      this.#packet.zone === query.fromZone ? this.#packet.port : this.#firstPort(query.fromZone);
-    query.protocol = isIcmp && isIpv6 ? PROTOCOL_ICMPV6 : protocol;
-    query.sourcePort = isIcmp ? 0 : sourcePort;
-    query.destinationPort = isIcmp ? 0 : destinationPort;
-    query.icmpType = isIcmp ? (isIpv6 ? icmpv6.ICMPV6_ECHO : icmp.ICMP_ECHO) : -1;
-    query.icmpCode = isIcmp ? 0 : -1;
-    query.tcpFlags = protocol === PROTOCOL_TCP ? tcp.SYN : -1;
   }
 }
