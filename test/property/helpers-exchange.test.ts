@@ -89,6 +89,12 @@ class End {
     return this.acknowledged === this.data.length;
   }
 
+  /** Lines that were sent, of which not all was acknowledged. */
+  get unanswered(): number {
+    const from = this.ends.filter((at) => at <= this.acknowledged).length;
+    return this.ends.filter((_, i) => i >= from && (this.ends[i - 1] ?? 0) < this.next).length;
+  }
+
   /** What it misses in between, as SACK blocks (RFC 2018): at most three. */
   get blocks(): [number, number][] {
     const blocks: [number, number][] = [];
@@ -194,7 +200,8 @@ class Exchange {
       this.ends[1 - side]!.take(wire[first % wire.length]!);
     } else if (kind === "ack") {
       this.send(side, end.next, end.next);
-    } else if (kind === "takeover") {
+    } else if (kind === "takeover" && this.ends.every((each) => each.unanswered <= 1)) {
+      // Of several lines under way nobody can tell which the old owner let pass; FTP has one (RFC 959 section 5.4).
       const { isOwner } = this.rig;
       this.rig = new Rig(HELPER_FTP, { ftpPerMaster: 64 }, this.rig.table.takenOver());
       this.rig.ports = [...this.#ports];
