@@ -131,13 +131,8 @@ export class Wires {
   async start(host: Host, cpu: number, script: string, ...words: string[]): Promise<Helper> {
     const path = fileURLToPath(new URL(`./${script}`, import.meta.url));
     const pinned = ["netns", "exec", this.#name(host), "taskset", "-c", `${cpu}`];
-    const child = spawn(
-      "ip",
-      [...pinned, process.execPath, ...NODE_FLAGS, "--import", "tsx", path, ...words],
-      {
-        stdio: ["pipe", "pipe", "inherit"],
-      },
-    );
+    const command = [...pinned, process.execPath, ...NODE_FLAGS, "--import", "tsx", path, ...words];
+    const child = spawn("ip", command, { stdio: ["pipe", "pipe", "inherit"] });
     const helper = new Helper(child);
     this.#helpers.push(helper);
     const said = await helper.line();

@@ -67,7 +67,6 @@ export class Ownership {
   readonly #gone = new Map<number, number>();
   readonly #slots: SlotProofs[];
   #table: SlotTable | undefined;
-  #members: readonly Member[] | undefined;
   #isAdmitted = false;
   /** Slots that we own and that await somebody in the table. */
   #open: number[] = [];
@@ -101,7 +100,7 @@ export class Ownership {
     this.#isAdmitted = isAdmitted;
     this.epoch = table.epoch;
     this.#open = [];
-    this.#findHomes(members);
+    this.home.set(homes(residents(members), this.#config.slots));
     for (let s = 0; s < this.#config.slots; s++) {
       this.owner[s] = table.owner[s] as number;
       this.backup[s] = table.backup[s] as number;
@@ -110,12 +109,6 @@ export class Ownership {
         this.#open.push(s);
     }
     return this.#evaluate(nowMs, true);
-  }
-
-  #findHomes(members: readonly Member[]): void {
-    if (members === this.#members) return;
-    this.#members = members;
-    this.home.set(homes(residents(members), this.#config.slots));
   }
 
   /** The barrier of `from` for `slot` went through this node's dataplane: all of its changes before it are applied. */

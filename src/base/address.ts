@@ -12,6 +12,11 @@
 /** number: IPv4. bigint: IPv6. */
 export type Address = number | bigint;
 
+/** Bits of an address of the same family. */
+export function widthOf(address: Address): number {
+  return typeof address === "number" ? 32 : 128;
+}
+
 /** Words of one address. */
 export const ADDRESS_WORDS = 4;
 /** Word 2 of an IPv4 address. */

@@ -7,7 +7,7 @@ import { ADDRESS_WORDS, type Address, listWords, writeAddress } from "../base/ad
 import { AddressMap } from "./address-map.ts";
 import { NatPolicy } from "./nat-policy.ts";
 import type { PolicyModel, RouteModel } from "./policy-model.ts";
-import { firstOf, isIpv4Prefix, lastOf, NO_INTERVAL, PrefixMap } from "./prefix-map.ts";
+import { firstOf, isIpv4Prefix, lastOf, NO_INTERVAL, PrefixMap, PrefixSet } from "./prefix-map.ts";
 
 const ZONES_MAX = 256;
 export const NO_ROUTE = NO_INTERVAL;
@@ -40,13 +40,13 @@ export class CompiledPolicy {
   readonly #onLink: PrefixMap;
   readonly #broadcasts: AddressMap;
   /** By zone. */
-  readonly #bogons: readonly (PrefixMap | undefined)[];
+  readonly #bogons: readonly (PrefixSet | undefined)[];
 
   constructor(model: PolicyModel) {
     this.model = model;
     this.nat = new NatPolicy(model);
     this.isBySource = model.affinity === "source";
-    const bogons: (PrefixMap | undefined)[] = new Array(ZONES_MAX).fill(undefined);
+    const bogons: (PrefixSet | undefined)[] = new Array(ZONES_MAX).fill(undefined);
     for (const zone of model.zones) {
       this.trust[zone.id] = zone.trust;
       this.mssMax[zone.id] = zone.mssMax ?? 0;
@@ -57,7 +57,7 @@ export class CompiledPolicy {
         writeAddress(this.linkLocal, at, zone.ipv6.linkLocal);
       }
       if ((zone.bogons ?? []).length > 0) {
-        bogons[zone.id] = new PrefixMap(zone.bogons!.map((prefix) => ({ prefix, value: 1 })));
+        bogons[zone.id] = new PrefixSet(zone.bogons!);
       }
     }
     this.#bogons = bogons;
@@ -117,8 +117,7 @@ export class CompiledPolicy {
 
   /** Whether the zone's policy calls the address a bogon. */
   isBogon(zone: number, words: Int32Array, at: number): boolean {
-    const bogons = this.#bogons[zone];
-    return bogons !== undefined && bogons.find(words, at) !== NO_INTERVAL;
+    return this.#bogons[zone]?.has(words, at) ?? false;
   }
 
   /** Whether a host with this address is on the zone's own wire: in the zone's network, or behind a route without next hop. */

@@ -289,7 +289,7 @@ export class FlowMaker {
   #fill(slot: number, rule: number, replyPorts: number): number {
     const { table, clock, counters } = this.#context;
     const packet = this.#packet;
-    if (this.#replaced.row !== NONE) this.#replaced.end();
+    this.#replaced.end();
     const { flags, expectation } = this.#translation;
     // A binding or a pointer may have taken the row that was free. An expected flow has neither, and its master must not make way.
     const row = expectation === NONE ? this.#book.allocate() : table.alloc();

@@ -5,12 +5,12 @@
  *   towards the inside   DNAT, static outer -> inner, NAT64 prefix -> IPv4     before rules
  *   towards the outside  static inner -> outer, SNAT                           after rules
  */
-import { ADDRESS_WORDS, type Address, copyAddress, listWords } from "../base/address.ts";
+import { ADDRESS_WORDS, type Address, copyAddress, listWords, widthOf } from "../base/address.ts";
 import { type HashKey, indexHash } from "../base/hash.ts";
 import { AddressMap } from "./address-map.ts";
 import { Nat64Prefixes } from "./nat64-prefix.ts";
 import type { Nat64Model, PolicyModel, PortRange, Prefix, SnatModel } from "./policy-model.ts";
-import { PrefixMap } from "./prefix-map.ts";
+import { PrefixSet } from "./prefix-map.ts";
 import { addressHash } from "./slot.ts";
 import { NO_STATIC, StaticNat } from "./static-nat.ts";
 
@@ -49,7 +49,7 @@ export class NatPolicy {
   readonly #snatFromZone: Int32Array;
   readonly #snatToZone: Int32Array;
   readonly #snatIsIpv6: Uint8Array;
-  readonly #snatSources: readonly (PrefixMap | undefined)[];
+  readonly #snatSources: readonly (PrefixSet | undefined)[];
   readonly #dnatZone: Int32Array;
   /** Index of the first entry with the same address. */
   readonly #dnatFirst: Int32Array;
@@ -96,9 +96,7 @@ export class NatPolicy {
       isNat64[i] ? FAMILY_NAT64 : typeof entry.pool[0] === "bigint" ? FAMILY_IPV6 : FAMILY_IPV4,
     );
     this.#snatSources = snat.map((entry) =>
-      entry.sources.length === 0
-        ? undefined
-        : new PrefixMap(entry.sources.map((prefix) => ({ prefix, value: 1 }))),
+      entry.sources.length === 0 ? undefined : new PrefixSet(entry.sources),
     );
     const { dnat } = model;
     this.dnatPortFrom = Int32Array.from(dnat, (entry) => entry.ports.from);
@@ -112,7 +110,8 @@ export class NatPolicy {
     this.#dnatAddresses = new AddressMap(dnat.map(({ address }, i) => [address, i]));
     const addresses = [...pool, ...dnat.map(({ address }) => address)];
     this.#takenIn = new AddressMap(addresses.map((address) => [address, 1]));
-    this.takenIn = [...addresses.map(hostPrefix), ...(model.statics ?? []).map(({ outer }) => outer)];
+    const hosts = addresses.map((address) => ({ address, bits: widthOf(address) }));
+    this.takenIn = [...hosts, ...(model.statics ?? []).map(({ outer }) => outer)];
     const targets = dnat.map((entry) => [entry.to, ...(entry.more ?? [])]);
     this.targetFrom = Int32Array.from(startsOf(targets.map((list) => list.length)));
     this.targetCount = Int32Array.from(targets, (list) => list.length);
@@ -186,7 +185,7 @@ export class NatPolicy {
       if (this.#snatFromZone[i] !== fromZone || this.#snatToZone[i] !== toZone) continue;
       if (this.#snatIsIpv6[i] !== family) continue;
       const sources = this.#snatSources[i];
-      if (sources === undefined || sources.find(words, at) === 1) return i;
+      if (sources === undefined || sources.has(words, at)) return i;
     }
     return NO_SNAT;
   }
@@ -282,8 +281,4 @@ function reservedPorts(model: PolicyModel, pool: readonly Address[]): Uint8Array
     }
   });
   return reserved;
-}
-
-function hostPrefix(address: Address): Prefix {
-  return { address, bits: typeof address === "number" ? 32 : 128 };
 }

@@ -7,7 +7,7 @@
  */
 import { ADDRESS_WORDS, listWords, setIpv4 } from "../base/address.ts";
 import type { Nat64Model } from "./policy-model.ts";
-import { isSamePrefix, NO_INTERVAL, PrefixMap } from "./prefix-map.ts";
+import { isSamePrefix, PrefixMap, PrefixSet } from "./prefix-map.ts";
 
 export const NO_NAT64 = -1;
 /** Byte positions of the four bytes of the IPv4 address, by prefix length: byte 8 is skipped. */
@@ -30,7 +30,7 @@ export class Nat64Prefixes {
   /** By entry: the next one with the same prefix, for another zone; NO_NAT64 ends. */
   readonly #next: Int32Array;
   /** By entry: IPv4 addresses that its prefix does not carry. */
-  readonly #excluded: readonly (PrefixMap | undefined)[];
+  readonly #excluded: readonly (PrefixSet | undefined)[];
 
   constructor(entries: readonly Nat64Model[]) {
     this.count = entries.length;
@@ -45,7 +45,7 @@ export class Nat64Prefixes {
       entries.findIndex((other, k) => k > i && isSamePrefix(other.prefix, prefix)),
     );
     this.#excluded = entries.map(({ excluded = [] }) =>
-      excluded.length === 0 ? undefined : new PrefixMap(excluded.map((prefix) => ({ prefix, value: 1 }))),
+      excluded.length === 0 ? undefined : new PrefixSet(excluded),
     );
   }
 
@@ -72,8 +72,7 @@ export class Nat64Prefixes {
 
   /** Whether an entry's prefix must not stand for an IPv4 address. */
   isExcluded(entry: number, words: Int32Array, at: number): boolean {
-    const excluded = this.#excluded[entry];
-    return excluded !== undefined && excluded.find(words, at) !== NO_INTERVAL;
+    return this.#excluded[entry]?.has(words, at) ?? false;
   }
 
   /** Writes the IPv4 address that an address of the prefix stands for. */

@@ -29,7 +29,7 @@ import {
 } from "./flow-layout.ts";
 import { isCrossing } from "./nat64.ts";
 import type { Packet } from "./packet.ts";
-import { ACTION_ACCEPT, HELPER_SIP } from "./policy-model.ts";
+import { HELPER_SIP } from "./policy-model.ts";
 import { RuleHistory } from "./rule-history.ts";
 import { NO_RULE, RuleQuery, type RuleTable } from "./rules.ts";
 import { boundProtocol } from "./satellites.ts";
@@ -97,8 +97,7 @@ export class Permissions {
     const farPort = this.#bindings.far(binding, query.words, ADDRESS_WORDS);
     this.#askFor(place, protocol, sourcePort, farPort);
     query.isTranslated = false;
-    const rule = this.#rules.peek(query);
-    return rule !== NO_RULE && this.#rules.action[rule] === ACTION_ACCEPT;
+    return this.#rules.accepts(this.#rules.peek(query));
   }
 
   /**
@@ -123,7 +122,7 @@ export class Permissions {
     if (!isUnruled) {
       this.#askAgain(row);
       rule = this.#rules.peek(this.#query);
-      if (rule === NO_RULE || this.#rules.action[rule] !== ACTION_ACCEPT) return false;
+      if (!this.#rules.accepts(rule)) return false;
       this.#help(row, this.#rules.helpers[rule]!);
     } else if (helpersOf(meta) === 0) {
       if (!this.#isStillOpen(row)) return false;
@@ -148,7 +147,7 @@ export class Permissions {
   /** The present number of the rule whose helper let a flow in, if it still accepts with that helper; else NO_RULE. */
   #stillHelped(row: number, before: number, generation: number): number {
     const rule = this.#history.present(before, generation);
-    if (rule === NO_RULE || this.#rules.action[rule] !== ACTION_ACCEPT) return NO_RULE;
+    if (!this.#rules.accepts(rule)) return NO_RULE;
     const meta = this.#context.table.words[row * ROW_WORDS + F_META]!;
     const bits = this.#rules.helpers[rule]!;
     const isSignalling = (meta & FLAG_EXPECTED) === 0;

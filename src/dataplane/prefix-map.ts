@@ -6,7 +6,7 @@
  * IPv4 and IPv6 have a list of intervals each, so that ::/0 says nothing of IPv4. A map with marks answers two questions in one
  * look-up: find() gives value * 2, and one more where a marked prefix holds the address too.
  */
-import { ADDRESS_WORDS, compareAddress, isIpv4, listWords } from "../base/address.ts";
+import { ADDRESS_WORDS, compareAddress, isIpv4, listWords, widthOf } from "../base/address.ts";
 import type { Prefix } from "./policy-model.ts";
 
 /** What find() answers when no prefix holds the address. */
@@ -73,6 +73,19 @@ export class PrefixMap {
   }
 }
 
+/** Prefixes of which it only matters whether one holds an address. */
+export class PrefixSet {
+  readonly #map: PrefixMap;
+
+  constructor(prefixes: readonly Prefix[]) {
+    this.#map = new PrefixMap(prefixes.map((prefix) => ({ prefix, value: 1 })));
+  }
+
+  has(words: Int32Array, at: number): boolean {
+    return this.#map.find(words, at) !== NO_INTERVAL;
+  }
+}
+
 /** Disjoint intervals that cover all addresses of a family below `end`: first addresses, ascending from 0, and values. */
 function intervals(
   entries: readonly PrefixValue[],
@@ -127,6 +140,5 @@ export function lastOf(prefix: Prefix): bigint {
 }
 
 function hostMask(prefix: Prefix): bigint {
-  const width = isIpv4Prefix(prefix) ? 32 : 128;
-  return (1n << BigInt(width - prefix.bits)) - 1n;
+  return (1n << BigInt(widthOf(prefix.address) - prefix.bits)) - 1n;
 }

@@ -5,7 +5,7 @@
  *   rules -> lines (rules/lines.ts) -> cuts of each field -> classes -> products        rules/compile.ts, when a policy comes
  *   packet -> RuleQuery -> first line -> rule                                           per new flow
  */
-import type { ScheduleModel } from "./policy-model.ts";
+import { ACTION_ACCEPT, type ScheduleModel } from "./policy-model.ts";
 import { Classifier, NO_LINE } from "./rules/classifier.ts";
 import {
   type CompiledRules,
@@ -98,6 +98,11 @@ export class RuleTable {
     values[9] = query.destinationPort;
     const line = this.classifier.find(query.words);
     return line === NO_LINE ? NO_RULE : this.#ruleOfLine[line]!;
+  }
+
+  /** Whether a rule that match() or peek() answered lets a flow in. */
+  accepts(rule: number): boolean {
+    return rule !== NO_RULE && this.action[rule] === ACTION_ACCEPT;
   }
 
   /** Whether a rule may take one more new flow at time `clock[0]`, which it then has: its own rate limit. */

@@ -3,7 +3,8 @@
  * snapshot. docs/metrics.md is made from it. Owns the vocabulary; exposition is registry.ts.
  *
  * Names are synwall_<area>_<noun>_<unit>[_total], in base units. Labels are bounded: names from the configuration and fixed
- * words, never addresses, except those of NAT pools, which the configuration names too. The metrics of the process itself carry the names that Prometheus clients agree on (process_*).
+ * words, never addresses, except those of NAT pools, which the configuration names too. The metrics of the process itself carry
+ * the names that Prometheus clients agree on (process_*).
  */
 import { CLUSTER_METRICS } from "./cluster-metrics.ts";
 import { DATAPLANE_METRICS } from "./dataplane-metrics.ts";

@@ -3,7 +3,7 @@
  * Owns the notation and the arithmetic of networks; an IPv4 address is a number (unsigned, host order), an IPv6 address a
  * bigint. IPv6 is read by RFC 4291 section 2.2 and written by RFC 5952. Does not own byte order on the wire (packet/).
  */
-import { type Address, mappedValue } from "../base/address.ts";
+import { type Address, mappedValue, widthOf } from "../base/address.ts";
 import type { PortRange, Prefix } from "../dataplane/policy-model.ts";
 
 export type Family = 4 | 6;
@@ -14,8 +14,8 @@ export interface InterfaceAddress<Value extends Address = Address> {
   readonly prefix: Prefix;
 }
 
-export const IPV4_BITS = 32;
-export const IPV6_BITS = 128;
+const IPV4_BITS = 32;
+const IPV6_BITS = 128;
 const GROUPS = 8;
 
 /** What is IPv4-mapped (RFC 4291 section 2.5.5.2): never on the wire. */
@@ -39,11 +39,6 @@ export const PRIVATE_IPV4_PREFIXES: readonly Prefix[] = [
 
 export function familyOf(address: Address): Family {
   return typeof address === "number" ? 4 : 6;
-}
-
-/** Bits of an address of the same family. */
-export function widthOf(address: Address): number {
-  return typeof address === "number" ? IPV4_BITS : IPV6_BITS;
 }
 
 /** "192.0.2.1" as a number; undefined unless it is four decimal numbers without leading zeros. */

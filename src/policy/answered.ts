@@ -3,7 +3,7 @@
  * from (pools, forwarded and static addresses), and that each lives in one zone: a packet to it must not depend on where it
  * came in.
  */
-import type { Address } from "../base/address.ts";
+import { type Address, widthOf } from "../base/address.ts";
 import type { PolicyModel, Prefix } from "../dataplane/policy-model.ts";
 import {
   compareAddresses,
@@ -15,7 +15,6 @@ import {
   isReservedIn,
   lastOf,
   overlap,
-  widthOf,
 } from "./address.ts";
 import { gatewaysOf, networksOf } from "./check-help.ts";
 import { MASQUERADE, type Path, type PolicyMistake, type PolicySource } from "./source.ts";

@@ -1,6 +1,7 @@
 /**
  * Checks of translation by prefix: static entries, NPTv6 (RFC 6296) and NAT64 (RFC 6146 with the addresses of RFC 6052).
  */
+import { widthOf } from "../base/address.ts";
 import type { Prefix } from "../dataplane/policy-model.ts";
 import {
   contains,
@@ -14,7 +15,6 @@ import {
   overlap,
   PRIVATE_IPV4_PREFIXES,
   WELL_KNOWN_NAT64_PREFIX,
-  widthOf,
 } from "./address.ts";
 import { answeredCount, STATIC_ANSWERED_MAX } from "./answered.ts";
 import { checkFamily, checkZoneNames, gatewayOf, gatewaysOf, networksOf } from "./check-help.ts";

@@ -5,12 +5,12 @@
 import { isExclusive } from "../arp-answer.ts";
 import type { EngineContext } from "../context.ts";
 import type { PolicyModel } from "../policy-model.ts";
-import { PrefixMap } from "../prefix-map.ts";
+import { PrefixSet } from "../prefix-map.ts";
 import { Defence } from "./defence.ts";
 
 export function defenceOf(context: EngineContext, { protection }: PolicyModel): Defence {
   const { table, counters, key, clock, random } = context;
-  const allow = new PrefixMap((protection?.allow ?? []).map((prefix) => ({ prefix, value: 1 })));
+  const allow = new PrefixSet(protection?.allow ?? []);
   return new Defence(
     {
       table,
@@ -18,7 +18,7 @@ export function defenceOf(context: EngineContext, { protection }: PolicyModel): 
       key,
       clock,
       random,
-      isAllowed: (words, at) => allow.find(words, at) === 1,
+      isAllowed: (words, at) => allow.has(words, at),
       isOurs: (slot) => isExclusive(context, slot),
     },
     protection,

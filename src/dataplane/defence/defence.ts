@@ -36,7 +36,8 @@ const DROP_SOURCE_RATE = dropVerdict("source_rate");
 const DROP_TABLE_FULL = dropVerdict("table_full");
 const DROP_TABLE_RESERVED = dropVerdict("table_reserved");
 
-const NO_PROTECTION: ProtectionModel = {
+/** No limit at all. */
+export const NO_PROTECTION: ProtectionModel = {
   halfOpenPerSource: 0,
   halfOpenPerDestination: 0,
   halfOpenMax: 0,

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { NO_PROTECTION } from "../../../src/dataplane/defence/defence.ts";
 import { F_PORTS, ROW_WORDS } from "../../../src/dataplane/flow-layout.ts";
 import {
   HELPER_FTP,
@@ -197,18 +198,7 @@ test("SIP: a datagram with bytes behind its own end is not rewritten: no other p
   expect(world.count("helperEdits")).toBe(0);
 });
 
-const PROTECTION: ProtectionModel = {
-  halfOpenPerSource: 0,
-  halfOpenPerDestination: 0,
-  halfOpenMax: 0,
-  synProxyAbove: 4,
-  newFlowsPerSecond: 0,
-  newFlowsBurst: 0,
-  shrinkFromPercent: 0,
-  shrinkToPercent: 0,
-  reservePercent: 0,
-  allow: [],
-};
+const PROTECTION: ProtectionModel = { ...NO_PROTECTION, synProxyAbove: 4 };
 
 const sequenceOf = (sent: Sent): number => {
   const { body } = see(sent.frame).ip!;

@@ -1,7 +1,8 @@
 /** A SYN on the tuples of a connection that is over: what becomes of the old one and of the new one. */
+
 import { describe, expect, test } from "vitest";
 import { SLOT_REMOTE, standaloneView } from "../../../src/dataplane/cluster-view.ts";
-import type { ProtectionModel } from "../../../src/dataplane/policy-model.ts";
+import { NO_PROTECTION } from "../../../src/dataplane/defence/defence.ts";
 import { slotOfAddress } from "../../../src/dataplane/slot.ts";
 import { see, tcp, udp, words } from "./frames.ts";
 import { CLIENT, natPolicy, SERVER } from "./nat-worlds.ts";
@@ -16,19 +17,6 @@ import {
   verdictName,
   World,
 } from "./world.ts";
-
-const NO_LIMITS: ProtectionModel = {
-  halfOpenPerSource: 0,
-  halfOpenPerDestination: 0,
-  halfOpenMax: 0,
-  synProxyAbove: 0,
-  newFlowsPerSecond: 0,
-  newFlowsBurst: 0,
-  shrinkFromPercent: 0,
-  shrinkToPercent: 0,
-  reservePercent: 0,
-  allow: [],
-};
 
 const NEW_ISN = 500_000;
 
@@ -95,7 +83,7 @@ describe("a SYN that is refused does not end the old connection", () => {
   });
 
   test("when too many connections are half-open (FFW_RUL_EXT.1.10)", () => {
-    const protection = { ...NO_LIMITS, halfOpenPerSource: 1 };
+    const protection = { ...NO_PROTECTION, halfOpenPerSource: 1 };
     const ended = new Ended(new World({ policy: natPolicy({ protection }) }));
     const other = tcp({ ...ended.out, sport: 5001, flags: "S" });
     expect(verdictName(ended.world.packet(PORT_INSIDE, other))).toBe("forwarded");
@@ -158,7 +146,7 @@ describe("a SYN that is accepted takes the old connection's place", () => {
   });
 
   test("when a cookie is asked for, so that the proof finds nothing old (RFC 4987 section 3.7)", () => {
-    const protection = { ...NO_LIMITS, synProxyAbove: 4 };
+    const protection = { ...NO_PROTECTION, synProxyAbove: 4 };
     const ended = new Ended(new World({ policy: natPolicy({ protection }) }));
     const { world, out } = ended;
     for (let i = 0; i < 10; i++) world.packet(PORT_INSIDE, tcp({ ...out, sport: 6000 + i, flags: "S" }));
@@ -173,7 +161,7 @@ describe("a SYN that is accepted takes the old connection's place", () => {
   });
 
   test("one whose server has not answered included: its client gave it up (RFC 4987 section 3.7)", () => {
-    const protection = { ...NO_LIMITS, synProxyAbove: 4 };
+    const protection = { ...NO_PROTECTION, synProxyAbove: 4 };
     const world = new World({ policy: natPolicy({ protection }) });
     const out = { from: CLIENT, to: SERVER, sport: 5000, dport: 80 };
     for (let i = 0; i < 10; i++) world.packet(PORT_INSIDE, tcp({ ...out, sport: 6000 + i, flags: "S" }));

@@ -1,11 +1,8 @@
 /** A new flow in a full table: who makes way for it, and for what it needs beside its own row. */
+
 import { describe, expect, test } from "vitest";
-import {
-  HELPER_SIP,
-  HELPER_TFTP,
-  type PolicyModel,
-  type ProtectionModel,
-} from "../../../src/dataplane/policy-model.ts";
+import { NO_PROTECTION } from "../../../src/dataplane/defence/defence.ts";
+import { HELPER_SIP, HELPER_TFTP, type PolicyModel } from "../../../src/dataplane/policy-model.ts";
 import { see, tcp, udp } from "./frames.ts";
 import { INSIDE, LAB_POLICY, OUTSIDE, PORT_INSIDE, PORT_OUTSIDE, rule, verdictName, World } from "./world.ts";
 
@@ -19,19 +16,6 @@ const ROUTED: PolicyModel = {
   snat: [],
   dnat: [],
   rules: [rule(0, { fromZone: INSIDE, toZone: OUTSIDE, helpers: HELPER_TFTP | HELPER_SIP })],
-};
-
-const NO_LIMITS: ProtectionModel = {
-  halfOpenPerSource: 0,
-  halfOpenPerDestination: 0,
-  halfOpenMax: 0,
-  synProxyAbove: 0,
-  newFlowsPerSecond: 0,
-  newFlowsBurst: 0,
-  shrinkFromPercent: 0,
-  shrinkToPercent: 0,
-  reservePercent: 0,
-  allow: [],
 };
 
 const BOUND: PolicyModel = {
@@ -91,7 +75,7 @@ describe("a full table", () => {
   });
 
   test("connections that prove their address leave the reserve alone while unassured flows can make way for both of their rows", () => {
-    const protection = { ...NO_LIMITS, synProxyAbove: 3, reservePercent: 10 };
+    const protection = { ...NO_PROTECTION, synProxyAbove: 3, reservePercent: 10 };
     const world = new World({ policy: { ...ROUTED, protection }, capacity: 100 });
     for (let i = 0; i < 200; i++) {
       world.packet(PORT_INSIDE, udp({ from: "10.10.0.9", to: SERVER, sport: 8000 + i, dport: 53 }));
@@ -118,7 +102,7 @@ describe("a full table", () => {
   });
 
   test("a flow never makes way for its own satellite", () => {
-    const protection = { ...NO_LIMITS, synProxyAbove: 1 };
+    const protection = { ...NO_PROTECTION, synProxyAbove: 1 };
     for (let seed = 1; seed < 20; seed++) {
       const world = new World({ policy: { ...ROUTED, protection }, capacity: 3, seed });
       world.packet(PORT_INSIDE, udp({ from: CLIENT, to: SERVER, sport: 4000, dport: 53 }));

@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { Address } from "../../../src/base/address.ts";
+import { widthOf } from "../../../src/base/address.ts";
 import {
   compareAddresses,
   contains,
@@ -22,7 +23,6 @@ import {
   parseIpv6,
   parsePortRange,
   parsePrefix,
-  widthOf,
 } from "../../../src/policy/address.ts";
 import { formatProtocol, parseProtocol } from "../../../src/policy/protocols.ts";
 

@@ -4,6 +4,7 @@
  */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { NO_PROTECTION } from "../../../src/dataplane/defence/defence.ts";
 import {
   ACTION_ACCEPT,
   ACTION_DROP,
@@ -148,18 +149,7 @@ describe.each(FAMILIES)("$name", (family) => {
   test.each(["halfOpenPerSource", "halfOpenPerDestination", "halfOpenMax"] as const)(
     "FFW_RUL_EXT.1.10 half-open connections beyond %s are dropped and counted, and finished ones do not count",
     (limit) => {
-      const protection: ProtectionModel = {
-        ...{ halfOpenPerSource: 0, halfOpenPerDestination: 0, halfOpenMax: 0, synProxyAbove: 0 },
-        ...{
-          newFlowsPerSecond: 0,
-          newFlowsBurst: 0,
-          shrinkFromPercent: 0,
-          shrinkToPercent: 0,
-          reservePercent: 0,
-        },
-        allow: [],
-        [limit]: 3,
-      };
+      const protection: ProtectionModel = { ...NO_PROTECTION, [limit]: 3 };
       const firewall = world({ protection });
       for (let i = 0; i < 5; i++) new Connection(firewall, family, 100 + i).open();
       const half = [0, 1, 2, 3].map((i) => new Connection(firewall, family, 200 + i).client("S", 100));

@@ -2,7 +2,12 @@ import { expect, test } from "vitest";
 import { addressWords } from "../../../../src/base/address.ts";
 import { seededRandom } from "../../../../src/base/env.ts";
 import { COUNTER_CELLS, counterIndex, type ExtraCounter } from "../../../../src/dataplane/counters.ts";
-import { ADMIT_BY_COOKIE, ADMITTED, Defence } from "../../../../src/dataplane/defence/defence.ts";
+import {
+  ADMIT_BY_COOKIE,
+  ADMITTED,
+  Defence,
+  NO_PROTECTION,
+} from "../../../../src/dataplane/defence/defence.ts";
 import { LIFE_LEAST, LIFE_WHOLE } from "../../../../src/dataplane/defence/pressure.ts";
 import { FLAG_REPLIED, NONE } from "../../../../src/dataplane/flow-layout.ts";
 import { FlowTable } from "../../../../src/dataplane/flow-table.ts";
@@ -12,18 +17,6 @@ import { verdictName } from "../../../../src/dataplane/verdict.ts";
 import { TEST_KEY } from "../world.ts";
 import { putFlow, type TestFlow } from "./flows.ts";
 
-const NOTHING: ProtectionModel = {
-  halfOpenPerSource: 0,
-  halfOpenPerDestination: 0,
-  halfOpenMax: 0,
-  synProxyAbove: 0,
-  newFlowsPerSecond: 0,
-  newFlowsBurst: 0,
-  shrinkFromPercent: 0,
-  shrinkToPercent: 0,
-  reservePercent: 0,
-  allow: [],
-};
 const CLIENT = 0x0a000001;
 const OTHER = 0x0a000002;
 const FRIEND = 0x0a0000ff;
@@ -43,7 +36,7 @@ function rig(protection: Partial<ProtectionModel> | undefined, capacity = 20) {
       isAllowed: (words, at) => words[at + 3] === friend[3],
       isOurs: () => true,
     },
-    protection && { ...NOTHING, ...protection },
+    protection && { ...NO_PROTECTION, ...protection },
   );
   return {
     table,
