@@ -3,14 +3,8 @@
  * the first line of bin/synwall.
  */
 import { readFileSync } from "node:fs";
-import { setFlagsFromString } from "node:v8";
 
 const FIRST_LINE = readFileSync(new URL("../bin/synwall", import.meta.url), "utf8").split("\n")[0]!;
 
 /** Flags for a process that is started. */
 export const NODE_FLAGS: readonly string[] = FIRST_LINE.split(" ").filter((word) => word.startsWith("--"));
-
-/** Uses them in this process, as far as they can be set while it runs: call it before anything is compiled. */
-export function useNodeFlags(): void {
-  for (const flag of NODE_FLAGS) if (flag.startsWith("--max-inlined")) setFlagsFromString(flag);
-}

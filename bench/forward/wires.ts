@@ -8,7 +8,7 @@
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
-import { fileURLToPath } from "node:url";
+import { bundled } from "../bundled.ts";
 import { NODE_FLAGS } from "../node-flags.ts";
 import { INSIDE_GATEWAY, OUTSIDE_GATEWAY, SERVER, SNAT_ADDRESS } from "./frames.ts";
 
@@ -127,11 +127,11 @@ export class Wires {
     }
   }
 
-  /** Starts a script of this folder on one CPU in a host's namespace. */
+  /** Starts a script of this folder, as one module, on one CPU in a host's namespace. */
   async start(host: Host, cpu: number, script: string, ...words: string[]): Promise<Helper> {
-    const path = fileURLToPath(new URL(`./${script}`, import.meta.url));
+    const path = await bundled(`bench/forward/${script}`);
     const pinned = ["netns", "exec", this.#name(host), "taskset", "-c", `${cpu}`];
-    const command = [...pinned, process.execPath, ...NODE_FLAGS, "--import", "tsx", path, ...words];
+    const command = [...pinned, process.execPath, ...NODE_FLAGS, path, ...words];
     const child = spawn("ip", command, { stdio: ["pipe", "pipe", "inherit"] });
     const helper = new Helper(child);
     this.#helpers.push(helper);

@@ -1,0 +1,13 @@
+/** Bundled: a script of this folder as one module, as the build makes the dataplane worker, so that what is measured is what runs. */
+import { basename, join } from "node:path";
+import { ROOT_DIRECTORY } from "../config/version.ts";
+import { bundle } from "../scripts/bundle.ts";
+
+const FOLDER = "node_modules/.cache/synwall/bench";
+
+/** The bundle's path. `script` is a path in the checkout; its name is the bundle's. */
+export async function bundled(script: string): Promise<string> {
+  const path = join(FOLDER, `${basename(script, ".ts")}.mjs`);
+  await bundle(script, path);
+  return join(ROOT_DIRECTORY, path);
+}
