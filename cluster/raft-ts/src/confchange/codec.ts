@@ -74,7 +74,10 @@ export function decodeConfChange(bytes: Uint8Array): ConfChange {
     throw new MalformedError("Cannot decode a conf change: bytes follow its end");
   }
   const cc: ConfChange =
-    hasContext === 1 ? { changes, transition, context: bytes.slice(contextAt) } : { changes, transition };
+    hasContext === 1
+      ? // A copy, and never a Buffer: its slice() would share the memory of the log.
+        { changes, transition, context: new Uint8Array(bytes.subarray(contextAt)) }
+      : { changes, transition };
   checkConfChange(cc);
   return cc;
 }
