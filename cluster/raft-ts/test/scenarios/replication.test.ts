@@ -5,7 +5,7 @@
 import { InvariantError, type Message, type MsgApp, type MsgAppResp } from "raft-ts";
 import { describe, expect, test } from "vitest";
 import { bytes, TestCluster, type TestNode, text, voters } from "../support/driver.ts";
-import { ack, answers, app, beat, entry, leaderWith, nodeWith } from "../support/messages.ts";
+import { ack, answers, app, beat, change, entry, leaderWith, nodeWith } from "../support/messages.ts";
 
 const apps = (messages: readonly Message[], to?: number): MsgApp[] =>
   messages.filter((m): m is MsgApp => m.type === "MsgApp" && (to === undefined || m.to === to));
