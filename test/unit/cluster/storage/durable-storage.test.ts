@@ -2,9 +2,10 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { crc32c } from "../../../../cluster/storage/crc32c.ts";
 import { DurableStorage } from "../../../../cluster/storage/durable-storage.ts";
 import { CrashError, MemoryFs } from "../../../../cluster/storage/memory-fs.ts";
-import { encodeBatch } from "../../../../cluster/storage/wal-record.ts";
+import { encodeBatch, paddedBytes } from "../../../../cluster/storage/wal-record.ts";
 import { seededRandom } from "../../../../src/base/env.ts";
 import { FOUNDING, openOn, operationsOf, PICTURES, runUntilCrash } from "./crash-checker.ts";
 import { CONF, entries, entry, LIFE, pictureOf, run } from "./workload.ts";
@@ -146,6 +147,33 @@ describe("damage", () => {
       content[last] = content[last]! ^ 1;
     });
     expect(pictureOf(openOn(fs))).toEqual(PICTURES[5]);
+  });
+
+  test("is not what a newer version wrote: that is refused by name, and left as it is", () => {
+    for (const change of [
+      (content: Uint8Array, at: number) => {
+        content[at + 12] = 9; // a type of record that is not known here
+      },
+      (content: Uint8Array, at: number) => {
+        content.set(new TextEncoder().encode('{"version":9'), at + 16);
+      },
+    ]) {
+      const fs = lived();
+      const isMeta = change.toString().includes("version");
+      fs.damage(lastSegment(fs), (content) => {
+        const at = isMeta ? 0 : lastRecordAt(content);
+        change(content, at);
+        sealRecord(content, at, isMeta ? 0 : crcBefore(content, at));
+      });
+      const before = fs.operations;
+      expect(() => openOn(fs)).toThrow(
+        expect.objectContaining({
+          code: "SW_STORAGE_CORRUPT",
+          message: expect.stringMatching(/written by a newer version/),
+        }),
+      );
+      expect(fs.operations).toBe(before);
+    }
   });
 
   test("of a snapshot is refused, as is its absence", () => {
@@ -315,3 +343,32 @@ describe("on a real disk", () => {
     );
   });
 });
+
+/** Where each record of a segment begins. */
+function recordPlaces(content: Uint8Array): number[] {
+  const view = new DataView(content.buffer, content.byteOffset, content.byteLength);
+  const places: number[] = [];
+  for (let at = 0; view.getUint32(at + 4, true) !== 0; at += paddedBytes(view.getUint32(at, true)))
+    places.push(at);
+  return places;
+}
+
+function lastRecordAt(content: Uint8Array): number {
+  return recordPlaces(content).at(-1)!;
+}
+
+function crcBefore(content: Uint8Array, at: number): number {
+  const previous = recordPlaces(content)
+    .filter((place) => place < at)
+    .at(-1)!;
+  return new DataView(content.buffer, content.byteOffset).getUint32(previous + 4, true);
+}
+
+/** Makes the checksums of an altered record right again. */
+function sealRecord(content: Uint8Array, at: number, previousCrc: number): void {
+  const view = new DataView(content.buffer, content.byteOffset, content.byteLength);
+  const length = view.getUint32(at, true);
+  const head = crc32c(content.subarray(at + 8, at + 14), crc32c(content.subarray(at, at + 4), previousCrc));
+  view.setUint32(at + 4, crc32c(content.subarray(at + 16, at + 16 + length), head), true);
+  view.setUint16(at + 14, crc32c(content.subarray(at, at + 14)) & 0xffff, true);
+}
