@@ -231,7 +231,7 @@ describe("a joint configuration", () => {
     const node = cluster.node(1);
     node.raw.proposeConfChange(change("+2", "implicit"));
     node.process();
-    node.propose("x".repeat(70));
+    node.propose("x".repeat(85));
     cluster.settle();
     expect(node.raw.status().confState).toEqual(conf({ voters: [1, 2] }));
   });
