@@ -120,7 +120,8 @@ class ReplayState {
       if (at === 0) throw corrupt(where, "the segment is empty");
       return;
     }
-    if (!isLast || at === 0 || hasLaterBatch(bytes, at, this.#batch + 1)) {
+    if (at === 0) throw corrupt(where, "its head is damaged");
+    if (!isLast || hasLaterBatch(bytes, at, this.#batch + 1)) {
       throw corrupt(where, `the record at byte ${at} is damaged, and more was written behind it`);
     }
     this.#tornBytes = rest - at;
@@ -246,6 +247,6 @@ function isNewer(where: string, at: number): SynwallError {
 export function corrupt(where: string, what: string): SynwallError {
   return new SynwallError(
     "SW_STORAGE_CORRUPT",
-    `${where}: ${what}: the log cannot be trusted; leave this member stopped and do as docs/errors.md says`,
+    `${where}: ${what}: the log cannot be trusted; leave this member stopped and do as docs/errors.md says of SW_STORAGE_CORRUPT`,
   );
 }

@@ -82,6 +82,17 @@ test("a full window sends nothing new; each heartbeat brings one empty append th
   expect(carried(out)[0]).toEqual([2, 3, 4, 5, 6, 7, 8]);
 });
 
+test("a commit that a full window kept back is told with the ack that opens it", () => {
+  const node = leaderWith({}, { maxInflightMessages: 1 });
+  node.drain();
+  for (const from of [2, 3]) answers(node, ack({ from, index: 1 }));
+  node.propose("x");
+  node.drain();
+  const told = answers(node, ack({ from: 3, index: 2 })).filter((m) => m.type === "MsgApp");
+  expect(told.map((m) => m.to)).toEqual([3]);
+  expect(apps(answers(node, ack({ from: 2, index: 2 })))).toMatchObject([{ to: 2, commit: 2, entries: [] }]);
+});
+
 test("an unreachable follower that replicates is probed from what it is known to hold", () => {
   const node = leaderWith({ conf: voters(1, 2) });
   node.drain();

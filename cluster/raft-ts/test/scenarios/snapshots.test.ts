@@ -103,6 +103,16 @@ describe("a leader whose log does not reach back far enough", () => {
     expect(node.raw.status().progress.get(2)).toMatchObject({ match: 2, state: "replicate" });
   });
 
+  test("does not send it over and over to a follower that has no use for it", () => {
+    const node = compactedLeader();
+    sendSnapshot(node);
+    node.raw.reportSnapshot(2, true);
+    // It ignored the snapshot, as its answer tells: it is where it was.
+    for (let i = 0; i < 3; i++) expect(answers(node, ack({ term: 12, index: 0 }))).toEqual([]);
+    expect(node.raw.status().progress.get(2)).toMatchObject({ match: 0, state: "probe" });
+    expect(answers(node, beatResp(2, 12))).toMatchObject([{ type: "MsgApp", index: 11 }]);
+  });
+
   test("sends none to a follower that is silent", () => {
     const node = compactedLeader();
     // It became leader just now: nothing was heard of 2, and the probe is out.

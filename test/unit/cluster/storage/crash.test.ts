@@ -200,7 +200,7 @@ describe("damage in the middle of the log", () => {
       ({ message } = error as Error);
     }
     expect(message).toMatch(
-      /^\/data\/wal\/00000001-\d{16}\.wal: the record at byte \d+ is damaged.*docs\/errors\.md says$/,
+      /^\/data\/wal\/00000001-\d{16}\.wal: the record at byte \d+ is damaged.*docs\/errors\.md says of SW_STORAGE_CORRUPT$/,
     );
     expect(message).not.toContain("\n");
   });
