@@ -228,7 +228,8 @@ describe("who gets a vote", () => {
     node.raw.step(vote({ type: "MsgPreVote", term: 2, index: 0, logTerm: 0 }));
     node.tick();
     expect(node.raw.status().state).toBe("candidate");
-    const other = nodeWith({ term: 1 }, { electionTick: 10 });
+    // In the same term: a new one would put it off by itself.
+    const other = nodeWith({ term: 2 }, { electionTick: 10 });
     other.tick(9);
     other.raw.step(vote({ term: 2 }));
     other.tick(9);
@@ -388,6 +389,13 @@ describe("pre-vote and check-quorum together (thesis section 9.6 and 6.2)", () =
     cluster.isolate(3);
     cluster.tick(100);
     expect(cluster.leaders()).toEqual([1]);
+  });
+
+  test("a leader counts itself as heard, also while its own disk is slow", () => {
+    const node = leaderWith({ conf: voters(1, 2) }, { checkQuorum: true });
+    node.raw.step({ type: "MsgHeartbeatResp", from: 2, to: 1, term: 1 });
+    node.tick(10);
+    expect(node.raw.status().state).toBe("leader");
   });
 
   test("learners do not count for the quorum that a leader must hear", () => {

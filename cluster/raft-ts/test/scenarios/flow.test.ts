@@ -142,6 +142,18 @@ test("uncommitted bytes are limited, and what is applied makes room", () => {
   expect(node.raw.ready().entries.map((e) => e.type)).toEqual(["confChange"]);
 });
 
+test("a leader that was deposed and comes back does not count what it proposed before", () => {
+  const node = leaderWith({ conf: voters(1, 2) }, { maxUncommittedBytes: 10 });
+  node.propose("1234567890");
+  node.drain();
+  answers(node, { type: "MsgHeartbeat", from: 2, to: 1, term: 2, commit: 0 });
+  node.raw.campaign();
+  node.drain();
+  answers(node, { type: "MsgVoteResp", from: 2, to: 1, term: 3, reject: false });
+  node.propose("1234567890");
+  expect(() => node.propose("1")).toThrow(expect.objectContaining({ reason: "uncommittedLimit" }));
+});
+
 test("a new leader counts from zero, and 0 bytes is no limit", () => {
   const node = leaderWith({ conf: voters(1, 2), terms: [1, 1] }, { maxUncommittedBytes: 1 });
   node.propose("long, but first");
