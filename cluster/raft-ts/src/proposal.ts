@@ -2,7 +2,7 @@
  * How entries get into a leader's log: proposals, their limits, and the rules on membership changes.
  */
 import { broadcastAppend } from "./append.ts";
-import { applyChange, isJoint, wantsToLeave } from "./confchange/changer.ts";
+import { applyChange, wantsToLeave } from "./confchange/changer.ts";
 import { decodeConfChange } from "./confchange/codec.ts";
 import { ConfChangeError, ProposalDroppedError } from "./errors.ts";
 import type { Raft } from "./raft.ts";
@@ -61,8 +61,6 @@ function refusalOf(r: Raft, entry: Entry): string | undefined {
   if (r.pendingConfIndex > r.log.applied) {
     return `the one at ${r.pendingConfIndex} may be unapplied (applied to ${r.log.applied})`;
   }
-  if (isJoint(membership) && !wantsToLeave(cc)) return "the joint configuration must be left first";
-  if (!isJoint(membership) && wantsToLeave(cc)) return "the configuration is not joint";
   try {
     applyChange(membership, cc);
     return undefined;
