@@ -10,6 +10,7 @@
  */
 import { randomBytes } from "node:crypto";
 import { type ConfState, type Entry, type HardState, MemoryStorage, type Snapshot } from "raft-ts";
+import { SynwallError } from "../../src/base/errors.ts";
 import { LatencyHistogram } from "../../src/base/histogram.ts";
 import { type Founding, requireSameVoters } from "./founding.ts";
 import { diskFs, type StorageFs } from "./fs.ts";
@@ -44,6 +45,8 @@ export class DurableStorage implements LogStore {
   #written: HardState;
   #marker: { readonly index: number; readonly term: number } | undefined;
   #bytes = 0;
+  readonly #directory: string;
+  #isFailed = false;
 
   /**
    * Throws SW_STORAGE_CORRUPT when the log cannot be trusted, SW_CLUSTER_DIFFERS when it was begun with other voters,
@@ -66,6 +69,7 @@ export class DurableStorage implements LogStore {
   private constructor(options: DurableStorageOptions, fs: StorageFs, unlock: () => void) {
     const { directory, clusterName, nodeId, voters, slots, segmentBytes = SEGMENT_BYTES } = options;
     this.#unlock = unlock;
+    this.#directory = directory;
     this.#snapshots = new SnapshotStore(fs, `${directory}/snap`, clusterName);
     // A log begun anew beside old snapshots would have forgotten its votes.
     if (fs.list(`${directory}/wal`).length === 0 && !this.#snapshots.isEmpty()) {
@@ -98,6 +102,14 @@ export class DurableStorage implements LogStore {
   }
 
   save(ready: Saved): void {
+    this.#attempt(() => this.#save(ready));
+  }
+
+  saveSnapshot(index: number, confState: ConfState, data: Uint8Array, keepEntries: number): Snapshot {
+    return this.#attempt(() => this.#saveSnapshot(index, confState, data, keepEntries));
+  }
+
+  #save(ready: Saved): void {
     const { hardState, entries, snapshot } = ready;
     const next = hardState ?? this.#memory.initialState().hardState;
     if (entries.length > 0 || snapshot !== undefined || isVoteOrTermNew(next, this.#written)) {
@@ -125,7 +137,7 @@ export class DurableStorage implements LogStore {
     }
   }
 
-  saveSnapshot(index: number, confState: ConfState, data: Uint8Array, keepEntries: number): Snapshot {
+  #saveSnapshot(index: number, confState: ConfState, data: Uint8Array, keepEntries: number): Snapshot {
     const snapshot = { index, term: this.#memory.term(index), confState, data };
     this.#snapshots.save(snapshot);
     // The marker says that `index` is committed: the hard state beside it must say so as well.
@@ -214,6 +226,25 @@ export class DurableStorage implements LogStore {
     const snapshot = this.#memory.snapshot();
     if (snapshot.index > 0) requireSameVoters(directory, snapshot.confState.voters, founding.voters);
     this.#wal.found(founding, this.#head());
+  }
+
+  /**
+   * After a failure nothing is tried again: the kernel may have dropped the pages that it could not write, and a second sync
+   * would succeed and mean nothing.
+   */
+  #attempt<T>(work: () => T): T {
+    if (this.#isFailed) {
+      throw new SynwallError(
+        "SW_STORAGE_FAILED",
+        `${this.#directory}: a write failed before: this process must end`,
+      );
+    }
+    try {
+      return work();
+    } catch (error) {
+      this.#isFailed = true;
+      throw error;
+    }
   }
 
   #head(): WalHead {

@@ -101,6 +101,8 @@ class DiskFile implements StorageFile {
     let position = at;
     while (rest.length > 0) {
       const written = writevSync(this.#fd, rest, position);
+      // A disk that takes nothing and says nothing would keep the process here for ever.
+      if (written === 0) throw Object.assign(new Error("ENOSPC: nothing was written"), { code: "ENOSPC" });
       position += written;
       rest = behind(rest, written);
     }
@@ -127,15 +129,20 @@ function behind(chunks: readonly Uint8Array[], bytes: number): Uint8Array[] {
 
 async function prepareOnDisk(path: string, bytes: number): Promise<void> {
   const file = await promises.open(path, "w", 0o600);
+  let isMade = false;
   try {
     let at = 0;
     for (const chunk of zeros(bytes)) {
-      await file.write(chunk, 0, chunk.length, at);
+      const { bytesWritten } = await file.write(chunk, 0, chunk.length, at);
+      if (bytesWritten < chunk.length) throw new Error(`only ${at + bytesWritten} of ${bytes} bytes fit`);
       at += chunk.length;
     }
     await file.datasync();
+    isMade = true;
   } finally {
     await file.close();
+    // On a full disk, what was made of it would take the room of what must be written.
+    if (!isMade) await promises.rm(path, { force: true });
   }
 }
 

@@ -1,11 +1,20 @@
 /**
  * Memory file system that can crash: remembers which bytes and names were made durable. After a crash, sectors that were
  * written but not synced are there or not, each by chance; of unsynced changes of names a prefix is there, as a journal
- * keeps them. For tests of everything that stands on fs.ts, and for simulated nodes.
+ * keeps them. A sync that fails takes what it should have written with it, as Linux does: the pages count as clean, and a
+ * second sync means nothing. For tests of everything that stands on fs.ts, and for simulated nodes.
  */
 import type { StorageFile, StorageFs } from "./fs.ts";
 
-const SECTOR_BYTES = 512;
+/** What a crash may leave behind. */
+export interface CrashModel {
+  /** Bytes that are there together or not at all; a disk's sectors have 512. */
+  readonly tearBytes: number;
+  /** Names of one folder may be there without earlier changes of another. */
+  readonly isJournalPerFolder: boolean;
+}
+
+const ORDINARY_CRASH: CrashModel = { tearBytes: 512, isJournalPerFolder: false };
 
 /** Thrown by the operation in which the process "dies"; the file system answers nothing else after that. */
 export class CrashError extends Error {
@@ -21,13 +30,18 @@ interface Inode {
 
 type NameChange = (names: Map<string, Inode>) => void;
 
+interface PendingName {
+  readonly folder: string;
+  readonly change: NameChange;
+}
+
 export class MemoryFs implements StorageFs {
   /** Called before each operation that changes something, with its number from 1; throws to let it fail. */
   onOperation: (n: number, what: string) => void = () => {};
   operations = 0;
   readonly #names = new Map<string, Inode>();
   readonly #durableNames = new Map<string, Inode>();
-  #pendingNames: { readonly folder: string; readonly change: NameChange }[] = [];
+  #pendingNames: PendingName[] = [];
   #isCrashed = false;
 
   makeFolder(_path: string): void {}
@@ -101,15 +115,17 @@ export class MemoryFs implements StorageFs {
   }
 
   /** The disk as the next process finds it. `random` decides what of the unsynced is there. */
-  crash(random: (bound: number) => number): MemoryFs {
+  crash(random: (bound: number) => number, model: CrashModel = ORDINARY_CRASH): MemoryFs {
     this.#isCrashed = true;
     const next = new MemoryFs();
     const names = new Map(this.#durableNames);
-    const kept = random(this.#pendingNames.length + 1);
-    for (const { change } of this.#pendingNames.slice(0, kept)) change(names);
+    for (const journal of this.#journals(model)) {
+      const kept = random(journal.length + 1);
+      for (const { change } of journal.slice(0, kept)) change(names);
+    }
     const inodes = new Map<Inode, Inode>();
     for (const [path, inode] of names) {
-      const copy = inodes.get(inode) ?? survivor(inode, random);
+      const copy = inodes.get(inode) ?? survivor(inode, random, model.tearBytes);
       inodes.set(inode, copy);
       next.#names.set(path, copy);
       next.#durableNames.set(path, copy);
@@ -154,12 +170,19 @@ export class MemoryFs implements StorageFs {
           }
         });
       },
-      sync: () =>
-        this.#operate("sync", () => {
-          // Not the whole content: a log is synced for every few bytes that are added to it.
-          for (const { at, bytes } of inode.pending) inode.durable = written(inode.durable, at, bytes);
+      sync: () => {
+        try {
+          this.#operate("sync", () => {
+            // Not the whole content: a log is synced for every few bytes that are added to it.
+            for (const { at, bytes } of inode.pending) inode.durable = written(inode.durable, at, bytes);
+          });
+        } catch (error) {
+          if (error instanceof CrashError) throw error;
           inode.pending = [];
-        }),
+          throw error;
+        }
+        inode.pending = [];
+      },
       close: () => {},
     };
   }
@@ -185,6 +208,12 @@ export class MemoryFs implements StorageFs {
     this.#pendingNames.push({ folder: path.slice(0, path.lastIndexOf("/")), change });
   }
 
+  #journals({ isJournalPerFolder }: CrashModel): PendingName[][] {
+    if (!isJournalPerFolder) return [this.#pendingNames];
+    const folders = new Set(this.#pendingNames.map(({ folder }) => folder));
+    return [...folders].map((folder) => this.#pendingNames.filter((pending) => pending.folder === folder));
+  }
+
   #inode(path: string): Inode {
     const inode = this.#names.get(path);
     if (inode === undefined) throw new Error(`ENOENT: ${path}`);
@@ -196,11 +225,11 @@ export class MemoryFs implements StorageFs {
   }
 }
 
-function survivor(inode: Inode, random: (bound: number) => number): Inode {
+function survivor(inode: Inode, random: (bound: number) => number, tearBytes: number): Inode {
   let content: Uint8Array = inode.durable.slice();
   for (const { at, bytes } of inode.pending) {
     for (let from = 0; from < bytes.length; ) {
-      const end = Math.min(bytes.length, from + SECTOR_BYTES - ((at + from) % SECTOR_BYTES));
+      const end = Math.min(bytes.length, from + tearBytes - ((at + from) % tearBytes));
       if (random(2) === 0) content = written(content, at + from, bytes.subarray(from, end));
       from = end;
     }

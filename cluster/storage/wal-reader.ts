@@ -11,13 +11,14 @@ import { SynwallError } from "../../src/base/errors.ts";
 import { type Founding, requireSameVoters } from "./founding.ts";
 import type { StorageFs } from "./fs.ts";
 import {
+  decodeRecord,
   type Header,
   hasLaterBatch,
   isEnd,
+  isWhole,
   type Meta,
   paddedBytes,
   readHeader,
-  readRecord,
   type WalRecord,
 } from "./wal-record.ts";
 
@@ -105,7 +106,7 @@ class ReplayState {
     this.#lastSegmentBytes = bytes.length;
     let at = 0;
     for (;;) {
-      const write = this.#readWrite(bytes, at);
+      const write = this.#readWrite(bytes, at, where);
       if (write === undefined) break;
       if (at === 0) this.#checkMeta(segment, write.records[0], where);
       for (const record of write.records) this.#apply(record, segment, where);
@@ -119,7 +120,8 @@ class ReplayState {
       if (at === 0) throw corrupt(where, "the segment is empty");
       return;
     }
-    if (!isLast || at === 0 || hasLaterBatch(bytes, at, this.#batch + 1)) {
+    if (at === 0) throw corrupt(where, "its head is damaged");
+    if (!isLast || hasLaterBatch(bytes, at, this.#batch + 1)) {
       throw corrupt(where, `the record at byte ${at} is damaged, and more was written behind it`);
     }
     this.#tornBytes = rest - at;
@@ -146,7 +148,7 @@ class ReplayState {
   }
 
   /** One whole write at `at`, all of it or nothing. */
-  #readWrite(bytes: Uint8Array, start: number) {
+  #readWrite(bytes: Uint8Array, start: number, where: string) {
     const records: WalRecord[] = [];
     let at = start;
     let crc = this.#crc;
@@ -157,8 +159,10 @@ class ReplayState {
       header = readHeader(bytes, at);
       if (header === undefined || header.batch !== (batch ?? header.batch)) return undefined;
       batch = header.batch;
-      const record = readRecord(bytes, at, header, crc);
-      if (record === undefined) return undefined;
+      if (!isWhole(bytes, at, header, crc)) return undefined;
+      const record = decodeRecord(bytes, at, header);
+      // Nothing torn looks like this: it must not be wiped as if it were.
+      if (record === undefined) throw isNewer(where, at);
       records.push(record);
       crc = header.crc;
       at += paddedBytes(header.length);
@@ -233,9 +237,16 @@ function lastNonZero(bytes: Uint8Array, from: number): number {
   return end;
 }
 
+function isNewer(where: string, at: number): SynwallError {
+  return new SynwallError(
+    "SW_STORAGE_CORRUPT",
+    `${where}: the record at byte ${at} was written by a newer version, which this one cannot read: start that version again`,
+  );
+}
+
 export function corrupt(where: string, what: string): SynwallError {
   return new SynwallError(
     "SW_STORAGE_CORRUPT",
-    `${where}: ${what}: the log cannot be trusted; leave this member stopped and do as docs/errors.md says`,
+    `${where}: ${what}: the log cannot be trusted; leave this member stopped and do as docs/errors.md says of SW_STORAGE_CORRUPT`,
   );
 }

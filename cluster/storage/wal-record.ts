@@ -21,6 +21,8 @@ const TYPE_META = 1;
 const TYPE_ENTRY = 2;
 const TYPE_HARD_STATE = 3;
 const TYPE_SNAPSHOT = 4;
+/** Types up to here may come one day; what lies beyond is no record. */
+const TYPE_MAX = 31;
 /** 2 added the founding. */
 const FORMAT_VERSION = 2;
 const FORMAT_WITHOUT_FOUNDING = 1;
@@ -50,7 +52,7 @@ export type WalRecord =
       readonly isInstalled: boolean;
     };
 
-/** A record in the middle of a file; `record` is absent when the place is damaged. */
+/** What stands before a record's payload. */
 export interface Header {
   readonly length: number;
   readonly crc: number;
@@ -106,7 +108,7 @@ export function readHeader(bytes: Uint8Array, at: number): Header | undefined {
   const length = view.getUint32(0, true);
   const type = view.getUint8(12);
   if (view.getUint16(14, true) !== checkOf(bytes, at)) return undefined;
-  if (type < TYPE_META || type > TYPE_SNAPSHOT || at + paddedBytes(length) > bytes.length) return undefined;
+  if (type < TYPE_META || type > TYPE_MAX || at + paddedBytes(length) > bytes.length) return undefined;
   return {
     length,
     crc: view.getUint32(4, true),
@@ -116,16 +118,14 @@ export function readHeader(bytes: Uint8Array, at: number): Header | undefined {
   };
 }
 
-/** The record at `at` when it is whole and follows `previousCrc`. */
-export function readRecord(
-  bytes: Uint8Array,
-  at: number,
-  header: Header,
-  previousCrc: number,
-): WalRecord | undefined {
-  const start = header.type === TYPE_META ? 0 : previousCrc;
-  if (crcOf(bytes, at, header.length, start) !== header.crc) return undefined;
-  return decodePayload(header.type, bytes.subarray(at + HEADER_BYTES, at + HEADER_BYTES + header.length));
+/** Whether the record at `at` is as it was written, behind one that ended with `previousCrc`. */
+export function isWhole(bytes: Uint8Array, at: number, header: Header, previousCrc: number): boolean {
+  return crcOf(bytes, at, header.length, header.type === TYPE_META ? 0 : previousCrc) === header.crc;
+}
+
+/** What a whole record says; undefined when only a newer version knows. */
+export function decodeRecord(bytes: Uint8Array, at: number, { type, length }: Header): WalRecord | undefined {
+  return decodePayload(type, bytes.subarray(at + HEADER_BYTES, at + HEADER_BYTES + length));
 }
 
 /** Whether a write later than `batch` left a header anywhere from `at` on. */
@@ -195,7 +195,7 @@ function numbers(...values: readonly number[]): Uint8Array {
 /** Undefined when the payload does not fit its type; its crc was right, so a newer version wrote it. */
 function decodePayload(type: number, payload: Uint8Array): WalRecord | undefined {
   if (type === TYPE_META) return decodeMeta(payload);
-  if (payload.length < 24) return undefined;
+  if (type > TYPE_SNAPSHOT || payload.length < 24) return undefined;
   const view = new DataView(payload.buffer, payload.byteOffset, payload.byteLength);
   const [a, b, c] = [0, 8, 16].map((at) => Number(view.getBigUint64(at, true))) as [number, number, number];
   if (type === TYPE_HARD_STATE) return { type: "hardState", hardState: { term: a, vote: b, commit: c } };

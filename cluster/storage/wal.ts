@@ -50,7 +50,6 @@ export class Wal {
   #batch = 0;
   #spare: "none" | "underWay" | "ready" = "none";
   #spareBytes = 0;
-  #isFailed = false;
 
   /**
    * Opens the log of a folder, or begins one. A torn tail is wiped. Throws SW_STORAGE_CORRUPT, SW_STORAGE_FAILED, and
@@ -88,16 +87,12 @@ export class Wal {
     return this.#segments.length;
   }
 
-  /** Writes the records and syncs. `head` is the state before them. Throws SW_STORAGE_FAILED, and then for ever. */
+  /** Writes the records and syncs. `head` is the state before them. Throws SW_STORAGE_FAILED, and is unusable then. */
   append(records: readonly WalRecord[], head: WalHead): void {
     const { folder, nowMs, onSynced } = this.#options;
     assert(records.length > 0, "an empty write has no meaning in the log");
-    if (this.#isFailed) {
-      // The kernel may have dropped the pages that failed: a second fsync would succeed and mean nothing.
-      throw new SynwallError("SW_STORAGE_FAILED", `${folder}: a write failed before: this process must end`);
-    }
     const startMs = nowMs();
-    try {
+    orFailed(folder, () => {
       let encoded = encodeBatch(records, this.#batch, this.#crc);
       if (this.#at + encoded.bytes > this.#fileBytes) {
         this.#rotate(head, encoded.bytes);
@@ -109,10 +104,7 @@ export class Wal {
       this.#at += encoded.bytes;
       this.#crc = encoded.crc;
       this.#batch++;
-    } catch (error) {
-      this.#isFailed = true;
-      throw failed(folder, error);
-    }
+    });
     const segment = this.#segments.at(-1)!;
     for (const record of records) {
       if (record.type === "entry") segment.indexMax = Math.max(segment.indexMax, record.entry.index);
@@ -129,7 +121,7 @@ export class Wal {
   /** Writes a founding into a log that has none. */
   found(founding: Founding, head: WalHead): void {
     this.#founding = founding;
-    this.#attempt(() => this.#rotate(head, 0));
+    orFailed(this.#options.folder, () => this.#rotate(head, 0));
   }
 
   /** Drops the oldest segments, as long as no entry above `index` is in them. The present one stays. */
@@ -138,7 +130,7 @@ export class Wal {
     let count = 0;
     while (count < this.#segments.length - 1 && this.#segments[count]!.indexMax <= index) count++;
     if (count === 0) return;
-    this.#attempt(() => {
+    orFailed(folder, () => {
       // Oldest first: whatever a crash leaves is still a log without a gap.
       for (const { name } of this.#segments.slice(0, count)) fs.remove(`${folder}/${name}`);
       fs.syncFolder(folder);
@@ -197,15 +189,6 @@ export class Wal {
       // When it cannot be made, rotation tries itself and tells.
       this.#spare = isMade ? "ready" : "none";
     });
-  }
-
-  #attempt(work: () => void): void {
-    try {
-      work();
-    } catch (error) {
-      this.#isFailed = true;
-      throw failed(this.#options.folder, error);
-    }
   }
 }
 

@@ -3,8 +3,9 @@
  * What passes here has safe-integer indices and contiguous entries; what it means is up to raft.ts.
  */
 import { checkConfChange, decodeConfChange } from "./confchange/codec.ts";
+import { restore } from "./confchange/restore.ts";
 import { MalformedError, StepLocalMessageError } from "./errors.ts";
-import type { Entry, Message, Snapshot } from "./types.ts";
+import { type ConfState, type Entry, isBytes, type Message, type Snapshot } from "./types.ts";
 
 /** Rejects with MalformedError or StepLocalMessageError, else answers a complete, frozen copy. */
 export function checkMessage(m: Message): Message {
@@ -104,7 +105,7 @@ function flag(value: boolean | undefined): boolean {
 }
 
 function bytes(m: Message, value: Uint8Array | undefined): Uint8Array {
-  if (!(value instanceof Uint8Array)) {
+  if (!isBytes(value)) {
     throw new MalformedError(`Cannot take ${m.type}: expected the bytes of its context`);
   }
   return value;
@@ -133,8 +134,17 @@ function snapshotOf(snapshot: Snapshot | undefined): Snapshot {
     snapshot !== undefined &&
     Number.isSafeInteger(snapshot.index) &&
     Number.isSafeInteger(snapshot.term) &&
-    Array.isArray(snapshot.confState?.voters) &&
-    snapshot.data instanceof Uint8Array;
+    isConfState(snapshot.confState) &&
+    isBytes(snapshot.data);
   if (!isWhole) throw new MalformedError("Cannot take MsgSnap: expected a whole snapshot");
+  try {
+    restore(snapshot.confState);
+  } catch (error) {
+    throw new MalformedError(`Cannot take MsgSnap: ${(error as Error).message}`);
+  }
   return snapshot;
+}
+
+function isConfState(c: ConfState | undefined): boolean {
+  return [c?.voters, c?.votersOutgoing, c?.learners, c?.learnersNext].every((ids) => Array.isArray(ids));
 }

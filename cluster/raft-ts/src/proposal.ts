@@ -2,7 +2,7 @@
  * How entries get into a leader's log: proposals, their limits, and the rules on membership changes.
  */
 import { broadcastAppend } from "./append.ts";
-import { applyChange, isJoint, wantsToLeave } from "./confchange/changer.ts";
+import { applyChange, wantsToLeave } from "./confchange/changer.ts";
 import { decodeConfChange } from "./confchange/codec.ts";
 import { ConfChangeError, ProposalDroppedError } from "./errors.ts";
 import type { Raft } from "./raft.ts";
@@ -61,8 +61,6 @@ function refusalOf(r: Raft, entry: Entry): string | undefined {
   if (r.pendingConfIndex > r.log.applied) {
     return `the one at ${r.pendingConfIndex} may be unapplied (applied to ${r.log.applied})`;
   }
-  if (isJoint(membership) && !wantsToLeave(cc)) return "the joint configuration must be left first";
-  if (!isJoint(membership) && wantsToLeave(cc)) return "the configuration is not joint";
   try {
     applyChange(membership, cc);
     return undefined;
@@ -75,14 +73,15 @@ function refusalOf(r: Raft, entry: Entry): string | undefined {
 
 /**
  * Appends entries of the leader's own term; they go out with the next broadcast. Answers false when the uncommitted
- * tail is too long already; an empty tail takes any size, and empty entries always fit.
+ * tail is too long already; an empty tail takes any size, and empty entries and the leaving of a joint configuration
+ * always fit.
  */
 export function appendOwn(r: Raft, proposed: readonly Proposed[]): boolean {
   const first = r.log.lastIndex() + 1;
   const entries = proposed.map(
     ({ type, data }, i): Entry => Object.freeze({ term: r.term, index: first + i, type, data }),
   );
-  const bytes = payloadBytes(entries);
+  const bytes = payloadBytes(entries.filter((entry) => !isLeave(entry)));
   const limit = r.config.maxUncommittedBytes;
   if (limit > 0 && bytes > 0 && r.uncommittedBytes > 0 && r.uncommittedBytes + bytes > limit) return false;
   r.uncommittedBytes += bytes;
@@ -92,8 +91,13 @@ export function appendOwn(r: Raft, proposed: readonly Proposed[]): boolean {
   return true;
 }
 
+/** To leave a joint configuration is never refused for its size: nothing else could be changed before. */
+function isLeave(entry: Entry): boolean {
+  return entry.type === "confChange" && wantsToLeave(decodeConfChange(entry.data));
+}
+
 /** Entries were applied: their bytes do not count against the limit any more. */
 export function releaseUncommitted(r: Raft, applied: readonly Entry[]): void {
-  // Entries of earlier leaders were never counted, so this may undershoot.
+  // Entries of earlier leaders and the leaving of joint configurations were never counted, so this may undershoot.
   r.uncommittedBytes = Math.max(0, r.uncommittedBytes - payloadBytes(applied));
 }

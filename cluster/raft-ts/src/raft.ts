@@ -16,7 +16,7 @@ import {
   handleUnreachable,
   sendHeartbeat,
 } from "./append.ts";
-import { restore as restoreMembership } from "./confchange/restore.ts";
+import { restoreStored } from "./confchange/restore.ts";
 import { type Config, type Logger, validate } from "./config.ts";
 import {
   campaign,
@@ -99,7 +99,7 @@ export class Raft {
     const { hardState, confState } = config.storage.initialState();
     this.log = new RaftLog(config.storage);
     this.tracker = new Tracker(config.maxInflightMessages);
-    this.tracker.switchTo(restoreMembership(confState), this.log.lastIndex());
+    this.tracker.switchTo(restoreStored(confState), this.log.lastIndex());
     this.term = hardState.term;
     this.vote = hardState.vote;
     if (hardState.term > 0 || hardState.vote !== NONE || hardState.commit > 0) {
@@ -409,6 +409,8 @@ export class Raft {
       case "MsgApp":
       case "MsgHeartbeat":
       case "MsgSnap":
+        // A stranger's claim proves nothing; a member's means that this term has two leaders.
+        if (this.tracker.progressOf(m.from) === undefined) return;
         throw new InvariantError(`${m.from} claims to lead term ${m.term}, which ${this.id} leads itself`);
       default:
         return;

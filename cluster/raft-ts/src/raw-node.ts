@@ -15,17 +15,18 @@ import { checkMessage } from "./message.ts";
 import { releaseUncommitted } from "./proposal.ts";
 import { Raft } from "./raft.ts";
 import { type Status, statusOf } from "./status.ts";
-import type {
-  ConfChange,
-  ConfState,
-  Entry,
-  HardState,
-  Index,
-  Message,
-  NodeId,
-  Ready,
-  SoftState,
-  Term,
+import {
+  type ConfChange,
+  type ConfState,
+  type Entry,
+  type HardState,
+  type Index,
+  isBytes,
+  type Message,
+  type NodeId,
+  type Ready,
+  type SoftState,
+  type Term,
 } from "./types.ts";
 
 /** What advance() has to do for the Ready that is out. */
@@ -94,6 +95,8 @@ export class RawNode {
 
   /** Asks for an index from which a linearizable read may be served; the answer comes in Ready.readStates. */
   readIndex(context: Uint8Array): void {
+    if (!isBytes(context))
+      throw new MalformedError("Cannot ask for a read: expected a Uint8Array as its context");
     const { id } = this.#raft;
     this.#raft.step(Object.freeze({ type: "MsgReadIndex", from: id, to: id, term: 0, context }));
   }
@@ -216,8 +219,7 @@ export class RawNode {
   }
 
   #propose(entry: Entry): void {
-    if (!(entry.data instanceof Uint8Array))
-      throw new MalformedError("Cannot propose: expected a Uint8Array");
+    if (!isBytes(entry.data)) throw new MalformedError("Cannot propose: expected a Uint8Array");
     const { id } = this.#raft;
     this.#raft.step(Object.freeze({ type: "MsgProp", from: id, to: id, term: 0, entries: [entry] }));
   }

@@ -224,6 +224,11 @@ export interface Ready {
 
 export const EMPTY_BYTES: Uint8Array = new Uint8Array(0);
 
+/** Whether `value` is a Uint8Array, also one of another realm (as test runners and vm contexts make them). */
+export function isBytes(value: unknown): value is Uint8Array {
+  return value instanceof Uint8Array || Object.prototype.toString.call(value) === "[object Uint8Array]";
+}
+
 /** Sum of the payloads of `entries`, in bytes. */
 export function payloadBytes(entries: readonly Entry[]): number {
   let bytes = 0;

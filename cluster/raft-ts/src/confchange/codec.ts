@@ -3,18 +3,11 @@
  *
  *    version u8 | transition u8 | count u16 | count x { type u8 | id u64 } | has context u8 | context ...
  *
- * Integers are big-endian. Leaving a joint configuration without a context is zero bytes, so that the automatic
- * step can never be refused for its size.
+ * Integers are big-endian. No bytes at all mean: leave the joint configuration; earlier builds wrote that. A driver that
+ * takes every empty entry for a new leader's first one must not miss it, so it is written out now.
  */
 import { MalformedError } from "../errors.ts";
-import {
-  type ConfChange,
-  type ConfChangeSingle,
-  type ConfChangeTransition,
-  type ConfChangeType,
-  EMPTY_BYTES,
-  type NodeId,
-} from "../types.ts";
+import type { ConfChange, ConfChangeSingle, ConfChangeTransition, ConfChangeType, NodeId } from "../types.ts";
 
 const VERSION = 1;
 const TRANSITIONS: readonly ConfChangeTransition[] = ["auto", "implicit", "explicit"];
@@ -28,7 +21,6 @@ const U32 = 0x1_0000_0000;
 export function encodeConfChange(cc: ConfChange): Uint8Array {
   checkConfChange(cc);
   const count = cc.changes.length;
-  if (count === 0 && cc.transition === "auto" && cc.context === undefined) return EMPTY_BYTES;
   const contextAt = HEADER_BYTES + count * CHANGE_BYTES + 1;
   const bytes = new Uint8Array(contextAt + (cc.context?.length ?? 0));
   const view = new DataView(bytes.buffer);
@@ -74,7 +66,10 @@ export function decodeConfChange(bytes: Uint8Array): ConfChange {
     throw new MalformedError("Cannot decode a conf change: bytes follow its end");
   }
   const cc: ConfChange =
-    hasContext === 1 ? { changes, transition, context: bytes.slice(contextAt) } : { changes, transition };
+    hasContext === 1
+      ? // A copy, and never a Buffer: its slice() would share the memory of the log.
+        { changes, transition, context: new Uint8Array(bytes.subarray(contextAt)) }
+      : { changes, transition };
   checkConfChange(cc);
   return cc;
 }

@@ -1,7 +1,7 @@
 /**
  * Between a stored ConfState and the Membership that the core works with, both ways.
  */
-import { ConfChangeError } from "../errors.ts";
+import { ConfChangeError, InvariantError } from "../errors.ts";
 import type { ConfChangeSingle, ConfState, NodeId } from "../types.ts";
 import { EMPTY_MEMBERSHIP, enterJoint, isJoint, type Membership, simple } from "./changer.ts";
 
@@ -36,6 +36,16 @@ export function restore(cs: ConfState): Membership {
     throw new ConfChangeError(`Cannot restore the membership ${JSON.stringify(cs)}: it contradicts itself`);
   }
   return membership;
+}
+
+/** As restore(), for what this node stored itself: a contradiction there ends the process. */
+export function restoreStored(cs: ConfState): Membership {
+  try {
+    return restore(cs);
+  } catch (error) {
+    if (error instanceof ConfChangeError) throw new InvariantError(error.message);
+    throw error;
+  }
 }
 
 /** The stored form, all lists in ascending order. */

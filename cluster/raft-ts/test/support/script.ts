@@ -57,6 +57,7 @@ class Script {
     };
     const ofNode: Record<string, (node: TestNode) => void> = {
       campaign: (node) => node.raw.campaign(),
+      elect: (node) => this.#elect(node),
       tick: (node) => node.tick(Number(args[1] ?? 1)),
       propose: (node) => node.propose(args.slice(1).join(" ")),
       change: (node) => node.raw.proposeConfChange(parseChange(args.slice(1))),
@@ -73,6 +74,17 @@ class Script {
     if (Object.hasOwn(whole, command)) whole[command]!();
     else if (Object.hasOwn(ofNode, command)) ofNode[command]!(this.#node(id));
     else throw new Error(`Unknown command ${command}`);
+  }
+
+  /** An election that is not what the script is about. */
+  #elect(node: TestNode): void {
+    const out = this.#out;
+    this.#out = [];
+    node.raw.campaign();
+    this.#settle([]);
+    this.#out = out;
+    const { state, term } = node.raw.status();
+    this.#say(`${node.id} ${state} term=${term}`);
   }
 
   #restart(node: TestNode): void {

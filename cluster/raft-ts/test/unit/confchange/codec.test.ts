@@ -28,8 +28,17 @@ test("the bytes are as recorded", () => {
   expect([...encodeConfChange(cc)]).toEqual([1, 2, 0, 1, 1, 0, 0, 0, 0, 0, 0, 1, 2, 0]);
 });
 
-test("leaving a joint configuration takes no bytes, so that no size limit can refuse it", () => {
-  expect(encodeConfChange({ changes: [], transition: "auto" })).toHaveLength(0);
+test("leaving a joint configuration is written out, as every entry with a meaning, and no bytes mean it as well", () => {
+  const leave: ConfChange = { changes: [], transition: "auto" };
+  expect([...encodeConfChange(leave)]).toEqual([1, 0, 0, 0, 0]);
+  expect(decodeConfChange(new Uint8Array(0))).toEqual(leave);
+});
+
+test("a decoded context is a copy, also out of a Buffer", () => {
+  const encoded = Buffer.from(encodeConfChange(CASES[2]!));
+  const { context } = decodeConfChange(encoded);
+  encoded.fill(0);
+  expect(context).toEqual(new Uint8Array([1]));
 });
 
 test("decoding works inside a larger buffer", () => {
