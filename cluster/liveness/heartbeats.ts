@@ -263,6 +263,11 @@ export class Heartbeats {
     if (detector !== undefined) detector.incarnation = Math.max(detector.incarnation, incarnation);
   }
 
+  /** The nonce of the peer's proven life; 0: none is. */
+  lifeOf(node: number): number {
+    return this.#peers.get(node)?.nonce ?? 0;
+  }
+
   isAlive(node: number): boolean {
     return this.#peers.get(node)?.detector.isAlive === true;
   }

@@ -42,6 +42,18 @@ const PACKETS: readonly MetricEntry[] = [
       ["redirectsZoneIn", "in", "zone"],
     ],
   ),
+  cells(
+    "counter",
+    "synwall_redirect_refused_total",
+    "Redirected frames that were not taken, by reason: unsealed ones where they must be sealed, forged, replayed, of a peer that is not proven yet",
+    ["reason"],
+    [
+      ["redirectsClearRefused", "unsealed"],
+      ["redirectsForged", "forged"],
+      ["redirectsReplayed", "replayed"],
+      ["redirectsKeyless", "unproven"],
+    ],
+  ),
   cell("counter", "synwall_icmp_errors_sent_total", "ICMP errors that the cluster sent", "icmpErrorsSent"),
   cell(
     "counter",

@@ -70,11 +70,23 @@ export interface MetricsSnapshot {
   readonly dataplane?: DataplaneSnapshot;
 }
 
+export interface PeerRedirects {
+  /** Over the cluster link. */
+  readonly out: number;
+  readonly in: number;
+  /** Forged, replayed, or in clear where it has to be sealed. */
+  readonly refused: number;
+  /** Over the wire of a zone. */
+  readonly zoneOut: number;
+}
+
 export interface PeerSnapshot {
   readonly name: string;
   readonly isAlive: boolean;
   /** Link name -> heard. */
   readonly links: Readonly<Record<string, boolean>>;
+  /** Frames carried to and from this peer; absent for a witness. */
+  readonly redirects?: PeerRedirects;
   /** Replication towards this peer; absent for a witness. */
   readonly sync?: {
     readonly isConnected: boolean;

@@ -26,6 +26,13 @@ export interface PeerStatus {
   readonly alive: boolean;
   /** Link name ("cluster", interface names) -> heartbeats heard. */
   readonly links: Readonly<Record<string, boolean>>;
+  /** Frames carried to and from this peer because the slot's owner is another; `refused`: forged, replayed or unsealed. */
+  readonly redirects?: {
+    readonly out: number;
+    readonly in: number;
+    readonly refused: number;
+    readonly zoneOut: number;
+  };
   /** Replication towards this peer. */
   readonly sync?: {
     readonly connected: boolean;

@@ -31,6 +31,7 @@ import { REPLICA_BARRIER, REPLICA_DIGEST_BAD, REPLICA_DIGEST_OK } from "../datap
 import type { FramePool, Port } from "../io/port.ts";
 import { parseIpv4 } from "../policy/address.ts";
 import { findDatagram, writeClusterFrame, writeZoneFrame } from "./heartbeat-frames.ts";
+import { LinkSeals } from "./link-seals.ts";
 import { PacketLoop } from "./packet-loop.ts";
 import { WorkerBoard } from "./worker-board.ts";
 import { DOORBELL, type FromWorker, type ToWorker, type WorkerSetup } from "./worker-protocol.ts";
@@ -58,6 +59,7 @@ export class DataplaneCore {
   readonly #loop: PacketLoop;
   readonly #counters: Float64Array;
   readonly #board: WorkerBoard;
+  readonly #seals: LinkSeals;
   readonly #span = { at: 0, lengthBytes: 0 };
   readonly #isUp: boolean[];
   #isExporting = false;
@@ -90,6 +92,7 @@ export class DataplaneCore {
     const { memory, policy } = setup;
     this.#counters = new Float64Array(memory.counters);
     this.#board = new WorkerBoard(memory.board);
+    this.#seals = new LinkSeals(setup.selfId, setup.redirectKey, setup.sealRedirects);
     this.#tickedMs = env.nowMs();
     const changes = new RecordRing(memory.changes);
     this.engine = new Engine({
@@ -111,6 +114,8 @@ export class DataplaneCore {
       natUsage: memory.natUsage,
       key: hashKeyFrom(setup.flowKey),
       cookieKey: hashKeyFrom(setup.cookieKey),
+      seal: this.#seals,
+      redirectCounts: new Float64Array(memory.redirects),
       nowMs: () => env.nowMs(),
       random: (bound) => env.random(bound),
     });
@@ -231,6 +236,8 @@ export class DataplaneCore {
     const from = this.#authority.receive(isCluster ? CLUSTER_LINK : portIndex + 1, datagram, nowMs);
     const peer = this.#view.peers[from];
     if (from === 0 || peer === undefined) return;
+    const { heartbeats } = this.#authority;
+    this.#seals.meet(from, heartbeats.nonce, heartbeats.lifeOf(from));
     const mac = isCluster ? peer.clusterMac : peer.zoneMac[portIndex]!;
     for (let i = 0; i < 6; i++) mac[i] = bytes[at + 6 + i]!;
   }

@@ -19,6 +19,7 @@ import { countFlows, type FlowContext, listFlows } from "./flows-view.ts";
 import { deriveKeys } from "./keys.ts";
 import { NatView } from "./nat-view.ts";
 import type { NodeCore } from "./node-core.ts";
+import { RedirectView } from "./redirect-view.ts";
 import { buildStatus, slotsUnsynced } from "./status.ts";
 import { WorkerBoard } from "./worker-board.ts";
 
@@ -42,6 +43,7 @@ export class NodeReport {
   readonly #lease: Float64Array;
   readonly #board: WorkerBoard;
   readonly #nat: NatView;
+  readonly #redirects: RedirectView;
   /** Looked at only: others read and write them. */
   readonly #rings: readonly (readonly [name: string, ring: RecordRing])[];
   readonly #reader: FlowReader;
@@ -64,6 +66,7 @@ export class NodeReport {
     ];
     this.#board = new WorkerBoard(memory.board);
     this.#nat = new NatView(memory.natUsage);
+    this.#redirects = new RedirectView(memory.redirects);
     this.#reader = new FlowReader(memory.flows);
   }
 
@@ -196,8 +199,8 @@ export class NodeReport {
     };
   }
 
-  #peerMetrics({ id, name, alive, links, sync }: PeerStatus): PeerSnapshot {
-    const base = { name, isAlive: alive, links };
+  #peerMetrics({ id, name, alive, links, sync, redirects }: PeerStatus): PeerSnapshot {
+    const base = { name, isAlive: alive, links, ...(redirects === undefined ? {} : { redirects }) };
     if (sync === undefined) return base;
     const { router, receiver } = this.core.replication;
     const { ackLatency, counts } = router.sender(id);
@@ -269,7 +272,8 @@ export class NodeReport {
         const { lagMs, lagRecords, lagBytes, resyncs, policy } = rest;
         const ack = summary(replication.router.sender(member.id).ackLatency);
         const sync = { connected: isConnected, lagMs, lagRecords, lagBytes, ack, resyncs, policy };
-        return { ...base, sync: refusal === undefined ? sync : { ...sync, refusal } };
+        const redirects = this.#redirects.of(member.id);
+        return { ...base, redirects, sync: refusal === undefined ? sync : { ...sync, refusal } };
       });
   }
 

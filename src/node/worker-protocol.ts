@@ -5,6 +5,7 @@
  */
 import type { Member, SlotTable } from "../../cluster/control/model.ts";
 import type { LivenessEvent, LivenessProfile, PeerConfig } from "../../cluster/liveness/model.ts";
+import type { SealMode } from "../base/seal-mode.ts";
 import type { PolicyModel } from "../dataplane/policy-model.ts";
 import type { CompiledRules } from "../dataplane/rules/compile.ts";
 import type { PortOptions } from "../io/port.ts";
@@ -40,6 +41,8 @@ export interface WorkerSetup {
   readonly flowKey: Uint8Array;
   readonly heartbeatKey: Uint8Array;
   readonly cookieKey: Uint8Array;
+  readonly redirectKey: Uint8Array;
+  readonly sealRedirects: SealMode;
   readonly clusterName: string;
 }
 

@@ -3,6 +3,7 @@
  */
 import { type Command, Option } from "commander";
 import type { NodeConfig } from "../../../config/node-config.ts";
+import { redirectBytes } from "../../dataplane/redirect.ts";
 import { printJson, type Terminal } from "../terminal.ts";
 
 interface CheckOptions {
@@ -47,10 +48,15 @@ function summary(config: NodeConfig): object {
     role: config.cluster.self.role,
     members: config.cluster.members.length,
     interfaces: config.dataplane?.interfaces ?? [],
+    redirectBytes: redirectBytes(isSealing(config)),
     zones: config.dataplane?.policy.zones.map((zone) => zone.name) ?? [],
     rules: config.dataplane?.policy.rules.length ?? 0,
     notes: config.notes ?? [],
   };
+}
+
+function isSealing({ dataplane }: NodeConfig): boolean {
+  return dataplane !== undefined && dataplane.sealRedirects !== "never";
 }
 
 function describe(config: NodeConfig): string {
