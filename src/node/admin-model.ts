@@ -42,6 +42,8 @@ export interface PeerStatus {
     readonly lagBytes: number;
     readonly ack: LatencySummary;
     readonly resyncs: number;
+    /** Version of the records that the peer is sent; absent before this was told. */
+    readonly recordVersion?: number;
     /** Whether the peer's policy means the same by rules, zones and addresses; unknown before it told, and of older builds. */
     readonly policy: "same" | "different" | "unknown";
     /** Why the stream was refused, by either end, while it is; absent when it is not. */

@@ -269,9 +269,10 @@ export class NodeReport {
         };
         if (member.role === "witness") return base;
         const { isConnected, refusal, ...rest } = replication.status(member.id, this.core.nowMs());
-        const { lagMs, lagRecords, lagBytes, resyncs, policy } = rest;
+        const { lagMs, lagRecords, lagBytes, resyncs, policy, recordVersion } = rest;
         const ack = summary(replication.router.sender(member.id).ackLatency);
-        const sync = { connected: isConnected, lagMs, lagRecords, lagBytes, ack, resyncs, policy };
+        const counts = { lagMs, lagRecords, lagBytes, ack, resyncs };
+        const sync = { connected: isConnected, ...counts, policy, recordVersion };
         const redirects = this.#redirects.of(member.id);
         return { ...base, redirects, sync: refusal === undefined ? sync : { ...sync, refusal } };
       });
