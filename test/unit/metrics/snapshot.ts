@@ -37,6 +37,7 @@ export const NODE_SNAPSHOT: MetricsSnapshot = {
       name: "fw2",
       isAlive: true,
       links: { cluster: true, eth1: false },
+      redirects: { out: 5, in: 4, refused: 1, zoneOut: 2 },
       sync: {
         isConnected: true,
         lagMs: 1.5,
