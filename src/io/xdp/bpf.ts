@@ -22,6 +22,21 @@ const ATTRIBUTE_BYTES = 128;
 export const XDP_FLAGS_GENERIC = 2;
 export const XDP_FLAGS_NATIVE = 4;
 
+/** Buffers whose addresses stand in the attributes: nobody else refers to them while the kernel reads them. */
+const lent: Uint8Array[] = [];
+
+function lend(bytes: Uint8Array): bigint {
+  lent.push(bytes);
+  return addressOf(bytes);
+}
+
+/** What the attributes point to may be collected after this call, and not before. */
+function call(command: number, attributes: Uint8Array): number {
+  const answer = bpf(command, attributes);
+  lent.length = 0;
+  return answer;
+}
+
 /** A map from receive queue to XDP socket. */
 export function createSocketMap(queues: number): number {
   const attributes = Buffer.alloc(ATTRIBUTE_BYTES);
@@ -30,7 +45,7 @@ export function createSocketMap(queues: number): number {
   attributes.writeUInt32LE(4, 8); // value: u32
   attributes.writeUInt32LE(queues, 12);
   attributes.write("synwall_sockets", 28, "latin1");
-  return check("creating the XDP socket map", bpf(BPF_MAP_CREATE, attributes));
+  return check("creating the XDP socket map", call(BPF_MAP_CREATE, attributes));
 }
 
 export function putSocket(mapFd: number, queue: number, socketFd: number): void {
@@ -40,9 +55,9 @@ export function putSocket(mapFd: number, queue: number, socketFd: number): void 
   value.writeUInt32LE(socketFd, 0);
   const attributes = Buffer.alloc(ATTRIBUTE_BYTES);
   attributes.writeUInt32LE(mapFd, 0);
-  attributes.writeBigUInt64LE(addressOf(key), 8);
-  attributes.writeBigUInt64LE(addressOf(value), 16);
-  check("putting a socket into the XDP socket map", bpf(BPF_MAP_UPDATE_ELEM, attributes));
+  attributes.writeBigUInt64LE(lend(key), 8);
+  attributes.writeBigUInt64LE(lend(value), 16);
+  check("putting a socket into the XDP socket map", call(BPF_MAP_UPDATE_ELEM, attributes));
 }
 
 /** Loads an XDP program; the verifier's own words are in the error when it refuses. */
@@ -54,18 +69,20 @@ export function loadProgram(code: Uint8Array): number {
   const attributes = Buffer.alloc(ATTRIBUTE_BYTES);
   attributes.writeUInt32LE(BPF_PROG_TYPE_XDP, 0);
   attributes.writeUInt32LE(code.length / INSTRUCTION_BYTES, 4);
-  attributes.writeBigUInt64LE(addressOf(instructions), 8);
-  attributes.writeBigUInt64LE(addressOf(licence), 16);
+  attributes.writeBigUInt64LE(lend(instructions), 8);
+  attributes.writeBigUInt64LE(lend(licence), 16);
   attributes.write("synwall", 48, "latin1");
   attributes.writeUInt32LE(BPF_XDP, 68);
-  const fd = bpf(BPF_PROG_LOAD, attributes);
+  const fd = call(BPF_PROG_LOAD, attributes);
   if (fd >= 0) return fd;
   const why = errno();
   const log = Buffer.alloc(LOG_BYTES);
   attributes.writeUInt32LE(1, 24);
   attributes.writeUInt32LE(log.length, 28);
-  attributes.writeBigUInt64LE(addressOf(log), 32);
-  const again = bpf(BPF_PROG_LOAD, attributes);
+  attributes.writeBigUInt64LE(lend(instructions), 8);
+  attributes.writeBigUInt64LE(lend(licence), 16);
+  attributes.writeBigUInt64LE(lend(log), 32);
+  const again = call(BPF_PROG_LOAD, attributes);
   if (again >= 0) return again;
   throw new SystemError("loading the XDP program", why, log.toString("latin1").replace(/\0.*$/s, ""));
 }
@@ -77,7 +94,7 @@ export function attachLink(programFd: number, interfaceIndex: number, flags: num
   attributes.writeUInt32LE(interfaceIndex, 4);
   attributes.writeUInt32LE(BPF_XDP, 8);
   attributes.writeUInt32LE(flags, 12);
-  return check("attaching the XDP program", bpf(BPF_LINK_CREATE, attributes));
+  return check("attaching the XDP program", call(BPF_LINK_CREATE, attributes));
 }
 
 /** Runs a program on `count` copies of a frame that go where its verdict says: a generator inside the kernel (5.18). */
@@ -90,12 +107,12 @@ export function runOnLiveFrames(programFd: number, frame: Uint8Array, count: num
   const attributes = Buffer.alloc(ATTRIBUTE_BYTES);
   attributes.writeUInt32LE(programFd, 0);
   attributes.writeUInt32LE(frame.length, 8);
-  attributes.writeBigUInt64LE(addressOf(data), 16);
+  attributes.writeBigUInt64LE(lend(data), 16);
   attributes.writeUInt32LE(count, 32);
   attributes.writeUInt32LE(24, 40);
-  attributes.writeBigUInt64LE(addressOf(context), 48);
+  attributes.writeBigUInt64LE(lend(context), 48);
   attributes.writeUInt32LE(BPF_F_TEST_XDP_LIVE_FRAMES, 64);
-  check("sending frames from the kernel", bpf(BPF_PROG_TEST_RUN, attributes));
+  check("sending frames from the kernel", call(BPF_PROG_TEST_RUN, attributes));
 }
 
 function check(action: string, fd: number): number {
