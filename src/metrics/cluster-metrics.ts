@@ -85,6 +85,16 @@ const CLUSTER: readonly MetricEntry[] = [
   ),
   labelled(
     "gauge",
+    "synwall_peer_path_narrow",
+    "1 when frames of the cluster link's full MTU do not come through from the peer: redirected packets of full size are lost",
+    ["peer"],
+    ({ peers }) =>
+      peers.flatMap(({ name, isPathNarrow }) =>
+        isPathNarrow === undefined ? [] : [[[name], isPathNarrow] as const],
+      ),
+  ),
+  labelled(
+    "gauge",
     "synwall_peer_link_up",
     "1 when the peer is heard on this link",
     ["peer", "link"],

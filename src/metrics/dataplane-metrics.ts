@@ -69,6 +69,13 @@ const PACKETS: readonly MetricEntry[] = [
     ({ dataplane }) => (dataplane?.ports ?? []).map((port) => [[port.name, port.zone], port.carrier]),
   ),
   labelled(
+    "gauge",
+    "synwall_port_mtu_bytes",
+    "MTU of the interface, as it is now; that of the cluster link must be 62 bytes (sealed: 86) above the largest of the zones",
+    ["port", "zone"],
+    ({ dataplane }) => (dataplane?.ports ?? []).map((port) => [[port.name, port.zone], port.mtuBytes]),
+  ),
+  labelled(
     "counter",
     "synwall_port_lost_frames_total",
     "Frames that a port had no room for: received ones (rx) that nobody saw, and sent ones (tx)",

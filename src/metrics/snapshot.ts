@@ -87,6 +87,8 @@ export interface PeerSnapshot {
   readonly links: Readonly<Record<string, boolean>>;
   /** Frames carried to and from this peer; absent for a witness. */
   readonly redirects?: PeerRedirects;
+  /** Frames of the cluster link's full MTU do not come through from it; absent for a witness. */
+  readonly isPathNarrow?: boolean;
   /** Replication towards this peer; absent for a witness. */
   readonly sync?: {
     readonly isConnected: boolean;
@@ -110,6 +112,8 @@ export interface PortSnapshot {
   readonly name: string;
   readonly zone: string;
   readonly carrier: boolean;
+  /** As it is now. */
+  readonly mtuBytes: number;
   /** Frames that were lost before they were seen, and after they were handed over. */
   readonly rxDropped: number;
   readonly txDropped: number;

@@ -33,6 +33,8 @@ export interface PeerStatus {
     readonly refused: number;
     readonly zoneOut: number;
   };
+  /** Frames of the cluster link's full MTU do not come through from this peer. */
+  readonly isPathNarrow?: boolean;
   /** Replication towards this peer. */
   readonly sync?: {
     readonly connected: boolean;
@@ -94,7 +96,11 @@ export interface StatusReport {
       readonly zone: string;
       readonly driver: string;
       readonly carrier: boolean;
+      /** As it is now; absent before this was told. */
+      readonly mtuBytes?: number;
     }[];
+    /** What the cluster link's MTU has to be; absent before this was told. */
+    readonly clusterMtuNeeded?: number;
     readonly drops: Readonly<Record<string, number>>;
     /** By pool address. */
     readonly nat: readonly NatAddressView[];
@@ -167,6 +173,7 @@ export type JournalKind =
   | "resync"
   | "policy"
   | "stall"
+  | "mtu"
   | "stopping";
 
 /** Methods of the socket. */

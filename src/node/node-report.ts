@@ -9,6 +9,7 @@ import { VERSION } from "../../config/version.ts";
 import { type HashKey, hashKeyFrom } from "../base/hash.ts";
 import type { LatencyHistogram } from "../base/histogram.ts";
 import { RecordRing } from "../base/ring.ts";
+import { clusterMtuNeeded } from "../dataplane/cluster-mtu.ts";
 import { COUNT_VERDICTS, COUNTER_CELLS, counterIndex, EXTRA_COUNTERS } from "../dataplane/counters.ts";
 import { FlowReader } from "../dataplane/flow-reader.ts";
 import { DROP_REASONS, VERDICT_DROP_BASE, VERDICT_NAMES } from "../dataplane/verdict.ts";
@@ -99,6 +100,10 @@ export class NodeReport {
           ...port,
           driver: started.ports[index]?.driver ?? "",
         })),
+        clusterMtuNeeded: clusterMtuNeeded(
+          Math.max(...started.ports.slice(0, -1).map((port) => port.mtuBytes)),
+          config.dataplane!.sealRedirects !== "never",
+        ),
         drops: Object.fromEntries(
           DROP_REASONS.map(
             (reason, index) => [reason, this.#counters[VERDICT_DROP_BASE + index]!] as const,
@@ -199,8 +204,13 @@ export class NodeReport {
     };
   }
 
-  #peerMetrics({ id, name, alive, links, sync, redirects }: PeerStatus): PeerSnapshot {
-    const base = { name, isAlive: alive, links, ...(redirects === undefined ? {} : { redirects }) };
+  #peerMetrics({ id, name, alive, links, sync, redirects, isPathNarrow = false }: PeerStatus): PeerSnapshot {
+    const base = {
+      name,
+      isAlive: alive,
+      links,
+      ...(redirects === undefined ? {} : { redirects, isPathNarrow }),
+    };
     if (sync === undefined) return base;
     const { router, receiver } = this.core.replication;
     const { ackLatency, counts } = router.sender(id);
@@ -242,12 +252,18 @@ export class NodeReport {
     };
   }
 
-  #ports(): { readonly name: string; readonly zone: string; readonly carrier: boolean }[] {
+  #ports(): {
+    readonly name: string;
+    readonly zone: string;
+    readonly carrier: boolean;
+    readonly mtuBytes: number;
+  }[] {
     const { config, mirror } = this.core;
     return config.dataplane!.interfaces.map((port, index) => ({
       name: interfaceLabel(port),
       zone: port.zone ?? "cluster",
       carrier: mirror.carrier(index),
+      mtuBytes: mirror.mtuBytes(index) ?? this.#options.started.ports[index]?.mtuBytes ?? 0,
     }));
   }
 
@@ -274,7 +290,13 @@ export class NodeReport {
         const counts = { lagMs, lagRecords, lagBytes, ack, resyncs };
         const sync = { connected: isConnected, ...counts, policy, recordVersion };
         const redirects = this.#redirects.of(member.id);
-        return { ...base, redirects, sync: refusal === undefined ? sync : { ...sync, refusal } };
+        const isPathNarrow = mirror.isNarrow(member.id);
+        return {
+          ...base,
+          redirects,
+          isPathNarrow,
+          sync: refusal === undefined ? sync : { ...sync, refusal },
+        };
       });
   }
 
