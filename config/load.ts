@@ -86,6 +86,7 @@ function loadNode(file: ReadFile, look: Look): NodeConfig {
     dataplane: {
       driver: content.dataplane.driver,
       realtime: content.dataplane.realtime,
+      sealRedirects: content.dataplane.sealRedirects,
       interfaces,
       flowsMax: content.flows.max,
       ruleLogsPerSecond: content.log.flowsPerSecond,

@@ -2,6 +2,7 @@
  * Node configuration: the shape that the rest of the code sees, after YAML was read and checked (load.ts, schema.ts).
  * Owns no defaults and no checks.
  */
+import type { SealMode } from "../src/base/seal-mode.ts";
 import type { PolicyModel } from "../src/dataplane/policy-model.ts";
 
 export interface MemberConfig {
@@ -56,6 +57,7 @@ export interface NodeConfig {
   readonly dataplane?: {
     readonly driver: "auto" | "xdp" | "cap";
     readonly realtime: "auto" | "never";
+    readonly sealRedirects: SealMode;
     /** Zone interfaces first, in zone name order (their index + 1 is the link number); the cluster interface last. */
     readonly interfaces: readonly InterfaceConfig[];
     readonly flowsMax: number;

@@ -3,6 +3,7 @@
  * Owns the form of single values; what must fit together is checked in check.ts and src/policy/check.ts.
  */
 import { z } from "zod";
+import { SEAL_MODES } from "../src/base/seal-mode.ts";
 import type { TimeoutsMs } from "../src/dataplane/policy-model.ts";
 import { WELL_KNOWN_NAT64_PREFIX } from "../src/policy/address.ts";
 import { INTERVAL_MAX_MS, INTERVAL_MIN_MS, LIFETIME_MAX_MS } from "../src/policy/advertise.ts";
@@ -93,6 +94,7 @@ const control = mapping({
 const dataplane = mapping({
   driver: oneOf("auto", "xdp", "cap").default("auto"),
   realtime: oneOf("auto", "never").default("auto"),
+  sealRedirects: oneOf(...SEAL_MODES).default("never"),
   interfaces: someOf(
     mapping({
       name: interfaceName,

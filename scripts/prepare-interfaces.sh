@@ -11,7 +11,6 @@ set -euo pipefail
 config=${1:?name the configuration}
 synwall=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)/bin/synwall
 OFFLOADS=(tx rx sg tso gso gro lro rxvlan txvlan)
-REDIRECT_BYTES=62
 # The limits of src/io/xdp/queue-budget.ts: each queue takes 16 MiB of frame memory.
 QUEUES_PER_PORT_MAX=8
 QUEUES_MAX=64
@@ -22,6 +21,8 @@ fail() { echo "synwall: $*" >&2; exit 2; }
 report=$("$synwall" check --config "$config" --role node --json) || exit 2
 mapfile -t interfaces < <(node -e 'for (const i of JSON.parse(process.argv[1]).interfaces) console.log(i.zone ?? "-", i.name)' "$report")
 [ "${#interfaces[@]}" -gt 0 ] || fail "$config names no interfaces"
+
+redirect_bytes=$(node -e 'console.log(JSON.parse(process.argv[1]).redirectBytes)' "$report")
 
 limit_queues() {
   local name=$1 most=$((QUEUES_MAX / ${#interfaces[@]})) kind now
@@ -59,7 +60,7 @@ for entry in "${interfaces[@]}"; do
   limit_queues "$name"
 done
 
-needed=$((zone_mtu + REDIRECT_BYTES))
+needed=$((zone_mtu + redirect_bytes))
 if [ -n "$cluster_link" ] && [ "$(mtu_of "$cluster_link")" -lt "$needed" ]; then
   say "$cluster_link: MTU $(mtu_of "$cluster_link") raised to $needed; the switch must carry such frames too"
   ip link set dev "$cluster_link" mtu "$needed" || fail "$cluster_link cannot have MTU $needed: use a card that can, or smaller zones"

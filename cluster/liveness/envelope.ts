@@ -16,6 +16,10 @@
 export const ENVELOPE_MAGIC = 0x53594e57; // "SYNW"
 export const ENVELOPE_VERSION = 1;
 export const ENVELOPE_HEADER_BYTES = 40;
+/** Flags: what the sender does besides. Who does not know one takes no notice. */
+export const FLAGS_AT = 5;
+/** Now and then a datagram is followed by as many zeros as the link is said to carry (src/node/path-watch.ts). */
+export const FLAG_PROBING = 1;
 export const MESSAGE_HEADER_BYTES = 4;
 export const MAC_BYTES = 16;
 /** Largest datagram: fits the smallest IPv6 MTU with headers to spare. */
@@ -60,10 +64,13 @@ export class EnvelopeWriter {
   readonly #view = new DataView(this.#bytes.buffer);
   readonly #cluster: number;
   readonly #mac: Mac;
+  readonly #flags: number;
   #end = ENVELOPE_HEADER_BYTES;
   #count = 0;
 
-  constructor(cluster: number, mac: Mac) {
+  /** `flags`: FLAG_*, in every datagram. */
+  constructor(cluster: number, mac: Mac, flags = 0) {
+    this.#flags = flags;
     this.#cluster = cluster;
     this.#mac = mac;
   }
@@ -72,7 +79,7 @@ export class EnvelopeWriter {
     const v = this.#view;
     v.setUint32(0, ENVELOPE_MAGIC);
     v.setUint8(4, ENVELOPE_VERSION);
-    v.setUint8(5, 0);
+    v.setUint8(FLAGS_AT, this.#flags);
     v.setUint8(6, from);
     v.setUint8(7, to);
     v.setUint8(8, link);

@@ -49,6 +49,8 @@ export interface HeartbeatConfig {
   readonly profile: LivenessProfile;
   readonly peers: readonly PeerConfig[];
   readonly mac: Mac;
+  /** FLAG_* of envelope.ts, in all that is sent; default none. */
+  readonly flags?: number;
   /** How often the shell calls tick(); default 2. A tick that is an interval later than that was a stall. */
   readonly tickMs?: number;
 }
@@ -119,7 +121,7 @@ export class Heartbeats {
     this.#env = env;
     this.#output = output;
     this.#cluster = clusterHash(config.cluster);
-    this.#writer = new EnvelopeWriter(this.#cluster, config.mac);
+    this.#writer = new EnvelopeWriter(this.#cluster, config.mac, config.flags);
     this.nonce = (1 + env.random(0xffff)) * 0x1_0000_0000 + env.random(0xffffffff);
     const nowMs = env.nowMs();
     this.#lastTickMs = nowMs;
@@ -261,6 +263,11 @@ export class Heartbeats {
   setIncarnation(node: number, incarnation: number): void {
     const detector = this.#peers.get(node)?.detector;
     if (detector !== undefined) detector.incarnation = Math.max(detector.incarnation, incarnation);
+  }
+
+  /** The nonce of the peer's proven life; 0: none is. */
+  lifeOf(node: number): number {
+    return this.#peers.get(node)?.nonce ?? 0;
   }
 
   isAlive(node: number): boolean {

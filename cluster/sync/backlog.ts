@@ -8,7 +8,6 @@
  *   | . | r | r | r | r | r | r | r | r | r | r | r | r | . | . |
  */
 import { RECORD_BYTES } from "../../src/base/record.ts";
-import { RECORD_WORDS } from "./record-words.ts";
 
 export class Backlog {
   readonly capacity: number;
@@ -18,13 +17,15 @@ export class Backlog {
   readonly #publishedMs: Float64Array;
   readonly #change: Float64Array;
   readonly #mask: number;
+  readonly #recordWords: number;
   #head = 0;
   #length = 0;
 
   /** `capacity` is a power of two. */
-  constructor(capacity: number) {
+  constructor(capacity: number, recordBytes = RECORD_BYTES) {
     this.capacity = capacity;
-    this.words = new Uint32Array(capacity * RECORD_WORDS);
+    this.#recordWords = recordBytes / 4;
+    this.words = new Uint32Array(capacity * this.#recordWords);
     this.#bytes = new Uint8Array(this.words.buffer);
     this.#publishedMs = new Float64Array(capacity);
     this.#change = new Float64Array(capacity);
@@ -42,9 +43,10 @@ export class Backlog {
   /** Copies the record at word `at` of `words`; the backlog must not be full. */
   append(words: Uint32Array, at: number, change: number, publishedMs: number): void {
     const cell = (this.#head + this.#length) & this.#mask;
-    const to = cell * RECORD_WORDS;
+    const recordWords = this.#recordWords;
+    const to = cell * recordWords;
     const own = this.words;
-    for (let i = 0; i < RECORD_WORDS; i++) own[to + i] = words[at + i]!;
+    for (let i = 0; i < recordWords; i++) own[to + i] = words[at + i]!;
     this.#publishedMs[cell] = publishedMs;
     this.#change[cell] = change;
     this.#length++;
@@ -72,7 +74,7 @@ export class Backlog {
 
   /** Word offset of the i-th record. */
   wordAt(i: number): number {
-    return ((this.#head + i) & this.#mask) * RECORD_WORDS;
+    return ((this.#head + i) & this.#mask) * this.#recordWords;
   }
 
   /** How many of `count` records from the i-th on lie in one piece. */
@@ -82,7 +84,8 @@ export class Backlog {
 
   /** The bytes of `count` records from the i-th on, which must lie in one piece. Valid until they are released. */
   slab(i: number, count: number): Uint8Array {
-    const from = ((this.#head + i) & this.#mask) * RECORD_BYTES;
-    return this.#bytes.subarray(from, from + count * RECORD_BYTES);
+    const recordBytes = this.#recordWords * 4;
+    const from = ((this.#head + i) & this.#mask) * recordBytes;
+    return this.#bytes.subarray(from, from + count * recordBytes);
   }
 }

@@ -12,18 +12,15 @@ import {
   OP_SNAPSHOT_BEGIN,
   OP_SNAPSHOT_END,
   OP_UPSERT,
-  RECORD_BYTES,
   RECORD_EPOCH_AT,
   RECORD_OP_AT,
   RECORD_SLOT_AT,
   RECORD_WIRE_AT,
-  RECORD_WIRE_VERSION,
 } from "../../src/base/record.ts";
 import type { SlotTable } from "../control/model.ts";
 import type { SyncLimits } from "./limits.ts";
 import type { ReceiverLink } from "./link.ts";
 import {
-  BATCH_RECORDS_MAX,
   type Batch,
   type Hello,
   RESYNC_SLOTS_MAX,
@@ -33,6 +30,7 @@ import {
 } from "./messages.ts";
 import { isOp } from "./record-words.ts";
 import type { ReplicaWriter } from "./replica-writer.ts";
+import { convert, type RecordFormat, recordsPerBatch, WireFormats } from "./wire-format.ts";
 
 export interface InboundOptions {
   readonly selfId: number;
@@ -43,6 +41,7 @@ export interface InboundOptions {
   readonly limits: SyncLimits;
   readonly env: Env;
   readonly writer: ReplicaWriter;
+  readonly formats?: readonly RecordFormat[];
   /** A digest was handed to the worker, as the `position`-th record since the start: a result will come. */
   readonly onDigest: (peerId: number, slot: number, epoch: number, position: number) => void;
   readonly onRefused: (peerId: number, why: string) => void;
@@ -96,6 +95,9 @@ export class Inbound {
   #writtenTag = 0;
   #tableEpoch = 0;
 
+  readonly #formats: WireFormats;
+  /** What the peer sends by our welcome. */
+  #spoken: RecordFormat;
   #link: ReceiverLink | undefined;
   #policy = "";
   #session = 0;
@@ -114,6 +116,8 @@ export class Inbound {
   constructor(options: InboundOptions) {
     this.#options = options;
     this.peerId = options.peerId;
+    this.#formats = new WireFormats(options.formats);
+    this.#spoken = this.#formats.own;
     this.#minEpoch = new Float64Array(options.slots);
     this.#isInSnapshot = new Uint8Array(options.slots);
   }
@@ -156,17 +160,20 @@ export class Inbound {
   welcome(link: ReceiverLink, hello: Hello): void {
     this.#replaceLink(link);
     this.#policy = hello.policyFingerprint;
-    if (hello.protocolVersion !== SYNC_PROTOCOL_VERSION || hello.recordVersion !== RECORD_WIRE_VERSION) {
+    const spoken = this.#formats.choose(hello.recordVersion);
+    // A later protocol speaks this one when the welcome says so.
+    if (hello.protocolVersion < SYNC_PROTOCOL_VERSION || spoken === undefined) {
       this.refuse(
         "version",
-        `Cannot read records of version ${hello.recordVersion} (protocol ${hello.protocolVersion}): needs ${RECORD_WIRE_VERSION} (protocol ${SYNC_PROTOCOL_VERSION})`,
+        `Cannot read records of version ${hello.recordVersion} (protocol ${hello.protocolVersion}): needs ${this.#formats.own.version} (protocol ${SYNC_PROTOCOL_VERSION})`,
       );
       return;
     }
-    if (hello.recordBytes !== RECORD_BYTES) {
-      this.refuse("version", `Cannot read records of ${hello.recordBytes} bytes: needs ${RECORD_BYTES}`);
+    if (spoken.version === hello.recordVersion && spoken.bytes !== hello.recordBytes) {
+      this.refuse("version", `Cannot read records of ${hello.recordBytes} bytes: needs ${spoken.bytes}`);
       return;
     }
+    this.#spoken = spoken;
     if (hello.session !== this.#session) {
       this.#session = hello.session;
       this.#generation++;
@@ -181,7 +188,7 @@ export class Inbound {
     const isTaken = link.send({
       type: "welcome",
       protocolVersion: SYNC_PROTOCOL_VERSION,
-      recordVersion: RECORD_WIRE_VERSION,
+      recordVersion: spoken.version,
       nodeId: selfId,
       life,
       session: this.#session,
@@ -194,31 +201,24 @@ export class Inbound {
   }
 
   batch(message: Batch): void {
-    const { count, firstSequence, slab } = message;
+    const { count, firstSequence } = message;
     if (firstSequence !== this.#received + 1) {
       this.refuse("sequence", `Cannot take records from ${firstSequence} on: ${this.#received + 1} is next`);
       return;
     }
-    if (!(count >= 1 && count <= BATCH_RECORDS_MAX) || slab.length !== count * RECORD_BYTES) {
-      this.refuse("bounds", `Cannot take ${count} records in ${slab.length} bytes`);
+    const { bytes } = this.#spoken;
+    if (!(count >= 1 && count <= recordsPerBatch(bytes)) || message.slab.length !== count * bytes) {
+      this.refuse("bounds", `Cannot take ${count} records in ${message.slab.length} bytes`);
       return;
     }
-    for (let at = 0; at < slab.length; at += RECORD_BYTES) {
-      if (slab[at + RECORD_WIRE_AT] !== RECORD_WIRE_VERSION) {
-        this.refuse("version", `Cannot read a record of version ${slab[at + RECORD_WIRE_AT]}`);
-        return;
-      }
-      if (!isOp(slab[at + RECORD_OP_AT]!) || slotOf(slab, at) >= this.#options.slots) {
-        this.refuse("bounds", `Cannot apply op ${slab[at + RECORD_OP_AT]} of slot ${slotOf(slab, at)}`);
-        return;
-      }
-    }
+    if (!this.#areSound(message.slab)) return;
     if (this.#stagedRecords + count > this.#options.limits.stagedRecords) {
       // Not received: it comes again on the next link.
       this.counts.overflows++;
       this.#closeLink();
       return;
     }
+    const slab = convert(message.slab, this.#spoken, this.#formats.own);
     this.counts.batches++;
     this.counts.records += count;
     this.#received += count;
@@ -230,6 +230,22 @@ export class Inbound {
       this.counts.stalls++;
       this.#link.pause();
     }
+  }
+
+  /** Whether every record is one that the peer may send; else it is refused. */
+  #areSound(slab: Uint8Array): boolean {
+    const { version, bytes } = this.#spoken;
+    for (let at = 0; at < slab.length; at += bytes) {
+      if (slab[at + RECORD_WIRE_AT] !== version) {
+        this.refuse("version", `Cannot read a record of version ${slab[at + RECORD_WIRE_AT]}`);
+        return false;
+      }
+      if (!isOp(slab[at + RECORD_OP_AT]!) || slotOf(slab, at) >= this.#options.slots) {
+        this.refuse("bounds", `Cannot apply op ${slab[at + RECORD_OP_AT]} of slot ${slotOf(slab, at)}`);
+        return false;
+      }
+    }
+    return true;
   }
 
   /** `applied` is up to date: the hub settles before it passes a heartbeat on. */
@@ -332,9 +348,10 @@ export class Inbound {
     }
     const before = staged.done;
     while (staged.done < count) {
-      while (staged.judged < count && this.#isAllowed(slab, staged.judged * RECORD_BYTES)) staged.judged++;
+      while (staged.judged < count && this.#isAllowed(slab, staged.judged * this.#formats.own.bytes))
+        staged.judged++;
       const run = staged.judged - staged.done;
-      const written = writer.write(slab, staged.done * RECORD_BYTES, run);
+      const written = writer.write(slab, staged.done * this.#formats.own.bytes, run);
       this.#noteDigests(slab, staged.done, written);
       staged.done += written;
       if (written < run) break;
@@ -372,7 +389,7 @@ export class Inbound {
   #noteDigests(slab: Uint8Array, first: number, count: number): void {
     const { writer, peerId, onDigest } = this.#options;
     for (let i = 0; i < count; i++) {
-      const at = (first + i) * RECORD_BYTES;
+      const at = (first + i) * this.#formats.own.bytes;
       if (slab[at + RECORD_OP_AT] !== OP_DIGEST) continue;
       onDigest(peerId, slotOf(slab, at), u32(slab, at + RECORD_EPOCH_AT), writer.written - count + i + 1);
     }

@@ -16,12 +16,13 @@
  * unbroken numbering: the sender begins a new one when it starts, and whenever it can no longer send what is missing.
  */
 import { RECORD_BYTES } from "../../src/base/record.ts";
+import { recordsPerBatch } from "./wire-format.ts";
 
 /** Version of these messages; the version of records travels beside it. */
 export const SYNC_PROTOCOL_VERSION = 1;
 
-/** A batch's slab is at most this long: whole records within 64 KiB. */
-export const BATCH_RECORDS_MAX = Math.floor(65_536 / RECORD_BYTES);
+/** Records of this build in one batch, at most. */
+export const BATCH_RECORDS_MAX = recordsPerBatch(RECORD_BYTES);
 
 /** Slots that one resync request may name: all of the largest cluster. */
 export const RESYNC_SLOTS_MAX = 1024;
@@ -30,9 +31,9 @@ export const RESYNC_SLOTS_MAX = 1024;
 export interface Hello {
   readonly type: "hello";
   readonly protocolVersion: number;
-  /** RECORD_WIRE_VERSION of the records in the slabs. */
+  /** The newest version of records that the sender offers (wire-format.ts). */
   readonly recordVersion: number;
-  /** Bytes of one record. */
+  /** Bytes of one record of that version. */
   readonly recordBytes: number;
   /** The sender's node id. */
   readonly nodeId: number;
@@ -57,6 +58,7 @@ export function matchPolicies(own: string, other: string): PolicyMatch {
 export interface Welcome {
   readonly type: "welcome";
   readonly protocolVersion: number;
+  /** The version in which records are to be sent: that of the hello, or an older one. */
   readonly recordVersion: number;
   /** The receiver's node id. */
   readonly nodeId: number;
@@ -72,9 +74,9 @@ export interface Welcome {
 export interface Batch {
   readonly type: "batch";
   readonly firstSequence: number;
-  /** Records in the slab, 1..BATCH_RECORDS_MAX. */
+  /** Records in the slab, at least 1. */
   readonly count: number;
-  /** count * RECORD_BYTES bytes. See SyncLink for who owns them. */
+  /** `count` records of the version that the welcome named. See SyncLink for who owns them. */
   readonly slab: Uint8Array;
 }
 

@@ -12,6 +12,7 @@ import type { ReceiverLink } from "./link.ts";
 import type { Hello, ResyncReason, SenderMessage } from "./messages.ts";
 import { Readiness } from "./readiness.ts";
 import { ReplicaWriter } from "./replica-writer.ts";
+import type { RecordFormat } from "./wire-format.ts";
 
 export interface ReceiverOptions {
   readonly selfId: number;
@@ -21,6 +22,8 @@ export interface ReceiverOptions {
   readonly applied: Float64Array;
   readonly limits: SyncLimits;
   readonly env: Env;
+  /** Versions of records; the ring's are of the last one. */
+  readonly formats?: readonly RecordFormat[];
   /** A stream from this peer was refused; 0: before it said who it is, in a way to be believed. */
   readonly onRefused: (peerId: number, why: string) => void;
   /** An owner is asked to send slots whole again. */
@@ -187,6 +190,7 @@ export class Receiver {
       slots,
       limits,
       env,
+      ...(this.#options.formats === undefined ? {} : { formats: this.#options.formats }),
       writer: this.#writer,
       onRefused: this.#options.onRefused,
       onDigest: (from, slot, epoch, position) => this.readiness.expect(from, slot, epoch, position),

@@ -3,9 +3,7 @@
  * 4-byte boundaries in the rings; bytes are little-endian, as on every machine that Node.js 20 runs on.
  */
 import { assert } from "../../src/base/assert.ts";
-import { OP_BARRIER, OP_UPSERT, RECORD_BYTES } from "../../src/base/record.ts";
-
-export const RECORD_WORDS = RECORD_BYTES / 4;
+import { OP_BARRIER, OP_UPSERT } from "../../src/base/record.ts";
 
 assert(
   new Uint8Array(Uint32Array.of(1).buffer)[0] === 1,

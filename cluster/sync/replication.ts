@@ -18,6 +18,7 @@ import { Receiver } from "./receiver.ts";
 import { Router } from "./router.ts";
 import type { SessionEnd } from "./sender.ts";
 import { COPY_HELD } from "./slot-book.ts";
+import type { RecordFormat } from "./wire-format.ts";
 
 export interface ReplicationOptions {
   readonly selfId: number;
@@ -34,6 +35,8 @@ export interface ReplicationOptions {
   /** This node's policy fingerprint, compared with every peer's; absent: unknown. */
   readonly policy?: string;
   readonly limits?: Partial<SyncLimits>;
+  /** Versions of records that are spoken; those in the rings are of the last one. */
+  readonly formats?: readonly RecordFormat[];
   /** A new link to a peer; it closes when the peer cannot be reached. Called by tick() whenever there is none. */
   readonly openLink: (peerId: number) => SenderLink;
   /** The worker must publish these slots: BEGIN, all flows, END, DIGEST. */
@@ -63,6 +66,8 @@ export interface PeerSyncStatus {
   readonly lostSlots: number;
   /** Times that slots had to be sent again: sessions that ended and slots that were asked for. */
   readonly resyncs: number;
+  /** Version of the records that the peer is sent: this build's own, or an older build's. */
+  readonly recordVersion: number;
   /** Why the peer refused, while it does. */
   readonly refusal: string | undefined;
   readonly policy: PolicyMatch;
@@ -81,6 +86,7 @@ export class Replication {
   constructor(options: ReplicationOptions) {
     const { selfId, slots, env } = options;
     const limits = syncLimits(options.limits);
+    const formats = options.formats === undefined ? {} : { formats: options.formats };
     this.limits = limits;
     this.#options = options;
     this.#policy = options.policy ?? "";
@@ -92,6 +98,7 @@ export class Replication {
       limits,
       env,
       policy: options.policy ?? "",
+      ...formats,
       requestExport: options.requestExport,
       onResync: (peerId, slots, reason) => {
         if (isAskedFor(reason)) this.#resyncsBy[peerId] = this.#resyncsBy[peerId]! + slots.length;
@@ -106,6 +113,7 @@ export class Replication {
       applied: options.applied,
       limits,
       env,
+      ...formats,
       reportReady: options.reportReady,
       onResyncWanted: (ownerId, its, reason) => options.onResync(ownerId, its, "asked", reason),
       onRefused: options.onRefused,
@@ -174,6 +182,7 @@ export class Replication {
       lagBytes: sender.lagBytes,
       lostSlots: this.router.book.lostSlots[peerId]!,
       resyncs: overflow + restart + forgot + this.#resyncsBy[peerId]!,
+      recordVersion: sender.recordVersion,
       refusal: sender.refusal?.detail,
       policy: matchPolicies(this.#policy, this.receiver.policyOf(peerId)),
     };

@@ -24,7 +24,7 @@ import type { RecordRing } from "../../src/base/ring.ts";
 import type { SlotTable } from "../control/model.ts";
 import type { SyncLimits } from "./limits.ts";
 import type { ResyncReason, ResyncRequest } from "./messages.ts";
-import { opAt, RECORD_WORDS, slotAt, wordsOf } from "./record-words.ts";
+import { opAt, slotAt, wordsOf } from "./record-words.ts";
 import { Sender, type SessionEnd } from "./sender.ts";
 import {
   COPY_ENDED,
@@ -36,6 +36,7 @@ import {
   COPY_WANTED,
   SlotBook,
 } from "./slot-book.ts";
+import type { RecordFormat } from "./wire-format.ts";
 
 export interface RouterOptions {
   readonly selfId: number;
@@ -47,6 +48,8 @@ export interface RouterOptions {
   readonly env: Env;
   /** This node's policy fingerprint, told to every peer; absent: unknown. */
   readonly policy?: string;
+  /** Versions of records; the ring's are of the last one. */
+  readonly formats?: readonly RecordFormat[];
   /** Asks the worker to publish these slots whole: BEGIN, records, END, DIGEST. */
   readonly requestExport: (slots: readonly number[]) => void;
   /** Slots are sent to this peer again: because somebody asked, or because a session ended and with it what was under way. */
@@ -129,6 +132,7 @@ export class Router {
       limits,
       env,
       policy: this.#policy,
+      ...(this.#options.formats === undefined ? {} : { formats: this.#options.formats }),
       events: {
         onProgress: (peer) => this.#onProgress(peer),
         onSessionEnd: (peer, end, nowMs) => this.#onSessionEnd(peer, end, nowMs),
@@ -305,7 +309,7 @@ export class Router {
 
   #owe(slot: number, words: Uint32Array, at: number): void {
     this.counts.barriersOwed++;
-    this.#owed.set(slot, words.slice(at, at + RECORD_WORDS));
+    this.#owed.set(slot, words.slice(at, at + this.#options.changes.recordBytes / 4));
   }
 
   #payBarrier(slot: number, nowMs: number): void {

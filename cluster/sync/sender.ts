@@ -11,18 +11,17 @@
  */
 import type { Env } from "../../src/base/env.ts";
 import { LatencyHistogram } from "../../src/base/histogram.ts";
-import { RECORD_BYTES, RECORD_WIRE_VERSION } from "../../src/base/record.ts";
 import { Backlog } from "./backlog.ts";
 import type { SyncLimits } from "./limits.ts";
 import type { SenderLink } from "./link.ts";
 import {
-  BATCH_RECORDS_MAX,
   type ReceiverMessage,
   type RefuseReason,
   type ResyncRequest,
   SYNC_PROTOCOL_VERSION,
   type Welcome,
 } from "./messages.ts";
+import { convert, type RecordFormat, recordsPerBatch, WireFormats } from "./wire-format.ts";
 
 /** `overflow`: the peer was too far behind. `restart`: the peer lives a new life. `forgot`: it misses what it had. */
 export type SessionEnd = "overflow" | "restart" | "forgot";
@@ -44,6 +43,7 @@ export interface SenderOptions {
   readonly env: Env;
   /** This node's policy fingerprint; absent: unknown. */
   readonly policy?: string;
+  readonly formats?: readonly RecordFormat[];
   readonly events: SenderEvents;
 }
 
@@ -83,8 +83,15 @@ export class Sender {
   readonly #limits: SyncLimits;
   readonly #env: Env;
   readonly #events: SenderEvents;
+  readonly #formats: WireFormats;
+  /** Records in one batch, at most. */
+  readonly #batchMax: number;
   #policy: string;
 
+  /** What the next hello offers: less than our own after a peer refused it. */
+  #offer: RecordFormat;
+  /** What the peer is sent. */
+  #spoken: RecordFormat;
   #link: SenderLink | undefined;
   #phase: Phase = "none";
   #isBlocked = false;
@@ -118,8 +125,12 @@ export class Sender {
     this.#env = options.env;
     this.#events = options.events;
     this.#policy = options.policy ?? "";
-    this.backlog = new Backlog(options.limits.backlogRecords);
-    const fullBatches = Math.ceil(options.limits.backlogRecords / BATCH_RECORDS_MAX);
+    this.#formats = new WireFormats(options.formats);
+    this.#offer = this.#formats.own;
+    this.#spoken = this.#formats.own;
+    this.#batchMax = recordsPerBatch(this.#formats.own.bytes);
+    this.backlog = new Backlog(options.limits.backlogRecords, this.#formats.own.bytes);
+    const fullBatches = Math.ceil(options.limits.backlogRecords / this.#batchMax);
     this.#batchEnds = new Float64Array(2 * fullBatches + options.limits.gatherAtBatches + 8);
     this.#session = firstSession(options.env);
     this.#silentSinceMs = options.env.nowMs();
@@ -161,7 +172,12 @@ export class Sender {
   }
 
   get lagBytes(): number {
-    return this.backlog.length * RECORD_BYTES;
+    return this.backlog.length * this.#spoken.bytes;
+  }
+
+  /** Version of the records that the peer is sent. */
+  get recordVersion(): number {
+    return this.#spoken.version;
   }
 
   /** Age of the oldest change that is not acknowledged, or of the silence, whichever is longer. */
@@ -217,9 +233,9 @@ export class Sender {
     while (this.#phase === "open" && !this.#isBlocked) {
       const unsent = this.backlog.length - this.#sent;
       if (unsent === 0) return;
-      if (unsent < BATCH_RECORDS_MAX && this.#batchCount >= this.#limits.gatherAtBatches) return;
+      if (unsent < this.#batchMax && this.#batchCount >= this.#limits.gatherAtBatches) return;
       if (this.#batchCount === this.#batchEnds.length) return;
-      if (!this.#sendBatch(Math.min(unsent, BATCH_RECORDS_MAX))) return;
+      if (!this.#sendBatch(Math.min(unsent, this.#batchMax))) return;
     }
   }
 
@@ -253,8 +269,8 @@ export class Sender {
     const isTaken = this.#send({
       type: "hello",
       protocolVersion: SYNC_PROTOCOL_VERSION,
-      recordVersion: RECORD_WIRE_VERSION,
-      recordBytes: RECORD_BYTES,
+      recordVersion: this.#offer.version,
+      recordBytes: this.#offer.bytes,
       nodeId: this.#selfId,
       peerId: this.peerId,
       session: this.#session,
@@ -294,6 +310,12 @@ export class Sender {
       this.#fault("identity", `node ${this.peerId} is expected, ${welcome.nodeId} answers`, nowMs);
       return;
     }
+    const spoken = welcome.recordVersion <= this.#offer.version && this.#formats.find(welcome.recordVersion);
+    if (!spoken) {
+      this.#fault("version", `records of version ${welcome.recordVersion} are asked for`, nowMs);
+      return;
+    }
+    this.#spoken = spoken;
     const isNewLife = this.#peerLife !== 0 && this.#peerLife !== life;
     this.#peerLife = life;
     if (isNewLife) {
@@ -351,6 +373,8 @@ export class Sender {
     this.#refusal = { reason, detail };
     this.#events.onRefused(this.peerId, `it refused (${reason}): ${detail}`);
     this.#drop(nowMs, true);
+    // A build that is too old to choose: offer it less, in the end the newest again, since a peer may have been upgraded.
+    if (reason === "version") this.#offer = this.#formats.below(this.#offer) ?? this.#formats.own;
     // Both sides count differently: only a new numbering helps.
     if (reason === "sequence") this.#endSession("forgot", nowMs);
   }
@@ -359,7 +383,7 @@ export class Sender {
     const { backlog } = this;
     const count = backlog.contiguous(this.#sent, wanted);
     const firstSequence = this.#acked + this.#sent + 1;
-    const slab = backlog.slab(this.#sent, count);
+    const slab = convert(backlog.slab(this.#sent, count), this.#formats.own, this.#spoken);
     if (!this.#send({ type: "batch", firstSequence, count, slab })) {
       this.#isBlocked = true;
       return false;

@@ -43,6 +43,8 @@ export interface AuthorityConfig {
   readonly voters: readonly number[];
   readonly slots: number;
   readonly mac: Mac;
+  /** FLAG_* of liveness/envelope.ts, in all that is sent; default none. */
+  readonly flags?: number;
   readonly lifelineReleases: boolean;
   readonly tickMs?: number;
   readonly marginMs?: number;

@@ -13,7 +13,7 @@
 
 /** Bytes of one record, in the rings and on the wire. */
 export const RECORD_BYTES = 160;
-/** Version of the opaque part; a receiver refuses versions that it does not know. */
+/** Version of the opaque part that this build writes; between two builds the older one's is spoken (cluster/sync/wire-format.ts). */
 export const RECORD_WIRE_VERSION = 1;
 
 /** A flow was made or changed: apply if `version` is newer than what is held. */

@@ -86,6 +86,10 @@ export const EXTRA_COUNTERS = [
   "expectationsExpired",
   "helperEdits",
   "helperRefused",
+  "redirectsForged",
+  "redirectsReplayed",
+  "redirectsKeyless",
+  "redirectsClearRefused",
 ] as const;
 
 export type ExtraCounter = (typeof EXTRA_COUNTERS)[number];

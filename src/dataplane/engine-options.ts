@@ -7,6 +7,7 @@ import type { ClusterView } from "./cluster-view.ts";
 import type { FlowTable } from "./flow-table.ts";
 import type { EnginePort, FrameMemory, FrameOutput } from "./frame-memory.ts";
 import type { PolicyModel } from "./policy-model.ts";
+import type { RedirectSeal } from "./redirect-seal.ts";
 
 export interface EngineOptions {
   readonly policy: PolicyModel;
@@ -22,6 +23,10 @@ export interface EngineOptions {
   readonly ruleLog?: RecordRing;
   /** NAT_USAGE_BYTES of memory, where the use of pool addresses is told (nat-usage.ts); absent when nobody reads it. */
   readonly natUsage?: SharedArrayBuffer;
+  /** Encrypts redirected frames and opens those of peers; absent: they travel in clear. */
+  readonly seal?: RedirectSeal;
+  /** REDIRECT_COUNT_CELLS cells, by peer (redirect.ts); absent when nobody reads them. */
+  readonly redirectCounts?: Float64Array;
   /** COUNTER_CELLS cells. */
   readonly counters: Float64Array;
   /** One cell per rule and one for packets that no rule matched. */

@@ -17,7 +17,6 @@ import { Announcer } from "./announcer.ts";
 import { isExclusive, serveArp } from "./arp-answer.ts";
 import { Bindings } from "./bindings.ts";
 import { Borrowed } from "./borrowed.ts";
-import type { ClusterView } from "./cluster-view.ts";
 import { CompiledPolicy } from "./compiled-policy.ts";
 import { COUNT, count, type EngineContext } from "./context.ts";
 import { Decider } from "./decider.ts";
@@ -49,7 +48,7 @@ import {
   REDIRECTED_ZONE,
 } from "./packet.ts";
 import type { PolicyModel } from "./policy-model.ts";
-import { isFromPeer, peerByClusterIp } from "./redirect.ts";
+import { isFromPeer, NOT_OPENED, REDIRECT_COUNT_CELLS, Redirect } from "./redirect.ts";
 import { Replaced } from "./replaced.ts";
 import { Replicas } from "./replica.ts";
 import { RouterAdvertiser } from "./router-advertiser.ts";
@@ -70,12 +69,11 @@ const RECHECK_MS = 10_000;
 const DROP_TRUNCATED = dropVerdict("truncated");
 const DROP_NOT_IP = dropVerdict("not_ip");
 const DROP_BAD_HEADER = dropVerdict("bad_header");
-const DROP_BAD_SOURCE = dropVerdict("bad_source");
 const DROP_BAD_DESTINATION = dropVerdict("bad_destination");
+const DROP_FRAGMENT = dropVerdict("fragment");
 const DROP_UNKNOWN_PROTOCOL = dropVerdict("unknown_protocol");
 const DROP_LINK_CONTROL = dropVerdict("stp_or_lldp");
 const DROP_NOT_FOR_US = dropVerdict("not_for_us");
-const DROP_FRAGMENT = dropVerdict("fragment");
 const DROP_ND = dropVerdict("neighbour_discovery");
 
 export class Engine {
@@ -83,12 +81,12 @@ export class Engine {
   readonly book: FlowBook;
   readonly #context: EngineContext;
   readonly #bytes: Uint8Array;
-  readonly #view: ClusterView;
   readonly #packet = new Packet();
   readonly #tenures: Tenures;
   readonly #waiting: Waiting;
   readonly #egress: Egress;
   readonly #nat: NatAllocator;
+  readonly #redirect: Redirect;
   readonly #forwarder: Forwarder;
   readonly #decider: Decider;
   readonly #replicas: Replicas;
@@ -130,18 +128,20 @@ export class Engine {
     this.#limits = limits;
     this.#context = context;
     this.#bytes = options.frames.bytes;
-    this.#view = options.view;
     this.#portZone = Int16Array.from(options.ports, (port) => port.zone);
     this.book = new FlowBook(context, options.changes);
     this.#egress = new Egress(context, hold, LIST_NEIGHBOURS, LIST_UNDELIVERED, limits);
     this.#tenures = new Tenures(options.view);
     this.#waiting = new Waiting(context, limits, hold, this.#egress);
     this.#nat = new NatAllocator(context);
+    const redirectCounts = options.redirectCounts ?? new Float64Array(REDIRECT_COUNT_CELLS);
+    this.#redirect = new Redirect(context, options.seal ?? null, redirectCounts);
     this.#forwarder = new Forwarder(
       context,
       this.#packet,
       this.#waiting,
       this.#egress,
+      this.#redirect,
       this.book.sequence,
       limits,
     );
@@ -379,23 +379,16 @@ export class Engine {
     const port = u16(bytes, datagram + 2);
     if (port === udp.HEARTBEAT_PORT) return VERDICT_LOCAL;
     if (port !== geneve.GENEVE_PORT) return this.#forwarder.drop(at, DROP_UNKNOWN_PROTOCOL);
-    return this.#fromRedirect(at, lengthBytes, ip, datagram + udp.UDP_BYTES);
+    return this.#fromRedirect(at, lengthBytes, ip);
   }
 
   /** A frame that another node redirected: goes on as if it had arrived at the port where it entered the cluster. */
-  #fromRedirect(at: number, lengthBytes: number, ip: number, header: number): number {
+  #fromRedirect(at: number, lengthBytes: number, ip: number): number {
     const bytes = this.#bytes;
-    const inner = header + geneve.GENEVE_HEADER_BYTES;
-    const end = ip + ipv4.totalBytes(bytes, ip);
-    if (end > at + lengthBytes || inner + ethernet.ETHERNET_BYTES > end)
-      return this.#forwarder.drop(at, DROP_TRUNCATED);
-    if (ipv4.destination(bytes, ip) !== (this.#view.clusterIp | 0))
-      return this.#forwarder.drop(at, DROP_NOT_FOR_US);
-    if (peerByClusterIp(this.#context, ipv4.source(bytes, ip)) === 0)
-      return this.#forwarder.drop(at, DROP_BAD_SOURCE);
-    // Redirected frames are never cut: what looks like a part of one was damaged.
-    if (ipv4.isFragment(bytes, ip)) return this.#forwarder.drop(at, DROP_FRAGMENT);
-    if (!geneve.isRedirect(bytes, header)) return this.#forwarder.drop(at, DROP_BAD_HEADER);
+    const redirect = this.#redirect;
+    const inner = redirect.unwrap(at, lengthBytes, ip);
+    if (inner === NOT_OPENED) return this.#forwarder.drop(at, redirect.verdict);
+    const header = redirect.at;
     const zone = geneve.zone(bytes, header);
     let port = geneve.port(bytes, header);
     // Members may number their ports differently; the zone is what they agree on.
@@ -407,7 +400,7 @@ export class Engine {
     }
     count(this.#context.counters, COUNT.redirectsIn);
     const way = geneve.isToMeet(bytes, header) ? REDIRECTED_TO_MEET : REDIRECTED_CLUSTER;
-    return this.#take(port, zone, inner, end - inner, way, geneve.epoch(bytes, header));
+    return this.#take(port, zone, inner, redirect.lengthBytes, way, geneve.epoch(bytes, header));
   }
 
   /** An IP frame with its origin, whether it came by itself or was redirected. */

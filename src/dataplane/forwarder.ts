@@ -28,7 +28,7 @@ import {
   PARSED,
   type Packet,
 } from "./packet.ts";
-import { encapsulate, REDIRECT_BYTES, readdress } from "./redirect.ts";
+import { NOT_WRAPPED, REDIRECTS_OUT, REDIRECTS_ZONE_OUT, type Redirect, readdress } from "./redirect.ts";
 import { translate } from "./rewrite.ts";
 import { addressHash } from "./slot.ts";
 import { TokenBucket } from "./token-bucket.ts";
@@ -68,6 +68,7 @@ export class Forwarder {
   readonly #packet: Packet;
   readonly #waiting: Waiting;
   readonly #egress: Egress;
+  readonly #wrapping: Redirect;
   readonly #errors: TokenBucket;
   readonly #nat64: Nat64;
   readonly #fragmenter6: Nat64Fragmenter;
@@ -85,6 +86,7 @@ export class Forwarder {
     packet: Packet,
     waiting: Waiting,
     egress: Egress,
+    wrapping: Redirect,
     sequence: Float64Array,
     limits: EngineLimits,
   ) {
@@ -94,6 +96,7 @@ export class Forwarder {
     this.#packet = packet;
     this.#waiting = waiting;
     this.#egress = egress;
+    this.#wrapping = wrapping;
     this.#sequence = sequence;
     this.#errors = new TokenBucket(limits.icmpErrorsPerSecond);
     this.#nat64 = new Nat64(context);
@@ -375,18 +378,22 @@ export class Forwarder {
       // Trailing padding stays behind; the inner packet is what counts.
       packet.lengthBytes = ethernet.ETHERNET_BYTES + packet.totalBytes;
       const mtu = ports[this.#clusterPort]!.mtuBytes;
-      if (packet.lengthBytes + REDIRECT_BYTES - ethernet.ETHERNET_BYTES > mtu) {
+      if (packet.lengthBytes + this.#wrapping.overheadBytes - ethernet.ETHERNET_BYTES > mtu) {
         return this.drop(packet.at, DROP_TOO_BIG);
       }
-      const lengthBytes = encapsulate(this.#context, packet, peer, this.#clusterPort, slot, isToMeet);
-      if (!this.#egress.emit(this.#clusterPort, packet.at - REDIRECT_BYTES, lengthBytes)) return DROP_TX_FULL;
-      count(counters, COUNT.redirectsOut);
-      this.redirectedSlot = slot;
-      return VERDICT_REDIRECTED;
+      const lengthBytes = this.#wrapping.wrap(packet, peer, this.#clusterPort, slot, isToMeet);
+      if (lengthBytes !== NOT_WRAPPED) {
+        if (!this.#egress.emit(this.#clusterPort, this.#wrapping.at, lengthBytes)) return DROP_TX_FULL;
+        count(counters, COUNT.redirectsOut);
+        this.#wrapping.count(target, REDIRECTS_OUT);
+        this.redirectedSlot = slot;
+        return VERDICT_REDIRECTED;
+      }
     }
     if (!isToMeet && (flags & PEER_ALIVE) !== 0 && readdress(this.#context, packet, peer)) {
       if (!this.#egress.emit(packet.port, packet.at, packet.lengthBytes)) return DROP_TX_FULL;
       count(counters, COUNT.redirectsZoneOut);
+      this.#wrapping.count(target, REDIRECTS_ZONE_OUT);
       this.redirectedSlot = slot;
       return VERDICT_REDIRECTED;
     }

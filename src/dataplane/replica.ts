@@ -82,6 +82,7 @@ export class Replicas {
   #apply(bytes: Uint8Array, at: number): number {
     const { view, table } = this.#context;
     const slot = recordSlot(bytes, at);
+    // Replication has made it a record of this build's version (cluster/sync/wire-format.ts).
     if (recordWire(bytes, at) !== RECORD_WIRE_VERSION || slot >= view.slots) return REPLICA_REFUSED;
     const operation = recordOperation(bytes, at);
     if (operation === OP_BARRIER) return REPLICA_BARRIER;

@@ -67,6 +67,7 @@ export const DROP_REASONS = [
   "syn_proxy", // the SYN proxy has no use for it: data before the server answered, wrong numbers
   "helper", // a helper could not keep both ends' streams alike, or another node decides: the sender repeats it
   "untranslatable", // NAT64: the other family has no word for it
+  "redirect_refused", // a redirected frame that is forged, replayed, or in clear where it has to be sealed
 ] as const;
 
 export type DropReason = (typeof DROP_REASONS)[number];

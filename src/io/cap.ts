@@ -201,6 +201,10 @@ class CapPort implements Port {
     if (!this.#rings.rx.arm()) this.#helper.ringRx(this.#index);
   }
 
+  mtuNow(): number {
+    return this.#interface.mtuNow();
+  }
+
   carrier(): boolean {
     return !this.#isClosed && this.#helper.isUp && this.#interface.carrier();
   }

@@ -69,6 +69,12 @@ export class Interface {
     return (this.#flags() & (IFF_UP | IFF_RUNNING)) === (IFF_UP | IFF_RUNNING);
   }
 
+  /** The MTU as it is now; that of the start when the interface is gone. */
+  mtuNow(): number {
+    if (this.#isClosed || ioctl(this.#fd, SIOCGIFMTU, this.#request) !== 0) return this.mtuBytes;
+    return this.#request.readInt32LE(IFNAMSIZ);
+  }
+
   /** True while the interface is there and switched on, with or without carrier. */
   isUp(): boolean {
     return (this.#flags() & IFF_UP) !== 0;

@@ -135,6 +135,10 @@ export class MemoryPort implements Port {
     this.#ring();
   }
 
+  mtuNow(): number {
+    return this.mtuBytes;
+  }
+
   carrier(): boolean {
     return this.segment?.hasCarrier(this) ?? false;
   }

@@ -72,6 +72,8 @@ export interface Port {
   flush(): void;
   /** Calls `wake` from the event loop when frames may be waiting. Level-triggered: receive() until it returns 0. */
   onReadable(wake: () => void): void;
+  /** The interface's MTU as it is now; a system call. `mtuBytes` is what it was when the port was opened. */
+  mtuNow(): number;
   /** True while the interface has carrier; cheap enough for every tick. */
   carrier(): boolean;
   /** Detaches and frees everything; safe to call twice. */

@@ -300,6 +300,10 @@ class VlanPort implements Port {
     this.#trunk.watch();
   }
 
+  mtuNow(): number {
+    return this.#trunk.port.mtuNow();
+  }
+
   carrier(): boolean {
     return !this.#isClosed && this.#trunk.port.carrier();
   }

@@ -67,6 +67,33 @@ const CLUSTER: readonly MetricEntry[] = [
     ({ peers }) => peers.map((peer) => [[peer.name], peer.isAlive]),
   ),
   labelled(
+    "counter",
+    "synwall_peer_redirect_frames_total",
+    "Frames carried to and from the peer because the slot's owner is another, by what became of them",
+    ["peer", "what"],
+    ({ peers }) =>
+      peers.flatMap(({ name, redirects }) =>
+        redirects === undefined
+          ? []
+          : ([
+              [[name, "sent"], redirects.out],
+              [[name, "sent_over_zone"], redirects.zoneOut],
+              [[name, "taken"], redirects.in],
+              [[name, "refused"], redirects.refused],
+            ] as const),
+      ),
+  ),
+  labelled(
+    "gauge",
+    "synwall_peer_path_narrow",
+    "1 when frames of the cluster link's full MTU do not come through from the peer: redirected packets of full size are lost",
+    ["peer"],
+    ({ peers }) =>
+      peers.flatMap(({ name, isPathNarrow }) =>
+        isPathNarrow === undefined ? [] : [[[name], isPathNarrow] as const],
+      ),
+  ),
+  labelled(
     "gauge",
     "synwall_peer_link_up",
     "1 when the peer is heard on this link",

@@ -42,6 +42,18 @@ const PACKETS: readonly MetricEntry[] = [
       ["redirectsZoneIn", "in", "zone"],
     ],
   ),
+  cells(
+    "counter",
+    "synwall_redirect_refused_total",
+    "Redirected frames that were not taken, by reason: unsealed ones where they must be sealed, forged, replayed, of a peer that is not proven yet",
+    ["reason"],
+    [
+      ["redirectsClearRefused", "unsealed"],
+      ["redirectsForged", "forged"],
+      ["redirectsReplayed", "replayed"],
+      ["redirectsKeyless", "unproven"],
+    ],
+  ),
   cell("counter", "synwall_icmp_errors_sent_total", "ICMP errors that the cluster sent", "icmpErrorsSent"),
   cell(
     "counter",
@@ -55,6 +67,13 @@ const PACKETS: readonly MetricEntry[] = [
     "1 when the interface has a carrier",
     ["port", "zone"],
     ({ dataplane }) => (dataplane?.ports ?? []).map((port) => [[port.name, port.zone], port.carrier]),
+  ),
+  labelled(
+    "gauge",
+    "synwall_port_mtu_bytes",
+    "MTU of the interface, as it is now; that of the cluster link must be 62 bytes (sealed: 86) above the largest of the zones",
+    ["port", "zone"],
+    ({ dataplane }) => (dataplane?.ports ?? []).map((port) => [[port.name, port.zone], port.mtuBytes]),
   ),
   labelled(
     "counter",

@@ -70,11 +70,25 @@ export interface MetricsSnapshot {
   readonly dataplane?: DataplaneSnapshot;
 }
 
+export interface PeerRedirects {
+  /** Over the cluster link. */
+  readonly out: number;
+  readonly in: number;
+  /** Forged, replayed, or in clear where it has to be sealed. */
+  readonly refused: number;
+  /** Over the wire of a zone. */
+  readonly zoneOut: number;
+}
+
 export interface PeerSnapshot {
   readonly name: string;
   readonly isAlive: boolean;
   /** Link name -> heard. */
   readonly links: Readonly<Record<string, boolean>>;
+  /** Frames carried to and from this peer; absent for a witness. */
+  readonly redirects?: PeerRedirects;
+  /** Frames of the cluster link's full MTU do not come through from it; absent for a witness. */
+  readonly isPathNarrow?: boolean;
   /** Replication towards this peer; absent for a witness. */
   readonly sync?: {
     readonly isConnected: boolean;
@@ -98,6 +112,8 @@ export interface PortSnapshot {
   readonly name: string;
   readonly zone: string;
   readonly carrier: boolean;
+  /** As it is now. */
+  readonly mtuBytes: number;
   /** Frames that were lost before they were seen, and after they were handed over. */
   readonly rxDropped: number;
   readonly txDropped: number;

@@ -26,6 +26,15 @@ export interface PeerStatus {
   readonly alive: boolean;
   /** Link name ("cluster", interface names) -> heartbeats heard. */
   readonly links: Readonly<Record<string, boolean>>;
+  /** Frames carried to and from this peer because the slot's owner is another; `refused`: forged, replayed or unsealed. */
+  readonly redirects?: {
+    readonly out: number;
+    readonly in: number;
+    readonly refused: number;
+    readonly zoneOut: number;
+  };
+  /** Frames of the cluster link's full MTU do not come through from this peer. */
+  readonly isPathNarrow?: boolean;
   /** Replication towards this peer. */
   readonly sync?: {
     readonly connected: boolean;
@@ -35,6 +44,8 @@ export interface PeerStatus {
     readonly lagBytes: number;
     readonly ack: LatencySummary;
     readonly resyncs: number;
+    /** Version of the records that the peer is sent; absent before this was told. */
+    readonly recordVersion?: number;
     /** Whether the peer's policy means the same by rules, zones and addresses; unknown before it told, and of older builds. */
     readonly policy: "same" | "different" | "unknown";
     /** Why the stream was refused, by either end, while it is; absent when it is not. */
@@ -85,7 +96,11 @@ export interface StatusReport {
       readonly zone: string;
       readonly driver: string;
       readonly carrier: boolean;
+      /** As it is now; absent before this was told. */
+      readonly mtuBytes?: number;
     }[];
+    /** What the cluster link's MTU has to be; absent before this was told. */
+    readonly clusterMtuNeeded?: number;
     readonly drops: Readonly<Record<string, number>>;
     /** By pool address. */
     readonly nat: readonly NatAddressView[];
@@ -158,6 +173,7 @@ export type JournalKind =
   | "resync"
   | "policy"
   | "stall"
+  | "mtu"
   | "stopping";
 
 /** Methods of the socket. */

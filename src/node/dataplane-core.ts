@@ -9,13 +9,14 @@
  *              +--- ports <---- heartbeats -------+
  */
 
-import type { Mac } from "../../cluster/liveness/envelope.ts";
+import { FLAG_PROBING, FLAGS_AT, type Mac } from "../../cluster/liveness/envelope.ts";
 import { CLUSTER_LINK, type LivenessEvent } from "../../cluster/liveness/model.ts";
 import { Authority, type AuthorityEffect } from "../../cluster/takeover/authority.ts";
 import type { Env } from "../base/env.ts";
 import { hashKeyFrom } from "../base/hash.ts";
 import { RECORD_EPOCH_AT, RECORD_OPAQUE_AT, RECORD_SLOT_AT } from "../base/record.ts";
 import { RecordRing } from "../base/ring.ts";
+import { clusterMtuNeeded } from "../dataplane/cluster-mtu.ts";
 import {
   type ClusterView,
   MAX_NODE_ID,
@@ -31,7 +32,9 @@ import { REPLICA_BARRIER, REPLICA_DIGEST_BAD, REPLICA_DIGEST_OK } from "../datap
 import type { FramePool, Port } from "../io/port.ts";
 import { parseIpv4 } from "../policy/address.ts";
 import { findDatagram, writeClusterFrame, writeZoneFrame } from "./heartbeat-frames.ts";
+import { LinkSeals } from "./link-seals.ts";
 import { PacketLoop } from "./packet-loop.ts";
+import { PathWatch, PROBE_MS } from "./path-watch.ts";
 import { WorkerBoard } from "./worker-board.ts";
 import { DOORBELL, type FromWorker, type ToWorker, type WorkerSetup } from "./worker-protocol.ts";
 
@@ -45,6 +48,8 @@ const WALL_MS = 1000;
 const EXPORT_RECORDS_PER_TURN = 256;
 /** Between two looks at the carriers: a system call for each port. */
 const CARRIER_INTERVAL_MS = 10;
+/** By PATH_*. */
+const PATH_NAMES = ["unknown", "whole", "narrow"] as const;
 const BROADCAST = new Uint8Array(6).fill(0xff);
 
 export class DataplaneCore {
@@ -58,11 +63,19 @@ export class DataplaneCore {
   readonly #loop: PacketLoop;
   readonly #counters: Float64Array;
   readonly #board: WorkerBoard;
+  readonly #seals: LinkSeals;
   readonly #span = { at: 0, lengthBytes: 0 };
   readonly #isUp: boolean[];
   #isExporting = false;
   #viewAtMs = 0;
   #nextCarrierMs = 0;
+  #nextMtuMs = 0;
+  readonly #paths = new PathWatch();
+  /** Peers that forward packets: frames are redirected between them. */
+  readonly #nodes: ReadonlySet<number>;
+  readonly #mtus: number[];
+  readonly #mtuNeeded: number;
+  readonly #enginePorts: { mac: Uint8Array; mtuBytes: number; zone: number }[];
   #tickedMs: number;
   #boardDueMs = 0;
   #wallDueMs = 0;
@@ -90,18 +103,23 @@ export class DataplaneCore {
     const { memory, policy } = setup;
     this.#counters = new Float64Array(memory.counters);
     this.#board = new WorkerBoard(memory.board);
+    this.#seals = new LinkSeals(setup.selfId, setup.redirectKey, setup.sealRedirects);
     this.#tickedMs = env.nowMs();
+    this.#nodes = new Set(setup.peers.filter((peer) => peer.role === "node").map((peer) => peer.nodeId));
+    this.#mtus = ports.map((port) => port.mtuBytes);
+    this.#mtuNeeded = clusterMtuNeeded(Math.max(...this.#mtus.slice(0, -1)), this.#seals.isSealing);
+    this.#enginePorts = ports.map((port, index) => ({
+      mac: port.mac,
+      mtuBytes: port.mtuBytes,
+      zone: policy.zones.find((zone) => zone.ports.includes(index))?.id ?? -1,
+    }));
     const changes = new RecordRing(memory.changes);
     this.engine = new Engine({
       policy,
       view: this.#view,
       frames: pool,
       output: { send: (port, at, lengthBytes) => ports[port]!.send(at, lengthBytes) },
-      ports: ports.map((port, index) => ({
-        mac: port.mac,
-        mtuBytes: port.mtuBytes,
-        zone: policy.zones.find((zone) => zone.ports.includes(index))?.id ?? -1,
-      })),
+      ports: this.#enginePorts,
       table: new FlowTable(setup.flowsMax, hashKeyFrom(setup.flowKey), memory.flows),
       changes,
       ruleLog: new RecordRing(memory.ruleLog),
@@ -111,6 +129,8 @@ export class DataplaneCore {
       natUsage: memory.natUsage,
       key: hashKeyFrom(setup.flowKey),
       cookieKey: hashKeyFrom(setup.cookieKey),
+      seal: this.#seals,
+      redirectCounts: new Float64Array(memory.redirects),
       nowMs: () => env.nowMs(),
       random: (bound) => env.random(bound),
     });
@@ -135,6 +155,7 @@ export class DataplaneCore {
         voters: setup.voters,
         slots: setup.slots,
         mac,
+        flags: FLAG_PROBING,
         lifelineReleases: true,
       },
       env,
@@ -158,6 +179,7 @@ export class DataplaneCore {
     this.#watchTick(nowMs);
     this.#tellWallTime(nowMs);
     this.#watchCarriers(nowMs);
+    this.#watchMtus(nowMs);
     this.#authority.tick(nowMs);
     this.#copyLease();
     if (this.#isExporting) this.#isExporting = this.engine.exportStep(EXPORT_RECORDS_PER_TURN, nowMs);
@@ -231,6 +253,12 @@ export class DataplaneCore {
     const from = this.#authority.receive(isCluster ? CLUSTER_LINK : portIndex + 1, datagram, nowMs);
     const peer = this.#view.peers[from];
     if (from === 0 || peer === undefined) return;
+    const { heartbeats } = this.#authority;
+    this.#seals.meet(from, heartbeats.nonce, heartbeats.lifeOf(from));
+    if (isCluster) {
+      const isProbing = (datagram[FLAGS_AT]! & FLAG_PROBING) !== 0;
+      this.#paths.heard(from, isProbing, datagram.length, nowMs);
+    }
     const mac = isCluster ? peer.clusterMac : peer.zoneMac[portIndex]!;
     for (let i = 0; i < 6; i++) mac[i] = bytes[at + 6 + i]!;
   }
@@ -253,6 +281,7 @@ export class DataplaneCore {
             this.#view.clusterIp,
             peer.clusterIp,
             datagram,
+            this.#probeBytes(node, port),
           )
         : writeZoneFrame(
             bytes,
@@ -363,6 +392,30 @@ export class DataplaneCore {
     this.#wallDueMs = nowMs + WALL_MS;
     this.#wall[0] = this.#wallMs();
     this.engine.setWallTime(this.#wall);
+  }
+
+  /** How long the IP packet of a heartbeat to a node is to be: the full MTU when a probe is due, else 0. */
+  #probeBytes(node: number, port: Port): number {
+    const isDue = this.#nodes.has(node) && this.#paths.takeDue(node, this.#env.nowMs());
+    return isDue ? Math.min(this.#mtuNeeded, port.mtuBytes, this.#enginePorts.at(-1)!.mtuBytes) : 0;
+  }
+
+  /** MTUs of interfaces, and paths of the cluster link: both may shrink while everything else works. */
+  #watchMtus(nowMs: number): void {
+    if (nowMs < this.#nextMtuMs) return;
+    this.#nextMtuMs = nowMs + PROBE_MS;
+    for (let index = 0; index < this.#ports.length; index++) {
+      const mtuBytes = this.#ports[index]!.mtuNow();
+      if (mtuBytes === this.#mtus[index]) continue;
+      this.#mtus[index] = mtuBytes;
+      // What is redirected obeys it at once. A zone's MTU is what the policy was made for: it counts from the next start.
+      if (index === this.#ports.length - 1) this.#enginePorts[index]!.mtuBytes = mtuBytes;
+      this.#post({ type: "mtu", port: index, mtuBytes, atMs: nowMs });
+    }
+    for (const node of this.#nodes) {
+      const path = this.#paths.judge(node, nowMs);
+      if (path >= 0) this.#post({ type: "path", node, path: PATH_NAMES[path]!, atMs: nowMs });
+    }
   }
 
   #watchCarriers(nowMs: number): void {

@@ -61,7 +61,10 @@ export function writeZoneFrame(
   return padFrame(bytes, at, ZONE_HEADER_BYTES + datagram.length);
 }
 
-/** Writes a cluster-link frame at `at`; addresses in host order; returns its length. UDP checksum 0: the HMAC covers it. */
+/**
+ * Writes a cluster-link frame at `at`; addresses in host order; returns its length. UDP checksum 0: the HMAC covers it. `packetBytes`: as
+ * long as the IP packet is to be at least; what follows the datagram then is zeros.
+ */
 export function writeClusterFrame(
   bytes: Uint8Array,
   at: number,
@@ -70,16 +73,19 @@ export function writeClusterFrame(
   sourceIp: number,
   destinationIp: number,
   datagram: Uint8Array,
+  packetBytes = 0,
 ): number {
   writeEthernet(bytes, at, destination, source, ETHER_IPV4);
   const ip = at + ETHERNET_BYTES;
   const udp = ip + IPV4_BYTES;
-  const total = IPV4_BYTES + UDP_BYTES + datagram.length;
+  const whole = IPV4_BYTES + UDP_BYTES + datagram.length;
+  const total = Math.max(whole, packetBytes);
   writeIpv4(bytes, ip, total, TTL, PROTOCOL_UDP, sourceIp, destinationIp);
   setU16(bytes, ip, NETWORK_CONTROL);
   adjust16(bytes, ip + IPV4_CHECKSUM, PLAIN, NETWORK_CONTROL);
-  writeUdp(bytes, udp, SOURCE_PORT, HEARTBEAT_PORT, UDP_BYTES + datagram.length);
+  writeUdp(bytes, udp, SOURCE_PORT, HEARTBEAT_PORT, total - IPV4_BYTES);
   bytes.set(datagram, at + CLUSTER_HEADER_BYTES);
+  bytes.fill(0, at + ETHERNET_BYTES + whole, at + ETHERNET_BYTES + total);
   return padFrame(bytes, at, ETHERNET_BYTES + total);
 }
 

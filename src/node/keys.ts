@@ -10,6 +10,8 @@ export interface ClusterKeys {
   readonly heartbeatKey: Uint8Array;
   /** SYN cookies: any node checks what another one made. */
   readonly cookieKey: Uint8Array;
+  /** Redirected frames (link-seals.ts): each direction between two processes has keys of its own, derived from this one. */
+  readonly redirectKey: Uint8Array;
 }
 
 export function deriveKeys(secret: Uint8Array, clusterName: string): ClusterKeys {
@@ -17,6 +19,7 @@ export function deriveKeys(secret: Uint8Array, clusterName: string): ClusterKeys
     flowKey: derive(secret, clusterName, "synwall flow 1"),
     heartbeatKey: derive(secret, clusterName, "synwall heartbeat 1"),
     cookieKey: derive(secret, clusterName, "synwall cookie 1"),
+    redirectKey: derive(secret, clusterName, "synwall redirect 1"),
   };
 }
 

@@ -9,6 +9,7 @@ import { VERSION } from "../../config/version.ts";
 import { type HashKey, hashKeyFrom } from "../base/hash.ts";
 import type { LatencyHistogram } from "../base/histogram.ts";
 import { RecordRing } from "../base/ring.ts";
+import { clusterMtuNeeded } from "../dataplane/cluster-mtu.ts";
 import { COUNT_VERDICTS, COUNTER_CELLS, counterIndex, EXTRA_COUNTERS } from "../dataplane/counters.ts";
 import { FlowReader } from "../dataplane/flow-reader.ts";
 import { DROP_REASONS, VERDICT_DROP_BASE, VERDICT_NAMES } from "../dataplane/verdict.ts";
@@ -19,6 +20,7 @@ import { countFlows, type FlowContext, listFlows } from "./flows-view.ts";
 import { deriveKeys } from "./keys.ts";
 import { NatView } from "./nat-view.ts";
 import type { NodeCore } from "./node-core.ts";
+import { RedirectView } from "./redirect-view.ts";
 import { buildStatus, slotsUnsynced } from "./status.ts";
 import { WorkerBoard } from "./worker-board.ts";
 
@@ -42,6 +44,7 @@ export class NodeReport {
   readonly #lease: Float64Array;
   readonly #board: WorkerBoard;
   readonly #nat: NatView;
+  readonly #redirects: RedirectView;
   /** Looked at only: others read and write them. */
   readonly #rings: readonly (readonly [name: string, ring: RecordRing])[];
   readonly #reader: FlowReader;
@@ -64,6 +67,7 @@ export class NodeReport {
     ];
     this.#board = new WorkerBoard(memory.board);
     this.#nat = new NatView(memory.natUsage);
+    this.#redirects = new RedirectView(memory.redirects);
     this.#reader = new FlowReader(memory.flows);
   }
 
@@ -96,6 +100,10 @@ export class NodeReport {
           ...port,
           driver: started.ports[index]?.driver ?? "",
         })),
+        clusterMtuNeeded: clusterMtuNeeded(
+          Math.max(...started.ports.slice(0, -1).map((port) => port.mtuBytes)),
+          config.dataplane!.sealRedirects !== "never",
+        ),
         drops: Object.fromEntries(
           DROP_REASONS.map(
             (reason, index) => [reason, this.#counters[VERDICT_DROP_BASE + index]!] as const,
@@ -196,8 +204,13 @@ export class NodeReport {
     };
   }
 
-  #peerMetrics({ id, name, alive, links, sync }: PeerStatus): PeerSnapshot {
-    const base = { name, isAlive: alive, links };
+  #peerMetrics({ id, name, alive, links, sync, redirects, isPathNarrow = false }: PeerStatus): PeerSnapshot {
+    const base = {
+      name,
+      isAlive: alive,
+      links,
+      ...(redirects === undefined ? {} : { redirects, isPathNarrow }),
+    };
     if (sync === undefined) return base;
     const { router, receiver } = this.core.replication;
     const { ackLatency, counts } = router.sender(id);
@@ -239,12 +252,18 @@ export class NodeReport {
     };
   }
 
-  #ports(): { readonly name: string; readonly zone: string; readonly carrier: boolean }[] {
+  #ports(): {
+    readonly name: string;
+    readonly zone: string;
+    readonly carrier: boolean;
+    readonly mtuBytes: number;
+  }[] {
     const { config, mirror } = this.core;
     return config.dataplane!.interfaces.map((port, index) => ({
       name: interfaceLabel(port),
       zone: port.zone ?? "cluster",
       carrier: mirror.carrier(index),
+      mtuBytes: mirror.mtuBytes(index) ?? this.#options.started.ports[index]?.mtuBytes ?? 0,
     }));
   }
 
@@ -266,10 +285,18 @@ export class NodeReport {
         };
         if (member.role === "witness") return base;
         const { isConnected, refusal, ...rest } = replication.status(member.id, this.core.nowMs());
-        const { lagMs, lagRecords, lagBytes, resyncs, policy } = rest;
+        const { lagMs, lagRecords, lagBytes, resyncs, policy, recordVersion } = rest;
         const ack = summary(replication.router.sender(member.id).ackLatency);
-        const sync = { connected: isConnected, lagMs, lagRecords, lagBytes, ack, resyncs, policy };
-        return { ...base, sync: refusal === undefined ? sync : { ...sync, refusal } };
+        const counts = { lagMs, lagRecords, lagBytes, ack, resyncs };
+        const sync = { connected: isConnected, ...counts, policy, recordVersion };
+        const redirects = this.#redirects.of(member.id);
+        const isPathNarrow = mirror.isNarrow(member.id);
+        return {
+          ...base,
+          redirects,
+          isPathNarrow,
+          sync: refusal === undefined ? sync : { ...sync, refusal },
+        };
       });
   }
 

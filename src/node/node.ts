@@ -159,7 +159,10 @@ export class Node {
     // What was up before the worker ran; to hear of one twice does no harm.
     for (const node of this.#lifelinesUp) core.lifelineOpened(node);
     this.#log.line("info", `dataplane: ${started.reason}; ${started.realtimeReason}`);
-    const needed = clusterMtuNeeded(Math.max(...started.ports.slice(0, -1).map((port) => port.mtuBytes)));
+    const needed = clusterMtuNeeded(
+      Math.max(...started.ports.slice(0, -1).map((port) => port.mtuBytes)),
+      this.#config.dataplane!.sealRedirects !== "never",
+    );
     const link = started.ports.at(-1);
     if (link !== undefined && link.mtuBytes < needed) {
       throw new SynwallError(

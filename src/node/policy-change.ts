@@ -19,12 +19,12 @@ export function checkPolicyChange(present: NodeConfig, wanted: NodeConfig, path:
 
 /** By the words of the configuration file. */
 function fixedParts({ cluster, control, dataplane, logLevel }: NodeConfig): Record<string, unknown> {
-  const { policy, interfaces, driver, realtime, flowsMax, ruleLogsPerSecond } = dataplane!;
+  const { policy, interfaces, driver, realtime, sealRedirects, flowsMax, ruleLogsPerSecond } = dataplane!;
   return {
     cluster: [{ ...cluster, secret: [...cluster.secret] }, policy.affinity],
     control,
     "dataplane.interfaces": interfaces,
-    "dataplane.driver": [driver, realtime],
+    "dataplane.driver": [driver, realtime, sealRedirects],
     zones: policy.zones,
     "flows.max": flowsMax,
     fragments: policy.fragments,

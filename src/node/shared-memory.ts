@@ -10,7 +10,7 @@
  *   ruleLog ring    worker -> main     what rules with log: true decided
  *   board           worker writes      losses of ports, refused heartbeats (worker-board.ts)
  *   natUsage        worker writes      use of pool addresses (nat-usage.ts)
- *   flows, counters, ruleHits          worker writes, main reads
+ *   flows, counters, ruleHits, redirects    worker writes, main reads
  */
 
 import { RECORD_BYTES } from "../base/record.ts";
@@ -18,6 +18,7 @@ import { createRing, type RingMemory } from "../base/ring.ts";
 import { MAX_NODE_ID } from "../dataplane/cluster-view.ts";
 import { COUNTER_CELLS } from "../dataplane/counters.ts";
 import { NAT_USAGE_BYTES } from "../dataplane/nat-usage.ts";
+import { REDIRECT_COUNT_CELLS } from "../dataplane/redirect.ts";
 import { RULE_LOG_BYTES } from "../dataplane/rule-log.ts";
 import { WORKER_BOARD_BYTES } from "./worker-board.ts";
 
@@ -42,6 +43,8 @@ export interface SharedMemory {
   /** Float64 [0]: lease end. */
   readonly lease: SharedArrayBuffer;
   readonly board: SharedArrayBuffer;
+  /** Float64 by peer: REDIRECT_CELLS each. */
+  readonly redirects: SharedArrayBuffer;
 }
 
 export function createSharedMemory(flowTableBytes: number, rules: number): SharedMemory {
@@ -57,5 +60,6 @@ export function createSharedMemory(flowTableBytes: number, rules: number): Share
     acked: new SharedArrayBuffer(8 * (MAX_NODE_ID + 1)),
     lease: new SharedArrayBuffer(8),
     board: new SharedArrayBuffer(WORKER_BOARD_BYTES),
+    redirects: new SharedArrayBuffer(8 * REDIRECT_COUNT_CELLS),
   };
 }

@@ -134,6 +134,13 @@ function alerts(facts: StatusFacts): string[] {
         : "this node gives up its slots while another one has all links";
     lines.push(`${port.name} (${port.zone}) has no carrier: ${meaning}; check cable and switch port`);
   }
+  const needed = facts.dataplane?.clusterMtuNeeded ?? 0;
+  for (const { name, zone, mtuBytes } of facts.dataplane?.ports ?? []) {
+    if (zone !== "cluster" || mtuBytes === undefined || mtuBytes >= needed) continue;
+    lines.push(
+      `${name} (cluster) has MTU ${mtuBytes}, redirected frames need ${needed}: larger ones are dropped as too_big; ip link set ${name} mtu ${needed}`,
+    );
+  }
   if (facts.lease?.isFenced && count(state.table.owner, self.id) > 0) {
     lines.push(
       "fenced: no majority answers this node, so it decides no new flow; established flows go on; check its links",
@@ -146,6 +153,11 @@ function alerts(facts: StatusFacts): string[] {
     if (peer.alive && silent.length > 0) {
       lines.push(
         `link ${silent.join(", ")} to ${peer.name} is silent: nobody took over; new flows may be unprotected; check cable and switch`,
+      );
+    }
+    if (peer.alive && peer.isPathNarrow === true) {
+      lines.push(
+        `the cluster link does not carry frames of its full MTU from ${peer.name}: redirected packets of full size are lost; raise the MTU of the switch between, and of ${peer.name}'s interface`,
       );
     }
     if (!peer.alive && state.members.find((member) => member.id === peer.id)?.state !== "down") {

@@ -7,7 +7,7 @@ import { interfaceLabel, type NodeConfig } from "../../config/node-config.ts";
 import type { JournalKind } from "./admin-model.ts";
 import type { FailoverTimes } from "./failover-times.ts";
 import type { Journal } from "./journal.ts";
-import type { FromWorker } from "./worker-protocol.ts";
+import type { FromWorker, PathState } from "./worker-protocol.ts";
 
 export interface WorkerEventsOptions {
   readonly config: NodeConfig;
@@ -27,6 +27,12 @@ const SLOT_KINDS = {
   lost: "slots-lost",
   steered: "steered",
 } as const satisfies Record<Slots["change"], JournalKind>;
+
+const PATH_TEXT: Record<PathState, (name: string) => string> = {
+  narrow: (name) => `frames of the cluster link's full MTU do not come through from ${name}`,
+  whole: (name) => `frames of the cluster link's full MTU come through from ${name} again`,
+  unknown: (name) => `${name} is not heard on the cluster link: whether it carries full frames is not known`,
+};
 
 export class WorkerEvents {
   /** The lease does not hold: this node decides nothing. */
@@ -66,6 +72,18 @@ export class WorkerEvents {
         const name = interfaceLabel(config.dataplane!.interfaces[port]!);
         const kind = isUp ? "link-up" : "link-down";
         journal.add(kind, `carrier of ${name} is ${isUp ? "back" : "lost"}`, { atMs });
+        return;
+      }
+      case "mtu": {
+        const { port, mtuBytes, atMs } = message;
+        const name = interfaceLabel(config.dataplane!.interfaces[port]!);
+        journal.add("mtu", `the MTU of ${name} is ${mtuBytes} now`, { atMs });
+        return;
+      }
+      case "path": {
+        const { node, path, atMs } = message;
+        const name = this.#options.nameOf(node);
+        journal.add("mtu", PATH_TEXT[path](name), { node, atMs });
         return;
       }
       case "started":

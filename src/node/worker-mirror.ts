@@ -2,12 +2,15 @@
  * Worker mirror: what the dataplane worker said last about peers and carriers, for everybody on the control thread who asks.
  */
 import { CLUSTER_LINK, type LivenessEvent } from "../../cluster/liveness/model.ts";
-import type { FromWorker, WorkerSetup } from "./worker-protocol.ts";
+import type { FromWorker, PathState, WorkerSetup } from "./worker-protocol.ts";
 
 export class WorkerMirror {
   readonly #setup: WorkerSetup;
   readonly #links = new Map<number, Set<number>>();
   readonly #carriers: boolean[];
+  /** By port: MTUs that changed since the start. */
+  readonly #mtus = new Map<number, number>();
+  readonly #paths = new Map<number, PathState>();
 
   constructor(setup: WorkerSetup) {
     this.#setup = setup;
@@ -17,6 +20,8 @@ export class WorkerMirror {
   note(message: Exclude<FromWorker, 0>): void {
     if (message.type === "liveness") this.#onLiveness(message.event);
     if (message.type === "carrier") this.#carriers[message.port] = message.isUp;
+    if (message.type === "mtu") this.#mtus.set(message.port, message.mtuBytes);
+    if (message.type === "path") this.#paths.set(message.node, message.path);
   }
 
   /** Members heard on at least one link, this one included. */
@@ -38,6 +43,16 @@ export class WorkerMirror {
 
   carrier(port: number): boolean {
     return this.#carriers[port] === true;
+  }
+
+  /** The port's MTU now; undefined: as at the start. */
+  mtuBytes(port: number): number | undefined {
+    return this.#mtus.get(port);
+  }
+
+  /** Redirected frames of the largest size do not come through from this node. */
+  isNarrow(node: number): boolean {
+    return this.#paths.get(node) === "narrow";
   }
 
   #linkName(link: number): string {

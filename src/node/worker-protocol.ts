@@ -5,6 +5,7 @@
  */
 import type { Member, SlotTable } from "../../cluster/control/model.ts";
 import type { LivenessEvent, LivenessProfile, PeerConfig } from "../../cluster/liveness/model.ts";
+import type { SealMode } from "../base/seal-mode.ts";
 import type { PolicyModel } from "../dataplane/policy-model.ts";
 import type { CompiledRules } from "../dataplane/rules/compile.ts";
 import type { PortOptions } from "../io/port.ts";
@@ -40,6 +41,8 @@ export interface WorkerSetup {
   readonly flowKey: Uint8Array;
   readonly heartbeatKey: Uint8Array;
   readonly cookieKey: Uint8Array;
+  readonly redirectKey: Uint8Array;
+  readonly sealRedirects: SealMode;
   readonly clusterName: string;
 }
 
@@ -94,7 +97,13 @@ export type FromWorker =
   /** A digest in the replication stream of `slot` was compared. */
   | { readonly type: "digest"; readonly slot: number; readonly isEqual: boolean }
   | { readonly type: "carrier"; readonly port: number; readonly isUp: boolean; readonly atMs: number }
+  /** An interface's MTU is another one than before. */
+  | { readonly type: "mtu"; readonly port: number; readonly mtuBytes: number; readonly atMs: number }
+  /** Whether the largest redirected frame still comes through from a node; "unknown" when nothing is heard of it. */
+  | { readonly type: "path"; readonly node: number; readonly path: PathState; readonly atMs: number }
   | { readonly type: "stopped" };
+
+export type PathState = "whole" | "narrow" | "unknown";
 
 export interface WorkerPort {
   readonly name: string;

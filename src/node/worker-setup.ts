@@ -11,7 +11,7 @@ import type { WorkerPeer, WorkerSetup } from "./worker-protocol.ts";
 
 export function workerSetup(config: NodeConfig, memory: SharedMemory): WorkerSetup {
   const { cluster, dataplane } = config;
-  const { interfaces, policy, driver, realtime, flowsMax, ruleLogsPerSecond } = dataplane!;
+  const { interfaces, policy, driver, realtime, sealRedirects, flowsMax, ruleLogsPerSecond } = dataplane!;
   const zoneLinks = interfaces.slice(0, -1).map((_, index) => index + 1);
   const peers: WorkerPeer[] = cluster.members
     .filter((member) => member.id !== cluster.self.id)
@@ -29,6 +29,7 @@ export function workerSetup(config: NodeConfig, memory: SharedMemory): WorkerSet
     ruleLogsPerSecond,
     driver,
     realtime,
+    sealRedirects,
     ports: interfaces.map((port) => ({
       interfaceName: port.name,
       label: interfaceLabel(port),

@@ -7,10 +7,11 @@ import type { SyncLimits } from "../../cluster/sync/limits.ts";
 import type { ReceiverLink, SenderLink } from "../../cluster/sync/link.ts";
 import type { ReceiverMessage, SenderMessage } from "../../cluster/sync/messages.ts";
 import { Replication } from "../../cluster/sync/replication.ts";
+import { RECORD_FORMATS } from "../../cluster/sync/wire-format.ts";
 import { MemoryLinkEnd, type Wire } from "../../cluster/transport/memory-link.ts";
 import { seededRandom } from "../../src/base/env.ts";
 import { OP_DELETE, OP_UPSERT } from "../../src/base/record.ts";
-import { digestOf, ModelWorker } from "./sync-model.ts";
+import { digestOf, LATER_FORMAT, type ModelEvents, ModelWorker } from "./sync-model.ts";
 
 export const RIG_SLOTS = 16;
 const HASHES_PER_SLOT = 6;
@@ -47,6 +48,8 @@ export interface RigOptions {
   readonly moves?: number;
   readonly stalls?: number;
   readonly changesPerMs?: number;
+  /** Nodes of a build that has a later version of records; after a restart they are of the other build. */
+  readonly laterBuilds?: readonly number[];
 }
 
 export interface RigReport {
@@ -59,6 +62,9 @@ export interface RigReport {
   readonly exports: number;
   readonly stalls: number;
   readonly divergences: number;
+  /** Records that told what only the later version tells, and those that did not, at nodes of the later build. */
+  readonly toldLater: number;
+  readonly toldEarlier: number;
 }
 
 interface Connection {
@@ -96,7 +102,8 @@ export class Rig {
   readonly #events: { readonly atMs: number; readonly order: number; readonly run: () => void }[] = [];
   #order = 0;
   #connections: Connection[] = [];
-  #sums = { resent: 0, exports: 0, stalls: 0, divergences: 0 };
+  #sums = { resent: 0, exports: 0, stalls: 0, divergences: 0, toldLater: 0, toldEarlier: 0 };
+  readonly #boots = new Map<number, number>();
 
   constructor(options: RigOptions) {
     this.#options = options;
@@ -328,6 +335,14 @@ export class Rig {
 
   // ------------------------------------------------------------ nodes and links
 
+  /** The first build of a node is as told; each restart brings the other one, if any node has it: an upgrade, or the way back. */
+  #isLaterBuild(id: number): boolean {
+    const { laterBuilds } = this.#options;
+    const boots = this.#boots.get(id) ?? 0;
+    this.#boots.set(id, boots + 1);
+    return laterBuilds !== undefined && laterBuilds.includes(id) === (boots % 2 === 0);
+  }
+
   #boot(id: number): RigNode {
     const acked = new Float64Array(256);
     const later = (run: () => void): void => {
@@ -336,11 +351,13 @@ export class Rig {
         if ((this.nodes[id - 1]?.life ?? 0) === life) run();
       });
     };
-    const worker = new ModelWorker(id, RIG_SLOTS, 256, 128, {
+    const formats = this.#isLaterBuild(id) ? [...RECORD_FORMATS, LATER_FORMAT] : RECORD_FORMATS;
+    const events: ModelEvents = {
       digest: (slot, isEqual) => later(() => replication.digestResult(slot, isEqual)),
       settled: (slot, movedEpoch) =>
         this.#at(this.nowMs + this.#random(5), () => this.#settle(id, slot, movedEpoch)),
-    });
+    };
+    const worker = new ModelWorker(id, RIG_SLOTS, 256, 128, events, formats.at(-1));
     const replication = new Replication({
       selfId: id,
       slots: RIG_SLOTS,
@@ -350,6 +367,7 @@ export class Rig {
       acked,
       env: { nowMs: () => this.nowMs, random: this.#random },
       limits: { ...LIMITS, ...this.#options.limits },
+      formats,
       openLink: (peerId) => this.#connect(id, peerId),
       requestExport: (slots) => later(() => worker.requestExport(slots)),
       requestDigest: (slots) => later(() => worker.requestDigest(slots)),
@@ -385,6 +403,8 @@ export class Rig {
     }
     this.#sums.exports += replication.router.counts.exportsDone;
     this.#sums.divergences += replication.receiver.readiness.counts.divergences;
+    this.#sums.toldLater += node.worker.told.later;
+    this.#sums.toldEarlier += node.worker.told.earlier;
     for (const peer of replication.receiver.peers) this.#sums.stalls += peer.counts.stalls;
   }
 

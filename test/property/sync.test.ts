@@ -54,6 +54,44 @@ describe("replication in virtual time: copies become equal, claims stay true, me
   });
 });
 
+describe("two versions of records side by side", () => {
+  test("a later build reads what an earlier one sends, and cuts what it sends to that one, each way, while links break", () => {
+    const reports = holds({ nodes: 2, chaosMs: 400, cuts: 40, changesPerMs: 5, laterBuilds: [1] }, 15);
+    expect(sum(reports, "divergences")).toBe(0);
+    expect(sum(reports, "toldEarlier")).toBeGreaterThan(0);
+    expect(sum(reports, "toldLater")).toBe(0);
+  });
+
+  test("two later builds tell each other all, with an earlier one among them", () => {
+    const reports = holds({ nodes: 3, chaosMs: 400, cuts: 30, changesPerMs: 5, laterBuilds: [1, 2] }, 10);
+    expect(sum(reports, "toldLater")).toBeGreaterThan(0);
+    expect(sum(reports, "toldEarlier")).toBeGreaterThan(0);
+  });
+
+  test("nodes are upgraded and taken back one by one, while slots move", () => {
+    const options = { nodes: 3, chaosMs: 600, cuts: 20, restarts: 8, moves: 40, changesPerMs: 5 };
+    const reports = holds({ ...options, laterBuilds: [2] }, 15);
+    expect(sum(reports, "restarts")).toBeGreaterThan(0);
+    expect(sum(reports, "toldLater")).toBeGreaterThan(0);
+  });
+
+  test("a record that is cut at the wrong place is noticed", () => {
+    const shift = (link: SenderLink): SenderLink => ({
+      bind: (handlers) => link.bind(handlers),
+      send: (message) => {
+        if (message.type !== "batch") return link.send(message);
+        return link.send({ ...message, slab: Uint8Array.from([...message.slab.subarray(4), 0, 0, 0, 0]) });
+      },
+      pause: () => link.pause(),
+      resume: () => link.resume(),
+      close: () => link.close(),
+    });
+    const sabotage = { senderLink: shift };
+    const report = () => new Rig({ seed: 1, nodes: 2, chaosMs: 100, laterBuilds: [1], sabotage }).run();
+    expect(() => expect(report().problems).toEqual([])).toThrow();
+  });
+});
+
 /** Problems that a sabotaged cluster shows within some seeds. */
 function problemsOf(options: Omit<RigOptions, "seed" | "nodes" | "chaosMs">): string[] {
   const problems: string[] = [];

@@ -29,9 +29,10 @@ export function addCheckCommand(program: Command, terminal: Terminal): void {
     )
     .action(async (options: CheckOptions) => {
       const { loadNodeConfig, roleInFile } = await import("../../../config/load.ts");
+      const { redirectBytes } = await import("../../dataplane/redirect.ts");
       const role = options.role ?? roleInFile(options.config);
       const config = loadNodeConfig(options.config, role);
-      if (options.json) printJson(terminal, summary(config));
+      if (options.json) printJson(terminal, summary(config, redirectBytes(isSealing(config))));
       else {
         for (const note of config.notes ?? []) terminal.out(`${note}\n`);
         terminal.out(`${options.config}: right. ${describe(config)}\n`);
@@ -39,7 +40,8 @@ export function addCheckCommand(program: Command, terminal: Terminal): void {
     });
 }
 
-function summary(config: NodeConfig): object {
+/** `redirectBytes`: what the cluster link's MTU must have above that of the largest zone. */
+function summary(config: NodeConfig, redirectBytes: number): object {
   return {
     isRight: true,
     cluster: config.cluster.name,
@@ -47,10 +49,15 @@ function summary(config: NodeConfig): object {
     role: config.cluster.self.role,
     members: config.cluster.members.length,
     interfaces: config.dataplane?.interfaces ?? [],
+    redirectBytes,
     zones: config.dataplane?.policy.zones.map((zone) => zone.name) ?? [],
     rules: config.dataplane?.policy.rules.length ?? 0,
     notes: config.notes ?? [],
   };
+}
+
+function isSealing({ dataplane }: NodeConfig): boolean {
+  return dataplane !== undefined && dataplane.sealRedirects !== "never";
 }
 
 function describe(config: NodeConfig): string {

@@ -172,6 +172,10 @@ export class XdpPort implements Port {
     for (const queue of this.#queues) this.#watches.push(watchReadable(queue.fd, wake, this.#onGone));
   }
 
+  mtuNow(): number {
+    return this.#interface.mtuNow();
+  }
+
   carrier(): boolean {
     return !this.#isClosed && !this.#isGone && this.#interface.carrier();
   }

@@ -107,6 +107,10 @@ const TEXTS: Readonly<Record<string, VerdictText>> = {
     meaning: "it cannot be said in the other family",
     advice: "look at the sender, or at nat.nat64",
   },
+  redirect_refused: {
+    meaning: "another node's address sent it, and it is forged, replayed, or not sealed as it has to be",
+    advice: "see who is on the cluster link, and whether dataplane.sealRedirects is the same on all nodes",
+  },
   helper: { meaning: "a helper could not keep both ends alike; the sender repeats it" },
   fragment_invalid: { meaning: "a fragment whose length or offset cannot be", advice: "look at the sender" },
   fragment_tiny: {

@@ -16,6 +16,7 @@ import {
 } from "../../../src/dataplane/cluster-view.ts";
 import type { EngineLimits } from "../../../src/dataplane/engine-options.ts";
 import type { PolicyModel } from "../../../src/dataplane/policy-model.ts";
+import type { RedirectSeal } from "../../../src/dataplane/redirect-seal.ts";
 import { ip, mac } from "./frames.ts";
 import { LAB_POLICY, PORT_CLUSTER, type Sent, World } from "./world.ts";
 
@@ -38,13 +39,26 @@ function viewOf(selfId: number): ClusterView {
   return { ...view, clusterIp: ip(`172.16.0.${selfId}`), peers };
 }
 
+/** What each node seals redirects with; absent: in clear. */
+export interface Seals {
+  readonly one?: RedirectSeal;
+  readonly two?: RedirectSeal;
+}
+
 export class Pair {
   readonly one: World;
   readonly two: World;
 
-  constructor(policy: PolicyModel = LAB_POLICY, limits: Partial<EngineLimits> = {}, ringRecords = 4096) {
-    this.one = new World({ policy, view: viewOf(1), ringRecords, seed: 11, limits });
-    this.two = new World({ policy, view: viewOf(2), ringRecords, seed: 22, limits });
+  constructor(
+    policy: PolicyModel = LAB_POLICY,
+    limits: Partial<EngineLimits> = {},
+    ringRecords = 4096,
+    seals: Seals = {},
+  ) {
+    const { one, two } = seals;
+    const common = { policy, ringRecords, limits };
+    this.one = new World({ ...common, view: viewOf(1), seed: 11, ...(one && { seal: one }) });
+    this.two = new World({ ...common, view: viewOf(2), seed: 22, ...(two && { seal: two }) });
     this.assign(1, (slot) => (slot % 2 === 0 ? 1 : 2));
   }
 

@@ -13,6 +13,8 @@ import type { EngineLimits } from "../../../src/dataplane/engine-options.ts";
 import { FlowTable } from "../../../src/dataplane/flow-table.ts";
 import type { EnginePort, FrameMemory } from "../../../src/dataplane/frame-memory.ts";
 import type { PolicyModel, Prefix, RuleModel } from "../../../src/dataplane/policy-model.ts";
+import { REDIRECT_COUNT_CELLS } from "../../../src/dataplane/redirect.ts";
+import type { RedirectSeal } from "../../../src/dataplane/redirect-seal.ts";
 import { RULE_LOG_BYTES } from "../../../src/dataplane/rule-log.ts";
 import { verdictName } from "../../../src/dataplane/verdict.ts";
 import { virtualMac } from "../../../src/dataplane/virtual-mac.ts";
@@ -177,6 +179,7 @@ export interface WorldOptions {
   readonly silent?: readonly string[];
   readonly ports?: readonly EnginePort[];
   readonly table?: FlowTable;
+  readonly seal?: RedirectSeal;
   /** Where the use of pool addresses is told. */
   readonly natUsage?: SharedArrayBuffer;
 }
@@ -221,6 +224,7 @@ export class World {
   readonly ruleLog: RecordRing | undefined;
   readonly counters = new Float64Array(COUNTER_CELLS);
   readonly ruleHits: Float64Array;
+  readonly redirectCounts = new Float64Array(REDIRECT_COUNT_CELLS);
   readonly engine: Engine;
   readonly ports: readonly EnginePort[];
   readonly sent: Sent[] = [];
@@ -262,6 +266,8 @@ export class World {
       ruleHits: this.ruleHits,
       key: TEST_KEY,
       random: seededRandom(options.seed ?? 1),
+      ...(options.seal === undefined ? {} : { seal: options.seal }),
+      redirectCounts: this.redirectCounts,
       ...(options.natUsage === undefined ? {} : { natUsage: options.natUsage }),
       ...(options.limits === undefined ? {} : { limits: options.limits }),
       ...(options.clock === undefined ? {} : { nowMs: options.clock }),

@@ -76,6 +76,7 @@ describe("the exposition", () => {
     expect(seriesValue(text, 'synwall_redirect_frames_total{direction="in",way="zone"}')).toBe(
       1000 + counterIndex("redirectsZoneIn"),
     );
+    expect(seriesValue(text, 'synwall_peer_redirect_frames_total{peer="fw2",what="refused"}')).toBe(1);
     verdicts.DROP_REASONS.forEach((reason, i) => {
       expect(seriesValue(text, `synwall_dataplane_drops_total{reason="${reason}"}`)).toBe(
         1000 + verdicts.VERDICT_DROP_BASE + i,

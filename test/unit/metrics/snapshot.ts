@@ -37,6 +37,8 @@ export const NODE_SNAPSHOT: MetricsSnapshot = {
       name: "fw2",
       isAlive: true,
       links: { cluster: true, eth1: false },
+      isPathNarrow: true,
+      redirects: { out: 5, in: 4, refused: 1, zoneOut: 2 },
       sync: {
         isConnected: true,
         lagMs: 1.5,
@@ -89,7 +91,17 @@ export const NODE_SNAPSHOT: MetricsSnapshot = {
     natAddresses: [{ address: "198.51.100.10", portsInUse: 31, refused: 32 }],
     isRealtime: true,
     rings: [{ name: "changes", waiting: 5, capacity: 65_536 }],
-    ports: [{ name: "eth1", zone: "inside", carrier: true, rxDropped: 21, txDropped: 22, rxUnknownVlan: 23 }],
+    ports: [
+      {
+        name: "eth1",
+        zone: "inside",
+        carrier: true,
+        mtuBytes: 1500,
+        rxDropped: 21,
+        txDropped: 22,
+        rxUnknownVlan: 23,
+      },
+    ],
     slotsOwned: 32,
     slotsBackedUp: 32,
     lease: { validForMs: 143, isFenced: false },

@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { FLAG_PROBING, FLAGS_AT } from "../../../cluster/liveness/envelope.ts";
 import { counterIndex, type ExtraCounter } from "../../../src/dataplane/counters.ts";
 import { copyable } from "../../../src/io/copy.ts";
 import { writeZoneFrame } from "../../../src/node/heartbeat-frames.ts";
@@ -61,3 +62,38 @@ function zoneFrame(datagram: Uint8Array): Uint8Array {
   const lengthBytes = writeZoneFrame(frame, 0, new Uint8Array(6).fill(0xff), new Uint8Array(6), datagram);
   return frame.subarray(0, lengthBytes);
 }
+
+test("each second a heartbeat on the cluster link is as long as its MTU, and says that such ones come", () => {
+  const world = new WorkerWorld();
+  const cluster = world.ports[2]!;
+  const lengths: number[] = [];
+  const flags = new Set<number>();
+  const send = cluster.send.bind(cluster);
+  cluster.send = (at, lengthBytes) => {
+    lengths.push(lengthBytes);
+    flags.add(world.pool.bytes[at + 42 + FLAGS_AT]!);
+    return send(at, lengthBytes);
+  };
+  world.run(3000);
+  expect(lengths.length).toBeGreaterThan(20);
+  expect(lengths.filter((length) => length === 14 + cluster.mtuBytes)).toHaveLength(3);
+  expect([...flags]).toEqual([FLAG_PROBING]);
+});
+
+test("an interface whose MTU changes is told of, and the cluster link's new one bounds probes at once", () => {
+  const world = new WorkerWorld();
+  const cluster = world.ports[2]!;
+  world.run(10);
+  cluster.mtuNow = () => 1400;
+  let longest = 0;
+  world.run(1000);
+  const send = cluster.send.bind(cluster);
+  cluster.send = (at, lengthBytes) => {
+    longest = Math.max(longest, lengthBytes);
+    return send(at, lengthBytes);
+  };
+  world.run(2000);
+  expect(longest).toBe(14 + 1400);
+  const told = world.said.filter((said) => typeof said === "object" && said.type === "mtu");
+  expect(told).toEqual([{ type: "mtu", port: 2, mtuBytes: 1400, atMs: expect.any(Number) }]);
+});

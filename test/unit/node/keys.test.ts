@@ -53,7 +53,10 @@ test("another secret or another cluster's name makes another key", () => {
 });
 
 test("each use has a key of its own, of 32 bytes", () => {
-  const { flowKey, heartbeatKey, cookieKey } = deriveKeys(SECRET, "edge");
+  const { flowKey, heartbeatKey, cookieKey, redirectKey } = deriveKeys(SECRET, "edge");
   expect([flowKey.length, heartbeatKey.length]).toEqual([32, 32]);
-  expect(new Set([flowKey, heartbeatKey, cookieKey].map((key) => key.join()))).toHaveProperty("size", 3);
+  expect(new Set([flowKey, heartbeatKey, cookieKey, redirectKey].map((key) => key.join()))).toHaveProperty(
+    "size",
+    4,
+  );
 });

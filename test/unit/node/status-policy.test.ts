@@ -1,11 +1,16 @@
 import { expect, test } from "vitest";
 import { emptyState } from "../../../cluster/control/model.ts";
 import type { PeerStatus } from "../../../src/node/admin-model.ts";
-import { buildStatus } from "../../../src/node/status.ts";
+import { buildStatus, type StatusFacts } from "../../../src/node/status.ts";
 
 type Policy = NonNullable<PeerStatus["sync"]>["policy"];
 
-function alertsWith(policy: Policy, alive = true): readonly string[] {
+function alertsWith(
+  policy: Policy,
+  alive = true,
+  about = "policy",
+  more: Partial<StatusFacts> = {},
+): readonly string[] {
   const ack = { count: 0, p50Ms: 0, p99Ms: 0, maxMs: 0 };
   const sync = { connected: true, lagMs: 0, lagRecords: 0, lagBytes: 0, ack, resyncs: 0, policy };
   const peer = { id: 2, name: "fw2", role: "node", state: "active", alive, links: {}, sync } as const;
@@ -20,7 +25,8 @@ function alertsWith(policy: Policy, alive = true): readonly string[] {
     peers: [peer],
     unsettledOwn: 0,
     unprotectedFlows: 0,
-  }).alerts.filter((line) => line.includes("policy"));
+    ...more,
+  }).alerts.filter((line) => line.includes(about));
 }
 
 test("a living peer with another policy is an alert that says what it means and what to do", () => {
@@ -31,4 +37,27 @@ test("a living peer with another policy is an alert that says what it means and 
 
 test("no alert for the same policy, for an older build that tells none, and for a dead peer", () => {
   expect([alertsWith("same"), alertsWith("unknown"), alertsWith("different", false)]).toEqual([[], [], []]);
+});
+
+const DATAPLANE = { driver: "xdp", realtime: true, flows: 0, flowsMax: 1, drops: {}, nat: [] } as const;
+
+test("a cluster link whose MTU shrank is an alert that says which it needs", () => {
+  const port = { name: "eth3", zone: "cluster", driver: "xdp", carrier: true };
+  const alerts = (mtuBytes: number) =>
+    alertsWith("same", true, "MTU", {
+      dataplane: { ...DATAPLANE, ports: [{ ...port, mtuBytes }], clusterMtuNeeded: 1562 },
+    });
+  expect(alerts(1562)).toEqual([]);
+  expect(alerts(1500)).toEqual([
+    "eth3 (cluster) has MTU 1500, redirected frames need 1562: larger ones are dropped as too_big; ip link set eth3 mtu 1562",
+  ]);
+});
+
+test("a peer from which full frames do not come is an alert, while it lives", () => {
+  const peer = { id: 2, name: "fw2", role: "node", state: "active", links: {}, isPathNarrow: true } as const;
+  const alerts = (alive: boolean) => alertsWith("same", alive, "full MTU", { peers: [{ ...peer, alive }] });
+  expect(alerts(true)).toEqual([
+    "the cluster link does not carry frames of its full MTU from fw2: redirected packets of full size are lost; raise the MTU of the switch between, and of fw2's interface",
+  ]);
+  expect(alerts(false)).toEqual([]);
 });

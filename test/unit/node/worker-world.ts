@@ -70,6 +70,8 @@ function setup(memory: SharedMemory): WorkerSetup {
     flowKey: new Uint8Array(32),
     heartbeatKey: new Uint8Array(32),
     cookieKey: new Uint8Array(32),
+    redirectKey: new Uint8Array(32),
+    sealRedirects: "never",
     clusterName: "test",
   };
 }

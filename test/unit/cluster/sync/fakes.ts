@@ -3,7 +3,6 @@
  */
 import { emptyState, type SlotTable } from "../../../../cluster/control/model.ts";
 import type { LinkHandlers, SyncLink } from "../../../../cluster/sync/link.ts";
-import { RECORD_WORDS } from "../../../../cluster/sync/record-words.ts";
 import { type Env, seededRandom } from "../../../../src/base/env.ts";
 import { OP_UPSERT, RECORD_BYTES, RECORD_WIRE_VERSION } from "../../../../src/base/record.ts";
 import { createRing, RecordRing } from "../../../../src/base/ring.ts";
@@ -101,7 +100,7 @@ export function slabOf(...records: readonly Uint8Array[]): Uint8Array {
 }
 
 export function words(bytes: Uint8Array): Uint32Array {
-  return new Uint32Array(bytes.buffer, bytes.byteOffset, (bytes.length / RECORD_BYTES) * RECORD_WORDS);
+  return new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
 }
 
 export function ring(capacity: number): RecordRing {

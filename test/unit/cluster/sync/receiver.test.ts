@@ -216,8 +216,8 @@ describe("resuming", () => {
 
 describe("refusing", () => {
   test.each([
-    ["another protocol", { protocolVersion: 2 }, 1, "version"],
-    ["records of a version that it does not know", { recordVersion: 2 }, 1, "version"],
+    ["a protocol that is too old", { protocolVersion: 0 }, 1, "version"],
+    ["records of a version that is too old", { recordVersion: 0 }, 1, "version"],
     ["records of another size", { recordBytes: 128 }, 1, "version"],
     ["a link that was meant for another node", { peerId: 3 }, 1, "identity"],
     ["a node that speaks in another's name", {}, 3, "identity"],
@@ -226,6 +226,15 @@ describe("refusing", () => {
     const link = open(change, authenticated);
     expect(link.take()).toEqual([expect.objectContaining({ type: "refuse", reason })]);
     expect(link.isClosed).toBe(true);
+  });
+
+  test("a hello of a later build is welcomed with this build's version of records", () => {
+    const link = open({ protocolVersion: 2, recordVersion: 2, recordBytes: 192 });
+    expect(link.take()).toEqual([
+      expect.objectContaining({ type: "welcome", protocolVersion: 1, recordVersion: 1 }),
+    ]);
+    batch(link, 1, { hash: 5 });
+    expect(replicas.length()).toBe(1);
   });
 
   test("a first message other than hello is refused", () => {

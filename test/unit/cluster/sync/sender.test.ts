@@ -3,11 +3,13 @@ import { type SyncLimits, syncLimits } from "../../../../cluster/sync/limits.ts"
 import {
   BATCH_RECORDS_MAX,
   type Batch,
+  type Hello,
   type ReceiverMessage,
   type SenderMessage,
   SYNC_PROTOCOL_VERSION,
 } from "../../../../cluster/sync/messages.ts";
 import { Sender, type SessionEnd } from "../../../../cluster/sync/sender.ts";
+import { RECORD_FORMATS } from "../../../../cluster/sync/wire-format.ts";
 import { RECORD_BYTES, RECORD_WIRE_VERSION } from "../../../../src/base/record.ts";
 import { FakeClock, FakeLink, record, words } from "./fakes.ts";
 
@@ -20,12 +22,16 @@ let ended: { end: SessionEnd; outstanding: number }[];
 let sender: Sender;
 let count = 0;
 
-function makeSender(limits: Partial<SyncLimits> = {}): Sender {
+/** The formats of a build that has one more version of records. */
+const LATER = [...RECORD_FORMATS, { version: 2, bytes: RECORD_BYTES + 16 }];
+
+function makeSender(limits: Partial<SyncLimits> = {}, formats = RECORD_FORMATS): Sender {
   const made: Sender = new Sender({
     selfId: 1,
     peerId: 2,
     limits: syncLimits(limits),
     env: clock,
+    formats,
     events: {
       onProgress: () => {},
       onSessionEnd: (_peer, end) => ended.push({ end, outstanding: made.backlog.length }),
@@ -294,6 +300,46 @@ describe("faults of the peer", () => {
     expect(link.take().at(-1)).toMatchObject({ type: "refuse", reason: "identity" });
     expect(refusals).toEqual([expect.stringMatching(/^it was refused \(identity\): node 2 is expected/)]);
     expect(sender.isOpen).toBe(false);
+  });
+
+  test("a later build cuts its records when the welcome asks for an earlier version", () => {
+    sender = makeSender({}, LATER);
+    const link = connect();
+    sender.append(new Uint32Array(44).fill(0x0202_0201), 0, 1, clock.ms);
+    sender.pump();
+    const [hello, batch] = link.take();
+    expect(hello).toMatchObject({ recordVersion: 2, recordBytes: 176 });
+    expect((batch as Batch).slab).toHaveLength(160);
+    expect([...(batch as Batch).slab.subarray(0, 4)]).toEqual([1, 1, 2, 2]);
+    expect(sender.recordVersion).toBe(1);
+  });
+
+  test("a build that refuses a later version is offered the one before, and in the end the latest again", () => {
+    sender = makeSender({}, LATER);
+    const offers = [1, 2, 3].map(() => {
+      const link: Link = new FakeLink();
+      sender.attach(link);
+      link.handlers!.onOpen();
+      const [hello] = link.take();
+      link.receive({ type: "refuse", reason: "version", detail: "Cannot read records of version 2" });
+      return hello as Hello;
+    });
+    expect(offers.map((hello) => [hello.recordVersion, hello.recordBytes])).toEqual([
+      [2, 176],
+      [1, 160],
+      [2, 176],
+    ]);
+  });
+
+  test("a welcome that asks for more than was offered is a fault", () => {
+    const link: Link = new FakeLink();
+    sender.attach(link);
+    link.handlers!.onOpen();
+    link.take();
+    const { session } = sender;
+    const welcome = { protocolVersion: 1, recordVersion: 2, nodeId: 2, life: LIFE, session };
+    link.receive({ type: "welcome", ...welcome, receivedSequence: 0, appliedSequence: 0 });
+    expect(link.take()).toEqual([expect.objectContaining({ type: "refuse", reason: "version" })]);
   });
 
   test("a refusal of the version is kept for the operator, and records are kept for later", () => {
