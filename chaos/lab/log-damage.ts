@@ -9,17 +9,17 @@ import { startAgain } from "./faults.ts";
 import { type Lab, lastWords, memberOf, runningProcess } from "./lab.ts";
 import { poll } from "./wait.ts";
 
-/** Bytes behind the beginning of the oldest segment: in a record that others follow. */
-const DAMAGE_AT = 40;
 const REFUSES_WITHIN_MS = 15_000;
 
 export class LogDamage {
   readonly #lab: Lab;
   readonly #file: string;
+  readonly #at: number;
 
   private constructor(lab: Lab, file: string) {
     this.#lab = lab;
     this.#file = file;
+    this.#at = middleOf(readFileSync(file));
   }
 
   /** Damages the log of a member that does not run. */
@@ -51,9 +51,15 @@ export class LogDamage {
 
   #flip(): void {
     const bytes = readFileSync(this.#file);
-    bytes[DAMAGE_AT] = bytes[DAMAGE_AT]! ^ 1;
+    bytes[this.#at] = bytes[this.#at]! ^ 1;
     writeFileSync(this.#file, bytes);
   }
+}
+
+/** A byte that means something, with records before and behind it: what is zero may be padding, or not written yet. */
+function middleOf(bytes: Uint8Array): number {
+  const end = bytes.findLastIndex((byte) => byte !== 0);
+  return bytes.findIndex((byte, i) => i > end / 2 && byte > 1);
 }
 
 function walFiles(directory: string): string[] {
