@@ -36,7 +36,7 @@ export async function runDrill(stage: Stage, options: DrillOptions): Promise<Dri
   await restore(stage);
   const helper = nodesOf(stage).find((name) => name !== victim)!;
   const flows = await chooseFlows(stage, helper, victim);
-  await SCRIPTS[scenario].prepare(stage, victim);
+  await SCRIPTS[scenario].prepare?.(stage, victim);
   stage.progress(
     `${scenario} ${victim}: 200 connections, 500 new ones a second, a download, probes each millisecond`,
   );
@@ -83,15 +83,15 @@ async function observe(stage: Stage, plan: Plan, traffic: RunningTraffic): Promi
     stage.progress(`${scenario} ${victim}: now`);
     const injection = await SCRIPTS[scenario].inject(stage, victim, helper);
     const unsettled = await stage.trySettled({
+      afterEpoch: injection.isStill === true ? 0 : before.status.epoch,
       ...injection.settle,
-      afterEpoch: before.status.epoch,
       timeoutMs: SETTLE_TIMEOUT_MS,
     });
     const settledMs = unsettled === "" ? stage.nowMs() - injection.faultAtMs : null;
     await stage.pause(aftermathMs);
     const report = await traffic.end();
     const evidence = await collect(stage, before.atMs);
-    const after = await snapshot(stage, helper);
+    const after = await snapshot(stage, injection.witness ?? helper);
     return { startedAt, before, after, shares, injection, settledMs, unsettled, report, evidence, sampler };
   } finally {
     sampler.stop();
@@ -104,7 +104,7 @@ async function observe(stage: Stage, plan: Plan, traffic: RunningTraffic): Promi
  */
 async function warmUp(stage: Stage, plan: Plan): Promise<{ before: Snapshot; sampler: SlotSampler }> {
   const { scenario, victim, helper, warmUpMs = WARM_UP_MS } = plan;
-  const without = SCRIPTS[scenario].isVictimDownBefore ? [victim] : [];
+  const without = downBefore(stage, SCRIPTS[scenario].isVictimDownBefore === true ? victim : "");
   for (let attempt = 1; ; attempt++) {
     await stage.pause(warmUpMs / 2);
     const shaken = await stage.trySettled({ without });
@@ -125,6 +125,11 @@ async function warmUp(stage: Stage, plan: Plan): Promise<{ before: Snapshot; sam
   }
 }
 
+/** Members that are down before the fault: the victim of a return, a witness that died before. */
+function downBefore(stage: Stage, victim: string): string[] {
+  return stage.members.map(({ name }) => name).filter((name) => name === victim || !stage.isRunning(name));
+}
+
 function toMeasurement(stage: Stage, { scenario, victim, flows }: Plan, seen: Observation): DrillMeasurement {
   const { before, after, injection, evidence } = seen;
   const { faultAtMs } = injection;
@@ -134,7 +139,7 @@ function toMeasurement(stage: Stage, { scenario, victim, flows }: Plan, seen: Ob
     ownersAtStart: before.status.slots.owner.map((id) => nameOf(stage, id)),
     startMs: before.atMs,
     endMs: evidence.untilMs,
-    deaths: injection.isDead ? [{ member: victim, atMs: faultAtMs }] : [],
+    deaths: injection.deaths ?? [],
   });
   return {
     ...figures,
@@ -159,7 +164,7 @@ function toMeasurement(stage: Stage, { scenario, victim, flows }: Plan, seen: Ob
     events: evidence.events,
     series: {
       probeGaps,
-      syncLag: lagSeries(stage, evidence, faultAtMs, injection.isGone ? victim : ""),
+      syncLag: lagSeries(stage, evidence, faultAtMs, injection.gone ?? ""),
       slots: seen.sampler.series(faultAtMs),
     },
   };

@@ -2,8 +2,13 @@
  * Lab stage: a lab of processes as drills see it.
  */
 import { nowMs } from "../../src/node/clock.ts";
-import { cutMember, healAll, killMember, startAgain } from "../lab/faults.ts";
+import { Hosts } from "../clients/hosts.ts";
+import { requireTools } from "../clients/tools.ts";
+import { cutMember, healAll, killMember, pauseMember, setCarrier, startAgain } from "../lab/faults.ts";
+import { harmWires } from "../lab/harm.ts";
 import { type Lab, runningProcess, trySettled } from "../lab/lab.ts";
+import { LogDamage } from "../lab/log-damage.ts";
+import { NAT_POOL } from "../lab/topology.ts";
 import { pause } from "../lab/wait.ts";
 import { startTraffic } from "../traffic/traffic.ts";
 import type { Stage } from "./stage.ts";
@@ -13,6 +18,8 @@ import type { Stage } from "./stage.ts";
  * Shorter overlaps are for the simulator to find, which has one exact clock.
  */
 const STAMP_TOLERANCE_MS = 10;
+/** The port that the lab's policy forwards to a host inside. */
+const FLOODED_PORT = "8080";
 
 export function labStage(lab: Lab): Stage {
   const { context, paths, state } = lab;
@@ -35,6 +42,26 @@ export function labStage(lab: Lab): Stage {
     kill: (member) => killMember(lab, member),
     start: (member) => startAgain(lab, member),
     cutAll: (member) => cutMember(lab, member, "all"),
+    cut: (member, link) => cutMember(lab, member, link),
+    setCarrier: (member, link, isUp) => setCarrier(lab, member, link, isUp),
+    harm: (member, link, harm) => harmWires(lab, member, link, harm),
+    pauseMember: (member, ms) => pauseMember(lab, member, ms),
+    damageLog: (member) => LogDamage.of(lab, member),
+    flood: async () => {
+      requireTools(["hping3"]);
+      const hosts = new Hosts(state.options.name);
+      hosts.start("server", [
+        "hping3",
+        "--flood",
+        "--rand-source",
+        "-q",
+        "-S",
+        "-p",
+        FLOODED_PORT,
+        NAT_POOL[0],
+      ]);
+      return { end: () => hosts.endAll() };
+    },
     heal: () => healAll(lab),
     startTraffic: (plan) => startTraffic({ lab: state.options.name, ...plan }),
   };

@@ -5,8 +5,25 @@
 import type { JournalEvent, LatencySummary } from "../../src/node/admin-model.ts";
 import type { Overlap } from "./ownership.ts";
 
+/** What `npm start` rehearses, in its order. */
+export const CORE_SCENARIOS = ["kill", "silent", "drain", "rejoin"] as const;
 /** In the order in which `all` runs them. */
-export const SCENARIOS = ["kill", "silent", "drain", "rejoin"] as const;
+export const SCENARIOS = [
+  ...CORE_SCENARIOS,
+  "pause",
+  "mute",
+  "deaf",
+  "carrier",
+  "link",
+  "flap",
+  "loss",
+  "slow",
+  "witness",
+  "relay",
+  "overtaken",
+  "flood",
+  "log",
+] as const;
 export type Scenario = (typeof SCENARIOS)[number];
 
 export const SCENARIO_TEXT: Readonly<Record<Scenario, string>> = {
@@ -14,6 +31,19 @@ export const SCENARIO_TEXT: Readonly<Record<Scenario, string>> = {
   silent: "a node is cut off all links, its carrier stays",
   drain: "a node hands all its slots over, for maintenance",
   rejoin: "a node that was dead comes back and is given its slots",
+  pause: "a node stands still for 2 s, as a suspended VM, and goes on",
+  mute: "nothing that a node sends arrives any more; it hears the others",
+  deaf: "a node hears nothing any more; the others hear it",
+  carrier: "a node's wire to the inside is pulled and put back",
+  link: "a node's cluster link is cut for 3 s; the zones are fine",
+  flap: "a node's cluster link goes and comes five times in 3 s",
+  loss: "a fifth of all frames on a node's cluster link is lost for 4 s, both ways",
+  slow: "a node's cluster link carries 200 kB/s for 4 s",
+  witness: "the witness dies, and when it is forgiven, a node dies too",
+  relay: "a node dies and comes back, then the other one dies",
+  overtaken: "a node is killed while it is drained: a drill during a drill",
+  flood: "a node is killed while spoofed SYNs come in as fast as the machine can send them",
+  log: "a dead node's log is damaged: it must refuse to start, and come back when that is repaired",
 };
 
 /** One value for each way of the probes. */

@@ -2,74 +2,218 @@
  * Scenarios: what each drill does to its victim, and what the cluster must have become before the drill is over.
  * Owns no traffic and no measuring (drill.ts).
  */
+import { SynwallError } from "../../src/base/errors.ts";
+import type { Harm } from "../lab/harm.ts";
 import type { SettleOptions } from "../lab/settling.ts";
 import type { Scenario } from "./model.ts";
 import { type Stage, waitSettledOn } from "./stage.ts";
 
 const MOVE_TIMEOUT_MS = 30_000;
+const PAUSE_MS = 2_000;
+/** Long enough for the others to take over, and for the one that is mute or deaf to find out. */
+const ONE_WAY_MS = 2_000;
+const PULLED_MS = 3_000;
+const LINK_CUT_MS = 3_000;
+const FLAPS = 5;
+const FLAP_MS = 300;
+const HARMED_MS = 4_000;
+const LOSS_PERCENT = 20;
+const SLOW_KBYTES_PER_SECOND = 200;
+/** quorum.forgiveAfter of the lab's configuration, and some. */
+const FORGIVEN_MS = 12_000;
+/** Into a drain: some slots are moved, some not. */
+const OVERTAKEN_AFTER_MS = 15;
+const FLOOD_RISES_MS = 1_000;
+
+export interface Death {
+  readonly member: string;
+  /** CLOCK_MONOTONIC. */
+  readonly atMs: number;
+}
 
 export interface Injection {
   /** CLOCK_MONOTONIC, right before the fault. */
   readonly faultAtMs: number;
-  /** The victim's process ended. */
-  readonly isDead: boolean;
-  /** The victim is dead or cut off: nothing can be replicated to it. */
-  readonly isGone: boolean;
+  /** Processes that ended. */
+  readonly deaths?: readonly Death[];
+  /** Dead or cut off at the end: nothing can be replicated to it. */
+  readonly gone?: string;
+  /** No slot has to move: the epoch stays. */
+  readonly isStill?: boolean;
   /** What the rest must reach. */
   readonly settle: SettleOptions;
+  /** Lives at the end and is asked; absent: the helper. */
+  readonly witness?: string;
 }
 
 interface Script {
   /** The fault is the victim's return. */
-  readonly isVictimDownBefore: boolean;
+  readonly isVictimDownBefore?: boolean;
   /** Before traffic starts. */
-  prepare(stage: Stage, victim: string): Promise<void>;
+  prepare?(stage: Stage, victim: string): Promise<void>;
   inject(stage: Stage, victim: string, helper: string): Promise<Injection>;
 }
 
-const nothing = async (): Promise<void> => undefined;
-
 export const SCRIPTS: Readonly<Record<Scenario, Script>> = {
-  kill: {
-    isVictimDownBefore: false,
-    prepare: nothing,
-    async inject(stage, victim) {
-      const faultAtMs = await stage.kill(victim);
-      return { faultAtMs, isDead: true, isGone: true, settle: { without: [victim] } };
-    },
-  },
+  kill: { inject: kill },
   silent: {
-    isVictimDownBefore: false,
-    prepare: nothing,
     async inject(stage, victim) {
       const faultAtMs = await stage.cutAll(victim);
-      return { faultAtMs, isDead: false, isGone: true, settle: { without: [victim] } };
+      return { faultAtMs, gone: victim, settle: { without: [victim] } };
     },
   },
   drain: {
-    isVictimDownBefore: false,
-    prepare: nothing,
     async inject(stage, victim, helper) {
       const faultAtMs = stage.nowMs();
-      await stage.ask(
-        helper,
-        "drain",
-        { node: victim, timeoutMs: MOVE_TIMEOUT_MS },
-        { timeoutMs: MOVE_TIMEOUT_MS + 5_000 },
-      );
-      return { faultAtMs, isDead: false, isGone: false, settle: { without: [victim] } };
+      await drain(stage, victim, helper);
+      return { faultAtMs, settle: { without: [victim] } };
     },
   },
   rejoin: {
     isVictimDownBefore: true,
-    async prepare(stage, victim) {
-      const before = await stage.ask(victim, "status", {});
-      await stage.kill(victim);
-      await waitSettledOn(stage, { without: [victim], afterEpoch: before.epoch });
+    prepare: stopBefore,
+    async inject(stage, victim) {
+      return { faultAtMs: await stage.start(victim), settle: {} };
+    },
+  },
+  pause: {
+    async inject(stage, victim) {
+      return { faultAtMs: await stage.pauseMember(victim, PAUSE_MS), settle: {} };
+    },
+  },
+  mute: { inject: (stage, victim) => oneWay(stage, victim, "out") },
+  deaf: { inject: (stage, victim) => oneWay(stage, victim, "in") },
+  carrier: {
+    async inject(stage, victim) {
+      const faultAtMs = await stage.setCarrier(victim, "inside", false);
+      await stage.pause(PULLED_MS);
+      await stage.setCarrier(victim, "inside", true);
+      return { faultAtMs, settle: {} };
+    },
+  },
+  link: {
+    async inject(stage, victim) {
+      const faultAtMs = await stage.cut(victim, "cluster");
+      await stage.pause(LINK_CUT_MS);
+      await stage.heal();
+      return { faultAtMs, isStill: true, settle: {} };
+    },
+  },
+  flap: {
+    async inject(stage, victim) {
+      const faultAtMs = stage.nowMs();
+      for (let i = 0; i < FLAPS; i++) {
+        await stage.cut(victim, "cluster");
+        await stage.pause(FLAP_MS);
+        await stage.heal();
+        await stage.pause(FLAP_MS);
+      }
+      return { faultAtMs, isStill: true, settle: {} };
+    },
+  },
+  loss: { inject: (stage, victim) => harmed(stage, victim, { way: "both", lossPercent: LOSS_PERCENT }) },
+  slow: {
+    inject: (stage, victim) => harmed(stage, victim, { way: "in", kbytesPerSecond: SLOW_KBYTES_PER_SECOND }),
+  },
+  witness: {
+    async prepare(stage) {
+      const witness = witnessOf(stage);
+      await stage.kill(witness);
+      await stage.pause(FORGIVEN_MS);
     },
     async inject(stage, victim) {
-      const faultAtMs = await stage.start(victim);
-      return { faultAtMs, isDead: false, isGone: false, settle: {} };
+      const killed = await kill(stage, victim);
+      return { ...killed, settle: { without: [victim, witnessOf(stage)] } };
+    },
+  },
+  relay: {
+    async inject(stage, victim, helper) {
+      const before = await stage.ask(helper, "status", {});
+      const faultAtMs = await stage.kill(victim);
+      await waitSettledOn(stage, { without: [victim], afterEpoch: before.epoch });
+      await stage.start(victim);
+      await waitSettledOn(stage);
+      const next = await stage.ask(victim, "status", {});
+      const deaths = [
+        { member: victim, atMs: faultAtMs },
+        { member: helper, atMs: await stage.kill(helper) },
+      ];
+      const settle = { without: [helper], afterEpoch: next.epoch };
+      return { faultAtMs, deaths, gone: helper, settle, witness: victim };
+    },
+  },
+  overtaken: {
+    async inject(stage, victim, helper) {
+      const moving = drain(stage, victim, helper).catch(() => undefined); // It can not come to its end.
+      await stage.pause(OVERTAKEN_AFTER_MS);
+      const killed = await kill(stage, victim);
+      await moving;
+      return killed;
+    },
+  },
+  flood: {
+    async inject(stage, victim) {
+      const flood = await stage.flood();
+      try {
+        await stage.pause(FLOOD_RISES_MS);
+        const killed = await kill(stage, victim);
+        await stage.pause(FLOOD_RISES_MS);
+        return killed;
+      } finally {
+        await flood.end();
+      }
+    },
+  },
+  log: {
+    isVictimDownBefore: true,
+    prepare: stopBefore,
+    async inject(stage, victim) {
+      const faultAtMs = stage.nowMs();
+      const damage = stage.damageLog(victim);
+      try {
+        stage.progress(`${victim} refused: ${await damage.startRefused(victim)}`);
+      } finally {
+        damage.repair();
+      }
+      await stage.start(victim);
+      return { faultAtMs, settle: {} };
     },
   },
 };
+
+async function kill(stage: Stage, victim: string): Promise<Injection> {
+  const faultAtMs = await stage.kill(victim);
+  const deaths = [{ member: victim, atMs: faultAtMs }];
+  return { faultAtMs, deaths, gone: victim, settle: { without: [victim] } };
+}
+
+async function stopBefore(stage: Stage, victim: string): Promise<void> {
+  const before = await stage.ask(victim, "status", {});
+  await stage.kill(victim);
+  await waitSettledOn(stage, { without: [victim], afterEpoch: before.epoch });
+}
+
+async function drain(stage: Stage, victim: string, helper: string): Promise<void> {
+  const params = { node: victim, timeoutMs: MOVE_TIMEOUT_MS };
+  await stage.ask(helper, "drain", params, { timeoutMs: MOVE_TIMEOUT_MS + 5_000 });
+}
+
+async function oneWay(stage: Stage, victim: string, way: "in" | "out"): Promise<Injection> {
+  const faultAtMs = await stage.harm(victim, "all", { way, lossPercent: 100 });
+  await stage.pause(ONE_WAY_MS);
+  await stage.heal();
+  return { faultAtMs, settle: {} };
+}
+
+async function harmed(stage: Stage, victim: string, harm: Harm): Promise<Injection> {
+  const faultAtMs = await stage.harm(victim, "cluster", harm);
+  await stage.pause(HARMED_MS);
+  await stage.heal();
+  return { faultAtMs, isStill: true, settle: {} };
+}
+
+function witnessOf(stage: Stage): string {
+  const witness = stage.members.find(({ role }) => role === "witness");
+  if (witness !== undefined) return witness.name;
+  throw new SynwallError("SW_DRILL_FAILED", "this lab has no witness: make one without --no-witness");
+}

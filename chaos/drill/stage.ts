@@ -4,8 +4,9 @@
  */
 import { SynwallError } from "../../src/base/errors.ts";
 import type { AdminMethod, AdminMethods, StatusReport } from "../../src/node/admin-model.ts";
+import type { Harm } from "../lab/harm.ts";
 import { SETTLE_TIMEOUT_MS, type SettleOptions } from "../lab/settling.ts";
-import type { LabMember } from "../lab/topology.ts";
+import type { LabMember, Link } from "../lab/topology.ts";
 import type { TrafficPlan, TrafficReport } from "../traffic/traffic.ts";
 
 export interface Stage {
@@ -37,10 +38,28 @@ export interface Stage {
   start(member: string): Promise<number>;
   /** Cuts a member off all links; carriers stay. Answers when. */
   cutAll(member: string): Promise<number>;
+  /** Cuts a member off one link; its carrier stays. Answers when. */
+  cut(member: string, link: Link): Promise<number>;
+  /** Takes a link's carrier away, or gives it back. Answers when. */
+  setCarrier(member: string, link: Link, isUp: boolean): Promise<number>;
+  /** Harms a member's wire to a link, or all its wires, until heal(). Answers when. */
+  harm(member: string, link: Link | "all", harm: Harm): Promise<number>;
+  /** The process stands still for `ms`, as in a suspended machine. Answers when it began, after it ended. */
+  pauseMember(member: string, ms: number): Promise<number>;
+  /** Damages the log of a member that does not run. */
+  damageLog(member: string): DamagedLog;
+  /** Spoofed SYNs from outside, as many as the machine can send, until it is ended. */
+  flood(): Promise<{ end(): Promise<void> }>;
   /** Mends every wire. */
   heal(): Promise<void>;
   /** Answers when every stream stands. */
   startTraffic(plan: Omit<TrafficPlan, "lab">): Promise<RunningTraffic>;
+}
+
+export interface DamagedLog {
+  /** Starts the member and answers what it said when it ended. Throws SW_DRILL_FAILED when it runs on. */
+  startRefused(member: string): Promise<string>;
+  repair(): void;
 }
 
 export interface RunningTraffic {

@@ -6,6 +6,7 @@
  */
 import { SynwallError } from "../../src/base/errors.ts";
 import { nowMs } from "../../src/node/clock.ts";
+import { healHarm } from "./harm.ts";
 import { type Lab, memberOf, runningProcess, startMember } from "./lab.ts";
 import { signal } from "./processes.ts";
 import { run } from "./run.ts";
@@ -65,9 +66,23 @@ export async function cutMember(lab: Lab, name: string, link: Link | "all"): Pro
   return setPorts(lab, wires, PORT_DISABLED);
 }
 
-/** Mends every wire of the lab. */
+/** Takes the carrier of a member's link away, as a pulled cable does, or gives it back. Answers when. */
+export async function setCarrier(lab: Lab, name: string, link: Link, isUp: boolean): Promise<number> {
+  const atMs = nowMs();
+  for (const { port, link: each } of wiresOf(lab, name)) {
+    if (each === link)
+      await run("ip", ["-n", bridgeNamespace(lab), "link", "set", port, isUp ? "up" : "down"]);
+  }
+  return atMs;
+}
+
+/** Mends every wire of the lab: carriers first, since a port without one can not forward. */
 export async function healAll(lab: Lab): Promise<void> {
-  await setPorts(lab, lab.state.topology.wires, PORT_FORWARDING);
+  const { wires } = lab.state.topology;
+  const lines = wires.map(({ port }) => `link set dev ${port} up`);
+  await run("ip", ["-n", bridgeNamespace(lab), "-batch", "-"], { input: `${lines.join("\n")}\n` });
+  await healHarm(lab);
+  await setPorts(lab, wires, PORT_FORWARDING);
 }
 
 /** Wires that are cut now, as "fw2-cluster". */

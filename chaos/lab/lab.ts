@@ -153,6 +153,11 @@ export function runningProcess(lab: Lab, name: string): LabProcess | undefined {
   return found !== undefined && isRunning(found) ? found : undefined;
 }
 
+/** The last lines that a member's process wrote. */
+export function lastWords(lab: Lab, name: string): string {
+  return lastLines(lab.paths.log(name));
+}
+
 async function build(
   options: LabOptions,
   topology: Topology,

@@ -2,7 +2,7 @@
  * Page: report.html, one file without scripts or outside references. Owns wording and looks; charts are in chart.ts.
  * Pure: results in, HTML out.
  */
-import { LIMITS } from "../drill/limits.ts";
+import { limitsOf } from "../drill/limits.ts";
 import { type ByDirection, type DrillResult, SCENARIO_TEXT } from "../drill/model.ts";
 import { type ChartOptions, chart, escapeText, type Marker, type Series } from "./chart.ts";
 
@@ -104,7 +104,7 @@ function summaryTable(results: readonly DrillResult[]): string {
 function drillSection(result: DrillResult, profile: "lan" | "vm"): string {
   const reasons = result.reasons.map((reason) => `<li>${escapeText(reason)}</li>`).join("");
   const frame = frameOf(result);
-  const outageLimit = LIMITS[profile][result.scenario].outageMsMax;
+  const outageLimit = limitsOf(profile, result.scenario).outageMsMax;
   return `<section>
 <h2>${result.scenario} ${escapeText(result.victim)} <span class="chip ${result.verdict}">${result.verdict}</span></h2>
 <p>${escapeText(SCENARIO_TEXT[result.scenario])}. ${result.settledMs === null ? "Never settled again" : `Settled again after ${ms(result.settledMs)}`}.</p>

@@ -128,6 +128,11 @@ export class BfdSession {
     this.#enter(BFD_ADMIN_DOWN, DIAG_ADMIN_DOWN, nowMs);
   }
 
+  /** Undoes adminDown(): the session may come up again (6.8.16). */
+  adminUp(nowMs: number): void {
+    if (this.state === BFD_ADMIN_DOWN) this.#enter(BFD_DOWN, DIAG_NONE, nowMs);
+  }
+
   isTransmitDue(nowMs: number): boolean {
     if (this.#isFinalDue) return true;
     // Required min RX of zero: the peer wants no periodic packets (6.8.7).

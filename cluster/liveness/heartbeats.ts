@@ -115,6 +115,7 @@ export class Heartbeats {
   readonly #packet = emptyBfdPacket();
   readonly #isPeer = (node: number): boolean => this.#peers.has(node);
   #lastTickMs: number;
+  #isWithdrawn = false;
 
   constructor(config: HeartbeatConfig, env: Env, output: HeartbeatOutput) {
     this.#config = config;
@@ -184,6 +185,7 @@ export class Heartbeats {
     if (!wire.window.accept(h.seq)) return this.#refuse("replayed");
     const from = h.from;
     peer.detector.heard(wire.detector, nowMs);
+    if (this.#isWithdrawn) this.#return(nowMs);
     if (peer.isLifelineWaiting && peer.detector.isTrusted) peer.isLifelineWaiting = false;
     this.#deliver(peer, wire, bytes, nowMs);
     if (wire.detector.bfd.isTransmitDue(nowMs)) this.#transmit(peer, wire, nowMs);
@@ -257,6 +259,30 @@ export class Heartbeats {
       for (const w of p.wires) w.detector.bfd.adminDown(nowMs);
       this.#transmitDue(p, nowMs);
     }
+  }
+
+  /** This member heard peers once and hears none of them now, on any link. They may hear it still: then nobody finds out by silence. */
+  get isDeaf(): boolean {
+    const peers = [...this.#peers.values()];
+    return (
+      peers.some(({ nonce }) => nonce !== 0) &&
+      peers.every(({ wires }) => wires.every(({ detector }) => detector.bfd.isSilent))
+    );
+  }
+
+  /**
+   * Tells all who may hear it that this member is no longer there for them, as shutdown() does, until it hears somebody again. For
+   * one that is deaf: what is sent to it is lost, and the others would wait for a silence that does not come.
+   */
+  withdraw(nowMs: number): void {
+    if (this.#isWithdrawn) return;
+    this.#isWithdrawn = true;
+    this.shutdown(nowMs);
+  }
+
+  #return(nowMs: number): void {
+    this.#isWithdrawn = false;
+    for (const p of this.#peers.values()) for (const w of p.wires) w.detector.bfd.adminUp(nowMs);
   }
 
   /** The proven life of the peer has shown that it is this incarnation of the member. */

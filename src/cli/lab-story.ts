@@ -2,15 +2,14 @@
  * Story of `synwall lab demo`, wherever its cluster stands: every drill, then a table, report.html and the exit status. Owns
  * their wording and order.
  */
-import { closeSync, existsSync, openSync, rmSync, writeFileSync } from "node:fs";
 import { resolve } from "node:path";
-import { type DrillResult, SCENARIOS } from "../../chaos/drill/model.ts";
+import { CORE_SCENARIOS, type DrillResult } from "../../chaos/drill/model.ts";
 import type { Stage } from "../../chaos/drill/stage.ts";
-import { reportPage } from "../../chaos/report/page.ts";
 import { SynwallError } from "../base/errors.ts";
 import { runDrills } from "./commands/drill.ts";
+import { writeReport } from "./drill-report.ts";
 import { formatDrills, formatSummary } from "./drill-table.ts";
-import { EXIT_REFUSED, EXIT_WRONG } from "./exit-status.ts";
+import { EXIT_REFUSED } from "./exit-status.ts";
 import type { UpOptions } from "./lab-context.ts";
 import { formatMs, printJson, type Terminal } from "./terminal.ts";
 
@@ -31,50 +30,25 @@ export interface Story {
   readonly takeDown: () => Promise<void>;
 }
 
-/** Before minutes of drills: can their report be written? Leaves an old report as it is, and no empty one. */
-export function checkReport(path: string): void {
-  const isNew = !existsSync(path);
-  try {
-    closeSync(openSync(path, "a"));
-  } catch (cause) {
-    throw unwritable(path, cause);
-  }
-  if (isNew) rmSync(path);
-}
-
 /** Runs all drills and says what came out, also when a later one could not be carried out. */
 export async function tellStory(story: Story, options: DemoOptions, terminal: Terminal): Promise<void> {
   const { stage, environment, takeDown } = story;
   const results: DrillResult[] = [];
   try {
-    terminal.err(`synwall: ${SCENARIOS.length * options.repeat} drills\n`);
-    await runDrills(stage, SCENARIOS, { repeat: options.repeat }, (result) => results.push(result));
+    terminal.err(`synwall: ${CORE_SCENARIOS.length * options.repeat} drills\n`);
+    const repeat = { repeat: options.repeat };
+    const failures = await runDrills(stage, CORE_SCENARIOS, repeat, (result) => results.push(result));
+    if (failures.length > 0) throw new SynwallError("SW_DRILL_FAILED", failures.join("; "));
   } finally {
     await takeDown();
     // Also when a drill could not be carried out: what was measured before is worth reading.
     if (results.length > 0) {
       print(results, story, options, terminal);
       const createdAt = new Date().toISOString();
-      const page = reportPage({ results, profile: options.profile, environment, createdAt });
-      try {
-        writeFileSync(options.report, page);
-      } catch (cause) {
-        terminal.err(`synwall: ${unwritable(options.report, cause).message}\n`);
-        process.exitCode = EXIT_WRONG;
-      }
+      writeReport(options.report, { results, profile: options.profile, environment, createdAt }, terminal);
     }
   }
   if (results.some(({ verdict }) => verdict === "fail")) process.exitCode = EXIT_REFUSED;
-}
-
-function unwritable(path: string, cause: unknown): SynwallError {
-  const { code } = cause as NodeJS.ErrnoException;
-  return new SynwallError(
-    "SW_LAB_FAILED",
-    `--report ${path}: cannot write there (${code}): name a file in a folder that exists and may be written`,
-    { path },
-    cause,
-  );
 }
 
 function print(

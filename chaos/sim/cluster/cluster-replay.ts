@@ -2,11 +2,12 @@
  * Replays one seed of a simulated cluster with all journals: `npx tsx chaos/sim/cluster/cluster-replay.ts SEED [NODES]
  * [SCENARIO,...] [BUG]`.
  */
-import { SCENARIOS } from "../../drill/model.ts";
+import { CORE_SCENARIOS, SCENARIOS } from "../../drill/model.ts";
 import { BUGS } from "./bugs.ts";
 import { runSimulation, SMALL_RUN } from "./run.ts";
 
-const [seedText = "1", nodesText = "2", scenariosText = SCENARIOS.join(), bugText] = process.argv.slice(2);
+const [seedText = "1", nodesText = "2", scenariosText = CORE_SCENARIOS.join(), bugText] =
+  process.argv.slice(2);
 const bug = BUGS.find((each) => each === bugText);
 const { findings, digest } = await runSimulation({
   ...SMALL_RUN,

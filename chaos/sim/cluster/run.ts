@@ -4,8 +4,8 @@
  */
 import type { JournalEvent } from "../../../src/node/admin-model.ts";
 import { runDrill } from "../../drill/drill.ts";
-import { LIMITS } from "../../drill/limits.ts";
-import { type DrillResult, SCENARIOS, type Scenario } from "../../drill/model.ts";
+import { limitsOf } from "../../drill/limits.ts";
+import { CORE_SCENARIOS, type DrillResult, type Scenario } from "../../drill/model.ts";
 import { nodesOf, type Stage, waitSettledOn } from "../../drill/stage.ts";
 import type { Bug } from "./bugs.ts";
 import { CommitWatch, unlikeReplicas } from "./checks.ts";
@@ -35,7 +35,7 @@ export interface RunOptions {
 /** Little load: what matters in tests is order, not amount. The demo runs the whole of it. */
 export const SMALL_RUN = {
   nodes: 2,
-  scenarios: SCENARIOS,
+  scenarios: CORE_SCENARIOS,
   load: { connections: 20, visitsPerSecond: 60, feedIntervalMs: 100 },
   flowsMax: 8192,
   warmUpMs: 400,
@@ -111,7 +111,7 @@ function breaches(result: DrillResult): string[] {
     [!download.isHashRight, `download damaged ${download.error}`],
     [translationsLost > 0, `${translationsLost} translated addresses changed`],
     [packets.sent === 0, "no probe was sent"],
-    [outageMs > LIMITS.lan[scenario].outageMsMax, `outage ${outageMs.toFixed(1)} ms`],
+    [outageMs > limitsOf("lan", scenario).outageMsMax, `outage ${outageMs.toFixed(1)} ms`],
     [packets.duplicated > 0, `${packets.duplicated} probes doubled`],
     [isPlanned && packets.lost > 0, `${packets.lost} probes lost`],
     [overlaps.length > 0, `${overlaps.length} slots had two owners at a time`],

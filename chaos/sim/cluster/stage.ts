@@ -61,6 +61,19 @@ export function simStage(cluster: SimCluster, hosts: SimHosts, options: SimStage
     kill: (member) => at(() => cluster.kill(member)),
     start: (member) => at(() => cluster.start(member)),
     cutAll: (member) => at(() => cluster.cut(member, "all")),
+    cut: (member, link) => at(() => cluster.cut(member, link)),
+    setCarrier: async () => refuse("taking a carrier away"),
+    harm: async (member, link, { way, lossPercent }) => {
+      if (lossPercent !== 100) return refuse("a wire that loses some frames, or is slow");
+      return at(() => cluster.cut(member, link, way));
+    },
+    pauseMember: async (member, ms) => {
+      const atMs = await at(() => cluster.pause(member, ms));
+      await pause(ms);
+      return atMs;
+    },
+    damageLog: () => refuse("damaging a log"),
+    flood: async () => refuse("a flood"),
     heal: async () => cluster.healAll(),
     startTraffic: async (plan) => {
       const traffic = new SimTraffic(clock, hosts, cluster.random, load);
@@ -69,6 +82,10 @@ export function simStage(cluster: SimCluster, hosts: SimHosts, options: SimStage
     },
   };
   return stage;
+}
+
+function refuse(what: string): never {
+  throw new SynwallError("SW_DRILL_FAILED", `${what} can be rehearsed on a lab only: synwall lab up`);
 }
 
 function failWhenDead(cluster: SimCluster, without: readonly string[]): void {

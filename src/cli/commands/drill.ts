@@ -7,8 +7,9 @@ import { runDrill } from "../../../chaos/drill/drill.ts";
 import { labStage } from "../../../chaos/drill/lab-stage.ts";
 import { type DrillResult, SCENARIO_TEXT, SCENARIOS, type Scenario } from "../../../chaos/drill/model.ts";
 import { nodesOf, type Stage } from "../../../chaos/drill/stage.ts";
-import { openLab } from "../../../chaos/lab/lab.ts";
+import { type Lab, openLab } from "../../../chaos/lab/lab.ts";
 import { SynwallError } from "../../base/errors.ts";
+import { checkReport, describeEnvironment, writeReport } from "../drill-report.ts";
 import { formatDrills, formatSummary } from "../drill-table.ts";
 import { EXIT_REFUSED } from "../exit-status.ts";
 import { withLabContext, withName } from "../lab-context.ts";
@@ -17,12 +18,13 @@ import { printJson, processTerminal, type Terminal } from "../terminal.ts";
 
 const EXAMPLES = `
 Scenarios:
-${SCENARIOS.map((scenario) => `  ${scenario.padEnd(8)}${SCENARIO_TEXT[scenario]}`).join("\n")}
-  all     each of them
+${SCENARIOS.map((scenario) => `  ${scenario.padEnd(10)}${SCENARIO_TEXT[scenario]}`).join("\n")}
+  all       each of them
 
 Examples:
   synwall lab up && synwall drill run kill
-  synwall drill run all --repeat 7 --json > drills.json
+  synwall drill run all --report report.html
+  synwall drill run kill,silent --repeat 7 --json > drills.json
   synwall drill run silent --node fw2
 `;
 
@@ -31,63 +33,95 @@ interface RunOptions {
   readonly json?: boolean;
   readonly repeat: number;
   readonly node?: string;
+  readonly report?: string;
 }
 
 export function drillCommand(terminal: Terminal = processTerminal): Command {
   const drill = new Command("drill").description("rehearse a failure on a standing lab and measure it");
   withName(drill.command("run"))
     .description("run one scenario, or all; exit status 1 when a limit was not kept")
-    .argument("<scenario>", `${SCENARIOS.join(", ")} or all`)
+    .argument("<scenario>", "one of the list below, several with commas between, or all")
     .option("--repeat <n>", "run it so many times, on the nodes in turn", wholeAtLeast(1), 1)
+    .option("--report <file>", "also write the report there, as a page")
     .option("--node <node>", "the node that is hit (default: each in turn)")
     .addHelpText("after", EXAMPLES)
-    .action(async (asked: string, options: RunOptions) => {
-      const scenarios = parseScenario(asked);
-      await withLabContext(options.name, terminal, async (context) => {
-        const stage = labStage(openLab(options.name, context));
-        const results: DrillResult[] = [];
-        try {
-          await runDrills(stage, scenarios, options, (result) => results.push(result));
-        } finally {
-          // Also when a later drill could not be carried out: what was measured before is worth reading.
-          if (options.json && results.length > 0)
-            printJson(terminal, results.length === 1 ? results[0] : results);
-          else if (results.length > 0) {
-            terminal.out(`\n${formatDrills(results)}${separated(formatSummary(results))}`);
-          }
-        }
-        if (results.some(({ verdict }) => verdict === "fail")) process.exitCode = EXIT_REFUSED;
-      });
-    });
+    .action((asked: string, options: RunOptions) => run(asked, options, terminal));
   return drill;
 }
 
-/** Runs scenarios, each `repeat` times, on the nodes in turn so that leaders and followers are hit. */
+async function run(asked: string, options: RunOptions, terminal: Terminal): Promise<void> {
+  const scenarios = parseScenarios(asked);
+  if (options.report !== undefined) checkReport(options.report);
+  await withLabContext(options.name, terminal, async (context) => {
+    const lab = openLab(options.name, context);
+    const results: DrillResult[] = [];
+    let failures: readonly string[] = [];
+    try {
+      failures = await runDrills(labStage(lab), scenarios, options, (result) => results.push(result));
+    } finally {
+      // Also when a later drill could not be carried out: what was measured before is worth reading.
+      if (results.length > 0) await tell(results, lab, options, terminal);
+    }
+    for (const failure of failures) terminal.err(`synwall: not carried out: ${failure}\n`);
+    if (failures.length > 0 || results.some(({ verdict }) => verdict === "fail"))
+      process.exitCode = EXIT_REFUSED;
+  });
+}
+
+async function tell(
+  results: readonly DrillResult[],
+  lab: Lab,
+  { json, report }: RunOptions,
+  terminal: Terminal,
+): Promise<void> {
+  if (json) printJson(terminal, results.length === 1 ? results[0] : results);
+  else terminal.out(`\n${formatDrills(results)}${separated(formatSummary(results))}`);
+  if (report === undefined) return;
+  const environment = await describeEnvironment(lab);
+  const { profile } = lab.state.options;
+  writeReport(report, { results, profile, environment, createdAt: new Date().toISOString() }, terminal);
+}
+
+/**
+ * Runs scenarios, each `repeat` times, on the nodes in turn so that leaders and followers are hit. Of several, one that could not be
+ * carried out does not keep the others from being run: answers why, one line each.
+ */
 export async function runDrills(
   stage: Stage,
   scenarios: readonly Scenario[],
   { repeat, node }: { readonly repeat: number; readonly node?: string | undefined },
   onResult: (result: DrillResult) => void,
-): Promise<void> {
+): Promise<string[]> {
   const nodes = nodesOf(stage);
+  const failures: string[] = [];
   for (let round = 0; round < repeat; round++) {
     for (const [i, scenario] of scenarios.entries()) {
       stage.abort?.throwIfAborted();
       const victim = node ?? nodes[(round + i) % nodes.length]!;
-      const result = await runDrill(stage, { scenario, victim });
-      stage.progress(
-        `${scenario} ${victim}: ${result.verdict}${result.reasons.length > 0 ? ` (${result.reasons.join("; ")})` : ""}`,
-      );
+      let result: DrillResult;
+      try {
+        result = await runDrill(stage, { scenario, victim });
+      } catch (error) {
+        if (scenarios.length === 1 || !(error instanceof SynwallError)) throw error;
+        failures.push(`${scenario} ${victim}: ${error.message}`);
+        stage.progress(failures.at(-1)!);
+        continue;
+      }
+      const reasons = result.reasons.length > 0 ? ` (${result.reasons.join("; ")})` : "";
+      stage.progress(`${scenario} ${victim}: ${result.verdict}${reasons}`);
       onResult(result);
     }
   }
+  return failures;
 }
 
-function parseScenario(asked: string): readonly Scenario[] {
+function parseScenarios(asked: string): readonly Scenario[] {
   if (asked === "all") return SCENARIOS;
-  const scenario = SCENARIOS.find((each) => each === asked);
-  if (scenario !== undefined) return [scenario];
-  throw new SynwallError("SW_LAB_FAILED", `no scenario "${asked}": use ${SCENARIOS.join(", ")} or all`);
+  return asked.split(",").map((word) => {
+    const scenario = SCENARIOS.find((each) => each === word);
+    if (scenario !== undefined) return scenario;
+    throw new SynwallError("SW_LAB_FAILED", `no scenario "${word}": use ${SCENARIOS.join(", ")} or all`);
+  });
 }
 
 function separated(text: string): string {

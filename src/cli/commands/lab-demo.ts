@@ -1,18 +1,12 @@
-/**
- * `synwall lab demo`: the main job from nothing to a verdict. A cluster is built, loaded, broken in every way that the drills
- * know, measured and taken down; a table and report.html stay. The cluster stands in namespaces of this machine, or in this very
- * process (lab-demo-memory.ts).
- */
-import { cpus, release } from "node:os";
 import type { Command } from "commander";
 import { labStage } from "../../../chaos/drill/lab-stage.ts";
-import { statusOf } from "../../../chaos/lab/ask.ts";
-import { type Lab, type LabContext, labDown, labUp } from "../../../chaos/lab/lab.ts";
+import { type LabContext, labDown, labUp } from "../../../chaos/lab/lab.ts";
 import { mayBuild, whyNoUserNamespace } from "../../../chaos/lab/user-namespace.ts";
 import { SynwallError } from "../../base/errors.ts";
 import { whyNoCap } from "../../io/cap-check.ts";
+import { checkReport, describeEnvironment } from "../drill-report.ts";
 import { toLabOptions, withLabContext, withUpOptions } from "../lab-context.ts";
-import { checkReport, type DemoOptions, tellStory } from "../lab-story.ts";
+import { type DemoOptions, tellStory } from "../lab-story.ts";
 import { wholeAtLeast } from "../options.ts";
 import type { Terminal } from "../terminal.ts";
 import { memoryDemo } from "./lab-demo-memory.ts";
@@ -67,16 +61,4 @@ async function demo(options: DemoOptions, context: LabContext, terminal: Termina
   if (options.keep && !options.json) {
     terminal.out(`the lab stands: synwall lab down --name ${options.name} removes it\n`);
   }
-}
-
-async function describeEnvironment(lab: Lab): Promise<string[]> {
-  const member = lab.state.topology.members[0]!;
-  const status = await statusOf(lab.context.ask, lab.paths.socket(member.name));
-  const processors = cpus();
-  return [
-    `${processors.length} x ${processors[0]?.model.trim() ?? "unknown processor"}`,
-    `Linux ${release()}`,
-    `Node.js ${process.version}`,
-    `${status?.dataplane?.driver ?? "unknown"} ports`,
-  ];
 }

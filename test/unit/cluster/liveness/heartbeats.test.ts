@@ -258,6 +258,34 @@ test("shutdown() tells the peer at once, without claiming that the process is go
   expect(pair.types(1)).not.toContain("peerGone");
 });
 
+test("a deaf member that withdraws is dead to those who hear it, and comes back when it hears them", () => {
+  const pair = new Pair();
+  pair.run(500);
+  for (const link of LINKS) pair.cut.add(`2-${link}`);
+  pair.run(200);
+  expect(pair.members[1].isDeaf, "1 hears nothing of 2").toBe(true);
+  expect(pair.members[2].isDeaf, "2 hears 1").toBe(false);
+  expect(pair.last(2, "peerDown"), "1 is heard, so it is not silent").toBeUndefined();
+
+  pair.members[1].withdraw(pair.nowMs);
+  pair.run(5);
+  expect(pair.last(2, "peerDown")).toMatchObject({ node: 1, cause: "admin" });
+  pair.run(2000);
+  expect(pair.types(2).filter((type) => type === "peerDown")).toHaveLength(1);
+
+  pair.cut.clear();
+  pair.run(500);
+  expect(pair.members[1].isAlive(2)).toBe(true);
+  expect(pair.members[2].isAlive(1)).toBe(true);
+});
+
+test("a member that never heard anybody is not deaf, but early", () => {
+  const pair = new Pair();
+  for (const id of [1, 2]) for (const link of LINKS) pair.cut.add(`${id}-${link}`);
+  pair.run(500);
+  expect(pair.members[1].isDeaf).toBe(false);
+});
+
 test("a standing message rides along in every datagram until it is taken back", () => {
   const pair = new Pair().up();
   pair.members[1].setStanding(2, 9, Uint8Array.of(1, 2, 3));
