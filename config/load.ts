@@ -128,6 +128,7 @@ function common(
     },
     control: {
       dataDir: control.dataDir,
+      diskFreeMiBMin: control.diskFreeMiBMin,
       socket: control.socket ?? `/run/synwall/${cluster.node}.sock`,
       http: control.http,
     },

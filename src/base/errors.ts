@@ -15,6 +15,7 @@ export const ERROR_CODES = {
   SW_STORAGE_LOST: "The Raft log of this member was emptied: it has forgotten its votes.",
   SW_CLUSTER_DIFFERS: "The configuration has other members or slots than the cluster was begun with.",
   SW_STORAGE_FAILED: "The disk refused a write or a sync; the process must end.",
+  SW_DATAPLANE_HUNG: "The dataplane worker did not turn its loop any more; the process ended itself.",
   SW_CONTROL_REFUSED: "The cluster refused a command in its present state.",
   SW_CONTROL_TIMEOUT: "The cluster did not decide in time; nothing is known to have changed.",
   SW_ADMIN_UNREACHABLE: "No node answers on the admin socket.",

@@ -158,6 +158,10 @@ export type JournalKind =
   | "resync"
   | "policy"
   | "stall"
+  | "suspended"
+  | "hung"
+  | "disk"
+  | "clock"
   | "stopping";
 
 /** Methods of the socket. */

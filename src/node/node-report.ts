@@ -17,6 +17,7 @@ import type { FlowFilter, LatencySummary, PeerStatus, StatusReport } from "./adm
 import type { Started } from "./dataplane-host.ts";
 import { countFlows, type FlowContext, listFlows } from "./flows-view.ts";
 import { deriveKeys } from "./keys.ts";
+import type { MachineWatch } from "./machine-watch.ts";
 import { NatView } from "./nat-view.ts";
 import type { NodeCore } from "./node-core.ts";
 import { buildStatus, slotsUnsynced } from "./status.ts";
@@ -33,6 +34,8 @@ export interface NodeReportOptions {
   readonly transport: Pick<Transport, "counters">;
   /** Absent where nobody can be refused (simulation). */
   readonly lifelines?: { readonly refused: Readonly<RefusalCounts> };
+  /** Absent where there is no machine (simulation). */
+  readonly machine?: Pick<MachineWatch, "snapshot" | "alerts">;
 }
 
 export class NodeReport {
@@ -104,6 +107,7 @@ export class NodeReport {
         nat: this.#nat.list(this.core.policies.current),
       },
       unprotectedFlows: this.#extra("unprotectedNoPeer") + this.#extra("unprotectedDeadline"),
+      machineAlerts: this.#options.machine?.alerts() ?? [],
     });
   }
 
@@ -146,7 +150,7 @@ export class NodeReport {
 
   metrics(): MetricsSnapshot {
     const { config, controller, failover } = this.core;
-    const { storage, transport, lifelines, started } = this.#options;
+    const { storage, transport, lifelines, started, machine } = this.#options;
     const { driver, proposals, proposalsRefused } = controller;
     const { self, name, profile } = config.cluster;
     const status = this.status();
@@ -193,6 +197,7 @@ export class NodeReport {
       heartbeats: { refused: this.#board.heartbeatsRefused() },
       replication: { hellosRefused: this.core.replication.receiver.refusedHellos },
       dataplane: this.#dataplaneMetrics(status),
+      ...(machine === undefined ? {} : { machine: machine.snapshot() }),
     };
   }
 
