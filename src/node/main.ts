@@ -45,11 +45,14 @@ async function run(
 ): Promise<void> {
   const log = createLog(config.logLevel, config.cluster.self.name);
   hurry(config, log);
+  // Not in order: what is broken must not decide anything any more. The kernel closes lifeline and ports.
+  const end = (status: number): never => {
+    log.flush();
+    return exitAtOnce(status);
+  };
   const fail = (error: unknown): void => {
     log.line("fatal", lastWords(error));
-    log.flush();
-    // Not in order: what is broken must not decide anything any more. The kernel closes lifeline and ports.
-    exitAtOnce(exitStatus(error));
+    end(exitStatus(error));
   };
   const member = make(log, fail);
   await member.start();
@@ -57,7 +60,7 @@ async function run(
   process.on("unhandledRejection", fail);
   await new Promise<void>((resolve) => {
     const stop = (): void => {
-      setTimeout(() => exitAtOnce(EXIT_FAILED), STOP_MS_MAX).unref();
+      setTimeout(() => end(EXIT_FAILED), STOP_MS_MAX).unref();
       void member.stop().then(resolve, fail);
     };
     process.once("SIGTERM", stop);
