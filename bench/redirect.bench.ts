@@ -19,7 +19,7 @@ import { NOT_OPENED, NOT_WRAPPED, REDIRECT_COUNT_CELLS, Redirect } from "../src/
 import { LinkSeals } from "../src/node/link-seals.ts";
 import { ETHER_IPV4, ETHERNET_BYTES, setEtherType } from "../src/packet/ethernet.ts";
 import { PROTOCOL_UDP, writeHeader } from "../src/packet/ipv4.ts";
-import { useNodeFlags } from "./node-flags.ts";
+import { NODE_FLAGS } from "./node-flags.ts";
 
 useNodeFlags();
 const { values } = parseArgs({

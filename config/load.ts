@@ -129,6 +129,7 @@ function common(
     },
     control: {
       dataDir: control.dataDir,
+      diskFreeMiBMin: control.diskFreeMiBMin,
       socket: control.socket ?? `/run/synwall/${cluster.node}.sock`,
       http: control.http,
     },

@@ -50,6 +50,8 @@ export interface NodeConfig {
   };
   readonly control: {
     readonly dataDir: string;
+    /** With less room there the member does not start, and a node gives up its slots. */
+    readonly diskFreeMiBMin: number;
     readonly socket: string;
     readonly http: { readonly address: string; readonly port: number };
   };

@@ -83,6 +83,8 @@ const HTTP_DEFAULT = { address: "127.0.0.1", port: 9470 };
 
 const control = mapping({
   dataDir: absolutePath.default("/var/lib/synwall"),
+  /** 0: never mind. */
+  diskFreeMiBMin: whole(0, 1_048_576).default(64),
   /** Absent: /run/synwall/<node>.sock. */
   socket: socketPath.optional(),
   http: mapping({

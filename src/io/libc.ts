@@ -64,6 +64,12 @@ export const setrlimit = lib.func("int setrlimit(int resource, void *limit)") as
 export const schedSetscheduler = lib.func(
   "int sched_setscheduler(int thread, int policy, void *parameters)",
 ) as (thread: number, policy: number, parameters: Uint8Array) => number;
+export const clockGettime = lib.func("int clock_gettime(int clock, void *time)") as (
+  clock: number,
+  time: Uint8Array,
+) => number;
+/** Ends the process: no handler runs, no thread is waited for. */
+export const exitNow = lib.func("void _exit(int status)") as (status: number) => void;
 /** The calling thread stops sharing what `flags` name with the others. */
 export const unshare = lib.func("int unshare(int flags)") as (flags: number) => number;
 /** The calling thread moves into another network namespace. */

@@ -10,11 +10,13 @@ import { CLUSTER_METRICS } from "./cluster-metrics.ts";
 import { DATAPLANE_METRICS } from "./dataplane-metrics.ts";
 import { DEFENCE_METRICS } from "./defence-metrics.ts";
 import type { MetricArea } from "./entry.ts";
+import { MACHINE_METRICS } from "./machine-metrics.ts";
 import { PROCESS_METRICS } from "./process-metrics.ts";
 
 export const CATALOGUE: readonly MetricArea[] = [
   ...DATAPLANE_METRICS,
   DEFENCE_METRICS,
   ...CLUSTER_METRICS,
+  MACHINE_METRICS,
   PROCESS_METRICS,
 ];

@@ -68,6 +68,22 @@ export interface MetricsSnapshot {
   };
   /** Absent on a witness. */
   readonly dataplane?: DataplaneSnapshot;
+  /** Absent where there is no machine (simulation). */
+  readonly machine?: MachineSnapshot;
+}
+
+/** What may go wrong with the machine below the member. */
+export interface MachineSnapshot {
+  /** Room for the Raft log; NaN until it was measured. */
+  readonly diskFreeBytes: number;
+  readonly diskFreeBytesMin: number;
+  /** The time of day was set. */
+  readonly wallJumps: number;
+  /** The machine was suspended: how often, and how long in all. */
+  readonly suspensions: number;
+  readonly suspendedMs: number;
+  /** How long the packet worker's loop has not turned; absent on a witness. */
+  readonly workerStillMs?: number;
 }
 
 export interface PeerRedirects {

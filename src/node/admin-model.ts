@@ -174,6 +174,10 @@ export type JournalKind =
   | "policy"
   | "stall"
   | "mtu"
+  | "suspended"
+  | "hung"
+  | "disk"
+  | "clock"
   | "stopping";
 
 /** Methods of the socket. */

@@ -1,6 +1,9 @@
 /**
  * Clock: the real Env. CLOCK_MONOTONIC in milliseconds, the same number in every thread and process of a machine,
  * so journals of several nodes can be compared; and randomness that an outsider cannot guess.
+ *
+ * CLOCK_MONOTONIC stands still while the machine is suspended. What that lasted is added as soon as a thread knows of it
+ * (suspension-watch.ts); processes that lived through different suspensions differ by them.
  */
 import { randomInt } from "node:crypto";
 import type { Env } from "../base/env.ts";
@@ -11,9 +14,22 @@ const OFFSET_MS = ((): number => {
   return seconds * 1e3 + nanoseconds / 1e6 - performance.now();
 })();
 
-/** Milliseconds on CLOCK_MONOTONIC; allocates nothing. */
+/** How long the machine was suspended in the life of this process, as far as this thread knows. */
+let suspendedMs = 0;
+
+/** Milliseconds on CLOCK_MONOTONIC and the time suspended; allocates nothing. */
 export function nowMs(): number {
+  return performance.now() + OFFSET_MS + suspendedMs;
+}
+
+/** Milliseconds on CLOCK_MONOTONIC alone. */
+export function monotonicMs(): number {
   return performance.now() + OFFSET_MS;
+}
+
+/** This thread learned of a suspension: its clock goes forward by that. */
+export function addSuspendedMs(ms: number): void {
+  suspendedMs += ms;
 }
 
 export const realEnv: Env = { nowMs, random: (bound) => randomInt(bound) };

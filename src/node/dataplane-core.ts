@@ -176,6 +176,7 @@ export class DataplaneCore {
 
   /** Timers, heartbeats, snapshots; call every WORKER_TICK_MS, after turn(). */
   tick(nowMs: number): void {
+    this.#board.beat();
     this.#watchTick(nowMs);
     this.#tellWallTime(nowMs);
     this.#watchCarriers(nowMs);

@@ -12,6 +12,8 @@ export interface Log {
   event(event: JournalEvent): void;
   /** What a rule with `log: true` decided. */
   rule(line: RuleLogLine, text: string): void;
+  /** Writes what waits, before the process ends without being asked. */
+  flush(): void;
 }
 
 /** Events that an operator must see first. */
@@ -21,6 +23,10 @@ const WARNINGS: ReadonlySet<JournalKind> = new Set<JournalKind>([
   "takeover-proposed",
   "fenced",
   "stall",
+  "suspended",
+  "hung",
+  "disk",
+  "clock",
   "resync",
 ]);
 
@@ -30,10 +36,8 @@ const REPEAT_MS = 10_000;
 const REPEATS_MAX = 256;
 
 export function createLog(level: string, node: string): Log {
-  const logger = pino(
-    { level, base: { node }, timestamp: pino.stdTimeFunctions.isoTime },
-    pino.destination({ sync: false }),
-  );
+  const output = pino.destination({ sync: false });
+  const logger = pino({ level, base: { node }, timestamp: pino.stdTimeFunctions.isoTime }, output);
   const repeats = new LRUCache<string, { sinceMs: number; count: number }>({ max: REPEATS_MAX });
   return {
     line: (at, text) => {
@@ -50,5 +54,12 @@ export function createLog(level: string, node: string): Log {
     event: ({ kind, epoch, node: member, slots, text }) =>
       logger[WARNINGS.has(kind) ? "warn" : "info"]({ kind, epoch, member, slots: slots.length }, text),
     rule: (line, text) => logger.info(line, text),
+    flush: () => {
+      try {
+        output.flushSync();
+      } catch {
+        // Nobody reads any more, or the disk under it is full: the end does not wait for that.
+      }
+    },
   };
 }

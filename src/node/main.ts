@@ -4,6 +4,7 @@
  */
 import type { NodeConfig } from "../../config/node-config.ts";
 import { type ErrorCode, SynwallError } from "../base/errors.ts";
+import { exitAtOnce } from "../io/exit.ts";
 import { requestRealtime, requestRealtimeForAll } from "../io/sched.ts";
 import { createLog, type Log } from "./log.ts";
 import { Node } from "./node.ts";
@@ -11,6 +12,8 @@ import { Witness } from "./witness.ts";
 
 /** A member that cannot go on ends with this status: its peers take over, a supervisor starts it again. */
 const EXIT_FAILED = 70;
+/** Its dataplane worker hung; a number of its own, so that a supervisor's record tells why. */
+const EXIT_HUNG = 71;
 /** What it found out about itself would be the same at the next start: a supervisor must not start it again. */
 const EXIT_WRONG = 2;
 const FOR_GOOD: ReadonlySet<ErrorCode> = new Set<ErrorCode>(["SW_CLUSTER_DIFFERS", "SW_STORAGE_LOST"]);
@@ -42,10 +45,14 @@ async function run(
 ): Promise<void> {
   const log = createLog(config.logLevel, config.cluster.self.name);
   hurry(config, log);
+  // Not in order: what is broken must not decide anything any more. The kernel closes lifeline and ports.
+  const end = (status: number): never => {
+    log.flush();
+    return exitAtOnce(status);
+  };
   const fail = (error: unknown): void => {
     log.line("fatal", lastWords(error));
-    // Not in order: what is broken must not decide anything any more. The kernel closes lifeline and ports.
-    setImmediate(() => process.exit(isForGood(error) ? EXIT_WRONG : EXIT_FAILED));
+    end(exitStatus(error));
   };
   const member = make(log, fail);
   await member.start();
@@ -53,7 +60,7 @@ async function run(
   process.on("unhandledRejection", fail);
   await new Promise<void>((resolve) => {
     const stop = (): void => {
-      setTimeout(() => process.exit(EXIT_FAILED), STOP_MS_MAX).unref();
+      setTimeout(() => end(EXIT_FAILED), STOP_MS_MAX).unref();
       void member.stop().then(resolve, fail);
     };
     process.once("SIGTERM", stop);
@@ -67,8 +74,10 @@ function lastWords(error: unknown): string {
   return error instanceof Error ? (error.stack ?? error.message) : String(error);
 }
 
-function isForGood(error: unknown): boolean {
-  return error instanceof SynwallError && FOR_GOOD.has(error.code);
+function exitStatus(error: unknown): number {
+  if (!(error instanceof SynwallError)) return EXIT_FAILED;
+  if (error.code === "SW_DATAPLANE_HUNG") return EXIT_HUNG;
+  return FOR_GOOD.has(error.code) ? EXIT_WRONG : EXIT_FAILED;
 }
 
 /**

@@ -18,6 +18,7 @@ import type { FlowFilter, LatencySummary, PeerStatus, StatusReport } from "./adm
 import type { Started } from "./dataplane-host.ts";
 import { countFlows, type FlowContext, listFlows } from "./flows-view.ts";
 import { deriveKeys } from "./keys.ts";
+import type { MachineWatch } from "./machine-watch.ts";
 import { NatView } from "./nat-view.ts";
 import type { NodeCore } from "./node-core.ts";
 import { RedirectView } from "./redirect-view.ts";
@@ -35,6 +36,8 @@ export interface NodeReportOptions {
   readonly transport: Pick<Transport, "counters">;
   /** Absent where nobody can be refused (simulation). */
   readonly lifelines?: { readonly refused: Readonly<RefusalCounts> };
+  /** Absent where there is no machine (simulation). */
+  readonly machine?: Pick<MachineWatch, "snapshot" | "alerts">;
 }
 
 export class NodeReport {
@@ -112,6 +115,7 @@ export class NodeReport {
         nat: this.#nat.list(this.core.policies.current),
       },
       unprotectedFlows: this.#extra("unprotectedNoPeer") + this.#extra("unprotectedDeadline"),
+      machineAlerts: this.#options.machine?.alerts() ?? [],
     });
   }
 
@@ -154,7 +158,7 @@ export class NodeReport {
 
   metrics(): MetricsSnapshot {
     const { config, controller, failover } = this.core;
-    const { storage, transport, lifelines, started } = this.#options;
+    const { storage, transport, lifelines, started, machine } = this.#options;
     const { driver, proposals, proposalsRefused } = controller;
     const { self, name, profile } = config.cluster;
     const status = this.status();
@@ -201,6 +205,7 @@ export class NodeReport {
       heartbeats: { refused: this.#board.heartbeatsRefused() },
       replication: { hellosRefused: this.core.replication.receiver.refusedHellos },
       dataplane: this.#dataplaneMetrics(status),
+      ...(machine === undefined ? {} : { machine: machine.snapshot() }),
     };
   }
 

@@ -19,14 +19,18 @@ import { adminHandlers } from "./admin-handlers.ts";
 import { AdminServer } from "./admin-server.ts";
 import { nowMs, realEnv } from "./clock.ts";
 import { DataplaneHost, type Started } from "./dataplane-host.ts";
+import { checkDiskRoom, DiskWatch, diskFreeBytesMin } from "./disk-watch.ts";
 import { HttpServer } from "./http-server.ts";
 import { Journal } from "./journal.ts";
 import { LifelineHost } from "./lifeline-host.ts";
 import type { Log } from "./log.ts";
+import { MACHINE_WATCH_MS, MachineWatch } from "./machine-watch.ts";
 import { NodeCore } from "./node-core.ts";
 import { NodeReport } from "./node-report.ts";
 import { RULE_LOG_WRITE_MS, RuleLogLines } from "./rule-log-lines.ts";
 import { createSharedMemory } from "./shared-memory.ts";
+import { SuspensionWatch } from "./suspension-watch.ts";
+import { WorkerBoard } from "./worker-board.ts";
 
 export class Node {
   readonly #config: NodeConfig;
@@ -71,6 +75,7 @@ export class Node {
     const tls = loadTls(cluster.tls, cluster.self.name);
     const lifelines = await this.#startLifelines(tls);
     mkdirSync(control.dataDir, { recursive: true, mode: 0o700 });
+    checkDiskRoom(control.dataDir, diskFreeBytesMin(this.#config));
     const storage = DurableStorage.open({
       directory: control.dataDir,
       clusterName: cluster.name,
@@ -90,8 +95,9 @@ export class Node {
     const core = this.#makeCore(storage, transport);
     this.#startRuleLog(core);
     const started = await this.#startDataplane(core);
+    const machine = this.#watchMachine(core);
     await transport.start(core.handlers());
-    await this.#startServers(new NodeReport({ core, started, storage, transport, lifelines }));
+    await this.#startServers(new NodeReport({ core, started, storage, transport, lifelines, machine }));
     this.#undo.push(() => core.stop());
     core.start();
     this.#undo.push(() => core.controller.handOver());
@@ -171,6 +177,29 @@ export class Node {
       );
     }
     return started;
+  }
+
+  /** Once the worker runs: its start has a limit of its own. */
+  #watchMachine({ config, controller, memory }: NodeCore): MachineWatch {
+    const board = new WorkerBoard(memory.board);
+    const suspension = new SuspensionWatch();
+    const machine = new MachineWatch({
+      disk: new DiskWatch({
+        self: config.cluster.self,
+        directory: config.control.dataDir,
+        freeBytesMin: diskFreeBytesMin(config),
+        members: () => (controller.membership.isAdmitted ? controller.driver.state().members : []),
+        propose: (command) => controller.propose(command),
+        journal: this.#journal,
+      }),
+      beats: () => board.beats(),
+      clock: { nowMs, wallMs: () => Date.now() },
+      readSuspension: () => suspension.read(),
+      journal: this.#journal,
+      onHung: this.#onFatal,
+    });
+    this.#undo.push(systemTimers.every(MACHINE_WATCH_MS, () => machine.tick()));
+    return machine;
   }
 
   /** Before the dataplane, so that it stops after it: what was decided last is written too. */

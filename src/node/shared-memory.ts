@@ -8,7 +8,7 @@
  *   acked           main writes        by peer: changes that the peer's dataplane has applied
  *   lease           worker writes      exclusive actions are allowed until then (CLOCK_MONOTONIC ms)
  *   ruleLog ring    worker -> main     what rules with log: true decided
- *   board           worker writes      losses of ports, refused heartbeats (worker-board.ts)
+ *   board           worker writes      losses of ports, refused heartbeats, beats (worker-board.ts)
  *   natUsage        worker writes      use of pool addresses (nat-usage.ts)
  *   flows, counters, ruleHits, redirects    worker writes, main reads
  */

@@ -29,6 +29,8 @@ export interface StatusFacts {
   readonly lease?: { readonly validForMs: number; readonly isFenced: boolean };
   readonly dataplane?: NonNullable<StatusReport["dataplane"]>;
   readonly unprotectedFlows: number;
+  /** What is wrong with disk, clocks or threads, ready to be read. */
+  readonly machineAlerts?: readonly string[];
 }
 
 export function buildStatus(facts: StatusFacts): StatusReport {
@@ -184,6 +186,7 @@ function alerts(facts: StatusFacts): string[] {
       "unwitnessed: one more failure leaves no majority, and no takeover could be decided; bring the missing members back",
     );
   }
+  lines.push(...(facts.machineAlerts ?? []));
   return lines;
 }
 

@@ -17,6 +17,7 @@ import { Controller } from "./controller.ts";
 import type { Journal } from "./journal.ts";
 import { deriveKeys, heartbeatMac } from "./keys.ts";
 import type { Log } from "./log.ts";
+import type { MachineWatch } from "./machine-watch.ts";
 import { buildStatus, slotsUnsynced } from "./status.ts";
 
 export interface WitnessCoreOptions {
@@ -30,6 +31,8 @@ export interface WitnessCoreOptions {
   /** Sends a heartbeat over the cluster link; `bytes` is valid during the call only. */
   readonly sendHeartbeat: (node: number, bytes: Uint8Array) => void;
   readonly onFatal: (error: unknown) => void;
+  /** Absent where there is no machine (simulation). */
+  readonly machine?: Pick<MachineWatch, "snapshot" | "alerts">;
 }
 
 export class WitnessCore {
@@ -110,11 +113,12 @@ export class WitnessCore {
         })),
       unsettledOwn: 0,
       unprotectedFlows: 0,
+      machineAlerts: this.#options.machine?.alerts() ?? [],
     });
   }
 
   metrics(fsync: LatencyHistogram): MetricsSnapshot {
-    const { config, transport } = this.#options;
+    const { config, transport, machine } = this.#options;
     const { cluster } = config;
     const status = this.status();
     const { driver, proposals, proposalsRefused } = this.controller;
@@ -151,6 +155,7 @@ export class WitnessCore {
       failover: { takeovers: 0, detect: none, decide: none, activate: none },
       transport: { ...transport.counters, refusals: transport.counters.refused },
       heartbeats: { refused: this.#authority.heartbeats.refused },
+      ...(machine === undefined ? {} : { machine: machine.snapshot() }),
     };
   }
 

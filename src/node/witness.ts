@@ -12,9 +12,12 @@ import { Metrics } from "../metrics/registry.ts";
 import { witnessHandlers } from "./admin-handlers.ts";
 import { AdminServer } from "./admin-server.ts";
 import { realEnv } from "./clock.ts";
+import { checkDiskRoom, DiskWatch, diskFreeBytesMin } from "./disk-watch.ts";
 import { HttpServer } from "./http-server.ts";
 import { Journal } from "./journal.ts";
 import type { Log } from "./log.ts";
+import { MACHINE_WATCH_MS, MachineWatch } from "./machine-watch.ts";
+import { SuspensionWatch } from "./suspension-watch.ts";
 import { WitnessCore } from "./witness-core.ts";
 import { WitnessHeartbeats } from "./witness-heartbeats.ts";
 
@@ -55,6 +58,7 @@ export class Witness {
     const others = cluster.members.filter((member) => member.id !== cluster.self.id);
     const tls = loadTls(cluster.tls, cluster.self.name);
     mkdirSync(control.dataDir, { recursive: true, mode: 0o700 });
+    checkDiskRoom(control.dataDir, diskFreeBytesMin(this.#config));
     const storage = DurableStorage.open({
       directory: control.dataDir,
       clusterName: cluster.name,
@@ -83,6 +87,7 @@ export class Witness {
   /** The core, with heartbeats running. */
   async #startCore(storage: DurableStorage, transport: GrpcTransport): Promise<WitnessCore> {
     const { cluster } = this.#config;
+    const machine = this.#watchMachine();
     const core: WitnessCore = new WitnessCore({
       config: this.#config,
       storage,
@@ -93,6 +98,7 @@ export class Witness {
       log: this.#log,
       sendHeartbeat: (node, bytes) => heartbeats.send(node, bytes),
       onFatal: this.#onFatal,
+      machine,
     });
     const heartbeats = new WitnessHeartbeats({
       address: cluster.self.address,
@@ -107,6 +113,25 @@ export class Witness {
       heartbeats.close();
     });
     return core;
+  }
+
+  #watchMachine(): MachineWatch {
+    const { cluster, control } = this.#config;
+    const suspension = new SuspensionWatch();
+    const machine = new MachineWatch({
+      disk: new DiskWatch({
+        self: cluster.self,
+        directory: control.dataDir,
+        freeBytesMin: diskFreeBytesMin(this.#config),
+        journal: this.#journal,
+      }),
+      clock: { nowMs: realEnv.nowMs, wallMs: () => Date.now() },
+      readSuspension: () => suspension.read(),
+      journal: this.#journal,
+      onHung: this.#onFatal,
+    });
+    this.#undo.push(systemTimers.every(MACHINE_WATCH_MS, () => machine.tick()));
+    return machine;
   }
 
   async #startServers(core: WitnessCore, storage: DurableStorage): Promise<void> {

@@ -1,8 +1,8 @@
 /**
- * Worker board: figures of the worker that are not the engine's, over shared memory: what its ports lost and which heartbeats
- * it refused. The worker writes them now and then, the main thread reads; nothing is posted.
+ * Worker board: figures of the worker that are not the engine's, over shared memory: what its ports lost, which heartbeats
+ * it refused, and how often its loop turned. The worker writes them, the main thread reads; nothing is posted.
  *
- *   | port 0: rx lost, tx lost, rx of unknown VLANs | port 1 | ... | heartbeats refused, by reason |      Float64 cells
+ *   | port 0: rx lost, tx lost, rx of unknown VLANs | port 1 | ... | heartbeats refused, by reason | beats |      Float64 cells
  */
 import { ENVELOPE_REFUSALS, type EnvelopeRefusal } from "../../cluster/liveness/envelope.ts";
 import { MAX_LINKS } from "../../cluster/liveness/model.ts";
@@ -11,8 +11,9 @@ import type { PortCounters } from "../io/port.ts";
 
 const PORT_CELLS = 3;
 const REFUSALS_AT = MAX_LINKS * PORT_CELLS;
+const BEATS_AT = REFUSALS_AT + ENVELOPE_REFUSALS.length;
 
-export const WORKER_BOARD_BYTES = 8 * (REFUSALS_AT + ENVELOPE_REFUSALS.length);
+export const WORKER_BOARD_BYTES = 8 * (BEATS_AT + 1);
 
 export type HeartbeatRefusals = Readonly<Record<EnvelopeRefusal, number>>;
 
@@ -21,6 +22,16 @@ export class WorkerBoard {
 
   constructor(memory: SharedArrayBuffer) {
     this.#cells = new Float64Array(memory);
+  }
+
+  /** The worker's loop turned: a watchdog sees it (watchdog.ts). Costs nothing. */
+  beat(): void {
+    this.#cells[BEATS_AT] = this.#cells[BEATS_AT]! + 1;
+  }
+
+  /** Ticks of the worker since its start. */
+  beats(): number {
+    return this.#cells[BEATS_AT]!;
   }
 
   /** Costs a system call for each queue of an XDP port: not for every tick. */

@@ -13,6 +13,7 @@ import { requestRealtime } from "../io/sched.ts";
 import { nowMs, realEnv } from "./clock.ts";
 import { DataplaneCore, WORKER_TICK_MS } from "./dataplane-core.ts";
 import { heartbeatMac } from "./keys.ts";
+import { SuspensionWatch } from "./suspension-watch.ts";
 import type { FromWorker, ToWorker, WorkerSetup } from "./worker-protocol.ts";
 
 /** Above every ordinary process, below the kernel's own threads. */
@@ -46,10 +47,16 @@ function run(): void {
     () => Date.now(),
   );
 
+  const suspension = new SuspensionWatch();
+  /** Before anything is decided: after a suspension the lease must be out. */
+  const timeMs = (): number => {
+    suspension.read();
+    return nowMs();
+  };
   let isTurnDue = false;
   const turn = (): void => {
     isTurnDue = false;
-    if (core.turn(nowMs())) turnSoon();
+    if (core.turn(timeMs())) turnSoon();
   };
   const turnSoon = (): void => {
     if (isTurnDue) return;
@@ -58,11 +65,11 @@ function run(): void {
   };
   for (const opening of opened.ports) opening.onReadable(turn);
   const ticker = setInterval(() => {
-    if (core.turn(nowMs())) turnSoon();
+    if (core.turn(timeMs())) turnSoon();
     core.tick(nowMs());
   }, WORKER_TICK_MS);
   port.on("message", (message: ToWorker) => {
-    core.receive(message, nowMs());
+    core.receive(message, timeMs());
     if (typeof message === "object" && message.type === "stop") {
       clearInterval(ticker);
       for (const closing of opened.ports) closing.close();

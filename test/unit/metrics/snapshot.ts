@@ -110,9 +110,18 @@ export const NODE_SNAPSHOT: MetricsSnapshot = {
       { rule: "default", hits: 9 },
     ],
   },
+  machine: {
+    diskFreeBytes: 5_000_000_000,
+    diskFreeBytesMin: 67_108_864,
+    wallJumps: 1,
+    suspensions: 2,
+    suspendedMs: 61_500,
+    workerStillMs: 250,
+  },
 };
 
 export const WITNESS_SNAPSHOT: MetricsSnapshot = (() => {
   const { dataplane: _dataplane, replication: _replication, ...rest } = NODE_SNAPSHOT;
-  return { ...rest, info: { ...rest.info, node: "witness", role: "witness", driver: "" } };
+  const { workerStillMs: _workerStillMs, ...machine } = rest.machine!;
+  return { ...rest, machine, info: { ...rest.info, node: "witness", role: "witness", driver: "" } };
 })();

@@ -31,6 +31,15 @@ test("a tick later than a heartbeat interval counts as a stall, once", () => {
   expect(events).toHaveLength(1);
 });
 
+test("each tick is a beat that the watchdog of the other thread sees, a turn is none", () => {
+  const world = new WorkerWorld();
+  const board = new WorkerBoard(world.memory.board);
+  world.run(10);
+  expect(board.beats()).toBe(10);
+  world.core.turn(world.nowMs);
+  expect(board.beats()).toBe(10);
+});
+
 test("a pool without a free frame is counted", () => {
   const world = new WorkerWorld();
   while (world.pool.available() > 0) world.pool.alloc();

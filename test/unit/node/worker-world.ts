@@ -18,25 +18,33 @@ export class WorkerWorld {
   nowMs = 1000;
   wallMs = 0;
   readonly memory: SharedMemory = createSharedMemory(flowTableBytes(FLOWS_MAX), LAB_POLICY.rules.length);
-  readonly segments: readonly MemorySegment[] = NAMES.map(() => new MemorySegment({ kind: "bridge" }));
+  readonly segments: readonly MemorySegment[];
   readonly ports: readonly MemoryPort[];
   readonly pool: ChunkPool;
   readonly core: DataplaneCore;
   readonly said: FromWorker[] = [];
 
-  constructor(chunks = 64) {
+  /** `peer`: the other node of the pair, on the same wires. */
+  constructor(chunks = 64, peer?: WorkerWorld) {
+    const selfId = peer === undefined ? 1 : 2;
+    this.segments = peer?.segments ?? NAMES.map(() => new MemorySegment({ kind: "bridge" }));
     const opened = openMemoryPorts(
-      NAMES.map((name, i) => ({ name, segment: this.segments[i]!, defer: () => {}, ringFrames: 16 })),
+      NAMES.map((link, i) => ({
+        name: `fw${selfId}-${link}`,
+        segment: this.segments[i]!,
+        defer: () => {},
+        ringFrames: 16,
+      })),
       chunks,
     );
     this.ports = opened.ports;
     this.pool = opened.ports[0]!.pool;
     this.core = new DataplaneCore(
-      setup(this.memory),
+      setup(this.memory, selfId),
       this.pool,
       this.ports,
       () => new Uint8Array(32),
-      { nowMs: () => this.nowMs, random: () => 1 },
+      { nowMs: () => this.nowMs, random: () => selfId },
       (message) => this.said.push(message),
       () => this.wallMs,
     );
@@ -52,7 +60,8 @@ export class WorkerWorld {
   }
 }
 
-function setup(memory: SharedMemory): WorkerSetup {
+function setup(memory: SharedMemory, selfId: number): WorkerSetup {
+  const peerId = 3 - selfId;
   return {
     memory,
     flowsMax: FLOWS_MAX,
@@ -61,11 +70,13 @@ function setup(memory: SharedMemory): WorkerSetup {
     driver: "auto",
     realtime: "never",
     ports: NAMES.map((interfaceName) => ({ interfaceName, filter: { kind: "all" } })),
-    selfId: 1,
-    selfAddress: "192.0.2.1",
+    selfId,
+    selfAddress: `192.0.2.${selfId}`,
     slots: 64,
     profile: PROFILES.lan,
-    peers: [{ nodeId: 2, name: "fw2", role: "node", address: "192.0.2.2", links: [0, 1, 2] }],
+    peers: [
+      { nodeId: peerId, name: `fw${peerId}`, role: "node", address: `192.0.2.${peerId}`, links: [0, 1, 2] },
+    ],
     voters: [1, 2],
     flowKey: new Uint8Array(32),
     heartbeatKey: new Uint8Array(32),

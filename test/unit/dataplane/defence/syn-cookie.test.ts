@@ -99,6 +99,20 @@ test("a cookie that is two periods old is refused by the node that made it, thou
   expect(maker.check(IPV4, 0, 4, PORTS, SEQUENCE, cookie)).toBe(NONE);
 });
 
+test.each([5 * 3_600_000, -5 * 3_600_000, -NOW_MS - 3_600_000])(
+  "a time of day that is set by %d ms costs the cookies under way and no later ones",
+  (jumpMs) => {
+    const cookies = node();
+    const before = cookies.make(IPV4, 0, 4, PORTS, SEQUENCE, 5);
+    cookies.advance(Float64Array.of(NOW_MS + jumpMs));
+    expect(cookies.check(IPV4, 0, 4, PORTS, SEQUENCE, before)).toBe(NONE);
+    const after = cookies.make(IPV4, 0, 4, PORTS, SEQUENCE, 5);
+    expect(cookies.check(IPV4, 0, 4, PORTS, SEQUENCE, after)).toBe(5);
+    cookies.advance(Float64Array.of(NOW_MS));
+    expect(cookies.check(IPV4, 0, 4, PORTS, SEQUENCE, before)).toBe(5);
+  },
+);
+
 test("cookies of all options come back, for whatever a client offers never more than it did", () => {
   const cookies = node();
   for (let index = 0; index < 64; index++) {
