@@ -5,12 +5,6 @@
  *
  * Every packet is copied into a frame first, as a driver would deliver it; that copy is measured too, and shown.
  */
-import { spawnSync } from "node:child_process";
-import { bundled } from "./bundled.ts";
-import { NODE_FLAGS } from "./node-flags.ts";
+import { runBundled } from "./bundled.ts";
 
-const script = await bundled("bench/engine/run.ts");
-const { status } = spawnSync(process.execPath, [...NODE_FLAGS, script, ...process.argv.slice(2)], {
-  stdio: "inherit",
-});
-process.exitCode = status ?? 1;
+await runBundled("bench/engine/run.ts");
