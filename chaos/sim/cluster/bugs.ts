@@ -5,6 +5,7 @@
 import type { Command } from "../../../cluster/control/model.ts";
 import type { SharedMemory } from "../../../src/node/shared-memory.ts";
 import type { ToWorker, WorkerSetup } from "../../../src/node/worker-protocol.ts";
+import type { TrialPlan } from "./trial-plan.ts";
 
 export const BUGS = [
   /** New owners do not wait for whoever had the slot before. */
@@ -13,8 +14,15 @@ export const BUGS = [
   "forwards-unreplicated",
   /** One node believes in its lease for longer than others promised. */
   "stretches-lease",
+  /** Disks say that they have synced, and have not. */
+  "lying-disk",
 ] as const;
 export type Bug = (typeof BUGS)[number];
+
+/** What a trial must be like for a bug to show itself soon. */
+export function trialOf(_bug: Bug | undefined): Partial<TrialPlan> {
+  return {};
+}
 
 const STRETCH = 20;
 /** All the others keep their promises. */
