@@ -32,6 +32,7 @@ import {
 } from "./messages.ts";
 import { Ownership, type OwnershipEffect } from "./ownership.ts";
 import { PromiseVoter } from "./promise.ts";
+import { majority } from "./timing.ts";
 
 export interface AuthorityConfig {
   readonly selfId: number;
@@ -168,10 +169,19 @@ export class Authority {
   }
 
   #onEvent(event: LivenessEvent): void {
-    this.#output.event(event);
+    const isDeaf = event.type === "peerDown" && event.cause === "silent" && this.#isDeaf(event.atMs);
+    this.#output.event(isDeaf ? { ...event, isDeaf } : event);
     if (this.#config.role !== "node") return;
     this.#run(this.#consequences(event));
     if (event.type === "peerDown") this.#askDueFences(event.atMs);
+  }
+
+  /** Two voters need each other for everything: then there is no majority besides the silent one. */
+  #isDeaf(nowMs: number): boolean {
+    const voters = this.#voters;
+    const isHeard = (id: number): boolean =>
+      id === this.#config.selfId || !this.heartbeats.isQuiet(id, nowMs);
+    return voters.length > 2 && voters.filter(isHeard).length < majority(voters.length);
   }
 
   #consequences(event: LivenessEvent): readonly OwnershipEffect[] {
@@ -212,7 +222,8 @@ export class Authority {
       case MESSAGE_FENCE_ASK: {
         const ask = decodeFenceAsk(view, at, length);
         if (ask === undefined || !this.#voters.includes(this.#config.selfId)) return;
-        this.heartbeats.sendNow(from, MESSAGE_FENCE_REPLY, encodeFenceReply(this.#answer(ask, nowMs)));
+        const answer = this.#answer(ask, nowMs);
+        if (answer !== undefined) this.heartbeats.sendNow(from, MESSAGE_FENCE_REPLY, encodeFenceReply(answer));
         return;
       }
       case MESSAGE_FENCE_REPLY: {
@@ -228,7 +239,9 @@ export class Authority {
     }
   }
 
-  #answer(ask: FenceAsk, nowMs: number): FenceReply {
+  /** Undefined: refused. Whoever asks asks again. */
+  #answer(ask: FenceAsk, nowMs: number): FenceReply | undefined {
+    if (this.voter.isBacking(ask.node, nowMs)) return undefined;
     const f = this.voter.fence(ask.node, ask.epoch, nowMs);
     // What stands in line for the node must not leave any more. (Harmless if it did: the promise is counted.)
     this.heartbeats.setStanding(ask.node, MESSAGE_LEASE_ACK, undefined);
@@ -242,8 +255,12 @@ export class Authority {
   #askFence(ask: FenceAsk, nowMs: number): void {
     const body = encodeFenceAsk(ask);
     for (const v of this.#voters) {
-      if (v !== this.#config.selfId) this.heartbeats.sendNow(v, MESSAGE_FENCE_ASK, body);
-      else this.fences.reply(v, this.#answer(ask, nowMs), nowMs);
+      if (v !== this.#config.selfId) {
+        this.heartbeats.sendNow(v, MESSAGE_FENCE_ASK, body);
+        continue;
+      }
+      const answer = this.#answer(ask, nowMs);
+      if (answer !== undefined) this.fences.reply(v, answer, nowMs);
     }
   }
 

@@ -112,7 +112,8 @@ export class NodeCore {
       journal,
       failover: this.failover,
       nameOf: (id) => this.controller.name(id),
-      peerDown: (node, incarnation, isGone) => this.controller.peerDown(node, incarnation, isGone),
+      peerDown: (node, incarnation, isGone, isDeaf) =>
+        this.controller.peerDown(node, incarnation, isGone, isDeaf),
       digestResult: (slot, isEqual) => this.replication.digestResult(slot, isEqual),
       propose: (command) => void this.#propose(command),
     });

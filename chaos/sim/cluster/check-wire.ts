@@ -10,6 +10,7 @@
  */
 import type { FrameInFlight } from "../../../src/io/memory-segment.ts";
 import { u16 } from "../../../src/packet/bytes.ts";
+import { isMac } from "../../../src/packet/ethernet.ts";
 import { PROTOCOL_TCP, PROTOCOL_UDP } from "../../../src/packet/ipv4.ts";
 import { ACK, SYN } from "../../../src/packet/tcp.ts";
 import { formatIpv4 } from "../../../src/policy/address.ts";
@@ -56,14 +57,18 @@ export class WireCheck {
   readonly #cluster: SimCluster;
   readonly #holders = new Map<string, Holder>();
 
-  constructor(cluster: SimCluster) {
+  readonly #hosts: readonly Uint8Array[];
+
+  /** `hosts`: MACs of those who are no members. What nodes send each other over a zone is their own business (ADR 11). */
+  constructor(cluster: SimCluster, hosts: readonly Uint8Array[]) {
     this.#cluster = cluster;
+    this.#hosts = hosts;
   }
 
   onSent({ segment, from, bytes }: FrameInFlight): void {
     const { inside, outside } = this.#cluster.wires.segments;
     if ((segment !== inside && segment !== outside) || !from.name.startsWith("fw")) return;
-    if (u16(bytes, 12) !== 0x0800) return;
+    if (u16(bytes, 12) !== 0x0800 || !this.#hosts.some((mac) => isMac(bytes, 0, mac, 0))) return;
     const protocol = bytes[ETHERNET + 9]!;
     const body = ETHERNET + IPV4;
     if (protocol === PROTOCOL_UDP) this.#onMarked(segment === outside, bytes, body + UDP, from.name);

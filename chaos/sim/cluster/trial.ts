@@ -87,12 +87,16 @@ class Trial {
     });
     this.#plan = plan;
     this.#cluster = cluster;
-    this.#traffic = new TrialTraffic(cluster.clock, plugHosts(cluster), cluster.random, LOAD);
+    const hosts = plugHosts(cluster);
+    this.#traffic = new TrialTraffic(cluster.clock, hosts, cluster.random, LOAD);
     this.#faults = new TrialFaults(cluster);
     this.#owners = new OwnerCheck(cluster);
     this.#log = new LogCheck(cluster);
     this.#commits = new CommitWatch(cluster);
-    this.#wire = new WireCheck(cluster);
+    this.#wire = new WireCheck(
+      cluster,
+      Object.values(hosts).map(({ nic }) => nic.mac),
+    );
     const { onSent } = cluster;
     cluster.onSent = (frame) => {
       onSent(frame);
