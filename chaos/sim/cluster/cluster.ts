@@ -20,7 +20,7 @@ import type { JournalEvent } from "../../../src/node/admin-model.ts";
 import { memberYaml } from "../../lab/files.ts";
 import { labPaths } from "../../lab/state.ts";
 import { type LabMember, type Link, planTopology, type Topology } from "../../lab/topology.ts";
-import type { Bug } from "./bugs.ts";
+import { type Bug, spoiledRate } from "./bugs.ts";
 import { SimClock } from "./clock.ts";
 import { EventDigest } from "./digest.ts";
 import { openLifelines } from "./lifelines.ts";
@@ -229,14 +229,14 @@ export class SimCluster {
     const text = memberYaml(labOptions(this.options), this.topology, member, PATHS);
     const config = configOf(configure(text), member, secret);
     const boot = member.role === "node" ? bootNode : bootWitness;
-    return new SimMember(this.#world, resized(config, flowsMax), boot, this.#makeClocks());
+    return new SimMember(this.#world, resized(config, flowsMax), boot, this.#makeClocks(member.id));
   }
 
-  #makeClocks(): MachineClocks {
-    const { driftPpmMax = 0 } = this.options;
+  #makeClocks(id: number): MachineClocks {
+    const { driftPpmMax = 0, bug } = this.options;
     if (driftPpmMax === 0) return EXACT_CLOCKS;
     const drift = (driftPpmMax * (this.random(2001) - 1000)) / 1000 / MILLION;
-    return new MachineClocks(1 + drift, this.random(UPTIME_MS_MAX));
+    return new MachineClocks(spoiledRate(bug, id, 1 + drift), this.random(UPTIME_MS_MAX));
   }
 }
 

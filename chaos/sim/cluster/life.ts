@@ -17,7 +17,12 @@ export interface LifeOptions {
   readonly clocks?: MachineClocks;
   /** Sees each Raft message that leaves the process. */
   readonly onRaft?: (message: Message) => void;
+  /** A planted bug may make something else of what arrives. */
+  readonly spoiledRaft?: (message: Message) => Message;
+  readonly spoiledSync?: (message: unknown) => unknown;
 }
+
+const asIs = <Value>(value: Value): Value => value;
 
 export class Life implements Timers {
   readonly main: SimThread;
@@ -25,8 +30,13 @@ export class Life implements Timers {
   readonly #clock: SimClock;
   readonly #clocks: MachineClocks;
   readonly #onRaft: (message: Message) => void;
+  readonly #spoiledRaft: (message: Message) => Message;
+  readonly #spoiledSync: (message: unknown) => unknown;
 
-  constructor(clock: SimClock, { clocks = EXACT_CLOCKS, onRaft = () => undefined }: LifeOptions = {}) {
+  constructor(clock: SimClock, options: LifeOptions = {}) {
+    const { clocks = EXACT_CLOCKS, onRaft = () => undefined, spoiledRaft = asIs, spoiledSync = asIs } = options;
+    this.#spoiledRaft = spoiledRaft;
+    this.#spoiledSync = spoiledSync;
     this.#clock = clock;
     this.#clocks = clocks;
     this.#onRaft = onRaft;
@@ -127,7 +137,7 @@ export class Life implements Timers {
 
   #handlers(handlers: TransportHandlers): TransportHandlers {
     return {
-      onRaft: (from, message) => this.run(() => handlers.onRaft(from, message)),
+      onRaft: (from, message) => this.run(() => handlers.onRaft(from, this.#spoiledRaft(message))),
       onStatus: (from) => handlers.onStatus(from),
       onSyncLink: (from, link) => this.run(() => handlers.onSyncLink(from, this.#link(link))),
       onUnreachable: (to) => this.run(() => handlers.onUnreachable(to)),
@@ -140,7 +150,7 @@ export class Life implements Timers {
       bind: (handlers) =>
         link.bind({
           onOpen: () => this.run(() => handlers.onOpen()),
-          onMessage: (message) => this.run(() => handlers.onMessage(message)),
+          onMessage: (message) => this.run(() => handlers.onMessage(this.#spoiledSync(message) as In)),
           onWritable: () => this.run(() => handlers.onWritable()),
           onClose: (why) => this.run(() => handlers.onClose(why)),
         }),

@@ -16,6 +16,7 @@ import { Journal } from "../../../src/node/journal.ts";
 import type { Log } from "../../../src/node/log.ts";
 import type { SharedMemory } from "../../../src/node/shared-memory.ts";
 import type { Link } from "../../lab/topology.ts";
+import { spoiledRaft, spoiledSync, spoilStorage } from "./bugs.ts";
 import { SimDisk } from "./disk.ts";
 import { Life } from "./life.ts";
 import { EXACT_CLOCKS, type MachineClocks } from "./machine-clocks.ts";
@@ -107,8 +108,13 @@ export class SimMember {
   }
 
   start(): void {
-    const { clock, network, onRaft } = this.#world;
-    const life = new Life(clock, { clocks: this.clocks, onRaft: (message) => onRaft(this, message) });
+    const { clock, network, bug, onRaft } = this.#world;
+    const life = new Life(clock, {
+      clocks: this.clocks,
+      onRaft: (message) => onRaft(this, message),
+      spoiledRaft: (message) => spoiledRaft(bug, this.id, message),
+      spoiledSync: (message) => spoiledSync(bug, this.id, message),
+    });
     this.#life = life;
     try {
       this.#running = this.#boot(this.#makeBoot(life));
@@ -134,6 +140,7 @@ export class SimMember {
       fs: this.disk.fs,
       segmentBytes: sizes.segmentBytes,
     });
+    spoilStorage(this.#world.bug, storage);
     onStored(this, storage);
     return {
       world: this.#world,

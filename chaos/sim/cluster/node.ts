@@ -13,7 +13,14 @@ import { NodeCore } from "../../../src/node/node-core.ts";
 import { NodeReport } from "../../../src/node/node-report.ts";
 import { createSharedMemory } from "../../../src/node/shared-memory.ts";
 import { CLUSTER_MTU, type Link } from "../../lab/topology.ts";
-import { spoiledMessage, spoiledSetup, spoilMemory, unprovenSettle } from "./bugs.ts";
+import {
+  spoiledAnswer,
+  spoiledMessage,
+  spoiledSetup,
+  spoilMemory,
+  spoilPort,
+  unprovenSettle,
+} from "./bugs.ts";
 import { cheapMac } from "./cheap-mac.ts";
 import type { Boot, Running } from "./member.ts";
 
@@ -66,6 +73,7 @@ export function bootNode(boot: Boot): Running {
       defer: (wake) => life.wire(hopMs(), wake),
     });
     boot.plug(link, port);
+    spoilPort(world.bug, setup.selfId, link, port);
     return port;
   });
   const dataplane = new DataplaneCore(
@@ -74,7 +82,10 @@ export function bootNode(boot: Boot): Running {
     ports,
     sizes.hasCheapMac ? cheapMac(0) : heartbeatMac(setup.heartbeatKey),
     env,
-    (message) => toMain(() => core.receive(message)),
+    (message) => {
+      const said = spoiledAnswer(world.bug, message);
+      toMain(() => core.receive(said));
+    },
     () => life.wallMs(),
   );
   runWorker(boot, dataplane, ports);

@@ -6,6 +6,7 @@
  */
 import { seededRandom } from "../../../src/base/env.ts";
 import { type Bug, trialOf } from "./bugs.ts";
+import type { Fault } from "./trial-faults.ts";
 
 export interface TrialPlan {
   readonly seed: number;
@@ -16,6 +17,8 @@ export interface TrialPlan {
   readonly isWeatherBad: boolean;
   /** Of a storm. */
   readonly stormMs: number;
+  /** Of a single fault; default: drawn when it happens. */
+  readonly fault?: Fault;
   readonly driftPpmMax: number;
   readonly bug: Bug | undefined;
 }

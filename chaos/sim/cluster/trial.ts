@@ -153,7 +153,7 @@ class Trial {
 
   async #trouble(): Promise<void> {
     const { clock, members, random } = this.#cluster;
-    const { kind, isWeatherBad, stormMs } = this.#plan;
+    const { kind, isWeatherBad, stormMs, fault = drawFault(random) } = this.#plan;
     if (isWeatherBad) this.#faults.weather();
     if (kind === "storm") {
       this.#faults.storm(stormMs);
@@ -161,7 +161,7 @@ class Trial {
       return;
     }
     const ms = random(2) === 0 ? 1 + random(100) : 100 + random(300);
-    this.#faults.one(drawFault(random), members[random(members.length)]!, ms);
+    this.#faults.one(fault, members[random(members.length)]!, ms);
     await clock.pause(ms + 1);
   }
 
