@@ -17,6 +17,7 @@ import { seededRandom } from "../../../src/base/env.ts";
 import { SynwallError } from "../../../src/base/errors.ts";
 import type { FrameInFlight } from "../../../src/io/memory-segment.ts";
 import type { JournalEvent } from "../../../src/node/admin-model.ts";
+import type { LabFeatures } from "../../lab/features.ts";
 import { memberYaml } from "../../lab/files.ts";
 import { labPaths } from "../../lab/state.ts";
 import { type LabMember, type Link, planTopology, type Topology } from "../../lab/topology.ts";
@@ -52,6 +53,8 @@ export interface SimOptions {
   readonly startWallMs?: number;
   /** Changes the text of a member's configuration before the member reads it. */
   readonly configure?: (text: string) => string;
+  /** Default: the lab's. */
+  readonly features?: LabFeatures;
   /** Default: a node's own. */
   readonly sizes?: Sizes;
   /** Machines' clocks run this much too fast or too slow, at most, in parts of a million; default 0. */
@@ -243,8 +246,9 @@ export class SimCluster {
 /** Named in the configuration, and never looked at. */
 const PATHS = labPaths("sim", { uid: 0, isUserNamespace: false });
 
-function labOptions({ nodes, hasWitness, profile }: SimOptions) {
-  return { name: "sim", nodes, hasWitness, profile, port: "auto" } as const;
+function labOptions({ nodes, hasWitness, profile, features }: SimOptions) {
+  const rest = features === undefined ? {} : { features };
+  return { name: "sim", nodes, hasWitness, profile, port: "auto", ...rest } as const;
 }
 
 /** Configurations by their text: seed after seed they are the same, but for the secret. */

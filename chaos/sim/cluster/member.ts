@@ -16,7 +16,7 @@ import { Journal } from "../../../src/node/journal.ts";
 import type { Log } from "../../../src/node/log.ts";
 import type { SharedMemory } from "../../../src/node/shared-memory.ts";
 import type { Link } from "../../lab/topology.ts";
-import { spoiledRaft, spoiledSync, spoilStorage } from "./bugs.ts";
+import { spoiledRaft, spoiledSync } from "./bugs.ts";
 import { SimDisk } from "./disk.ts";
 import { Life } from "./life.ts";
 import { EXACT_CLOCKS, type MachineClocks } from "./machine-clocks.ts";
@@ -140,7 +140,6 @@ export class SimMember {
       fs: this.disk.fs,
       segmentBytes: sizes.segmentBytes,
     });
-    spoilStorage(this.#world.bug, storage);
     onStored(this, storage);
     return {
       world: this.#world,

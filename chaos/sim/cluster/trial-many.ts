@@ -1,24 +1,25 @@
 /**
- * Many trials: `npx tsx chaos/sim/cluster/trial-many.ts FROM TO [BUG]` runs the seeds FROM..TO one after the other and ends with
+ * Many trials: `npx tsx chaos/sim/cluster/trial-many.ts FROM TO [brief] [BUG]` runs the seeds FROM..TO one after the other and ends with
  * the figures. Each seed that breaks a rule is named at once, with the command that replays it. With a bug planted it ends at the
  * first one.
  */
 import { BUGS } from "./bugs.ts";
 import { runTrial, type TrialReport } from "./trial.ts";
 
-const [fromText = "1", toText = "100", bugText] = process.argv.slice(2);
-const bug = BUGS.find((each) => each === bugText);
+const [fromText = "1", toText = "100", ...words] = process.argv.slice(2);
+const isBrief = words.includes("brief");
+const bug = BUGS.find((each) => words.includes(each));
 
 const sums = { trials: 0, violations: 0, virtualMs: 0, faults: 0, committed: 0, flows: 0, looked: 0 };
 const recoveredMs: number[] = [];
 const nodes: Record<string, number> = {};
 for (let seed = Number(fromText); seed <= Number(toText); seed++) {
-  const report = await runTrial({ seed, ...(bug === undefined ? {} : { bug }) });
+  const report = await runTrial({ seed, isBrief, ...(bug === undefined ? {} : { bug }) });
   add(report);
   if (report.findings.length === 0) continue;
   sums.violations++;
   const [first = ""] = report.findings;
-  const command = ["npx tsx chaos/sim/cluster/trial-replay.ts", seed, ...(bug === undefined ? [] : [bug])];
+  const command = ["npx tsx chaos/sim/cluster/trial-replay.ts", seed, ...words];
   process.stdout.write(`seed ${seed}: ${first.split("\n")[0]}; replay: ${command.join(" ")}\n`);
   if (bug !== undefined) break;
 }

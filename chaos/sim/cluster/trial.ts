@@ -7,6 +7,7 @@
 import { SynwallError } from "../../../src/base/errors.ts";
 import type { JournalEvent } from "../../../src/node/admin-model.ts";
 import { isSettled } from "../../../src/node/status.ts";
+import { LAB_FEATURES } from "../../lab/features.ts";
 import type { Bug } from "./bugs.ts";
 import { LogCheck } from "./check-log.ts";
 import { OwnerCheck } from "./check-owners.ts";
@@ -27,11 +28,11 @@ const POLL_MS = 10;
 const SETTLE_MS_MAX = 12_000;
 const FLOWS_MS_MAX = 8_000;
 const ALIKE_MS_MAX = 12_000;
-/** From the first questions to the fault: connections stand, copies are made. */
-const WARM_UP_MS = 120;
 
 export interface TrialOptions {
   readonly seed: number;
+  /** Small clusters and little trouble. */
+  readonly isBrief?: boolean;
   readonly bug?: Bug;
   /** Hears every entry of every journal, in true time. */
   readonly onEvent?: (trueMs: number, member: string, event: JournalEvent) => void;
@@ -75,11 +76,12 @@ class Trial {
   #standing: readonly TrialFlow[] = [];
   #recoveredMs = 0;
 
-  constructor({ seed, bug, onEvent, onLog }: TrialOptions) {
-    const plan = planTrial(seed, bug);
+  constructor({ seed, isBrief, bug, onEvent, onLog }: TrialOptions) {
+    const plan = planTrial(seed, { isBrief, bug });
     const cluster: SimCluster = new SimCluster({
       ...plan,
       sizes: SMALL_SIZES,
+      features: { ...LAB_FEATURES, ipv6: false, helpers: false },
       flowsMax: FLOWS_MAX,
       configure: inLittle,
       onEvent: (member, event) => onEvent?.(cluster.clock.nowMs(), member, event),
@@ -136,7 +138,7 @@ class Trial {
     await this.#settled("after the start");
     this.#commits.isArmed = true;
     this.#traffic.begin();
-    await clock.pause(WARM_UP_MS);
+    await clock.pause(this.#plan.warmUpMs);
     await this.#until("first answers", FLOWS_MS_MAX, () => this.#unanswered(0));
     if (this.#isBroken()) return;
     this.#commits.isArmed = false;
