@@ -222,8 +222,7 @@ export class Authority {
       case MESSAGE_FENCE_ASK: {
         const ask = decodeFenceAsk(view, at, length);
         if (ask === undefined || !this.#voters.includes(this.#config.selfId)) return;
-        const answer = this.#answer(ask, nowMs);
-        if (answer !== undefined) this.heartbeats.sendNow(from, MESSAGE_FENCE_REPLY, encodeFenceReply(answer));
+        this.heartbeats.sendNow(from, MESSAGE_FENCE_REPLY, encodeFenceReply(this.#answer(ask, nowMs)));
         return;
       }
       case MESSAGE_FENCE_REPLY: {
@@ -239,9 +238,7 @@ export class Authority {
     }
   }
 
-  /** Undefined: refused. Whoever asks asks again. */
-  #answer(ask: FenceAsk, nowMs: number): FenceReply | undefined {
-    if (this.voter.isBacking(ask.node, nowMs)) return undefined;
+  #answer(ask: FenceAsk, nowMs: number): FenceReply {
     const f = this.voter.fence(ask.node, ask.epoch, nowMs);
     // What stands in line for the node must not leave any more. (Harmless if it did: the promise is counted.)
     this.heartbeats.setStanding(ask.node, MESSAGE_LEASE_ACK, undefined);
@@ -249,18 +246,16 @@ export class Authority {
   }
 
   #askDueFences(nowMs: number): void {
+    // No majority could answer, while those that hear us would fence whoever we miss.
+    if (this.fences.wanted().length === 0 || this.#isDeaf(nowMs)) return;
     for (const ask of this.fences.due(nowMs)) this.#askFence(ask, nowMs);
   }
 
   #askFence(ask: FenceAsk, nowMs: number): void {
     const body = encodeFenceAsk(ask);
     for (const v of this.#voters) {
-      if (v !== this.#config.selfId) {
-        this.heartbeats.sendNow(v, MESSAGE_FENCE_ASK, body);
-        continue;
-      }
-      const answer = this.#answer(ask, nowMs);
-      if (answer !== undefined) this.fences.reply(v, answer, nowMs);
+      if (v !== this.#config.selfId) this.heartbeats.sendNow(v, MESSAGE_FENCE_ASK, body);
+      else this.fences.reply(v, this.#answer(ask, nowMs), nowMs);
     }
   }
 

@@ -9,7 +9,7 @@
  * which nodes the cluster has declared down.
  */
 import type { Member } from "../control/model.ts";
-import { BACKING_LEASES, DEFAULT_MARGIN_MS, DRIFT, FENCE_BINDS_LEASES, QUIET_LEASES } from "./timing.ts";
+import { DEFAULT_MARGIN_MS, DRIFT, FENCE_BINDS_LEASES, QUIET_LEASES } from "./timing.ts";
 
 /** Promises to one node are kept apart by the epoch that it knew, newest last; older ones are merged conservatively. */
 const PROMISES_MAX = 8;
@@ -37,8 +37,6 @@ interface NodeRecord {
   fencedEpoch: number;
   fenceUntilMs: number;
   seenEpoch: number;
-  /** When it was acknowledged last. */
-  ackedMs: number;
   isBarred: boolean;
   /** The life that the cluster knows; requests of earlier ones are refused. */
   incarnation: number;
@@ -47,7 +45,6 @@ interface NodeRecord {
 export class PromiseVoter {
   readonly #promiseMs: number;
   readonly #bindsMs: number;
-  readonly #backingMs: number;
   readonly #assumedUntilMs: number;
   readonly #quietUntilMs: number;
   readonly #nodes = new Map<number, NodeRecord>();
@@ -58,7 +55,6 @@ export class PromiseVoter {
     const marginMs = config.marginMs ?? DEFAULT_MARGIN_MS;
     this.#promiseMs = config.leaseMs * DRIFT + marginMs;
     this.#bindsMs = config.leaseMs * FENCE_BINDS_LEASES;
-    this.#backingMs = config.leaseMs * BACKING_LEASES;
     this.#assumedUntilMs = nowMs + this.#promiseMs;
     this.#quietUntilMs = nowMs + config.leaseMs * QUIET_LEASES * DRIFT + marginMs;
   }
@@ -94,7 +90,6 @@ export class PromiseVoter {
     if (incarnation < r.incarnation) return false;
     if (epoch <= r.fencedEpoch && nowMs < r.fenceUntilMs) return false;
     this.#grant(r, epoch, nowMs + this.#promiseMs);
-    r.ackedMs = nowMs;
     return true;
   }
 
@@ -112,15 +107,6 @@ export class PromiseVoter {
       knownEpoch: r.isBarred ? this.#tableEpoch : 0,
       seenEpoch: r.seenEpoch,
     };
-  }
-
-  /**
-   * It acknowledged `node` a moment ago, so the node is well: who asks for a fence is cut off from it, or hears nobody at all.
-   * A node that is dead, or is declared down, asks for no lease any more, and is fenced that moment later.
-   */
-  isBacking(node: number, nowMs: number): boolean {
-    const r = this.#nodes.get(node);
-    return r !== undefined && !r.isBarred && nowMs < r.ackedMs + this.#backingMs;
   }
 
   isFenced(node: number, nowMs: number): boolean {
@@ -148,7 +134,6 @@ export class PromiseVoter {
         fencedEpoch: 0,
         fenceUntilMs: Number.NEGATIVE_INFINITY,
         seenEpoch: 0,
-        ackedMs: Number.NEGATIVE_INFINITY,
         isBarred: false,
         incarnation: 0,
       };

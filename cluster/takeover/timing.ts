@@ -8,8 +8,6 @@
  *   voter:  a fence binds for 10 L after the last ask, then lapses: an aborted takeover cuts nobody off for ever.
  *   asker:  trusts a voter's fence for 2 L after it *sent* the ask, and repeats the ask every few ms.
  *   owner:  acts for at most L after its last look (its own lease ends then), so at most 3 L after the ask.
- *   voter:  refuses to fence a node that it acknowledged within L / 3, which is one to two intervals of every profile: a node
- *           that a majority hears is not taken over, whoever else calls it dead.
  *   voter, restarted: has forgotten its fences, so it acknowledges nobody for 1.01 x 3 L + margin.
  */
 
@@ -17,7 +15,6 @@
 export const DRIFT = 1.01;
 /** Covers the rounding of the two drifts and of timers. */
 export const DEFAULT_MARGIN_MS = 2;
-export const BACKING_LEASES = 1 / 3;
 export const FENCE_BINDS_LEASES = 10;
 export const FENCE_TRUST_LEASES = 2;
 export const QUIET_LEASES = FENCE_TRUST_LEASES + 1;
