@@ -72,6 +72,8 @@ describe("what trials found once", () => {
     await cluster.clock.drive(story());
     expect(events).toContain("fw3 peer-down");
     expect(events).toContain("fw3 fenced");
-    expect(events.filter((event) => /takeover-proposed|epoch-committed|fw[12] fenced/.test(event))).toEqual([]);
+    expect(events.filter((event) => /takeover-proposed|epoch-committed|fw[12] fenced/.test(event))).toEqual(
+      [],
+    );
   });
 });

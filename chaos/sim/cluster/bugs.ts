@@ -67,7 +67,8 @@ const LOST_EVERY = 5;
 export function spoiledSetup(bug: Bug | undefined, setup: WorkerSetup): WorkerSetup {
   if (setup.selfId !== BUGGY_NODE) return setup;
   const { policy, profile } = setup;
-  if (bug === "stretches-lease") return { ...setup, profile: { ...profile, leaseMs: profile.leaseMs * STRETCH } };
+  if (bug === "stretches-lease")
+    return { ...setup, profile: { ...profile, leaseMs: profile.leaseMs * STRETCH } };
   if (bug !== "accepts-all") return setup;
   const { action } = policy.rules.at(-1)!;
   return { ...setup, policy: { ...policy, rules: policy.rules.map((rule) => ({ ...rule, action })) } };
@@ -119,7 +120,11 @@ export function spoilPort(bug: Bug | undefined, node: number, link: Link, port: 
 export function spoiledSync(bug: Bug | undefined, node: number, message: unknown): unknown {
   const isAll = bug === "drops-copies" && node === BUGGY_NODE;
   if ((!isAll && bug !== "repairs-nothing") || (message as { type: string }).type !== "batch") return message;
-  const batch = message as { readonly firstSequence: number; readonly count: number; readonly slab: Uint8Array };
+  const batch = message as {
+    readonly firstSequence: number;
+    readonly count: number;
+    readonly slab: Uint8Array;
+  };
   const slab = batch.slab.slice();
   for (let i = 0; i < batch.count; i++) {
     const at = i * RECORD_BYTES + RECORD_OP_AT;

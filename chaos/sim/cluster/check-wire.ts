@@ -91,7 +91,9 @@ export class WireCheck {
     if (flow < 0) return;
     this.looked++;
     if (flow === DENIED || u16(bytes, ETHERNET + IPV4 + 2) === CLOSED_PORT) {
-      this.#find(`${node} let a packet through to ${formatIpv4(u32(bytes, ETHERNET + 16))} that no rule allows`);
+      this.#find(
+        `${node} let a packet through to ${formatIpv4(u32(bytes, ETHERNET + 16))} that no rule allows`,
+      );
     } else if (isOut) {
       this.#onTranslated(bytes, flow);
     }

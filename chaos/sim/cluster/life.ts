@@ -34,7 +34,12 @@ export class Life implements Timers {
   readonly #spoiledSync: (message: unknown) => unknown;
 
   constructor(clock: SimClock, options: LifeOptions = {}) {
-    const { clocks = EXACT_CLOCKS, onRaft = () => undefined, spoiledRaft = asIs, spoiledSync = asIs } = options;
+    const {
+      clocks = EXACT_CLOCKS,
+      onRaft = () => undefined,
+      spoiledRaft = asIs,
+      spoiledSync = asIs,
+    } = options;
     this.#spoiledRaft = spoiledRaft;
     this.#spoiledSync = spoiledSync;
     this.#clock = clock;
@@ -162,11 +167,7 @@ export class Life implements Timers {
   }
 }
 
-function repeat(
-  callback: () => void,
-  thread: SimThread,
-  schedule: (work: () => void) => void,
-): () => void {
+function repeat(callback: () => void, thread: SimThread, schedule: (work: () => void) => void): () => void {
   let isOn = true;
   const due = (): void => thread.run(turn);
   const turn = (): void => {

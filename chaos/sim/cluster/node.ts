@@ -109,7 +109,10 @@ export function bootNode(boot: Boot): Running {
 
 /** What worker.ts does with a thread's event loop. */
 function runWorker(
-  { life, env, world, onWorked }: Boot, dataplane: DataplaneCore, ports: readonly MemoryPort[]): void {
+  { life, env, world, onWorked }: Boot,
+  dataplane: DataplaneCore,
+  ports: readonly MemoryPort[],
+): void {
   let isTurnDue = false;
   const turnSoon = (): void => {
     if (isTurnDue) return;

@@ -11,8 +11,8 @@ import { LAB_FEATURES } from "../../lab/features.ts";
 import type { Bug } from "./bugs.ts";
 import { LogCheck } from "./check-log.ts";
 import { OwnerCheck } from "./check-owners.ts";
-import { CommitWatch, sharedTuples, unlikeReplicas } from "./checks.ts";
 import { CLOSED_PORT, WireCheck } from "./check-wire.ts";
+import { CommitWatch, sharedTuples, unlikeReplicas } from "./checks.ts";
 import { SimCluster } from "./cluster.ts";
 import { plugHosts } from "./hosts.ts";
 import { SMALL_SIZES } from "./sizes.ts";
@@ -263,7 +263,10 @@ function inLittle(text: string): string {
       .join("");
   return text
     .replace(/^( +)node: /m, `$1slots: ${SLOTS}\n$1node: `)
-    .replace(/( +)- name: out\n/, (out, indent: string) => closed("tcp", indent) + closed("udp", indent) + out);
+    .replace(
+      /( +)- name: out\n/,
+      (out, indent: string) => closed("tcp", indent) + closed("udp", indent) + out,
+    );
 }
 
 function describe(error: unknown): string {
