@@ -61,6 +61,8 @@ export type LivenessEvent =
       readonly lastHeardMs: number;
       /** The highest incarnation that the life in question has shown; 0: none. A later life may be up already. */
       readonly incarnation: number;
+      /** This member hears no majority: it may well be itself that is cut off, so the silence proves nothing to others. */
+      readonly isDeaf?: true;
     }
   /**
    * The process that was this peer is provably gone: its lifeline closed while it is silent, or a new life of it answered.

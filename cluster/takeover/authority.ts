@@ -32,6 +32,7 @@ import {
 } from "./messages.ts";
 import { Ownership, type OwnershipEffect } from "./ownership.ts";
 import { PromiseVoter } from "./promise.ts";
+import { majority } from "./timing.ts";
 
 export interface AuthorityConfig {
   readonly selfId: number;
@@ -172,10 +173,19 @@ export class Authority {
   }
 
   #onEvent(event: LivenessEvent): void {
-    this.#output.event(event);
+    const isDeaf = event.type === "peerDown" && event.cause === "silent" && this.#isDeaf(event.atMs);
+    this.#output.event(isDeaf ? { ...event, isDeaf } : event);
     if (this.#config.role !== "node") return;
     this.#run(this.#consequences(event));
     if (event.type === "peerDown") this.#askDueFences(event.atMs);
+  }
+
+  /** Two voters need each other for everything: then there is no majority besides the silent one. */
+  #isDeaf(nowMs: number): boolean {
+    const voters = this.#voters;
+    const isHeard = (id: number): boolean =>
+      id === this.#config.selfId || !this.heartbeats.isQuiet(id, nowMs);
+    return voters.length > 2 && voters.filter(isHeard).length < majority(voters.length);
   }
 
   #consequences(event: LivenessEvent): readonly OwnershipEffect[] {
@@ -240,6 +250,8 @@ export class Authority {
   }
 
   #askDueFences(nowMs: number): void {
+    // No majority could answer, while those that hear us would fence whoever we miss.
+    if (this.fences.wanted().length === 0 || this.#isDeaf(nowMs)) return;
     for (const ask of this.fences.due(nowMs)) this.#askFence(ask, nowMs);
   }
 

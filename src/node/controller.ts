@@ -21,6 +21,8 @@ import { isSettled } from "./status.ts";
 const ABSENT_MS = 3000;
 /** The same in leases, for one that fell silent while nobody held a proven copy of its flows. */
 const UNPROVEN_LEASES = 10;
+/** Until then a member that hears nobody has judged them all. */
+const DEAF_INTERVALS = 3;
 const WATCH_INTERVAL_MS = 100;
 /** A transfer takes a round trip; who stops does not wait longer than this for it. */
 const HAND_OVER_MS_MAX = 500;
@@ -130,6 +132,7 @@ export class Controller {
 
   stop(): void {
     this.#stopWatch?.();
+    this.#stopWatch = undefined;
     this.membership.stop();
     this.driver.stop();
   }
@@ -165,8 +168,15 @@ export class Controller {
    *
    * A node that is silent may be back in a moment. Where copies are proven a takeover costs nothing; where they are not it
    * breaks flows for certain, so such a node is given time, unless its process is provably gone (`isGone`).
+   *
+   * A member that hears no majority (`isDeaf`) may be the one that is cut off, while what it says is heard and would be
+   * decided: it declares nobody down before it hears one.
    */
-  peerDown(node: number, incarnation: number, isGone: boolean): void {
+  peerDown(node: number, incarnation: number, isGone: boolean, isDeaf = false): void {
+    if (isDeaf) {
+      this.#judgeLater(node, incarnation);
+      return;
+    }
     this.driver.leaderDied(node);
     const { self, members } = this.#options.config.cluster;
     if (self.role !== "node" || members.find((member) => member.id === node)?.role !== "node") return;
@@ -327,6 +337,20 @@ export class Controller {
       )?.id;
   }
 
+  #judgeLater(node: number, incarnation: number): void {
+    const { intervalMs } = PROFILES[this.#options.config.cluster.profile];
+    this.#options.timers.after(DEAF_INTERVALS * intervalMs, () => {
+      if (this.#stopWatch === undefined || this.#options.alive().has(node)) return;
+      this.peerDown(node, incarnation, false, !this.#hearsMajority());
+    });
+  }
+
+  #hearsMajority(): boolean {
+    const { voters } = this.driver.status();
+    const alive = this.#options.alive();
+    return voters.length < 3 || 2 * voters.filter((id) => alive.has(id)).length > voters.length;
+  }
+
   /** Leaves the silent node to #watchAbsent(), sooner than one that nobody saw dying. */
   #deferTakeover(node: number): void {
     const { config, journal, timers } = this.#options;
@@ -342,6 +366,10 @@ export class Controller {
     if (self.role !== "node" || !this.membership.isAdmitted) return;
     const alive = this.#options.alive();
     const nowMs = this.#options.timers.nowMs();
+    if (!this.#hearsMajority()) {
+      this.#absentSinceMs.clear();
+      return;
+    }
     for (const member of this.driver.state().members) {
       if (
         member.id === self.id ||

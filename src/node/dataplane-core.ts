@@ -54,12 +54,13 @@ const BROADCAST = new Uint8Array(6).fill(0xff);
 
 export class DataplaneCore {
   readonly engine: Engine;
+  /** What the engine obeys, and who tells it. For reading. */
+  readonly view: ClusterView;
+  readonly authority: Authority;
   readonly #pool: FramePool;
   readonly #ports: readonly Port[];
   readonly #env: Env;
   readonly #post: (message: FromWorker) => void;
-  readonly #view: ClusterView;
-  readonly #authority: Authority;
   readonly #loop: PacketLoop;
   readonly #counters: Float64Array;
   readonly #board: WorkerBoard;
@@ -99,7 +100,7 @@ export class DataplaneCore {
     this.#post = post;
     this.#wallMs = wallMs;
     this.#isUp = ports.map(() => true);
-    this.#view = makeView(setup, ports.length);
+    this.view = makeView(setup, ports.length);
     const { memory, policy } = setup;
     this.#counters = new Float64Array(memory.counters);
     this.#board = new WorkerBoard(memory.board);
@@ -116,7 +117,7 @@ export class DataplaneCore {
     const changes = new RecordRing(memory.changes);
     this.engine = new Engine({
       policy,
-      view: this.#view,
+      view: this.view,
       frames: pool,
       output: { send: (port, at, lengthBytes) => ports[port]!.send(at, lengthBytes) },
       ports: this.#enginePorts,
@@ -145,7 +146,7 @@ export class DataplaneCore {
       onReplica: (at, status, nowMs) => this.#onReplica(at, status, nowMs),
       wakeMain: () => post(DOORBELL),
     });
-    this.#authority = new Authority(
+    this.authority = new Authority(
       {
         selfId: setup.selfId,
         role: "node",
@@ -181,7 +182,7 @@ export class DataplaneCore {
     this.#tellWallTime(nowMs);
     this.#watchCarriers(nowMs);
     this.#watchMtus(nowMs);
-    this.#authority.tick(nowMs);
+    this.authority.tick(nowMs);
     this.#copyLease();
     if (this.#isExporting) this.#isExporting = this.engine.exportStep(EXPORT_RECORDS_PER_TURN, nowMs);
     this.#publishBarriers();
@@ -196,14 +197,14 @@ export class DataplaneCore {
     }
     switch (message.type) {
       case "state":
-        this.#authority.applyState(message, message.ownIncarnation, nowMs);
+        this.authority.applyState(message, message.ownIncarnation, nowMs);
         break;
       case "caughtUp":
-        this.#authority.setCaughtUp();
+        this.authority.setCaughtUp();
         break;
       case "lifeline":
-        if (message.isOpen) this.#authority.lifelineOpened(message.node);
-        else this.#authority.lifelineClosed(message.node, nowMs);
+        if (message.isOpen) this.authority.lifelineOpened(message.node);
+        else this.authority.lifelineClosed(message.node, nowMs);
         break;
       case "export":
         for (const slot of message.slots) this.engine.exportSlot(slot);
@@ -216,7 +217,7 @@ export class DataplaneCore {
         this.engine.usePolicy(message.policy, new Float64Array(message.ruleHits), message.compiled);
         break;
       case "stop":
-        this.#authority.shutdown(nowMs);
+        this.authority.shutdown(nowMs);
         break;
       default:
         message satisfies never;
@@ -226,7 +227,7 @@ export class DataplaneCore {
   }
 
   #copyLease(): void {
-    this.#view.leaseUntilMs[0] = this.#authority.leaseUntilMs;
+    this.view.leaseUntilMs[0] = this.authority.leaseUntilMs;
   }
 
   #onReplica(at: number, status: number, nowMs: number): void {
@@ -235,7 +236,7 @@ export class DataplaneCore {
     const slot = view.getUint16(at + RECORD_SLOT_AT, true);
     if (status === REPLICA_BARRIER) {
       const from = view.getUint32(at + RECORD_OPAQUE_AT, true);
-      this.#authority.barrierApplied(from, slot, view.getUint32(at + RECORD_EPOCH_AT, true), nowMs);
+      this.authority.barrierApplied(from, slot, view.getUint32(at + RECORD_EPOCH_AT, true), nowMs);
       return;
     }
     this.#post({ type: "digest", slot, isEqual: status === REPLICA_DIGEST_OK });
@@ -251,10 +252,10 @@ export class DataplaneCore {
     const isCluster = portIndex === clusterPort;
     if (!findDatagram(bytes, at, lengthBytes, isCluster, this.#span)) return;
     const datagram = bytes.subarray(this.#span.at, this.#span.at + this.#span.lengthBytes);
-    const from = this.#authority.receive(isCluster ? CLUSTER_LINK : portIndex + 1, datagram, nowMs);
-    const peer = this.#view.peers[from];
+    const from = this.authority.receive(isCluster ? CLUSTER_LINK : portIndex + 1, datagram, nowMs);
+    const peer = this.view.peers[from];
     if (from === 0 || peer === undefined) return;
-    const { heartbeats } = this.#authority;
+    const { heartbeats } = this.authority;
     this.#seals.meet(from, heartbeats.nonce, heartbeats.lifeOf(from));
     if (isCluster) {
       const isProbing = (datagram[FLAGS_AT]! & FLAG_PROBING) !== 0;
@@ -267,7 +268,7 @@ export class DataplaneCore {
   #sendHeartbeat(link: number, node: number, datagram: Uint8Array): void {
     const portIndex = link === CLUSTER_LINK ? this.#ports.length - 1 : link - 1;
     const port = this.#ports[portIndex];
-    const peer = this.#view.peers[node];
+    const peer = this.view.peers[node];
     if (port === undefined || peer === undefined) return;
     const at = this.#pool.alloc();
     if (at < 0) return;
@@ -279,7 +280,7 @@ export class DataplaneCore {
             at,
             peer.clusterMac,
             port.mac,
-            this.#view.clusterIp,
+            this.view.clusterIp,
             peer.clusterIp,
             datagram,
             this.#probeBytes(node, port),
@@ -298,8 +299,8 @@ export class DataplaneCore {
     if (event.type === "stalled") {
       count(this.#counters, COUNT.loopStalls);
     } else {
-      const { peerFlags } = this.#view;
-      const { heartbeats } = this.#authority;
+      const { peerFlags } = this.view;
+      const { heartbeats } = this.authority;
       peerFlags[event.node] =
         (heartbeats.isLinkUp(event.node, CLUSTER_LINK) ? PEER_ON_CLUSTER_LINK : 0) |
         (heartbeats.isAlive(event.node) ? PEER_ALIVE : 0);
@@ -309,7 +310,7 @@ export class DataplaneCore {
 
   #onEffect(effect: AuthorityEffect): void {
     const nowMs = this.#env.nowMs();
-    const epoch = this.#authority.ownership.epoch;
+    const epoch = this.authority.ownership.epoch;
     switch (effect.type) {
       case "view":
         this.#copyView();
@@ -352,14 +353,14 @@ export class DataplaneCore {
 
   /** A loop that stood still hears of it late, but it decided nothing since its lease ran out. */
   #decidedUntil(atMs: number): number {
-    const untilMs = this.#view.leaseUntilMs[0]!;
+    const untilMs = this.view.leaseUntilMs[0]!;
     // A node that never had a lease never decided anything: there is no earlier moment to name.
     return Number.isFinite(untilMs) ? Math.min(atMs, untilMs) : atMs;
   }
 
   #copyView(): void {
-    const { ownership } = this.#authority;
-    const view = this.#view;
+    const { ownership } = this.authority;
+    const view = this.view;
     view.epoch = ownership.epoch;
     view.owner.set(ownership.owner);
     view.backup.set(ownership.backup);
@@ -384,7 +385,7 @@ export class DataplaneCore {
     this.#counters[COUNT.poolExhausted] = this.#pool.exhausted();
     if (nowMs < this.#boardDueMs) return;
     this.#boardDueMs = nowMs + BOARD_MS;
-    this.#board.write(this.#ports, this.#authority.heartbeats.refused);
+    this.#board.write(this.#ports, this.authority.heartbeats.refused);
   }
 
   /** Schedules of rules and SYN cookies go by the time of day. */

@@ -9,6 +9,7 @@
  */
 import type { Timers } from "../../cluster/control/timers.ts";
 import type { LogStore } from "../../cluster/storage/log-store.ts";
+import type { SyncLimits } from "../../cluster/sync/limits.ts";
 import { Replication } from "../../cluster/sync/replication.ts";
 import type { Transport, TransportHandlers } from "../../cluster/transport/transport.ts";
 import { interfaceLabel, type NodeConfig } from "../../config/node-config.ts";
@@ -62,6 +63,8 @@ export interface NodeCoreOptions {
   /** Says something to the worker; what is said before it runs may get lost. */
   readonly post: (message: ToWorker) => void;
   readonly onFatal: (error: unknown) => void;
+  /** Default: cluster/sync/limits.ts. */
+  readonly syncLimits?: Partial<SyncLimits>;
 }
 
 export class NodeCore {
@@ -109,7 +112,8 @@ export class NodeCore {
       journal,
       failover: this.failover,
       nameOf: (id) => this.controller.name(id),
-      peerDown: (node, incarnation, isGone) => this.controller.peerDown(node, incarnation, isGone),
+      peerDown: (node, incarnation, isGone, isDeaf) =>
+        this.controller.peerDown(node, incarnation, isGone, isDeaf),
       digestResult: (slot, isEqual) => this.replication.digestResult(slot, isEqual),
       propose: (command) => void this.#propose(command),
     });
@@ -211,11 +215,12 @@ export class NodeCore {
   }
 
   #makeReplication(): Replication {
-    const { config, memory, env, transport, journal, log, post } = this.#options;
+    const { config, memory, env, transport, journal, log, post, syncLimits = {} } = this.#options;
     const { cluster } = config;
     const replication = new Replication({
       selfId: cluster.self.id,
       slots: cluster.slots,
+      limits: syncLimits,
       changes: this.#changes,
       replicas: this.#replicas,
       applied: new Float64Array(memory.applied),

@@ -22,11 +22,20 @@ import { REDIRECT_COUNT_CELLS } from "../dataplane/redirect.ts";
 import { RULE_LOG_BYTES } from "../dataplane/rule-log.ts";
 import { WORKER_BOARD_BYTES } from "./worker-board.ts";
 
-/** Records that the changes ring holds: 0.3 s at 200,000 changes a second. */
-const CHANGES_RECORDS = 65_536;
-const REPLICAS_RECORDS = 65_536;
-/** 4 s of the default rate: a busy main thread loses no lines. */
-const RULE_LOG_RECORDS = 4096;
+/** How many records each ring holds; powers of two. */
+export interface RingSizes {
+  readonly changes: number;
+  readonly replicas: number;
+  readonly ruleLog: number;
+}
+
+const RING_SIZES: RingSizes = {
+  /** 0.3 s at 200,000 changes a second. */
+  changes: 65_536,
+  replicas: 65_536,
+  /** 4 s of the default rate: a busy main thread loses no lines. */
+  ruleLog: 4096,
+};
 
 export interface SharedMemory {
   readonly flows: SharedArrayBuffer;
@@ -47,15 +56,19 @@ export interface SharedMemory {
   readonly redirects: SharedArrayBuffer;
 }
 
-export function createSharedMemory(flowTableBytes: number, rules: number): SharedMemory {
+export function createSharedMemory(
+  flowTableBytes: number,
+  rules: number,
+  sizes: RingSizes = RING_SIZES,
+): SharedMemory {
   return {
     flows: new SharedArrayBuffer(flowTableBytes),
     counters: new SharedArrayBuffer(8 * COUNTER_CELLS),
     ruleHits: new SharedArrayBuffer(8 * Math.max(1, rules + 1)),
     natUsage: new SharedArrayBuffer(NAT_USAGE_BYTES),
-    changes: createRing(RECORD_BYTES, CHANGES_RECORDS),
-    replicas: createRing(RECORD_BYTES, REPLICAS_RECORDS),
-    ruleLog: createRing(RULE_LOG_BYTES, RULE_LOG_RECORDS),
+    changes: createRing(RECORD_BYTES, sizes.changes),
+    replicas: createRing(RECORD_BYTES, sizes.replicas),
+    ruleLog: createRing(RULE_LOG_BYTES, sizes.ruleLog),
     applied: new SharedArrayBuffer(8),
     acked: new SharedArrayBuffer(8 * (MAX_NODE_ID + 1)),
     lease: new SharedArrayBuffer(8),

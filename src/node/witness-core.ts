@@ -3,6 +3,7 @@
  * it says about itself. The process (witness.ts) runs it in real time, the simulator (chaos/sim/cluster) in virtual time.
  */
 import type { Timers } from "../../cluster/control/timers.ts";
+import type { Mac } from "../../cluster/liveness/envelope.ts";
 import { CLUSTER_LINK, type LivenessEvent, PROFILES } from "../../cluster/liveness/model.ts";
 import type { LogStore } from "../../cluster/storage/log-store.ts";
 import { Authority } from "../../cluster/takeover/authority.ts";
@@ -33,20 +34,22 @@ export interface WitnessCoreOptions {
   readonly onFatal: (error: unknown) => void;
   /** Absent where there is no machine (simulation). */
   readonly machine?: Pick<MachineWatch, "snapshot" | "alerts">;
+  /** What heartbeats are sealed with; default: keys.ts. */
+  readonly mac?: Mac;
 }
 
 export class WitnessCore {
   readonly journal: Journal;
   readonly controller: Controller;
   readonly #options: WitnessCoreOptions;
-  readonly #authority: Authority;
+  readonly authority: Authority;
   readonly #startedMs: number;
 
   constructor(options: WitnessCoreOptions) {
     this.#options = options;
     this.journal = options.journal;
     this.#startedMs = options.env.nowMs();
-    this.#authority = this.#makeAuthority();
+    this.authority = this.#makeAuthority();
     this.controller = this.#makeController();
   }
 
@@ -74,17 +77,17 @@ export class WitnessCore {
 
   /** A heartbeat arrived. Answers the node that provably sent it, or 0. */
   receiveHeartbeat(bytes: Uint8Array): number {
-    return this.#authority.receive(CLUSTER_LINK, bytes, this.nowMs());
+    return this.authority.receive(CLUSTER_LINK, bytes, this.nowMs());
   }
 
   /** Every 1 to 2 ms. */
   tick(): void {
-    this.#authority.tick(this.nowMs());
+    this.authority.tick(this.nowMs());
   }
 
   /** Says good-bye in heartbeats. */
   shutdown(): void {
-    this.#authority.shutdown(this.nowMs());
+    this.authority.shutdown(this.nowMs());
   }
 
   status(): StatusReport {
@@ -154,13 +157,13 @@ export class WitnessCore {
       peers: status.peers.map((peer) => ({ name: peer.name, isAlive: peer.alive, links: peer.links })),
       failover: { takeovers: 0, detect: none, decide: none, activate: none },
       transport: { ...transport.counters, refusals: transport.counters.refused },
-      heartbeats: { refused: this.#authority.heartbeats.refused },
+      heartbeats: { refused: this.authority.heartbeats.refused },
       ...(machine === undefined ? {} : { machine: machine.snapshot() }),
     };
   }
 
   #makeAuthority(): Authority {
-    const { config, env, sendHeartbeat } = this.#options;
+    const { config, env, sendHeartbeat, mac } = this.#options;
     const { cluster } = config;
     const nodes = cluster.members.filter((member) => member.id !== cluster.self.id && member.role === "node");
     return new Authority(
@@ -172,7 +175,7 @@ export class WitnessCore {
         peers: nodes.map((member) => ({ nodeId: member.id, role: member.role, links: [CLUSTER_LINK] })),
         voters: cluster.members.map((member) => member.id),
         slots: cluster.slots,
-        mac: heartbeatMac(deriveKeys(cluster.secret, cluster.name).heartbeatKey),
+        mac: mac ?? heartbeatMac(deriveKeys(cluster.secret, cluster.name).heartbeatKey),
         lifelineReleases: false,
       },
       env,
@@ -194,10 +197,10 @@ export class WitnessCore {
       random: (bound) => env.random(bound),
       journal,
       alive: () => this.#alive(),
-      isQuiet: (node) => this.#authority.heartbeats.isQuiet(node, this.nowMs()),
-      onState: (state, ownIncarnation) => this.#authority.applyState(state, ownIncarnation, this.nowMs()),
+      isQuiet: (node) => this.authority.heartbeats.isQuiet(node, this.nowMs()),
+      onState: (state, ownIncarnation) => this.authority.applyState(state, ownIncarnation, this.nowMs()),
       onAdmitted: () => {
-        this.#authority.setCaughtUp();
+        this.authority.setCaughtUp();
         journal.add("ready", `${config.cluster.self.name} was let in`);
       },
       onFatal,
@@ -217,7 +220,7 @@ export class WitnessCore {
 
   #alive(): ReadonlySet<number> {
     const { cluster } = this.#options.config;
-    const { heartbeats } = this.#authority;
+    const { heartbeats } = this.authority;
     return new Set(
       cluster.members
         .map((member) => member.id)

@@ -14,7 +14,7 @@ export interface WorkerEventsOptions {
   readonly journal: Journal;
   readonly failover: FailoverTimes;
   readonly nameOf: (id: number) => string;
-  readonly peerDown: (node: number, incarnation: number, isGone: boolean) => void;
+  readonly peerDown: (node: number, incarnation: number, isGone: boolean, isDeaf?: boolean) => void;
   readonly digestResult: (slot: number, isEqual: boolean) => void;
   readonly propose: (command: Command) => void;
 }
@@ -123,7 +123,12 @@ export class WorkerEvents {
         return;
       case "peerDown":
         // The takeover first: everything else can wait.
-        peerDown(node, event.incarnation, event.cause === "lifeline" || event.cause === "restart");
+        peerDown(
+          node,
+          event.incarnation,
+          event.cause === "lifeline" || event.cause === "restart",
+          event.isDeaf,
+        );
         failover.judged(node, event.lastHeardMs, atMs);
         journal.add("peer-down", `${name} is dead: ${event.cause}`, { node, atMs });
         return;

@@ -4,7 +4,7 @@
  */
 import { describe, expect, test } from "vitest";
 import { SCENARIOS, type Scenario } from "../../chaos/drill/model.ts";
-import { BUGS, type Bug } from "../../chaos/sim/cluster/bugs.ts";
+import type { Bug } from "../../chaos/sim/cluster/bugs.ts";
 import { runSimulation, SMALL_RUN } from "../../chaos/sim/cluster/run.ts";
 
 describe("a cluster of real nodes in virtual time", () => {
@@ -48,7 +48,8 @@ interface Expected {
   readonly finding: RegExp;
 }
 
-const EXPECTED: Readonly<Record<Bug, Expected>> = {
+/** What drills find; the others need trials (cluster-trials.test.ts). */
+const EXPECTED = {
   // In a lan a lease is out by the time of detection: who awaits nobody does no harm there.
   "awaits-nobody": { scenario: "silent", profile: "vm", finding: /two owners at a time/ },
   "stretches-lease": { scenario: "silent", profile: "lan", finding: /two owners at a time/ },
@@ -57,9 +58,10 @@ const EXPECTED: Readonly<Record<Bug, Expected>> = {
     profile: "lan",
     finding: /went out, and only fw[12]-outside has it/,
   },
-};
+} as const satisfies Partial<Record<Bug, Expected>>;
+const DRILLED = ["awaits-nobody", "stretches-lease", "forwards-unreplicated"] as const;
 
-test.each(BUGS)("a planted bug is found in a simulated cluster: %s", async (bug) => {
+test.each(DRILLED)("a planted bug is found in a simulated cluster: %s", async (bug) => {
   const { scenario, profile, finding } = EXPECTED[bug];
   const { findings } = await runSimulation({ ...SMALL_RUN, seed: 15, scenarios: [scenario], profile, bug });
   expect(findings.join("\n")).toMatch(finding);

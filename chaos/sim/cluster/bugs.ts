@@ -1,10 +1,17 @@
 /**
  * Bugs that can be planted in simulated nodes, each by a lie told at the seam of a real part, so that the checkers are seen to
- * find what they are for. The product knows none of them.
+ * find what they are for. The product knows none of them. Owns the list and the lies; what finds which is in docs/simulation.md.
  */
+import type { Entry, Message } from "raft-ts";
 import type { Command } from "../../../cluster/control/model.ts";
+import { OP_DELETE, OP_UPSERT, RECORD_BYTES, RECORD_OP_AT } from "../../../src/base/record.ts";
+import type { MemoryPort } from "../../../src/io/memory.ts";
 import type { SharedMemory } from "../../../src/node/shared-memory.ts";
-import type { ToWorker, WorkerSetup } from "../../../src/node/worker-protocol.ts";
+import type { FromWorker, ToWorker, WorkerSetup } from "../../../src/node/worker-protocol.ts";
+import { setU16, u16 } from "../../../src/packet/bytes.ts";
+import { PROTOCOL_UDP } from "../../../src/packet/ipv4.ts";
+import type { Link } from "../../lab/topology.ts";
+import type { TrialPlan } from "./trial-plan.ts";
 
 export const BUGS = [
   /** New owners do not wait for whoever had the slot before. */
@@ -13,21 +20,68 @@ export const BUGS = [
   "forwards-unreplicated",
   /** One node believes in its lease for longer than others promised. */
   "stretches-lease",
+  /** One node's clock runs much faster than any lease allows for. */
+  "races",
+  /** One node gives all its flows the same external port. */
+  "shares-a-port",
+  /** One node lets everything through. */
+  "accepts-all",
+  /** One node acknowledges copies of flows, and keeps none. */
+  "drops-copies",
+  /** Copies get lost now and then, and digests are always called equal. */
+  "repairs-nothing",
+  /** One node stores other entries than its leader sent. */
+  "alters-entries",
+  /** Disks say that they have synced, and have not. */
+  "lying-disk",
 ] as const;
 export type Bug = (typeof BUGS)[number];
 
+/** What a trial must be like for a bug to show itself soon. */
+export function trialOf(bug: Bug | undefined): Partial<TrialPlan> {
+  if (bug === undefined) return {};
+  const small = { nodes: 2, hasWitness: true, profile: "lan", isWeatherBad: false } as const;
+  return { ...small, ...TRIALS[bug] };
+}
+
+const TRIALS: Readonly<Record<Bug, Partial<TrialPlan>>> = {
+  // In a lan a lease is out by the time of detection: who awaits nobody does no harm there.
+  "awaits-nobody": { kind: "single", profile: "vm", fault: "silence" },
+  "forwards-unreplicated": { kind: "single" },
+  "stretches-lease": { kind: "single", fault: "silence" },
+  races: { kind: "single", fault: "silence", driftPpmMax: 5000 },
+  "shares-a-port": { kind: "single" },
+  "accepts-all": { kind: "single" },
+  "drops-copies": { kind: "single", fault: "kill" },
+  "repairs-nothing": { kind: "single", fault: "clock-jump" },
+  "alters-entries": { kind: "single" },
+  "lying-disk": { kind: "storm", nodes: 3, hasWitness: false },
+};
+
 const STRETCH = 20;
-/** All the others keep their promises. */
-const STRETCHED_NODE = 1;
+/** All the others are honest. */
+const BUGGY_NODE = 1;
+const SHARED_PORT = 5000;
+const LOST_EVERY = 5;
 
 export function spoiledSetup(bug: Bug | undefined, setup: WorkerSetup): WorkerSetup {
-  if (bug !== "stretches-lease" || setup.selfId !== STRETCHED_NODE) return setup;
-  return { ...setup, profile: { ...setup.profile, leaseMs: setup.profile.leaseMs * STRETCH } };
+  if (setup.selfId !== BUGGY_NODE) return setup;
+  const { policy, profile } = setup;
+  if (bug === "stretches-lease")
+    return { ...setup, profile: { ...profile, leaseMs: profile.leaseMs * STRETCH } };
+  if (bug !== "accepts-all") return setup;
+  const { action } = policy.rules.at(-1)!;
+  return { ...setup, policy: { ...policy, rules: policy.rules.map((rule) => ({ ...rule, action })) } };
 }
 
 export function spoiledMessage(bug: Bug | undefined, message: ToWorker): ToWorker {
   if (bug !== "awaits-nobody" || message === 0 || message.type !== "state") return message;
   return { ...message, table: { ...message.table, awaiting: message.table.awaiting.map(() => []) } };
+}
+
+export function spoiledAnswer(bug: Bug | undefined, message: FromWorker): FromWorker {
+  if (bug !== "repairs-nothing" || message === 0 || message.type !== "digest") return message;
+  return { ...message, isEqual: true };
 }
 
 /** What a node proposes that takes slots without a proof, so that the cluster goes on in its error. */
@@ -41,4 +95,53 @@ export function unprovenSettle(bug: Bug | undefined, message: ToWorker, selfId: 
 
 export function spoilMemory(bug: Bug | undefined, memory: SharedMemory): void {
   if (bug === "forwards-unreplicated") new Float64Array(memory.acked).fill(Number.POSITIVE_INFINITY);
+}
+
+/** Local milliseconds in a true one. */
+export function spoiledRate(bug: Bug | undefined, node: number, rate: number): number {
+  return bug === "races" && node === BUGGY_NODE ? 0.25 : rate;
+}
+
+export function spoilPort(bug: Bug | undefined, node: number, link: Link, port: MemoryPort): void {
+  if (bug !== "shares-a-port" || node !== BUGGY_NODE || link !== "outside") return;
+  const send = port.send.bind(port);
+  port.send = (at, lengthBytes) => {
+    const { bytes } = port.pool;
+    if (u16(bytes, at + 12) === 0x0800 && bytes[at + 23] === PROTOCOL_UDP) {
+      setU16(bytes, at + 34, SHARED_PORT);
+      // No checksum (RFC 768).
+      setU16(bytes, at + 40, 0);
+    }
+    return send(at, lengthBytes);
+  };
+}
+
+/** What a node makes of a message of replication. */
+export function spoiledSync(bug: Bug | undefined, node: number, message: unknown): unknown {
+  const isAll = bug === "drops-copies" && node === BUGGY_NODE;
+  if ((!isAll && bug !== "repairs-nothing") || (message as { type: string }).type !== "batch") return message;
+  const batch = message as {
+    readonly firstSequence: number;
+    readonly count: number;
+    readonly slab: Uint8Array;
+  };
+  const slab = batch.slab.slice();
+  for (let i = 0; i < batch.count; i++) {
+    const at = i * RECORD_BYTES + RECORD_OP_AT;
+    const isLost = isAll || (batch.firstSequence + i) % LOST_EVERY === 0;
+    if (slab[at] === OP_UPSERT && isLost) slab[at] = OP_DELETE;
+  }
+  return { ...batch, slab };
+}
+
+/** What a node makes of a Raft message. */
+export function spoiledRaft(bug: Bug | undefined, node: number, message: Message): Message {
+  if (bug !== "alters-entries" || node !== BUGGY_NODE || message.type !== "MsgApp") return message;
+  return { ...message, entries: message.entries.map(altered) };
+}
+
+/** Another letter in the id of its proposal. */
+function altered(entry: Entry): Entry {
+  const text = Buffer.from(entry.data).toString();
+  return { ...entry, data: Buffer.from(text.replace(/("id":"\d+-)./, "$1x")) };
 }

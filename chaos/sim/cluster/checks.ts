@@ -62,6 +62,26 @@ export async function unlikeReplicas(cluster: SimCluster): Promise<string[]> {
   return findings.slice(0, FINDINGS_MAX);
 }
 
+/** External tuples that two flows have, wherever their records are. For a settled cluster at rest. */
+export function sharedTuples(cluster: SimCluster): string[] {
+  const holders = new Map<string, string>();
+  const findings: string[] = [];
+  for (const node of cluster.members.filter((member) => member.isNode)) {
+    for (const { protocol, original, reply } of readerOf(node)?.list({}, FLOWS_MAX).flows ?? []) {
+      const tuple = `${protocol} ${textOf(reply.destination)} > ${textOf(reply.source)}`;
+      const flow = `${textOf(original.source)} > ${textOf(original.destination)}`;
+      const holder = holders.get(tuple) ?? flow;
+      holders.set(tuple, holder);
+      if (holder !== flow) findings.push(`${tuple} is given to ${holder} and to ${flow}`);
+    }
+  }
+  return findings.slice(0, FINDINGS_MAX);
+}
+
+function textOf({ address, port }: FlowEnd): string {
+  return formatEnd(address, port);
+}
+
 function readerOf(member: SimMember): FlowReader | undefined {
   const memory = member.running?.memory;
   return memory === undefined ? undefined : new FlowReader(memory.flows);
@@ -77,8 +97,8 @@ function flowsBySlot(member: SimMember): Map<number, Set<string>> {
 }
 
 function nameOf({ protocol, original, reply }: FlowSnapshot): string {
-  const end = ({ address, port }: FlowEnd): string => formatEnd(address, port);
-  return `${protocol} ${end(original.source)} > ${end(original.destination)}, answered to ${end(reply.destination)}`;
+  const way = `${textOf(original.source)} > ${textOf(original.destination)}`;
+  return `${protocol} ${way}, answered to ${textOf(reply.destination)}`;
 }
 
 function difference(

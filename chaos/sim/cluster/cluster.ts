@@ -8,6 +8,8 @@
  *                                      fw1..N
  *                        [ MemorySegment ]--- witness        Raft, replication: MemoryNetwork
  */
+import type { Message } from "raft-ts";
+import type { DurableStorage } from "../../../cluster/storage/durable-storage.ts";
 import { MemoryNetwork } from "../../../cluster/transport/in-memory.ts";
 import { parseNodeConfig } from "../../../config/load.ts";
 import type { NodeConfig } from "../../../config/node-config.ts";
@@ -15,21 +17,26 @@ import { seededRandom } from "../../../src/base/env.ts";
 import { SynwallError } from "../../../src/base/errors.ts";
 import type { FrameInFlight } from "../../../src/io/memory-segment.ts";
 import type { JournalEvent } from "../../../src/node/admin-model.ts";
+import type { LabFeatures } from "../../lab/features.ts";
 import { memberYaml } from "../../lab/files.ts";
 import { labPaths } from "../../lab/state.ts";
 import { type LabMember, type Link, planTopology, type Topology } from "../../lab/topology.ts";
-import type { Bug } from "./bugs.ts";
+import { type Bug, spoiledRate } from "./bugs.ts";
 import { SimClock } from "./clock.ts";
 import { EventDigest } from "./digest.ts";
 import { openLifelines } from "./lifelines.ts";
+import { EXACT_CLOCKS, MachineClocks } from "./machine-clocks.ts";
 import { SimMember } from "./member.ts";
 import { bootNode } from "./node.ts";
+import { LAB_SIZES, type Sizes } from "./sizes.ts";
 import { SimWires } from "./wires.ts";
 import { bootWitness } from "./witness.ts";
 import type { World } from "./world.ts";
 
-const RPC_MS_MIN = 0.1;
-const RPC_MS_MAX = 0.4;
+const RPC_MS = { min: 0.1, max: 0.4 };
+const MILLION = 1_000_000;
+/** Machines were started this long before, at most. */
+const UPTIME_MS_MAX = 1_000_000;
 const SECRET_BYTES = 32;
 /** Members of one cluster are not started in the same instant. */
 const START_SPREAD_MS = 20;
@@ -41,11 +48,17 @@ export interface SimOptions {
   readonly profile: "lan" | "vm";
   /** Default: the lab's. */
   readonly flowsMax?: number;
-  readonly bug?: Bug;
+  readonly bug?: Bug | undefined;
   /** The time of day at which it begins, in ms since 1970; default: clock.ts's. */
   readonly startWallMs?: number;
   /** Changes the text of a member's configuration before the member reads it. */
   readonly configure?: (text: string) => string;
+  /** Default: the lab's. */
+  readonly features?: LabFeatures;
+  /** Default: a node's own. */
+  readonly sizes?: Sizes;
+  /** Machines' clocks run this much too fast or too slow, at most, in parts of a million; default 0. */
+  readonly driftPpmMax?: number;
   readonly onEvent?: (member: string, event: JournalEvent) => void;
   readonly onLog?: (member: string, level: string, text: string) => void;
 }
@@ -66,6 +79,14 @@ export class SimCluster {
   readonly failures: { readonly member: string; readonly error: unknown }[] = [];
   /** A switch has taken a frame, for each place to which it goes. */
   onSent: (frame: FrameInFlight) => void = () => undefined;
+  /** A process opened its log. */
+  onStored: (member: SimMember, storage: DurableStorage) => void = () => undefined;
+  /** A process sent a Raft message. */
+  onRaft: (member: SimMember, message: Message) => void = () => undefined;
+  /** A worker has done something. */
+  onWorked: (member: SimMember) => void = () => undefined;
+  /** How long messages of the control plane and of replication are under way; may be changed. */
+  readonly rpcMs = { ...RPC_MS };
   readonly #world: World;
 
   constructor(options: SimOptions) {
@@ -76,11 +97,16 @@ export class SimCluster {
       onSent: (frame) => this.onSent(frame),
       onArrived: (frame, atMs) => this.digest.frame(frame, atMs),
     });
+    const { clock, random, rpcMs } = this;
     this.network = new MemoryNetwork({
-      schedule: (delayMs, callback) => void this.clock.after(delayMs, callback),
-      random: this.random,
-      delayMsMin: RPC_MS_MIN,
-      delayMsMax: RPC_MS_MAX,
+      schedule: (delayMs, callback) => void clock.after(delayMs, callback),
+      random,
+      get delayMsMin() {
+        return rpcMs.min;
+      },
+      get delayMsMax() {
+        return rpcMs.max;
+      },
     });
     this.#world = this.#makeWorld();
     this.topology = planTopology({ ...labOptions(options) });
@@ -136,11 +162,40 @@ export class SimCluster {
     }
   }
 
+  /** Mends what cut() did to a member. */
+  heal(name: string): void {
+    const member = this.member(name);
+    for (const [link, port] of member.plugs) this.wires.unblock(link, port);
+    for (const other of this.members) {
+      this.network.heal(member.id, other.id);
+      this.network.heal(other.id, member.id);
+    }
+  }
+
   healAll(): void {
     this.network.healAll();
+    this.wires.healPairs();
     for (const { plugs } of this.members) {
       for (const [link, port] of plugs) this.wires.unblock(link, port);
     }
+  }
+
+  /** Nothing goes from one member to another any more, on one link or on all that they share; others hear both. */
+  cutPair(from: SimMember, to: SimMember, link: Link | "all"): void {
+    for (const [each, port] of from.plugs) {
+      const far = to.plugs.get(each);
+      if (far === undefined || (link !== "all" && link !== each)) continue;
+      this.wires.cutPair(port.name, far.name);
+      if (each === "cluster") this.network.cut(from.id, to.id);
+    }
+  }
+
+  healPair(from: SimMember, to: SimMember): void {
+    for (const [each, port] of from.plugs) {
+      const far = to.plugs.get(each);
+      if (far !== undefined) this.wires.healPair(port.name, far.name);
+    }
+    this.network.heal(from.id, to.id);
   }
 
   #cutNetwork(member: SimMember, way: Way): void {
@@ -158,7 +213,11 @@ export class SimCluster {
       random,
       wires,
       network,
+      sizes: options.sizes ?? LAB_SIZES,
       bug: options.bug,
+      onStored: (member, storage) => this.onStored(member, storage),
+      onRaft: (member, message) => this.onRaft(member, message),
+      onWorked: (member) => this.onWorked(member),
       onEvent: (member, event) => {
         this.digest.event(member, event);
         options.onEvent?.(member, event);
@@ -169,19 +228,41 @@ export class SimCluster {
   }
 
   #makeMember(member: LabMember, secret: Uint8Array): SimMember {
-    const { configure = (text) => text } = this.options;
+    const { configure = (text) => text, flowsMax } = this.options;
     const text = memberYaml(labOptions(this.options), this.topology, member, PATHS);
-    const config = parseNodeConfig(configure(text), member.role, { name: member.name, secret });
+    const config = configOf(configure(text), member, secret);
     const boot = member.role === "node" ? bootNode : bootWitness;
-    return new SimMember(this.#world, resized(config, this.options.flowsMax), boot);
+    return new SimMember(this.#world, resized(config, flowsMax), boot, this.#makeClocks(member.id));
+  }
+
+  #makeClocks(id: number): MachineClocks {
+    const { driftPpmMax = 0, bug } = this.options;
+    if (driftPpmMax === 0) return EXACT_CLOCKS;
+    const drift = (driftPpmMax * (this.random(2001) - 1000)) / 1000 / MILLION;
+    return new MachineClocks(spoiledRate(bug, id, 1 + drift), this.random(UPTIME_MS_MAX));
   }
 }
 
 /** Named in the configuration, and never looked at. */
 const PATHS = labPaths("sim", { uid: 0, isUserNamespace: false });
 
-function labOptions({ nodes, hasWitness, profile }: SimOptions) {
-  return { name: "sim", nodes, hasWitness, profile, port: "auto" } as const;
+function labOptions({ nodes, hasWitness, profile, features }: SimOptions) {
+  const rest = features === undefined ? {} : { features };
+  return { name: "sim", nodes, hasWitness, profile, port: "auto", ...rest } as const;
+}
+
+/** Configurations by their text: seed after seed they are the same, but for the secret. */
+const CONFIGS = new Map<string, NodeConfig>();
+const CONFIGS_MAX = 256;
+
+function configOf(text: string, { name, role }: LabMember, secret: Uint8Array): NodeConfig {
+  let config = CONFIGS.get(text);
+  if (config === undefined) {
+    config = parseNodeConfig(text, role, { name, secret });
+    if (CONFIGS.size >= CONFIGS_MAX) CONFIGS.clear();
+    CONFIGS.set(text, config);
+  }
+  return { ...config, cluster: { ...config.cluster, secret } };
 }
 
 function resized(config: NodeConfig, flowsMax: number | undefined): NodeConfig {

@@ -1,116 +1,138 @@
 /**
  * Life: one process of a simulated member, from its start to its end. What it scheduled or is called back for happens while it
- * lives, waits while it is paused, and never happens once it is dead.
+ * lives, waits while its thread stands still, and never happens once it is dead. Its clocks are those of its machine.
+ *
+ *   main     control plane: timers, transport, links, admin
+ *   worker   dataplane: wire() and everyWire()
  */
 import type { Message, MsgSnap } from "raft-ts";
 import type { Timers } from "../../../cluster/control/timers.ts";
 import type { SyncLink } from "../../../cluster/sync/link.ts";
 import type { Transport, TransportHandlers } from "../../../cluster/transport/transport.ts";
 import type { SimClock } from "./clock.ts";
+import { EXACT_CLOCKS, type MachineClocks } from "./machine-clocks.ts";
+import { SimThread } from "./thread.ts";
+
+export interface LifeOptions {
+  readonly clocks?: MachineClocks;
+  /** Sees each Raft message that leaves the process. */
+  readonly onRaft?: (message: Message) => void;
+  /** A planted bug may make something else of what arrives. */
+  readonly spoiledRaft?: (message: Message) => Message;
+  readonly spoiledSync?: (message: unknown) => unknown;
+}
+
+const asIs = <Value>(value: Value): Value => value;
 
 export class Life implements Timers {
+  readonly main: SimThread;
+  readonly worker: SimThread;
   readonly #clock: SimClock;
-  #isOver = false;
-  #isPaused = false;
-  #waiting: (() => void)[] = [];
+  readonly #clocks: MachineClocks;
+  readonly #onRaft: (message: Message) => void;
+  readonly #spoiledRaft: (message: Message) => Message;
+  readonly #spoiledSync: (message: unknown) => unknown;
 
-  constructor(clock: SimClock) {
+  constructor(clock: SimClock, options: LifeOptions = {}) {
+    const {
+      clocks = EXACT_CLOCKS,
+      onRaft = () => undefined,
+      spoiledRaft = asIs,
+      spoiledSync = asIs,
+    } = options;
+    this.#spoiledRaft = spoiledRaft;
+    this.#spoiledSync = spoiledSync;
     this.#clock = clock;
+    this.#clocks = clocks;
+    this.#onRaft = onRaft;
+    this.main = new SimThread(clock);
+    this.worker = new SimThread(clock);
   }
 
   get isOver(): boolean {
-    return this.#isOver;
+    return this.main.isOver;
   }
 
   get isPaused(): boolean {
-    return this.#isPaused;
+    return this.main.isPaused && this.worker.isPaused;
   }
 
   end(): void {
-    this.#isOver = true;
-    this.#waiting = [];
+    this.main.end();
+    this.worker.end();
   }
 
+  /** The whole process stands still. */
   pause(): void {
-    this.#isPaused = true;
+    this.main.pause();
+    this.worker.pause();
   }
 
-  /** What waited happens now, in order. */
-  resume(): void {
-    this.#isPaused = false;
-    const waiting = this.#waiting;
-    this.#waiting = [];
-    for (const work of waiting) this.run(work);
+  /** Its threads wake up in this order. */
+  resume({ isWorkerFirst = false }: { readonly isWorkerFirst?: boolean } = {}): void {
+    if (isWorkerFirst) this.worker.resume();
+    this.main.resume();
+    if (!isWorkerFirst) this.worker.resume();
   }
 
   run(work: () => void): void {
-    if (this.#isOver) return;
-    if (this.#isPaused) this.#waiting.push(work);
-    else work();
+    this.main.run(work);
   }
 
   // ---------------------------------------------------------------- timers
 
   nowMs(): number {
-    return this.#clock.nowMs();
+    return this.#clocks.localMs(this.#clock.nowMs());
   }
 
   wallMs(): number {
-    return this.#clock.wallMs();
+    return this.#clock.wallMs() + this.#clocks.wallAheadMs;
   }
 
   after(ms: number, callback: () => void): () => void {
     let isOn = true;
-    this.#clock.after(ms, () => this.run(() => isOn && callback()));
+    this.#clock.after(this.#clocks.trueMs(ms), () => this.main.run(() => isOn && callback()));
     return () => {
       isOn = false;
     };
   }
 
   every(ms: number, callback: () => void): () => void {
-    return this.#repeat(ms, callback, (delayMs, work) => void this.#clock.after(delayMs, work));
+    const trueMs = this.#clocks.trueMs(ms);
+    return repeat(callback, this.main, (work) => void this.#clock.after(trueMs, work));
   }
 
   afterInput(callback: () => void): void {
     this.after(0, callback);
   }
 
-  /** As SimClock.wire(): callbacks that keep clear of promises. */
+  /** In the worker; as SimClock.wire(): callbacks that keep clear of promises. */
   wire(ms: number, callback: () => void): void {
-    this.#clock.wire(ms, () => this.run(callback));
+    this.#clock.wire(ms, () => this.worker.run(callback));
   }
 
   everyWire(ms: number, callback: () => void): () => void {
-    return this.#repeat(ms, callback, (delayMs, work) => this.#clock.wire(delayMs, work));
-  }
-
-  #repeat(
-    ms: number,
-    callback: () => void,
-    schedule: (delayMs: number, work: () => void) => void,
-  ): () => void {
-    let isOn = true;
-    const due = (): void => this.run(turn);
-    const turn = (): void => {
-      if (!isOn) return;
-      callback();
-      schedule(ms, due);
-    };
-    schedule(ms, due);
-    return () => {
-      isOn = false;
-    };
+    const trueMs = this.#clocks.trueMs(ms);
+    return repeat(callback, this.worker, (work) => this.#clock.wire(trueMs, work));
   }
 
   // ---------------------------------------------------------------- network
 
-  /** The same transport, heard by this life only. */
+  /** The same transport, heard by this life only. What a disk holds up leaves when it is done. */
   transport(inner: Transport): Transport {
     return {
       counters: inner.counters,
       start: (handlers) => inner.start(this.#handlers(handlers)),
-      sendRaft: (message: Exclude<Message, MsgSnap>) => inner.sendRaft(message),
-      sendSnapshot: (message) => inner.sendSnapshot(message),
+      sendRaft: (message: Exclude<Message, MsgSnap>) =>
+        this.main.run(() => {
+          this.#onRaft(message);
+          inner.sendRaft(message);
+        }),
+      sendSnapshot: (message) =>
+        this.main.run(() => {
+          this.#onRaft(message);
+          inner.sendSnapshot(message);
+        }),
       status: (to, timeoutMs) => inner.status(to, timeoutMs),
       openSyncLink: (to) => this.#link(inner.openSyncLink(to)),
       isConnected: (to) => inner.isConnected(to),
@@ -120,7 +142,7 @@ export class Life implements Timers {
 
   #handlers(handlers: TransportHandlers): TransportHandlers {
     return {
-      onRaft: (from, message) => this.run(() => handlers.onRaft(from, message)),
+      onRaft: (from, message) => this.run(() => handlers.onRaft(from, this.#spoiledRaft(message))),
       onStatus: (from) => handlers.onStatus(from),
       onSyncLink: (from, link) => this.run(() => handlers.onSyncLink(from, this.#link(link))),
       onUnreachable: (to) => this.run(() => handlers.onUnreachable(to)),
@@ -133,7 +155,7 @@ export class Life implements Timers {
       bind: (handlers) =>
         link.bind({
           onOpen: () => this.run(() => handlers.onOpen()),
-          onMessage: (message) => this.run(() => handlers.onMessage(message)),
+          onMessage: (message) => this.run(() => handlers.onMessage(this.#spoiledSync(message) as In)),
           onWritable: () => this.run(() => handlers.onWritable()),
           onClose: (why) => this.run(() => handlers.onClose(why)),
         }),
@@ -143,4 +165,18 @@ export class Life implements Timers {
       close: () => link.close(),
     };
   }
+}
+
+function repeat(callback: () => void, thread: SimThread, schedule: (work: () => void) => void): () => void {
+  let isOn = true;
+  const due = (): void => thread.run(turn);
+  const turn = (): void => {
+    if (!isOn) return;
+    callback();
+    schedule(due);
+  };
+  schedule(due);
+  return () => {
+    isOn = false;
+  };
 }

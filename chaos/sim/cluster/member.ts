@@ -3,7 +3,6 @@
  * Owns lives and what outlives them; what runs in a life is node.ts and witness.ts.
  */
 import { DurableStorage } from "../../../cluster/storage/durable-storage.ts";
-import { MemoryFs } from "../../../cluster/storage/memory-fs.ts";
 import type { Transport } from "../../../cluster/transport/transport.ts";
 import type { NodeConfig } from "../../../config/node-config.ts";
 import type { Env } from "../../../src/base/env.ts";
@@ -11,15 +10,19 @@ import { SynwallError } from "../../../src/base/errors.ts";
 import type { MemoryPort } from "../../../src/io/memory.ts";
 import type { AdminMethod, AdminMethods } from "../../../src/node/admin-model.ts";
 import type { AdminHandlers } from "../../../src/node/admin-server.ts";
+import type { Controller } from "../../../src/node/controller.ts";
+import type { DataplaneCore } from "../../../src/node/dataplane-core.ts";
 import { Journal } from "../../../src/node/journal.ts";
 import type { Log } from "../../../src/node/log.ts";
 import type { SharedMemory } from "../../../src/node/shared-memory.ts";
 import type { Link } from "../../lab/topology.ts";
+import { spoiledRaft, spoiledSync } from "./bugs.ts";
+import { SimDisk } from "./disk.ts";
 import { Life } from "./life.ts";
+import { EXACT_CLOCKS, type MachineClocks } from "./machine-clocks.ts";
 import type { World } from "./world.ts";
 
 const DATA_FOLDER = "/data";
-const SEGMENT_BYTES = 262_144;
 const ASK_TIMEOUT_MS = 60_000;
 
 /** What a process is started with. */
@@ -35,13 +38,18 @@ export interface Boot {
   readonly onFatal: (error: unknown) => void;
   /** Puts a port where the wire of this link ends. */
   readonly plug: (link: Link, port: MemoryPort) => void;
+  /** To be called whenever the worker has done something. */
+  readonly onWorked: () => void;
 }
 
 /** A process that runs. */
 export interface Running {
   readonly admin: AdminHandlers;
+  readonly controller: Controller;
+  readonly storage: DurableStorage;
   /** Tables and rings of a node. */
   readonly memory?: SharedMemory;
+  readonly dataplane?: DataplaneCore;
   lifelineOpened(node: number): void;
   lifelineClosed(node: number): void;
 }
@@ -51,14 +59,23 @@ export class SimMember {
   readonly #world: World;
   readonly #boot: (boot: Boot) => Running;
   readonly #plugs = new Map<Link, MemoryPort>();
-  #fs = new MemoryFs();
+  readonly disk: SimDisk;
+  readonly clocks: MachineClocks;
   #life: Life | undefined;
   #running: Running | undefined;
 
-  constructor(world: World, config: NodeConfig, boot: (boot: Boot) => Running) {
+  constructor(
+    world: World,
+    config: NodeConfig,
+    boot: (boot: Boot) => Running,
+    clocks: MachineClocks = EXACT_CLOCKS,
+  ) {
     this.#world = world;
     this.config = config;
     this.#boot = boot;
+    this.clocks = clocks;
+    this.disk = new SimDisk(world.random, (ms) => this.#life?.main.stall(ms));
+    this.disk.isLying = world.bug === "lying-disk";
   }
 
   get id(): number {
@@ -91,34 +108,61 @@ export class SimMember {
   }
 
   start(): void {
-    const { config } = this;
-    const { clock, network, random, onEvent, onLog, onFatal } = this.#world;
-    const life = new Life(clock);
+    const { clock, network, bug, onRaft } = this.#world;
+    const life = new Life(clock, {
+      clocks: this.clocks,
+      onRaft: (message) => onRaft(this, message),
+      spoiledRaft: (message) => spoiledRaft(bug, this.id, message),
+      spoiledSync: (message) => spoiledSync(bug, this.id, message),
+    });
     this.#life = life;
-    this.#running = this.#boot({
+    try {
+      this.#running = this.#boot(this.#makeBoot(life));
+    } catch (error) {
+      this.#ended(error);
+      return;
+    }
+    // It may have ended while it started.
+    if (!life.isOver) {
+      network.watchLifelines(this.id, (peer) => life.run(() => this.#running?.lifelineClosed(peer)));
+    }
+  }
+
+  #makeBoot(life: Life): Boot {
+    const { config } = this;
+    const { network, random, sizes, onEvent, onLog, onStored, onWorked } = this.#world;
+    const storage = DurableStorage.open({
+      directory: DATA_FOLDER,
+      clusterName: config.cluster.name,
+      nodeId: this.id,
+      voters: config.cluster.members.map((member) => member.id),
+      slots: config.cluster.slots,
+      fs: this.disk.fs,
+      segmentBytes: sizes.segmentBytes,
+    });
+    onStored(this, storage);
+    return {
       world: this.#world,
       config,
       life,
       env: { nowMs: () => life.nowMs(), random },
-      storage: DurableStorage.open({
-        directory: DATA_FOLDER,
-        clusterName: config.cluster.name,
-        nodeId: this.id,
-        voters: config.cluster.members.map((member) => member.id),
-        slots: config.cluster.slots,
-        fs: this.#fs,
-        segmentBytes: SEGMENT_BYTES,
-      }),
+      storage,
       transport: life.transport(network.attach(this.id)),
       journal: new Journal((event) => onEvent(this.name, event), life),
       log: { line: (level, text) => onLog(this.name, level, text) },
       onFatal: (error) => {
-        this.kill();
-        onFatal(this.name, error);
+        if (!life.isOver) this.#ended(error);
       },
       plug: (link, port) => this.#plug(link, port),
-    });
-    network.watchLifelines(this.id, (peer) => life.run(() => this.#running?.lifelineClosed(peer)));
+      onWorked: () => onWorked(this),
+    };
+  }
+
+  /** The process ended by itself: for a fault of its disk, or for a mistake of ours. */
+  #ended(error: unknown): void {
+    const isDisk = this.disk.hasFailed;
+    this.kill();
+    if (!isDisk) this.#world.onFatal(this.name, error);
   }
 
   /**
@@ -128,7 +172,7 @@ export class SimMember {
     this.#life?.end();
     this.#life = undefined;
     this.#running = undefined;
-    this.#fs = isPowerLost ? this.#fs.crash(this.#world.random) : this.#fs.restart();
+    this.disk.reopen(isPowerLost);
     this.#world.network.kill(this.id);
   }
 
@@ -138,7 +182,7 @@ export class SimMember {
   }
 
   resume(): void {
-    this.#life?.resume();
+    this.#life?.resume({ isWorkerFirst: this.#world.random(2) === 0 });
   }
 
   /** What the admin socket would answer. Throws SW_ADMIN_UNREACHABLE when nobody does. */

@@ -13,11 +13,18 @@ import { NodeCore } from "../../../src/node/node-core.ts";
 import { NodeReport } from "../../../src/node/node-report.ts";
 import { createSharedMemory } from "../../../src/node/shared-memory.ts";
 import { CLUSTER_MTU, type Link } from "../../lab/topology.ts";
-import { spoiledMessage, spoiledSetup, spoilMemory, unprovenSettle } from "./bugs.ts";
+import {
+  spoiledAnswer,
+  spoiledMessage,
+  spoiledSetup,
+  spoilMemory,
+  spoilPort,
+  unprovenSettle,
+} from "./bugs.ts";
+import { cheapMac } from "./cheap-mac.ts";
 import type { Boot, Running } from "./member.ts";
 
 const TICK_MS = 1;
-const POOL_CHUNKS = 8192;
 /** From one thread to the other, and from a frame's arrival to the worker that wakes up. */
 const HOP_MS_MIN = 0.01;
 const HOP_MS_MAX = 0.05;
@@ -32,8 +39,9 @@ const STARTED: Omit<Started, "ports"> = {
 
 export function bootNode(boot: Boot): Running {
   const { world, config, life, env, storage, transport, journal } = boot;
+  const { sizes } = world;
   const { flowsMax, policy } = config.dataplane!;
-  const memory = createSharedMemory(flowTableBytes(flowsMax), policy.rules.length);
+  const memory = createSharedMemory(flowTableBytes(flowsMax), policy.rules.length, sizes.rings);
   spoilMemory(world.bug, memory);
   const hopMs = (): number => HOP_MS_MIN + ((HOP_MS_MAX - HOP_MS_MIN) * world.random(256)) / 256;
   const toMain = inOrder(env.nowMs, hopMs, (ms, work) => void life.after(ms, work));
@@ -42,33 +50,42 @@ export function bootNode(boot: Boot): Running {
     ...boot,
     memory,
     timers: life,
+    ...(sizes.sync === undefined ? {} : { syncLimits: sizes.sync }),
     post: (message) => {
       const unproven = unprovenSettle(world.bug, message, setup.selfId);
       if (unproven !== undefined) void core.controller.propose(unproven);
       const heard = spoiledMessage(world.bug, message);
-      toWorker(() => dataplane.receive(heard, env.nowMs()));
+      toWorker(() => {
+        dataplane.receive(heard, env.nowMs());
+        boot.onWorked();
+      });
     },
   });
   const { setup } = core;
-  const pool = createMemoryPool(POOL_CHUNKS);
+  const pool = createMemoryPool(sizes.poolChunks);
   const ports = setup.ports.map(({ interfaceName, filter }) => {
     const link = interfaceName as Link;
     const port = new MemoryPort(pool, {
       name: `${config.cluster.self.name}-${link}`,
       filter,
       mtuBytes: link === "cluster" ? CLUSTER_MTU : 1500,
+      ringFrames: sizes.ringFrames,
       defer: (wake) => life.wire(hopMs(), wake),
     });
     boot.plug(link, port);
+    spoilPort(world.bug, setup.selfId, link, port);
     return port;
   });
   const dataplane = new DataplaneCore(
     spoiledSetup(world.bug, setup),
     pool,
     ports,
-    heartbeatMac(setup.heartbeatKey),
+    sizes.hasCheapMac ? cheapMac(0) : heartbeatMac(setup.heartbeatKey),
     env,
-    (message) => toMain(() => core.receive(message)),
+    (message) => {
+      const said = spoiledAnswer(world.bug, message);
+      toMain(() => core.receive(said));
+    },
     () => life.wallMs(),
   );
   runWorker(boot, dataplane, ports);
@@ -81,14 +98,21 @@ export function bootNode(boot: Boot): Running {
   };
   return {
     admin: adminHandlers(new NodeReport({ core, started, storage, transport })),
+    controller: core.controller,
+    storage,
     memory,
+    dataplane,
     lifelineOpened: (node) => core.lifelineOpened(node),
     lifelineClosed: (node) => core.lifelineClosed(node),
   };
 }
 
 /** What worker.ts does with a thread's event loop. */
-function runWorker({ life, env, world }: Boot, dataplane: DataplaneCore, ports: readonly MemoryPort[]): void {
+function runWorker(
+  { life, env, world, onWorked }: Boot,
+  dataplane: DataplaneCore,
+  ports: readonly MemoryPort[],
+): void {
   let isTurnDue = false;
   const turnSoon = (): void => {
     if (isTurnDue) return;
@@ -98,6 +122,7 @@ function runWorker({ life, env, world }: Boot, dataplane: DataplaneCore, ports: 
   const turn = (): void => {
     isTurnDue = false;
     if (dataplane.turn(env.nowMs())) turnSoon();
+    onWorked();
   };
   for (const port of ports) port.onReadable(turn);
   // Nodes do not tick in step.
@@ -105,6 +130,7 @@ function runWorker({ life, env, world }: Boot, dataplane: DataplaneCore, ports: 
     life.everyWire(TICK_MS, () => {
       if (dataplane.turn(env.nowMs())) turnSoon();
       dataplane.tick(env.nowMs());
+      onWorked();
     }),
   );
 }

@@ -42,6 +42,8 @@ export class SimWires {
   readonly #onArrived: (frame: FrameInFlight, atMs: number) => void;
   /** When the last frame of each way arrives: those behind it come later.. */
   readonly #lastMs = new Map<MemoryPort, Map<MemoryPort, number>>();
+  /** Ways between two ports that lead nowhere, "from>to". */
+  readonly #cuts = new Set<string>();
 
   constructor(
     clock: SimClock,
@@ -68,9 +70,28 @@ export class SimWires {
     this.segments[link].setBlocked(port, OPEN);
   }
 
+  /** Frames from one port to another get lost; both keep their carrier. */
+  cutPair(from: string, to: string): void {
+    this.#cuts.add(`${from}>${to}`);
+  }
+
+  healPair(from: string, to: string): void {
+    this.#cuts.delete(`${from}>${to}`);
+  }
+
+  healPairs(): void {
+    this.#cuts.clear();
+  }
+
+  /** Fair weather from now on. */
+  calm(): void {
+    Object.assign(this.weather, FAIR_WEATHER);
+  }
+
   #carry(frame: FrameInFlight): void {
     const { lostPpm, duplicatedPpm } = this.weather;
     this.#onSent(frame);
+    if (this.#cuts.size > 0 && this.#cuts.has(`${frame.from.name}>${frame.to.name}`)) return;
     if (this.#chance(lostPpm)) return;
     this.#send(frame);
     if (this.#chance(duplicatedPpm)) this.#send(frame);

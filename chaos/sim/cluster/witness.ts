@@ -5,6 +5,7 @@ import { witnessHandlers } from "../../../src/node/admin-handlers.ts";
 import { findDatagram, HEARTBEAT_BYTES_MAX, writeClusterFrame } from "../../../src/node/heartbeat-frames.ts";
 import { WitnessCore } from "../../../src/node/witness-core.ts";
 import { parseIpv4 } from "../../../src/policy/address.ts";
+import { cheapMac } from "./cheap-mac.ts";
 import type { Boot, Running } from "./member.ts";
 import { Nic } from "./nic.ts";
 
@@ -15,7 +16,7 @@ const HEADER_BYTES = 42;
 const BROADCAST = new Uint8Array(6).fill(0xff);
 
 export function bootWitness(boot: Boot): Running {
-  const { config, life, transport, journal } = boot;
+  const { world, config, life, transport, journal } = boot;
   const { self, members } = config.cluster;
   const addresses = new Map(members.map((member) => [member.id, parseIpv4(member.address)!]));
   /** By node id, as heard. */
@@ -25,6 +26,7 @@ export function bootWitness(boot: Boot): Running {
   const core: WitnessCore = new WitnessCore({
     ...boot,
     timers: life,
+    ...(world.sizes.hasCheapMac ? { mac: cheapMac(0) } : {}),
     sendHeartbeat: (node, datagram) => {
       const mac = macs.get(node) ?? BROADCAST;
       const [from, to] = [addresses.get(self.id)!, addresses.get(node)!];
@@ -46,6 +48,8 @@ export function bootWitness(boot: Boot): Running {
   core.start();
   journal.add("started", `witness ${self.name} started`);
   return {
+    controller: core.controller,
+    storage: boot.storage,
     admin: witnessHandlers(core),
     lifelineOpened: () => undefined,
     lifelineClosed: () => undefined,

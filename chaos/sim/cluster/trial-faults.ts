@@ -1,0 +1,275 @@
+/**
+ * Faults of a trial: what can go wrong with one member, and when, drawn from the seed. Owns the kinds and their odds; how each is
+ * done is cluster.ts, what must hold meanwhile is trial.ts.
+ */
+import { LINKS, type Link } from "../../lab/topology.ts";
+import type { SimCluster, Way } from "./cluster.ts";
+import type { SimMember } from "./member.ts";
+
+/** Faults that leave everything as it was once they are over. */
+export const FAULTS = [
+  "kill",
+  "power",
+  "tear",
+  "pause",
+  "pause-worker",
+  "pause-main",
+  "silence",
+  "one-way",
+  "cut-link",
+  "cut-pair",
+  "slow-disk",
+  "full-disk",
+  "broken-disk",
+  "clock-jump",
+  "drain",
+] as const;
+export type Fault = (typeof FAULTS)[number];
+
+const ODDS: Readonly<Record<Fault, number>> = {
+  kill: 16,
+  power: 10,
+  tear: 6,
+  pause: 12,
+  "pause-worker": 8,
+  "pause-main": 8,
+  silence: 8,
+  "one-way": 10,
+  "cut-link": 6,
+  "cut-pair": 8,
+  "slow-disk": 5,
+  "full-disk": 3,
+  "broken-disk": 2,
+  "clock-jump": 2,
+  drain: 4,
+};
+const ODDS_ALL = FAULTS.reduce((sum, fault) => sum + ODDS[fault], 0);
+const DAY_MS = 86_400_000;
+/** A process that ended for a fault of its disk is started again, with a disk that works. */
+const RESTART_MS = 60;
+
+export function drawFault(random: (bound: number) => number): Fault {
+  let drawn = random(ODDS_ALL);
+  for (const fault of FAULTS) {
+    drawn -= ODDS[fault];
+    if (drawn < 0) return fault;
+  }
+  return "kill";
+}
+
+export class TrialFaults {
+  /** What was done, for whoever reads a failed seed. */
+  readonly done: string[] = [];
+  readonly #cluster: SimCluster;
+  /** Everything is over by then. */
+  #untilMs = Number.POSITIVE_INFINITY;
+
+  constructor(cluster: SimCluster) {
+    this.#cluster = cluster;
+  }
+
+  /** Faults at moments of their own for `ms`. */
+  storm(ms: number): void {
+    const { clock } = this.#cluster;
+    this.#untilMs = clock.nowMs() + ms;
+    const gapMs = this.#between(15, 150);
+    for (let at = this.#between(0, gapMs); at < ms; at += this.#between(0, 2 * gapMs)) {
+      clock.after(at, () => this.#inStorm());
+    }
+  }
+
+  /** One fault of one member, over after `ms`. */
+  one(fault: Fault, member: SimMember, ms: number): void {
+    const { clock } = this.#cluster;
+    if (!member.isRunning) return;
+    this.#note(`${fault} ${member.name} for ${ms.toFixed(1)} ms`);
+    switch (fault) {
+      case "kill":
+      case "power":
+        this.#cluster.kill(member.name, { isPowerLost: fault === "power" });
+        this.#startIn(member, ms);
+        return;
+      case "tear":
+        member.disk.tear(1 + this.#random(12));
+        this.#startIn(member, ms + RESTART_MS);
+        return;
+      case "pause":
+        this.#cluster.pause(member.name, ms);
+        return;
+      case "pause-worker":
+      case "pause-main": {
+        const thread = fault === "pause-main" ? member.life!.main : member.life!.worker;
+        thread.pause();
+        clock.after(ms, () => {
+          if (!thread.isOver) thread.resume();
+        });
+        return;
+      }
+      case "silence":
+        this.#cut(member, "all", "both", ms);
+        return;
+      case "one-way":
+        this.#cut(member, this.#random(2) === 0 ? "all" : this.#link(member), this.#oneWay(), ms);
+        return;
+      case "cut-link":
+        this.#cut(member, this.#link(member), "both", ms);
+        return;
+      case "cut-pair":
+        this.#cutPair(member, ms);
+        return;
+      case "slow-disk":
+        member.disk.syncMs = this.#between(1, 60);
+        clock.after(ms, () => member.disk.repair());
+        return;
+      case "full-disk":
+        member.disk.isFull = true;
+        this.#startIn(member, ms + RESTART_MS);
+        return;
+      case "broken-disk":
+        member.disk.isBroken = true;
+        this.#startIn(member, ms + RESTART_MS);
+        return;
+      case "clock-jump":
+        member.clocks.wallAheadMs += this.#between(-DAY_MS, DAY_MS);
+        return;
+      case "drain":
+        this.#drain(member, ms);
+        return;
+      default:
+        fault satisfies never;
+    }
+  }
+
+  /** Everything works again: all members are started, all wires mended. */
+  healAll(): void {
+    const { clock, members, wires, network } = this.#cluster;
+    this.#note("all is healed");
+    this.#untilMs = clock.nowMs();
+    wires.calm();
+    this.#cluster.rpcMs.max = 0.4;
+    for (const a of members) for (const b of members) network.setLoss(a.id, b.id, 0);
+    this.#cluster.healAll();
+    for (const member of members) {
+      member.disk.repair();
+      if (!member.isRunning) this.#start(member);
+      this.#bringBack(member);
+    }
+  }
+
+  /** Loss, doubling, detours and delay, as drawn. */
+  weather(): void {
+    const { wires, rpcMs, members, network } = this.#cluster;
+    const { weather } = wires;
+    if (this.#chance(50)) weather.lostPpm = this.#random(120_000);
+    if (this.#chance(40)) weather.duplicatedPpm = this.#random(150_000);
+    if (this.#chance(40)) weather.reorderedPpm = this.#random(150_000);
+    if (this.#chance(25)) weather.delayMsMax = this.#between(0.5, 6);
+    if (this.#chance(25)) rpcMs.max = this.#between(0.5, 10);
+    if (this.#chance(40)) {
+      const loss = this.#random(150);
+      for (const a of members) for (const b of members) network.setLoss(a.id, b.id, loss);
+    }
+    this.#note(`weather ${JSON.stringify(weather)}, replies within ${rpcMs.max.toFixed(1)} ms`);
+  }
+
+  #inStorm(): void {
+    const { members, clock } = this.#cluster;
+    const leftMs = this.#untilMs - clock.nowMs();
+    if (leftMs <= 0) return;
+    const member = this.#pick(members);
+    const drawnMs = this.#chance(50) ? this.#between(1, 60) : this.#between(60, 400);
+    const ms = Math.min(drawnMs, leftMs);
+    if (this.#chance(12)) {
+      this.#note("heal the network");
+      this.#cluster.healAll();
+      return;
+    }
+    this.one(drawFault(this.#random), member, ms);
+    // Two at once: an owner and a voter, or its backup.
+    if (this.#chance(15)) this.one(drawFault(this.#random), this.#pick(members), ms);
+  }
+
+  #cut(member: SimMember, link: Link | "all", way: Way, ms: number): void {
+    this.#note(`  ${link}, ${way === "both" ? "both ways" : `${way} only`}`);
+    this.#cluster.cut(member.name, link, way);
+    this.#cluster.clock.after(ms, () => this.#cluster.heal(member.name));
+  }
+
+  /** Two members do not hear each other, or one of them does not hear the other; everybody else hears both. */
+  #cutPair(member: SimMember, ms: number): void {
+    const other = this.#pick(this.#cluster.members.filter((each) => each !== member));
+    const isOneWay = this.#chance(50);
+    const link = this.#chance(50) ? "all" : this.#link(member);
+    this.#note(`  ${isOneWay ? "towards" : "with"} ${other.name}, ${link}`);
+    this.#cluster.cutPair(member, other, link);
+    if (!isOneWay) this.#cluster.cutPair(other, member, link);
+    this.#cluster.clock.after(ms, () => {
+      this.#cluster.healPair(member, other);
+      this.#cluster.healPair(other, member);
+    });
+  }
+
+  #drain(member: SimMember, ms: number): void {
+    if (!member.isNode) return;
+    this.#setState(member, "draining");
+    this.#cluster.clock.after(ms, () => this.#bringBack(member));
+  }
+
+  /** A node that was drained takes part again. */
+  #bringBack(member: SimMember): void {
+    const present = stateOf(member);
+    if (present === "draining") this.#setState(member, "active");
+    if (present === "drained") this.#setState(member, "joining");
+  }
+
+  #setState(member: SimMember, state: "draining" | "active" | "joining"): void {
+    const { life, running } = member;
+    life?.run(() => {
+      void running?.controller.propose({ type: "setState", node: member.id, state }).catch(() => undefined);
+    });
+  }
+
+  #startIn(member: SimMember, ms: number): void {
+    this.#cluster.clock.after(ms, () => {
+      member.disk.repair();
+      if (!member.isRunning) this.#start(member);
+    });
+  }
+
+  #start(member: SimMember): void {
+    this.#note(`start ${member.name}`);
+    this.#cluster.start(member.name);
+  }
+
+  #link(member: SimMember): Link {
+    return member.isNode ? LINKS[this.#random(LINKS.length)]! : "cluster";
+  }
+
+  #oneWay(): Way {
+    return this.#random(2) === 0 ? "in" : "out";
+  }
+
+  #pick(members: readonly SimMember[]): SimMember {
+    return members[this.#random(members.length)]!;
+  }
+
+  readonly #random = (bound: number): number => this.#cluster.random(bound);
+
+  #chance(percent: number): boolean {
+    return this.#random(100) < percent;
+  }
+
+  #between(low: number, high: number): number {
+    return low + ((high - low) * this.#random(1_000_001)) / 1_000_000;
+  }
+
+  #note(what: string): void {
+    this.done.push(`${this.#cluster.clock.nowMs().toFixed(3)} ${what}`);
+  }
+}
+
+/** What the cluster thinks of a member, as far as the member knows. */
+export function stateOf(member: SimMember): string {
+  const state = member.running?.controller.driver.state();
+  return state?.members.find(({ id }) => id === member.id)?.state ?? "unknown";
+}

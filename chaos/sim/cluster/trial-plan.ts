@@ -1,0 +1,86 @@
+/**
+ * Plan of a trial: how large the cluster is and what kind of trouble it gets, drawn from the seed alone.
+ *
+ *   single   one fault of one member of a settled cluster: nothing established may break
+ *   storm    faults of any members at any time: nobody decides twice, nothing committed is lost, all heals
+ */
+import { seededRandom } from "../../../src/base/env.ts";
+import { type Bug, trialOf } from "./bugs.ts";
+import type { Fault } from "./trial-faults.ts";
+
+export interface TrialPlan {
+  readonly seed: number;
+  readonly nodes: number;
+  readonly hasWitness: boolean;
+  readonly profile: "lan" | "vm";
+  readonly kind: "single" | "storm";
+  readonly isWeatherBad: boolean;
+  readonly warmUpMs: number;
+  /** Of a storm. */
+  readonly stormMs: number;
+  /** Of a single fault; default: drawn when it happens. */
+  readonly fault?: Fault;
+  readonly driftPpmMax: number;
+  readonly bug: Bug | undefined;
+}
+
+/** Of a hundred clusters, so many have as many nodes: mostly small ones, which are the common case and quick. */
+type Shares = readonly (readonly [nodes: number, share: number])[];
+const NODES: Shares = [
+  [2, 52],
+  [3, 27],
+  [4, 11],
+  [5, 5],
+  [6, 2],
+  [7, 1],
+  [8, 2],
+];
+const BRIEF_NODES: Shares = [
+  [2, 72],
+  [3, 26],
+  [4, 2],
+];
+/** Leases allow for 1 % between two clocks: each may be off by half of that. */
+const DRIFT_PPM_MAX = 5000;
+const STORM_MS = { lan: 450, vm: 1200 } as const;
+const BRIEF_STORM_MS = 200;
+/** From the first questions to the fault: connections stand, copies are made. */
+const WARM_UP_MS = 120;
+const BRIEF_WARM_UP_MS = 60;
+/** Keeps the plan's chances apart from the trial's. */
+const PLAN_SEED = 0x5eed;
+
+export interface PlanOptions {
+  /** Small clusters and little trouble, so that many of them cost little. */
+  readonly isBrief?: boolean | undefined;
+  readonly bug?: Bug | undefined;
+}
+
+export function planTrial(seed: number, { isBrief = false, bug }: PlanOptions = {}): TrialPlan {
+  const random = seededRandom(Math.imul(seed, 0x9e3779b1) ^ PLAN_SEED);
+  const nodes = drawNodes(isBrief ? BRIEF_NODES : NODES, random(100));
+  const profile = random(100) < 85 || isBrief ? "lan" : "vm";
+  const plan: TrialPlan = {
+    seed,
+    nodes,
+    // An even number of voters would only waste one: the witness joins pairs, and sometimes more.
+    hasWitness: nodes % 2 === 0 || random(100) < 20,
+    profile,
+    kind: random(100) < 45 ? "single" : "storm",
+    isWeatherBad: random(100) < 50,
+    stormMs: isBrief ? BRIEF_STORM_MS : STORM_MS[profile],
+    warmUpMs: isBrief ? BRIEF_WARM_UP_MS : WARM_UP_MS,
+    driftPpmMax: random(100) < 80 ? DRIFT_PPM_MAX : 0,
+    bug,
+  };
+  return { ...plan, ...trialOf(bug) };
+}
+
+function drawNodes(shares: Shares, drawn: number): number {
+  let left = drawn;
+  for (const [nodes, share] of shares) {
+    left -= share;
+    if (left < 0) return nodes;
+  }
+  return 2;
+}

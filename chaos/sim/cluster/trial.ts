@@ -1,0 +1,276 @@
+/**
+ * Trial: one cluster of real nodes, from its first start through trouble to its rest, from one seed; and every rule that must hold
+ * meanwhile. Owns the story and the verdict; rules are check-*.ts, trouble is trial-faults.ts, traffic trial-traffic.ts.
+ *
+ *   start -> settled -> flows stand -> trouble -> all is healed -> settled, flows stand, copies alike, logs agree
+ */
+import { SynwallError } from "../../../src/base/errors.ts";
+import type { JournalEvent } from "../../../src/node/admin-model.ts";
+import { isSettled } from "../../../src/node/status.ts";
+import { LAB_FEATURES } from "../../lab/features.ts";
+import type { Bug } from "./bugs.ts";
+import { LogCheck } from "./check-log.ts";
+import { OwnerCheck } from "./check-owners.ts";
+import { CLOSED_PORT, WireCheck } from "./check-wire.ts";
+import { CommitWatch, sharedTuples, unlikeReplicas } from "./checks.ts";
+import { SimCluster } from "./cluster.ts";
+import { plugHosts } from "./hosts.ts";
+import { SMALL_SIZES } from "./sizes.ts";
+import { drawFault, stateOf, TrialFaults } from "./trial-faults.ts";
+import { planTrial, type TrialPlan } from "./trial-plan.ts";
+import { type TrialFlow, type TrialLoad, TrialTraffic } from "./trial-traffic.ts";
+
+const LOAD: TrialLoad = { flows: 4, askIntervalMs: 50, visitIntervalMs: 40, deniedIntervalMs: 50 };
+const FLOWS_MAX = 512;
+const SLOTS = 16;
+const POLL_MS = 10;
+/** How long what must happen in the end may take. */
+const SETTLE_MS_MAX = 12_000;
+const FLOWS_MS_MAX = 8_000;
+const ALIKE_MS_MAX = 12_000;
+
+export interface TrialOptions {
+  readonly seed: number;
+  /** Small clusters and little trouble. */
+  readonly isBrief?: boolean;
+  readonly bug?: Bug;
+  /** Hears every entry of every journal, in true time. */
+  readonly onEvent?: (trueMs: number, member: string, event: JournalEvent) => void;
+  readonly onLog?: (trueMs: number, member: string, level: string, text: string) => void;
+}
+
+export interface TrialReport {
+  readonly plan: TrialPlan;
+  /** Rules that were broken; empty when all held. */
+  readonly findings: readonly string[];
+  readonly faults: readonly string[];
+  /** Of all events of the trial. */
+  readonly digest: string;
+  readonly virtualMs: number;
+  /** From the end of the trouble until the cluster was whole. */
+  readonly recoveredMs: number;
+  readonly counts: {
+    readonly committed: number;
+    readonly flows: number;
+    readonly looked: number;
+    readonly watched: number;
+    readonly answers: number;
+    readonly denied: number;
+  };
+}
+
+export async function runTrial(options: TrialOptions): Promise<TrialReport> {
+  return new Trial(options).run();
+}
+
+class Trial {
+  readonly #plan: TrialPlan;
+  readonly #cluster: SimCluster;
+  readonly #traffic: TrialTraffic;
+  readonly #faults: TrialFaults;
+  readonly #owners: OwnerCheck;
+  readonly #log: LogCheck;
+  readonly #wire: WireCheck;
+  readonly #commits: CommitWatch;
+  readonly #findings: string[] = [];
+  #standing: readonly TrialFlow[] = [];
+  #recoveredMs = 0;
+
+  constructor({ seed, isBrief, bug, onEvent, onLog }: TrialOptions) {
+    const plan = planTrial(seed, { isBrief, bug });
+    const cluster: SimCluster = new SimCluster({
+      ...plan,
+      sizes: SMALL_SIZES,
+      features: { ...LAB_FEATURES, ipv6: false, helpers: false },
+      flowsMax: FLOWS_MAX,
+      configure: inLittle,
+      onEvent: (member, event) => onEvent?.(cluster.clock.nowMs(), member, event),
+      onLog: (member, level, text) => onLog?.(cluster.clock.nowMs(), member, level, text),
+    });
+    this.#plan = plan;
+    this.#cluster = cluster;
+    const hosts = plugHosts(cluster);
+    this.#traffic = new TrialTraffic(cluster.clock, hosts, cluster.random, LOAD);
+    this.#faults = new TrialFaults(cluster);
+    this.#owners = new OwnerCheck(cluster);
+    this.#log = new LogCheck(cluster);
+    this.#commits = new CommitWatch(cluster);
+    this.#wire = new WireCheck(
+      cluster,
+      Object.values(hosts).map(({ nic }) => nic.mac),
+    );
+    const { onSent } = cluster;
+    cluster.onSent = (frame) => {
+      onSent(frame);
+      this.#wire.onSent(frame);
+    };
+  }
+
+  async run(): Promise<TrialReport> {
+    const { clock, digest } = this.#cluster;
+    const startMs = clock.nowMs();
+    try {
+      await clock.drive(this.#story());
+    } catch (error) {
+      this.#findings.push(error instanceof Error ? (error.stack ?? error.message) : String(error));
+    }
+    return {
+      plan: this.#plan,
+      findings: this.#verdict(),
+      faults: this.#faults.done,
+      digest: digest.toString(),
+      virtualMs: clock.nowMs() - startMs,
+      recoveredMs: this.#recoveredMs,
+      counts: {
+        committed: this.#log.committed,
+        flows: this.#standing.length,
+        looked: this.#wire.looked,
+        watched: this.#commits.watched,
+        answers: this.#traffic.answers,
+        denied: this.#traffic.denied,
+      },
+    };
+  }
+
+  async #story(): Promise<void> {
+    const { clock } = this.#cluster;
+    await this.#cluster.startAll();
+    await this.#settled("after the start");
+    this.#commits.isArmed = true;
+    this.#traffic.begin();
+    await clock.pause(this.#plan.warmUpMs);
+    await this.#until("first answers", FLOWS_MS_MAX, () => this.#unanswered(0));
+    if (this.#isBroken()) return;
+    this.#commits.isArmed = false;
+    this.#wire.isUnharmed = false;
+    this.#standing = this.#traffic.established();
+    await this.#trouble();
+    const healedMs = clock.nowMs();
+    this.#faults.healAll();
+    await this.#settled("after healing");
+    this.#recoveredMs = clock.nowMs() - healedMs;
+    if (this.#isBroken()) return;
+    await this.#rest();
+  }
+
+  async #trouble(): Promise<void> {
+    const { clock, members, random } = this.#cluster;
+    const { kind, isWeatherBad, stormMs, fault = drawFault(random) } = this.#plan;
+    if (isWeatherBad) this.#faults.weather();
+    if (kind === "storm") {
+      this.#faults.storm(stormMs);
+      await clock.pause(stormMs);
+      return;
+    }
+    const ms = random(2) === 0 ? 1 + random(100) : 100 + random(300);
+    this.#faults.one(fault, members[random(members.length)]!, ms);
+    await clock.pause(ms + 1);
+  }
+
+  /** What must hold once nothing is wrong any more. */
+  async #rest(): Promise<void> {
+    const { clock } = this.#cluster;
+    if (this.#plan.kind === "single") {
+      const fromMs = clock.nowMs();
+      await this.#until("flows that stood", FLOWS_MS_MAX, () => this.#unanswered(fromMs));
+    }
+    this.#traffic.quiet();
+    let unlike: string[] = [];
+    await this.#until("copies alike", ALIKE_MS_MAX, async () => {
+      unlike = await unlikeReplicas(this.#cluster);
+      return unlike[0];
+    });
+    await this.#until("logs applied", SETTLE_MS_MAX, () => this.#log.atRest()[0]);
+    this.#findings.push(...this.#log.atRest(), ...sharedTuples(this.#cluster));
+  }
+
+  // ---------------------------------------------------------------- waiting
+
+  #settled(when: string): Promise<void> {
+    return this.#until(`settled ${when}`, SETTLE_MS_MAX, () => this.#unsettled());
+  }
+
+  /** Waits until `missing` misses nothing; what it still misses when time is up is a finding. */
+  async #until(
+    what: string,
+    msMax: number,
+    missing: () => string | undefined | Promise<string | undefined>,
+  ): Promise<void> {
+    const { clock } = this.#cluster;
+    for (const endMs = clock.nowMs() + msMax; !this.#isBroken(); ) {
+      const why = await missing();
+      if (why === undefined) return;
+      if (clock.nowMs() >= endMs) {
+        this.#findings.push(`${what}: not in ${msMax} ms: ${why}`);
+        return;
+      }
+      await clock.pause(POLL_MS);
+    }
+  }
+
+  #unsettled(): string | undefined {
+    const { members } = this.#cluster;
+    for (const member of members) {
+      const { name, running, isNode } = member;
+      if (running === undefined) return `${name} does not run`;
+      if (!isSettled(running.controller.driver.state())) return `${name} waits for slots to settle`;
+      for (const other of members) {
+        const state = running.controller.driver.state().members.find(({ id }) => id === other.id)?.state;
+        if (other.isNode && state !== "active") return `to ${name} ${other.name} is ${state}`;
+      }
+      if (isNode && stateOf(member) !== "active") return `${name} is ${stateOf(member)}`;
+    }
+    return this.#owners.undecided();
+  }
+
+  /** A flow of those that stood that has had no answer since. */
+  #unanswered(sinceMs: number): string | undefined {
+    const flows = sinceMs === 0 ? this.#traffic.flows : this.#standing;
+    for (const { what, number, broken, lastEchoMs } of flows) {
+      if (broken !== "") return `flow ${number}, ${what}: ${broken}`;
+      if (lastEchoMs <= sinceMs) return `flow ${number}, ${what}: no answer`;
+    }
+    return undefined;
+  }
+
+  // ---------------------------------------------------------------- verdict
+
+  #isBroken(): boolean {
+    return this.#owners.finding !== undefined || this.#cluster.failures.length > 0;
+  }
+
+  #verdict(): string[] {
+    const { failures } = this.#cluster;
+    const ended = failures.map(({ member, error }) => `${member} ended by itself: ${describe(error)}`);
+    return [
+      ...(this.#owners.finding === undefined ? [] : [this.#owners.finding]),
+      ...ended,
+      ...this.#log.findings,
+      ...this.#wire.findings,
+      ...this.#traffic.findings,
+      ...this.#commits.findings,
+      ...this.#findings,
+    ];
+  }
+}
+
+/** Fewer slots, and a port that is closed from inside. */
+function inLittle(text: string): string {
+  const closed = (protocol: string, indent: string): string =>
+    [`- name: closed-${protocol}`, "  from: inside", "  to: outside", `  protocol: ${protocol}`]
+      .concat([`  destinationPorts: [${CLOSED_PORT}]`, "  action: drop"])
+      .map((line) => `${indent}${line}\n`)
+      .join("");
+  return text
+    .replace(/^( +)node: /m, `$1slots: ${SLOTS}\n$1node: `)
+    .replace(
+      /( +)- name: out\n/,
+      (out, indent: string) => closed("tcp", indent) + closed("udp", indent) + out,
+    );
+}
+
+function describe(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const cause = error.cause instanceof Error ? `; cause: ${error.cause.stack}` : "";
+  return `${error instanceof SynwallError ? `${error.code} ` : ""}${error.stack}${cause}`;
+}
