@@ -123,6 +123,7 @@ function common(
       secret,
       profile: cluster.profile,
       slots: cluster.slots,
+      forgiveAfterMs: cluster.quorum.forgiveAfter,
       ports: cluster.ports,
       tls: cluster.tls,
     },

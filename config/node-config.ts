@@ -43,6 +43,8 @@ export interface NodeConfig {
     readonly secret: Uint8Array;
     readonly profile: "lan" | "vm" | "wan";
     readonly slots: number;
+    /** A voter that was silent for so long does not vote until it is back. */
+    readonly forgiveAfterMs: number;
     readonly ports: { readonly grpc: number; readonly lifeline: number };
     /** File paths, readable and matching (checked while loading). */
     readonly tls: { readonly ca: string; readonly cert: string; readonly key: string };

@@ -69,6 +69,9 @@ const cluster = mapping({
   secretFile: absolutePath,
   profile: oneOf("lan", "vm", "wan").default("vm"),
   slots: powerOfTwo(16, 1024).default(64),
+  quorum: mapping({ forgiveAfter: durationBetween(1000, 86_400_000, "10s").default(10_000) }).default({
+    forgiveAfter: 10_000,
+  }),
   affinity: oneOf("source", "flow").default("source"),
   members: someOf(member, 9),
   ports: mapping({ grpc: tcpPort.default(7400), lifeline: tcpPort.default(7401) }).default({

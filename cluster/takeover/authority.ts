@@ -6,7 +6,7 @@
  * Effects and events come out synchronously, in the order in which they must be carried out.
  */
 import type { Env } from "../../src/base/env.ts";
-import type { ClusterState } from "../control/model.ts";
+import type { ClusterState, Quorum } from "../control/model.ts";
 import type { Mac } from "../liveness/envelope.ts";
 import { Heartbeats } from "../liveness/heartbeats.ts";
 import type { LivenessEvent, LivenessProfile, PeerConfig } from "../liveness/model.ts";
@@ -39,7 +39,7 @@ export interface AuthorityConfig {
   readonly cluster: string;
   readonly profile: LivenessProfile;
   readonly peers: readonly PeerConfig[];
-  /** Ids of all voters, this member too if it is one. */
+  /** Ids of all voters that the log was begun with, this member too if it is one. */
   readonly voters: readonly number[];
   readonly slots: number;
   readonly mac: Mac;
@@ -56,9 +56,10 @@ export interface AuthorityOutput {
   effect(effect: AuthorityEffect): void;
 }
 
-/** A node's lease ended or came (back): it is fenced or not. */
+/** A node's lease ended or came (back): it is fenced or not. Or this member goes by the voters of an epoch from now on. */
 export type AuthorityEffect =
   | OwnershipEffect
+  | { readonly type: "voters"; readonly epoch: number }
   | { readonly type: "fenced" | "unfenced"; readonly atMs: number };
 
 export class Authority {
@@ -70,7 +71,9 @@ export class Authority {
   readonly #config: AuthorityConfig;
   readonly #output: AuthorityOutput;
   readonly #requestBody = new Uint8Array(LEASE_REQUEST_BYTES);
+  /** All that are asked, and may answer. */
   #voters: readonly number[];
+  #quorumEpoch = 0;
   /** The incarnation that this process was admitted as; 0: it is not. */
   #incarnation = 0;
   #isStopping = false;
@@ -121,8 +124,13 @@ export class Authority {
    * "up" of this very process was given when it was applied; 0 before that. As long as the state does not show that
    * incarnation alive, this process owns nothing, whatever the table says about its id.
    */
-  applyState(state: Pick<ClusterState, "table" | "members">, ownIncarnation: number, nowMs: number): void {
+  applyState(
+    state: Pick<ClusterState, "table" | "members" | "quorum">,
+    ownIncarnation: number,
+    nowMs: number,
+  ): void {
     const { table, members } = state;
+    this.#useQuorum(state.quorum);
     this.voter.observe(table.epoch, members);
     if (this.#config.role !== "node") return;
     const me = members.find((m) => m.id === this.#config.selfId);
@@ -133,13 +141,6 @@ export class Authority {
       me.state !== "removed";
     this.#incarnation = isAdmitted ? ownIncarnation : 0;
     this.#run(this.ownership.applyTable(table, members, isAdmitted, nowMs));
-  }
-
-  /** The committed set of voters changed. */
-  setVoters(voters: readonly number[]): void {
-    this.#voters = voters;
-    this.lease.setVoters(voters);
-    this.fences.setVoters(voters);
   }
 
   /** This member has applied all that was committed at some moment after its start: it may vote on leases now. */
@@ -165,6 +166,23 @@ export class Authority {
     this.#isStopping = true;
     this.#watchLease(nowMs);
     this.heartbeats.shutdown(nowMs);
+  }
+
+  #useQuorum(quorum: Quorum | undefined): void {
+    if (quorum === undefined || quorum.epoch === this.#quorumEpoch) return;
+    const { epoch, voters, outgoing } = quorum;
+    this.#quorumEpoch = epoch;
+    this.#voters = [...new Set([...voters, ...outgoing])];
+    const sets = outgoing.length === 0 ? [voters] : [voters, outgoing];
+    this.voter.setQuorum(epoch);
+    this.lease.setVoters(sets);
+    this.fences.setVoters(sets);
+    for (const { nodeId } of this.#config.peers) {
+      if (!this.#voters.includes(nodeId)) {
+        this.heartbeats.setStanding(nodeId, MESSAGE_LEASE_REQUEST, undefined);
+      }
+    }
+    this.#output.effect({ type: "voters", epoch });
   }
 
   #onEvent(event: LivenessEvent): void {

@@ -4,17 +4,18 @@
  */
 import { downCommand, wouldLoseFlows } from "../../cluster/control/commands.ts";
 import { type Committed, RaftDriver } from "../../cluster/control/driver.ts";
-import type { ClusterState, Command, CommandResult } from "../../cluster/control/model.ts";
+import type { ClusterState, Command, CommandResult, Member } from "../../cluster/control/model.ts";
 import { plan } from "../../cluster/control/planner.ts";
 import type { Timers } from "../../cluster/control/timers.ts";
 import { tuningOf } from "../../cluster/control/tuning.ts";
 import { PROFILES } from "../../cluster/liveness/model.ts";
 import type { LogStore } from "../../cluster/storage/log-store.ts";
 import type { Transport, TransportHandlers } from "../../cluster/transport/transport.ts";
-import type { NodeConfig } from "../../config/node-config.ts";
+import type { MemberConfig, NodeConfig } from "../../config/node-config.ts";
 import { SynwallError } from "../base/errors.ts";
 import type { Journal } from "./journal.ts";
 import { Membership } from "./membership.ts";
+import { QuorumKeeper } from "./quorum-keeper.ts";
 import { isSettled } from "./status.ts";
 
 /** How long a silent member may stay a carrier when nobody saw it die: both were down, and only one came back. */
@@ -47,6 +48,7 @@ export interface ControllerOptions {
 export class Controller {
   readonly driver: RaftDriver;
   readonly membership: Membership;
+  readonly quorum: QuorumKeeper;
   readonly #options: ControllerOptions;
   readonly #watchers = new Set<(state: ClusterState) => void>();
   readonly #successionWatchers = new Set<() => void>();
@@ -64,7 +66,8 @@ export class Controller {
     this.driver = new RaftDriver({
       self: self.id,
       isWitness: self.role === "witness",
-      candidates: members.filter((member) => member.role === "node").map((member) => member.id),
+      candidates: ({ members: known }, voters) =>
+        voters.filter((id) => roleOf(id, known, members) === "node"),
       slots,
       storage,
       transport,
@@ -88,6 +91,16 @@ export class Controller {
       alive: options.alive,
       onAdmitted: () => options.onAdmitted(),
       onLog: options.log,
+    });
+    this.quorum = new QuorumKeeper({
+      self: self.id,
+      founders: storage.founding?.voters ?? members.map((member) => member.id),
+      leaseMs: PROFILES[profile].leaseMs,
+      forgiveAfterMs: config.cluster.forgiveAfterMs,
+      timers,
+      driver: this.driver,
+      alive: options.alive,
+      propose: (command) => this.propose(command),
     });
   }
 
@@ -124,7 +137,10 @@ export class Controller {
 
   start(): void {
     this.driver.start();
-    this.#stopWatch = this.#options.timers.every(WATCH_INTERVAL_MS, () => this.#watchAbsent());
+    this.#stopWatch = this.#options.timers.every(WATCH_INTERVAL_MS, () => {
+      this.#watchAbsent();
+      this.quorum.tick();
+    });
     void this.membership.join();
   }
 
@@ -361,4 +377,13 @@ export class Controller {
 
 function stateOf(state: ClusterState, id: number): string | undefined {
   return state.members.find((member) => member.id === id)?.state;
+}
+
+/** As the cluster knows it; of a member that never came up, as the configuration says. */
+function roleOf(
+  id: number,
+  known: readonly Member[],
+  configured: readonly MemberConfig[],
+): Member["role"] | undefined {
+  return (known.find((member) => member.id === id) ?? configured.find((member) => member.id === id))?.role;
 }

@@ -295,6 +295,7 @@ export class DataplaneCore {
         this.engine.announceSlots(effect.slots);
         return;
       case "settle":
+      case "voters":
         this.#post(effect);
         return;
       case "gained":

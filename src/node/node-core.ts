@@ -112,6 +112,7 @@ export class NodeCore {
       peerDown: (node, incarnation, isGone) => this.controller.peerDown(node, incarnation, isGone),
       digestResult: (slot, isEqual) => this.replication.digestResult(slot, isEqual),
       propose: (command) => void this.#propose(command),
+      votersKnown: (epoch) => this.controller.quorum.known(epoch),
     });
   }
 
@@ -301,13 +302,19 @@ export class NodeCore {
     this.#isStateDue = false;
     const state = this.controller.driver.state();
     const ownIncarnation = this.controller.membership.incarnation;
-    const { table, members, revision } = state;
+    const { table, members, quorum, revision } = state;
     if (this.#isStopped || (revision === this.#revision && ownIncarnation === this.#incarnation)) return;
     this.#revision = revision;
     this.#incarnation = ownIncarnation;
     // The worker first: replication asks it at once for slots whole, and what is sent in an earlier epoch is stale. No record
     // of the new epoch is routed by the old table, since rings are drained in turns of their own.
-    this.#options.post({ type: "state", table, members, ownIncarnation });
+    this.#options.post({
+      type: "state",
+      table,
+      members,
+      ownIncarnation,
+      ...(quorum === undefined ? {} : { quorum }),
+    });
     this.replication.setTable(table);
     this.failover.applied(state, ownIncarnation !== 0, this.nowMs());
   }

@@ -81,7 +81,7 @@ export class NodeReport {
       uptimeMs: this.core.nowMs() - this.#startedMs,
       state,
       raft,
-      voters: raft.voters.length,
+      voters: raft.voters,
       peers: this.#peers(),
       unsettledOwn: state.table.owner.filter(
         (owner, slot) => owner === self.id && state.table.awaiting[slot]!.length > 0,

@@ -97,7 +97,7 @@ export class WitnessCore {
       uptimeMs: this.nowMs() - this.#startedMs,
       state,
       raft,
-      voters: raft.voters.length,
+      voters: raft.voters,
       peers: cluster.members
         .filter((member) => member.id !== cluster.self.id)
         .map((member) => ({
@@ -174,7 +174,9 @@ export class WitnessCore {
       {
         send: (_link, node, bytes) => sendHeartbeat(node, bytes),
         event: (event) => this.#onLiveness(event),
-        effect: () => {},
+        effect: (effect) => {
+          if (effect.type === "voters") this.controller.quorum.known(effect.epoch);
+        },
       },
     );
   }

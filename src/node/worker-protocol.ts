@@ -3,7 +3,7 @@
  * tables, judgements, requests. The doorbell (DOORBELL) is the one frequent message: "look into the rings", at most one
  * per sleep of the receiver.
  */
-import type { Member, SlotTable } from "../../cluster/control/model.ts";
+import type { Member, Quorum, SlotTable } from "../../cluster/control/model.ts";
 import type { LivenessEvent, LivenessProfile, PeerConfig } from "../../cluster/liveness/model.ts";
 import type { PolicyModel } from "../dataplane/policy-model.ts";
 import type { CompiledRules } from "../dataplane/rules/compile.ts";
@@ -34,7 +34,7 @@ export interface WorkerSetup {
   readonly slots: number;
   readonly profile: LivenessProfile;
   readonly peers: readonly WorkerPeer[];
-  /** Ids of all voters, this node's too. */
+  /** Ids of all voters that the log was begun with, this node's too if it is one. */
   readonly voters: readonly number[];
   /** Keys derived from the cluster secret; see keys.ts. */
   readonly flowKey: Uint8Array;
@@ -50,6 +50,7 @@ export type ToWorker =
       readonly type: "state";
       readonly table: SlotTable;
       readonly members: readonly Member[];
+      readonly quorum?: Quorum;
       readonly ownIncarnation: number;
     }
   /** All that was committed at some moment after the start is applied: the worker may vote on leases. */
@@ -90,6 +91,8 @@ export type FromWorker =
       readonly atMs: number;
     }
   | { readonly type: "settle"; readonly slots: readonly number[]; readonly movedEpochs: readonly number[] }
+  /** The worker goes by the voters of this epoch. */
+  | { readonly type: "voters"; readonly epoch: number }
   | { readonly type: "fenced"; readonly isFenced: boolean; readonly atMs: number }
   /** A digest in the replication stream of `slot` was compared. */
   | { readonly type: "digest"; readonly slot: number; readonly isEqual: boolean }

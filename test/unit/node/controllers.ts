@@ -14,13 +14,15 @@ import { VirtualClock } from "../cluster/control/virtual-clock.ts";
 import { type Example, exampleText } from "../config/site.ts";
 
 const VOTERS = [1, 2, 3];
+const NAMES = ["fw1", "fw2", "witness"] as const;
 
 export class Controllers {
   readonly clock = new VirtualClock();
-  readonly members: readonly Controller[];
+  readonly members: Controller[];
   readonly #random = seededRandom(5);
   readonly #network: MemoryNetwork;
   readonly #alive = new Set(VOTERS);
+  readonly #stores = VOTERS.map(() => new MemoryLogStore(confState(VOTERS)));
 
   constructor() {
     this.#network = new MemoryNetwork({
@@ -29,7 +31,7 @@ export class Controllers {
       delayMsMin: 0.2,
       delayMsMax: 0.4,
     });
-    this.members = (["fw1", "fw2", "witness"] as const).map((name, i) => this.#start(name, VOTERS[i]!));
+    this.members = NAMES.map((name, i) => this.#start(name, VOTERS[i]!));
   }
 
   member(id: number): Controller {
@@ -37,7 +39,22 @@ export class Controllers {
   }
 
   get leader(): number {
-    return this.members.findIndex(({ driver }) => driver.status().state === "leader") + 1;
+    const leads = ({ driver }: Controller): boolean => driver.status().state === "leader";
+    return VOTERS.find((id) => this.#alive.has(id) && leads(this.member(id))) ?? 0;
+  }
+
+  /** The process ends, and all others know at once. */
+  kill(id: number): void {
+    this.#alive.delete(id);
+    this.member(id).stop();
+    this.#network.kill(id);
+    for (const other of this.#alive) this.member(other).peerDown(id, 0, true);
+  }
+
+  /** Starts a killed one again, with its log. */
+  revive(id: number): void {
+    this.#alive.add(id);
+    this.members[id - 1] = this.#start(NAMES[id - 1]!, id);
   }
 
   /** Passes time until both nodes are active and every slot has its proven backup. */
@@ -57,7 +74,7 @@ export class Controllers {
     const transport = this.#network.attach(id);
     const controller: Controller = new Controller({
       config,
-      storage: new MemoryLogStore(confState(VOTERS)),
+      storage: this.#stores[id - 1]!,
       transport,
       timers: this.clock,
       random: this.#random,
@@ -65,7 +82,9 @@ export class Controllers {
       alive: () => this.#alive,
       onState: (state) =>
         this.clock.schedule(1, () => {
+          if (!this.#alive.has(id)) return;
           for (const command of provenBy(id, state)) void controller.propose(command).catch(() => {});
+          if (state.quorum !== undefined) controller.quorum.known(state.quorum.epoch);
         }),
       onAdmitted: () => {},
       onFatal: (error) => {

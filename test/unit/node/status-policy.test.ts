@@ -16,7 +16,7 @@ function alertsWith(policy: Policy, alive = true): readonly string[] {
     uptimeMs: 1,
     state: emptyState(16),
     raft: { term: 1, commit: 1, state: "leader", lead: 1 },
-    voters: 3,
+    voters: [1, 2, 3],
     peers: [peer],
     unsettledOwn: 0,
     unprotectedFlows: 0,
