@@ -74,6 +74,7 @@ export class Authority {
   /** All that are asked, and may answer. */
   #voters: readonly number[];
   #quorumEpoch = 0;
+  #peers: readonly PeerConfig[];
   /** The incarnation that this process was admitted as; 0: it is not. */
   #incarnation = 0;
   #isStopping = false;
@@ -88,6 +89,7 @@ export class Authority {
     this.#config = config;
     this.#output = output;
     this.#voters = voters;
+    this.#peers = config.peers;
     this.heartbeats = new Heartbeats(config, env, {
       send: (link, to, bytes) => output.send(link, to, bytes),
       event: (event) => this.#onEvent(event),
@@ -143,6 +145,18 @@ export class Authority {
     this.#run(this.ownership.applyTable(table, members, isAdmitted, nowMs));
   }
 
+  /** Other peers than before: with those that are not among them it speaks no more, and no event tells of them. */
+  setPeers(peers: readonly PeerConfig[], nowMs: number): void {
+    const before = this.#peers;
+    this.#peers = peers;
+    for (const { nodeId } of before) {
+      if (!peers.some((peer) => peer.nodeId === nodeId)) this.heartbeats.removePeer(nodeId);
+    }
+    for (const peer of peers) {
+      if (!before.some(({ nodeId }) => nodeId === peer.nodeId)) this.heartbeats.addPeer(peer, nowMs);
+    }
+  }
+
   /** This member has applied all that was committed at some moment after its start: it may vote on leases now. */
   setCaughtUp(): void {
     this.voter.setCaughtUp();
@@ -177,7 +191,7 @@ export class Authority {
     this.voter.setQuorum(epoch);
     this.lease.setVoters(sets);
     this.fences.setVoters(sets);
-    for (const { nodeId } of this.#config.peers) {
+    for (const { nodeId } of this.#peers) {
       if (!this.#voters.includes(nodeId)) {
         this.heartbeats.setStanding(nodeId, MESSAGE_LEASE_REQUEST, undefined);
       }

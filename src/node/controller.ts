@@ -4,7 +4,7 @@
  */
 import { downCommand, wouldLoseFlows } from "../../cluster/control/commands.ts";
 import { type Committed, RaftDriver } from "../../cluster/control/driver.ts";
-import type { ClusterState, Command, CommandResult, Member } from "../../cluster/control/model.ts";
+import type { ClusterState, Command, CommandResult } from "../../cluster/control/model.ts";
 import { plan } from "../../cluster/control/planner.ts";
 import type { Timers } from "../../cluster/control/timers.ts";
 import { tuningOf } from "../../cluster/control/tuning.ts";
@@ -15,6 +15,7 @@ import type { MemberConfig, NodeConfig } from "../../config/node-config.ts";
 import { SynwallError } from "../base/errors.ts";
 import type { Journal } from "./journal.ts";
 import { Membership } from "./membership.ts";
+import { PeerList } from "./peer-list.ts";
 import { QuorumKeeper } from "./quorum-keeper.ts";
 import { isSettled } from "./status.ts";
 
@@ -37,6 +38,8 @@ export interface ControllerOptions {
   readonly alive: () => ReadonlySet<number>;
   /** See RaftDriverOptions; where heartbeats run in another thread, nobody can tell. */
   readonly isQuiet?: (node: number) => boolean;
+  /** Other peers than the configuration's, or than before: all of them. */
+  readonly onPeers: (peers: readonly MemberConfig[]) => void;
   /** After every applied entry. */
   readonly onState: (state: ClusterState, ownIncarnation: number) => void;
   /** This process was let in, and has applied all that was committed before. */
@@ -49,6 +52,7 @@ export class Controller {
   readonly driver: RaftDriver;
   readonly membership: Membership;
   readonly quorum: QuorumKeeper;
+  readonly peers: PeerList;
   readonly #options: ControllerOptions;
   readonly #watchers = new Set<(state: ClusterState) => void>();
   readonly #successionWatchers = new Set<() => void>();
@@ -63,11 +67,16 @@ export class Controller {
     const { config, storage, transport, timers, random, onFatal } = options;
     const { self, members, slots, profile } = config.cluster;
     const log = storage.founding?.log ?? "";
+    this.peers = new PeerList({
+      self: self.id,
+      configured: members,
+      timers,
+      onChange: (peers) => options.onPeers(peers),
+    });
     this.driver = new RaftDriver({
       self: self.id,
       isWitness: self.role === "witness",
-      candidates: ({ members: known }, voters) =>
-        voters.filter((id) => roleOf(id, known, members) === "node"),
+      candidates: (_state, voters) => voters.filter((id) => this.#memberById(id)?.role === "node"),
       slots,
       storage,
       transport,
@@ -136,6 +145,7 @@ export class Controller {
   }
 
   start(): void {
+    this.peers.observe(this.driver.state());
     this.driver.start();
     this.#stopWatch = this.#options.timers.every(WATCH_INTERVAL_MS, () => {
       this.#watchAbsent();
@@ -184,8 +194,8 @@ export class Controller {
    */
   peerDown(node: number, incarnation: number, isGone: boolean): void {
     this.driver.leaderDied(node);
-    const { self, members } = this.#options.config.cluster;
-    if (self.role !== "node" || members.find((member) => member.id === node)?.role !== "node") return;
+    const { self } = this.#options.config.cluster;
+    if (self.role !== "node" || this.#memberById(node)?.role !== "node") return;
     const present = this.driver.state().members.find((member) => member.id === node);
     if (incarnation !== 0 && present !== undefined && present.incarnation > incarnation) return;
     if (downCommand(this.driver.state(), node) === undefined || this.membership.isDeclaring(node)) return;
@@ -256,11 +266,16 @@ export class Controller {
   }
 
   name(id: number): string {
-    return this.#options.config.cluster.members.find((member) => member.id === id)?.name ?? `member ${id}`;
+    return this.#memberById(id)?.name ?? `member ${id}`;
+  }
+
+  #memberById(id: number): MemberConfig | undefined {
+    const { self } = this.#options.config.cluster;
+    return id === self.id ? self : this.peers.find(id);
   }
 
   #memberByName(name: string): { readonly id: number } {
-    const { members } = this.#options.config.cluster;
+    const members = [this.#options.config.cluster.self, ...this.peers.all()];
     const member = members.find((candidate) => candidate.name === name && candidate.role === "node");
     if (member !== undefined) return member;
     const nodes = members.filter((candidate) => candidate.role === "node").map((candidate) => candidate.name);
@@ -300,6 +315,7 @@ export class Controller {
 
   #onCommitted(state: ClusterState, committed: Committed): void {
     const { table } = state;
+    this.peers.observe(state);
     // The worker first: its slots wait for this table, nothing else does.
     this.#options.onState(state, this.membership.incarnation);
     // What was decided before this process was let in is history: it did not happen now.
@@ -377,13 +393,4 @@ export class Controller {
 
 function stateOf(state: ClusterState, id: number): string | undefined {
   return state.members.find((member) => member.id === id)?.state;
-}
-
-/** As the cluster knows it; of a member that never came up, as the configuration says. */
-function roleOf(
-  id: number,
-  known: readonly Member[],
-  configured: readonly MemberConfig[],
-): Member["role"] | undefined {
-  return (known.find((member) => member.id === id) ?? configured.find((member) => member.id === id))?.role;
 }

@@ -33,7 +33,13 @@ import { parseIpv4 } from "../policy/address.ts";
 import { findDatagram, writeClusterFrame, writeZoneFrame } from "./heartbeat-frames.ts";
 import { PacketLoop } from "./packet-loop.ts";
 import { WorkerBoard } from "./worker-board.ts";
-import { DOORBELL, type FromWorker, type ToWorker, type WorkerSetup } from "./worker-protocol.ts";
+import {
+  DOORBELL,
+  type FromWorker,
+  type ToWorker,
+  type WorkerPeer,
+  type WorkerSetup,
+} from "./worker-protocol.ts";
 
 /** How often the driver of a core calls tick(). */
 export const WORKER_TICK_MS = 1;
@@ -54,6 +60,8 @@ export class DataplaneCore {
   readonly #env: Env;
   readonly #post: (message: FromWorker) => void;
   readonly #view: ClusterView;
+  /** Of the view, which others only read. */
+  readonly #peers: (PeerAddress | undefined)[] = [];
   readonly #authority: Authority;
   readonly #loop: PacketLoop;
   readonly #counters: Float64Array;
@@ -86,7 +94,8 @@ export class DataplaneCore {
     this.#post = post;
     this.#wallMs = wallMs;
     this.#isUp = ports.map(() => true);
-    this.#view = makeView(setup, ports.length);
+    for (const peer of setup.peers) this.#peers[peer.nodeId] = addressOf(peer, ports.length);
+    this.#view = makeView(setup, this.#peers);
     const { memory, policy } = setup;
     this.#counters = new Float64Array(memory.counters);
     this.#board = new WorkerBoard(memory.board);
@@ -175,6 +184,9 @@ export class DataplaneCore {
       case "state":
         this.#authority.applyState(message, message.ownIncarnation, nowMs);
         break;
+      case "peers":
+        this.#usePeers(message.peers, nowMs);
+        break;
       case "caughtUp":
         this.#authority.setCaughtUp();
         break;
@@ -200,6 +212,20 @@ export class DataplaneCore {
     }
     this.#copyLease();
     this.#loop.finish();
+  }
+
+  #usePeers(peers: readonly WorkerPeer[], nowMs: number): void {
+    const { peerFlags } = this.#view;
+    for (let id = 1; id < this.#peers.length; id++) {
+      if (peers.some(({ nodeId }) => nodeId === id)) continue;
+      this.#peers[id] = undefined;
+      peerFlags[id] = 0;
+    }
+    for (const peer of peers) {
+      if (this.#peers[peer.nodeId]?.clusterIp === parseIpv4(peer.address)) continue;
+      this.#peers[peer.nodeId] = addressOf(peer, this.#ports.length);
+    }
+    this.#authority.setPeers(peers, nowMs);
   }
 
   #copyLease(): void {
@@ -378,16 +404,16 @@ export class DataplaneCore {
   }
 }
 
-function makeView(setup: WorkerSetup, ports: number): ClusterView {
-  const peers: (PeerAddress | undefined)[] = [];
-  for (const peer of setup.peers) {
-    peers[peer.nodeId] = {
-      nodeId: peer.nodeId,
-      clusterIp: parseIpv4(peer.address) ?? 0,
-      clusterMac: new Uint8Array(6).fill(0xff),
-      zoneMac: Array.from({ length: ports }, () => new Uint8Array(6)),
-    };
-  }
+function addressOf(peer: WorkerPeer, ports: number): PeerAddress {
+  return {
+    nodeId: peer.nodeId,
+    clusterIp: parseIpv4(peer.address) ?? 0,
+    clusterMac: new Uint8Array(6).fill(0xff),
+    zoneMac: Array.from({ length: ports }, () => new Uint8Array(6)),
+  };
+}
+
+function makeView(setup: WorkerSetup, peers: readonly (PeerAddress | undefined)[]): ClusterView {
   return {
     slots: setup.slots,
     selfId: setup.selfId,

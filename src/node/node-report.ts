@@ -249,28 +249,26 @@ export class NodeReport {
   }
 
   #peers(): PeerStatus[] {
-    const { config, controller, mirror, replication } = this.core;
+    const { controller, mirror, replication } = this.core;
     const { driver } = controller;
     const alive = mirror.alive();
-    return config.cluster.members
-      .filter((member) => member.id !== config.cluster.self.id)
-      .map((member) => {
-        const known = driver.state().members.find((candidate) => candidate.id === member.id);
-        const base = {
-          id: member.id,
-          name: member.name,
-          role: member.role,
-          state: known?.state ?? "unknown",
-          alive: alive.has(member.id),
-          links: mirror.links(member.id),
-        };
-        if (member.role === "witness") return base;
-        const { isConnected, refusal, ...rest } = replication.status(member.id, this.core.nowMs());
-        const { lagMs, lagRecords, lagBytes, resyncs, policy } = rest;
-        const ack = summary(replication.router.sender(member.id).ackLatency);
-        const sync = { connected: isConnected, lagMs, lagRecords, lagBytes, ack, resyncs, policy };
-        return { ...base, sync: refusal === undefined ? sync : { ...sync, refusal } };
-      });
+    return controller.peers.all().map((member) => {
+      const known = driver.state().members.find((candidate) => candidate.id === member.id);
+      const base = {
+        id: member.id,
+        name: member.name,
+        role: member.role,
+        state: known?.state ?? "unknown",
+        alive: alive.has(member.id),
+        links: mirror.links(member.id),
+      };
+      if (member.role === "witness") return base;
+      const { isConnected, refusal, ...rest } = replication.status(member.id, this.core.nowMs());
+      const { lagMs, lagRecords, lagBytes, resyncs, policy } = rest;
+      const ack = summary(replication.router.sender(member.id).ackLatency);
+      const sync = { connected: isConnected, lagMs, lagRecords, lagBytes, ack, resyncs, policy };
+      return { ...base, sync: refusal === undefined ? sync : { ...sync, refusal } };
+    });
   }
 
   #flowContext(): FlowContext {

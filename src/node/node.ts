@@ -39,6 +39,7 @@ export class Node {
   // Set by start(), in this order.
   #core: NodeCore | undefined;
   #host: DataplaneHost | undefined;
+  #lifelines: LifelineHost | undefined;
 
   constructor(config: NodeConfig, log: Log, onFatal: (error: unknown) => void) {
     this.#config = config;
@@ -110,6 +111,7 @@ export class Node {
       journal: this.#journal,
       log: this.#log,
       post: (message) => this.#host?.post(message),
+      onPeers: (peers) => this.#lifelines?.setPeers(peers.filter(({ role }) => role === "node")),
       onFatal: this.#onFatal,
     });
     this.#core = core;
@@ -143,6 +145,7 @@ export class Node {
     );
     this.#undo.push(() => lifelines.stop());
     await lifelines.start();
+    this.#lifelines = lifelines;
     return lifelines;
   }
 

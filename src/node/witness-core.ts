@@ -3,11 +3,11 @@
  * it says about itself. The process (witness.ts) runs it in real time, the simulator (chaos/sim/cluster) in virtual time.
  */
 import type { Timers } from "../../cluster/control/timers.ts";
-import { CLUSTER_LINK, type LivenessEvent, PROFILES } from "../../cluster/liveness/model.ts";
+import { CLUSTER_LINK, type LivenessEvent, type PeerConfig, PROFILES } from "../../cluster/liveness/model.ts";
 import type { LogStore } from "../../cluster/storage/log-store.ts";
 import { Authority } from "../../cluster/takeover/authority.ts";
 import type { Transport, TransportHandlers } from "../../cluster/transport/transport.ts";
-import type { NodeConfig } from "../../config/node-config.ts";
+import type { MemberConfig, NodeConfig } from "../../config/node-config.ts";
 import { VERSION } from "../../config/version.ts";
 import type { Env } from "../base/env.ts";
 import { LatencyHistogram } from "../base/histogram.ts";
@@ -98,16 +98,14 @@ export class WitnessCore {
       state,
       raft,
       voters: raft.voters,
-      peers: cluster.members
-        .filter((member) => member.id !== cluster.self.id)
-        .map((member) => ({
-          id: member.id,
-          name: member.name,
-          role: member.role,
-          state: state.members.find((candidate) => candidate.id === member.id)?.state ?? "unknown",
-          alive: alive.has(member.id),
-          links: { cluster: alive.has(member.id) },
-        })),
+      peers: this.controller.peers.all().map((member) => ({
+        id: member.id,
+        name: member.name,
+        role: member.role,
+        state: state.members.find((candidate) => candidate.id === member.id)?.state ?? "unknown",
+        alive: alive.has(member.id),
+        links: { cluster: alive.has(member.id) },
+      })),
       unsettledOwn: 0,
       unprotectedFlows: 0,
     });
@@ -157,14 +155,13 @@ export class WitnessCore {
   #makeAuthority(): Authority {
     const { config, env, sendHeartbeat } = this.#options;
     const { cluster } = config;
-    const nodes = cluster.members.filter((member) => member.id !== cluster.self.id && member.role === "node");
     return new Authority(
       {
         selfId: cluster.self.id,
         role: "witness",
         cluster: cluster.name,
         profile: PROFILES[cluster.profile],
-        peers: nodes.map((member) => ({ nodeId: member.id, role: member.role, links: [CLUSTER_LINK] })),
+        peers: heartbeatPeers(cluster.members.filter(({ id }) => id !== cluster.self.id)),
         voters: cluster.members.map((member) => member.id),
         slots: cluster.slots,
         mac: heartbeatMac(deriveKeys(cluster.secret, cluster.name).heartbeatKey),
@@ -192,6 +189,10 @@ export class WitnessCore {
       journal,
       alive: () => this.#alive(),
       isQuiet: (node) => this.#authority.heartbeats.isQuiet(node, this.nowMs()),
+      onPeers: (peers) => {
+        transport.setPeers(peers);
+        this.#authority.setPeers(heartbeatPeers(peers), this.nowMs());
+      },
       onState: (state, ownIncarnation) => this.#authority.applyState(state, ownIncarnation, this.nowMs()),
       onAdmitted: () => {
         this.#authority.setCaughtUp();
@@ -215,10 +216,14 @@ export class WitnessCore {
   #alive(): ReadonlySet<number> {
     const { cluster } = this.#options.config;
     const { heartbeats } = this.#authority;
-    return new Set(
-      cluster.members
-        .map((member) => member.id)
-        .filter((id) => id === cluster.self.id || heartbeats.isAlive(id)),
-    );
+    const peers = this.controller.peers.all().map(({ id }) => id);
+    return new Set([cluster.self.id, ...peers.filter((id) => heartbeats.isAlive(id))]);
   }
+}
+
+/** Witnesses do not watch each other. */
+function heartbeatPeers(peers: readonly MemberConfig[]): readonly PeerConfig[] {
+  return peers
+    .filter(({ role }) => role === "node")
+    .map(({ id, role }) => ({ nodeId: id, role, links: [CLUSTER_LINK] }));
 }

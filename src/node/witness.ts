@@ -96,7 +96,7 @@ export class Witness {
     });
     const heartbeats = new WitnessHeartbeats({
       address: cluster.self.address,
-      peerAddresses: new Map(cluster.members.map((member) => [member.id, member.address])),
+      addressOf: (node) => core.controller.peers.find(node)?.address,
       onDatagram: (bytes) => void core.receiveHeartbeat(bytes),
       onTick: () => core.tick(),
     });

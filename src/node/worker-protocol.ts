@@ -53,6 +53,8 @@ export type ToWorker =
       readonly quorum?: Quorum;
       readonly ownIncarnation: number;
     }
+  /** All other members, when they are others than before. */
+  | { readonly type: "peers"; readonly peers: readonly WorkerPeer[] }
   /** All that was committed at some moment after the start is applied: the worker may vote on leases. */
   | { readonly type: "caughtUp" }
   | { readonly type: "lifeline"; readonly node: number; readonly isOpen: boolean }

@@ -7,6 +7,7 @@ import { MemoryLogStore } from "../../../cluster/storage/memory.ts";
 import { MemoryNetwork } from "../../../cluster/transport/in-memory.ts";
 import { parseNodeConfig } from "../../../config/load.ts";
 import { seededRandom } from "../../../src/base/env.ts";
+import { SynwallError } from "../../../src/base/errors.ts";
 import { Controller } from "../../../src/node/controller.ts";
 import { Journal } from "../../../src/node/journal.ts";
 import { confState } from "../cluster/control/cluster-of-drivers.ts";
@@ -18,6 +19,8 @@ const NAMES = ["fw1", "fw2", "witness"] as const;
 
 export class Controllers {
   readonly clock = new VirtualClock();
+  /** Members that ended themselves, and why. */
+  readonly ended = new Map<number, string>();
   readonly members: Controller[];
   readonly #random = seededRandom(5);
   readonly #network: MemoryNetwork;
@@ -40,7 +43,7 @@ export class Controllers {
 
   get leader(): number {
     const leads = ({ driver }: Controller): boolean => driver.status().state === "leader";
-    return VOTERS.find((id) => this.#alive.has(id) && leads(this.member(id))) ?? 0;
+    return [...this.#alive].find((id) => this.#alive.has(id) && leads(this.member(id))) ?? 0;
   }
 
   /** The process ends, and all others know at once. */
@@ -66,11 +69,22 @@ export class Controllers {
     });
   }
 
-  #start(name: Example, id: number): Controller {
-    const config = parseNodeConfig(exampleText(name), name === "witness" ? "witness" : "node", {
-      name,
+  /** Starts a member that joined: it knows those of the configuration, and was not there when the log was begun. */
+  join(id: number, name: string): Controller {
+    this.#alive.add(id);
+    this.#stores[id - 1] = new MemoryLogStore(confState(VOTERS));
+    this.members[id - 1] = this.#start("fw1", id, name);
+    return this.member(id);
+  }
+
+  #start(example: Example, id: number, name = example as string): Controller {
+    const parsed = parseNodeConfig(exampleText(example), example === "witness" ? "witness" : "node", {
+      name: example,
       secret: new Uint8Array(32),
     });
+    const self = { ...parsed.cluster.self, id, name };
+    const members = parsed.cluster.members.map((member) => (member.id === id ? self : member));
+    const config = { ...parsed, cluster: { ...parsed.cluster, self, members } };
     const transport = this.#network.attach(id);
     const controller: Controller = new Controller({
       config,
@@ -80,6 +94,7 @@ export class Controllers {
       random: this.#random,
       journal: new Journal(() => {}, { nowMs: () => this.clock.nowMs(), wallMs: () => this.clock.nowMs() }),
       alive: () => this.#alive,
+      onPeers: () => {},
       onState: (state) =>
         this.clock.schedule(1, () => {
           if (!this.#alive.has(id)) return;
@@ -88,7 +103,9 @@ export class Controllers {
         }),
       onAdmitted: () => {},
       onFatal: (error) => {
-        throw error;
+        if (!(error instanceof SynwallError)) throw error;
+        this.ended.set(id, error.code);
+        this.#alive.delete(id);
       },
       log: () => {},
     });
