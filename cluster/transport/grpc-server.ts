@@ -32,7 +32,7 @@ import { CHANNEL_OPTIONS, controlService, encodeSync, raftService, syncService }
 import { SnapshotCollector } from "./grpc-snapshot.ts";
 import { fromWire } from "./raft-codec.ts";
 import { watchHandshakes } from "./refusals.ts";
-import { commonName, type TlsMaterial } from "./tls.ts";
+import { commonName, isOfAnother, type TlsMaterial } from "./tls.ts";
 import { maySend, type TransportCounters, type TransportHandlers, type TransportPeer } from "./transport.ts";
 
 export interface GrpcServerOptions {
@@ -255,9 +255,10 @@ export class GrpcServer {
 
   /** The member that the certificate proves; undefined, counted and told when there is none. */
   #identify(call: AnyCall): number | undefined {
-    const name = commonName(call.getAuthContext()?.sslPeerCertificate);
+    const certificate = call.getAuthContext()?.sslPeerCertificate;
+    const name = commonName(certificate);
     const id = this.#idByName.get(name);
-    if (id !== undefined) return id;
+    if (id !== undefined && !isOfAnother(id, certificate)) return id;
     this.#options.counters.refused.stranger++;
     // Without the port, which differs each time: the log counts lines that are the same.
     const address = call.getPeer().replace(/:\d+$/, "");

@@ -211,5 +211,5 @@ export class GrpcTransport implements Transport {
 }
 
 function credentialsFor(peer: TransportPeer, tls: TlsMaterial): ChannelCredentials {
-  return Credentials.createSsl(tls.ca, tls.key, tls.cert, { checkServerIdentity: checkIs(peer.name) });
+  return Credentials.createSsl(tls.ca, tls.key, tls.cert, { checkServerIdentity: checkIs(peer) });
 }

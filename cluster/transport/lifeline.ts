@@ -12,7 +12,7 @@ import { connect, createServer, type Server, type TLSSocket } from "node:tls";
 import { listenError } from "./grpc-server.ts";
 import { BACKOFF_MS_MAX, BACKOFF_MS_MIN } from "./grpc-services.ts";
 import { judgeHandshake, type RefusalReason, watchHandshakes } from "./refusals.ts";
-import { checkIs, commonName, type TlsMaterial } from "./tls.ts";
+import { checkIs, commonName, isOfAnother, type TlsMaterial } from "./tls.ts";
 import type { TransportPeer } from "./transport.ts";
 
 const PING_MS = 1_000;
@@ -141,7 +141,7 @@ export class Lifelines {
     socket.once("close", () => this.#sockets.delete(socket));
     const name = commonName(socket.getPeerCertificate());
     const peer = this.#peers.find((other) => other.name === name);
-    if (peer === undefined || this.#isClosed) {
+    if (peer === undefined || isOfAnother(peer.id, socket.getPeerCertificate()) || this.#isClosed) {
       const why = `refused a lifeline of ${socket.remoteAddress ?? "?"}: "${name}" is no other node`;
       this.#options.onRefused?.(why, "stranger");
       socket.on("error", () => {});
@@ -168,7 +168,7 @@ export class Lifelines {
       host: peer.address,
       port,
       minVersion: "TLSv1.3",
-      checkServerIdentity: checkIs(peer.name),
+      checkServerIdentity: checkIs(peer),
     });
     this.#dialing.set(peer.id, socket);
     const deadline = setTimeout(() => socket.destroy(), CONNECT_MS_MAX);

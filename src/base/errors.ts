@@ -15,6 +15,8 @@ export const ERROR_CODES = {
   SW_STORAGE_LOST: "The Raft log of this member was emptied: it has forgotten its votes.",
   SW_CLUSTER_DIFFERS: "The configuration has other members or slots than the cluster was begun with.",
   SW_MEMBER_REMOVED: "This member was removed from the cluster; its id is never used again.",
+  SW_REGISTRATION_FAILED:
+    "A machine could not join, or a member got no new certificate; the message says why.",
   SW_STORAGE_FAILED: "The disk refused a write or a sync; the process must end.",
   SW_CONTROL_REFUSED: "The cluster refused a command in its present state.",
   SW_CONTROL_TIMEOUT: "The cluster did not decide in time; nothing is known to have changed.",

@@ -103,7 +103,7 @@ export class Controller {
     });
     this.quorum = new QuorumKeeper({
       self: self.id,
-      founders: storage.founding?.voters ?? members.map((member) => member.id),
+      founders: config.cluster.founders,
       leaseMs: PROFILES[profile].leaseMs,
       forgiveAfterMs: config.cluster.forgiveAfterMs,
       timers,
@@ -237,12 +237,8 @@ export class Controller {
   async drain(name: string, timeoutMs: number): Promise<number> {
     const member = this.#memberByName(name);
     this.#options.journal.add("drain", `${name} is being drained`, { node: member.id });
-    await this.#command({ type: "setState", node: member.id, state: "draining" });
-    return this.#until(
-      `${name} to be drained`,
-      timeoutMs,
-      (state) => stateOf(state, member.id) === "drained",
-    );
+    await this.command({ type: "setState", node: member.id, state: "draining" });
+    return this.until(`${name} to be drained`, timeoutMs, (state) => stateOf(state, member.id) === "drained");
   }
 
   /** Lets a drained node take part again. Resolves when slots are balanced and proven; answers the epoch. */
@@ -250,15 +246,15 @@ export class Controller {
     const member = this.#memberByName(name);
     this.#options.journal.add("rejoin", `${name} rejoins`, { node: member.id });
     const present = stateOf(this.driver.state(), member.id);
-    if (present === "draining") await this.#command({ type: "setState", node: member.id, state: "active" });
-    if (present === "drained") await this.#command({ type: "setState", node: member.id, state: "joining" });
+    if (present === "draining") await this.command({ type: "setState", node: member.id, state: "active" });
+    if (present === "drained") await this.command({ type: "setState", node: member.id, state: "joining" });
     if (present === "down") {
       throw new SynwallError(
         "SW_CONTROL_REFUSED",
         `Cannot rejoin ${name}: it is down; start it, it then rejoins by itself`,
       );
     }
-    return this.#until(
+    return this.until(
       `${name} to be back`,
       timeoutMs,
       (state) => stateOf(state, member.id) === "active" && isSettled(state),
@@ -285,12 +281,14 @@ export class Controller {
     );
   }
 
-  async #command(command: Command): Promise<void> {
+  /** Has the cluster decide it. Throws SW_CONTROL_REFUSED with the reason, SW_CONTROL_TIMEOUT. */
+  async command(command: Command): Promise<void> {
     const result = await this.propose(command);
     if (!result.ok) throw new SynwallError("SW_CONTROL_REFUSED", result.reason);
   }
 
-  #until(what: string, timeoutMs: number, isDone: (state: ClusterState) => boolean): Promise<number> {
+  /** Resolves with the epoch when `isDone`; rejects with SW_CONTROL_TIMEOUT. */
+  until(what: string, timeoutMs: number, isDone: (state: ClusterState) => boolean): Promise<number> {
     const now = this.driver.state();
     if (isDone(now)) return Promise.resolve(now.table.epoch);
     return new Promise((resolve, reject) => {

@@ -29,6 +29,8 @@ export interface WitnessCoreOptions {
   readonly log: Pick<Log, "line">;
   /** Sends a heartbeat over the cluster link; `bytes` is valid during the call only. */
   readonly sendHeartbeat: (node: number, bytes: Uint8Array) => void;
+  /** The other members are others than before. */
+  readonly onPeers?: (peers: readonly MemberConfig[]) => void;
   readonly onFatal: (error: unknown) => void;
 }
 
@@ -45,6 +47,10 @@ export class WitnessCore {
     this.#startedMs = options.env.nowMs();
     this.#authority = this.#makeAuthority();
     this.controller = this.#makeController();
+  }
+
+  get founders(): readonly number[] {
+    return this.#options.config.cluster.founders;
   }
 
   nowMs(): number {
@@ -162,7 +168,7 @@ export class WitnessCore {
         cluster: cluster.name,
         profile: PROFILES[cluster.profile],
         peers: heartbeatPeers(cluster.members.filter(({ id }) => id !== cluster.self.id)),
-        voters: cluster.members.map((member) => member.id),
+        voters: cluster.founders,
         slots: cluster.slots,
         mac: heartbeatMac(deriveKeys(cluster.secret, cluster.name).heartbeatKey),
         lifelineReleases: false,
@@ -192,6 +198,7 @@ export class WitnessCore {
       onPeers: (peers) => {
         transport.setPeers(peers);
         this.#authority.setPeers(heartbeatPeers(peers), this.nowMs());
+        this.#options.onPeers?.(peers);
       },
       onState: (state, ownIncarnation) => this.#authority.applyState(state, ownIncarnation, this.nowMs()),
       onAdmitted: () => {

@@ -6,11 +6,12 @@ import { mkdirSync } from "node:fs";
 import { systemTimers } from "../../cluster/control/timers.ts";
 import { DurableStorage } from "../../cluster/storage/durable-storage.ts";
 import { GrpcTransport } from "../../cluster/transport/grpc.ts";
-import { loadTls } from "../../cluster/transport/tls.ts";
+import { writeMembers } from "../../config/members-file.ts";
 import type { NodeConfig } from "../../config/node-config.ts";
 import { Metrics } from "../metrics/registry.ts";
 import { witnessHandlers } from "./admin-handlers.ts";
 import { AdminServer } from "./admin-server.ts";
+import { Certificates } from "./certificates.ts";
 import { realEnv } from "./clock.ts";
 import { HttpServer } from "./http-server.ts";
 import { Journal } from "./journal.ts";
@@ -24,6 +25,7 @@ export class Witness {
   readonly #log: Log;
   readonly #onFatal: (error: unknown) => void;
   readonly #undo: (() => void | Promise<void>)[] = [];
+  #core: WitnessCore | undefined;
   #isStopping = false;
 
   constructor(config: NodeConfig, log: Log, onFatal: (error: unknown) => void) {
@@ -53,13 +55,17 @@ export class Witness {
   async #start(): Promise<void> {
     const { cluster, control } = this.#config;
     const others = cluster.members.filter((member) => member.id !== cluster.self.id);
-    const tls = loadTls(cluster.tls, cluster.self.name);
+    const certificates: Certificates = new Certificates({
+      cluster,
+      registrars: () => this.#core?.controller.peers.all() ?? [],
+      onChange: (tls) => transport.setTls(tls),
+    });
     mkdirSync(control.dataDir, { recursive: true, mode: 0o700 });
     const storage = DurableStorage.open({
       directory: control.dataDir,
       clusterName: cluster.name,
       nodeId: cluster.self.id,
-      voters: cluster.members.map((member) => member.id),
+      voters: cluster.founders,
       slots: cluster.slots,
     });
     this.#undo.push(() => storage.close());
@@ -67,13 +73,13 @@ export class Witness {
       self: cluster.self,
       peers: others,
       port: cluster.ports.grpc,
-      tls,
+      tls: certificates.tls,
       onRefused: (why) => this.#log.line("warn", why),
     });
     this.#undo.push(() => transport.close());
     const core = await this.#startCore(storage, transport);
     await transport.start(core.handlers());
-    await this.#startServers(core, storage);
+    await this.#startServers(core, storage, certificates);
     this.#undo.push(() => core.stop());
     core.start();
     this.#undo.push(() => core.controller.handOver());
@@ -92,8 +98,14 @@ export class Witness {
       journal: this.#journal,
       log: this.#log,
       sendHeartbeat: (node, bytes) => heartbeats.send(node, bytes),
+      onPeers: (peers) => {
+        const { cluster, control } = this.#config;
+        if (cluster.areMembersListed) return;
+        writeMembers(control.dataDir, { founders: cluster.founders, members: [cluster.self, ...peers] });
+      },
       onFatal: this.#onFatal,
     });
+    this.#core = core;
     const heartbeats = new WitnessHeartbeats({
       address: cluster.self.address,
       addressOf: (node) => core.controller.peers.find(node)?.address,
@@ -109,9 +121,9 @@ export class Witness {
     return core;
   }
 
-  async #startServers(core: WitnessCore, storage: DurableStorage): Promise<void> {
+  async #startServers(core: WitnessCore, storage: DurableStorage, certificates: Certificates): Promise<void> {
     const { control } = this.#config;
-    const admin = new AdminServer(control.socket, witnessHandlers(core));
+    const admin = new AdminServer(control.socket, witnessHandlers(core, { certificates }));
     await admin.start();
     this.#undo.push(() => admin.stop());
     const metrics = new Metrics(() => core.metrics(storage.syncLatency));

@@ -42,7 +42,7 @@ export function workerSetup(config: NodeConfig, memory: SharedMemory): WorkerSet
     slots: cluster.slots,
     profile: PROFILES[cluster.profile],
     peers,
-    voters: cluster.members.map((member) => member.id),
+    voters: cluster.founders,
     ...deriveKeys(cluster.secret, cluster.name),
     clusterName: cluster.name,
   };

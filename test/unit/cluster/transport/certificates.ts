@@ -3,7 +3,7 @@
  * The folder goes with remove(), or with the process when a test or bench is interrupted.
  */
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { TlsFiles } from "../../../../cluster/transport/tls.ts";
@@ -25,7 +25,7 @@ export class CertificateFolder {
   member(name: string, ca = "ca"): TlsFiles {
     const known = this.#made.get(`${ca}/${name}`);
     if (known !== undefined) return known;
-    if (ca !== "ca") this.#makeCa(ca);
+    if (!existsSync(this.file(`${ca}.crt`))) this.#makeCa(ca);
     const base = `${ca}-${name}`;
     openssl(this.path, [
       ...["req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"],
@@ -46,6 +46,7 @@ export class CertificateFolder {
 
   /** One file that holds these CAs, in this order, as while a CA is replaced. */
   bundle(...cas: readonly string[]): string {
+    for (const ca of cas) if (!existsSync(this.file(`${ca}.crt`))) this.#makeCa(ca);
     const path = this.file(`${cas.join("+")}.crt`);
     writeFileSync(path, cas.map((ca) => readFileSync(this.file(`${ca}.crt`), "utf8")).join(""));
     return path;
