@@ -3,7 +3,7 @@
  * The folder goes with remove(), or with the process when a test or bench is interrupted.
  */
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { TlsFiles } from "../../../../cluster/transport/tls.ts";
@@ -15,6 +15,7 @@ let isWatching = false;
 export class CertificateFolder {
   readonly path = mkdtempSync(join(tmpdir(), "synwall-tls-"));
   readonly #made = new Map<string, TlsFiles>();
+  readonly #shared = new Set<string>();
 
   constructor() {
     removeWithProcess(this);
@@ -25,7 +26,7 @@ export class CertificateFolder {
   member(name: string, ca = "ca"): TlsFiles {
     const known = this.#made.get(`${ca}/${name}`);
     if (known !== undefined) return known;
-    if (!existsSync(this.file(`${ca}.crt`))) this.#makeCa(ca);
+    if (ca !== "ca" && !this.#shared.has(ca)) this.#makeCa(ca);
     const base = `${ca}-${name}`;
     openssl(this.path, [
       ...["req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"],
@@ -44,9 +45,14 @@ export class CertificateFolder {
     return files;
   }
 
+  /** A CA that all its members share; others are made anew for each. */
+  sharedCa(name: string): void {
+    this.#makeCa(name);
+    this.#shared.add(name);
+  }
+
   /** One file that holds these CAs, in this order, as while a CA is replaced. */
   bundle(...cas: readonly string[]): string {
-    for (const ca of cas) if (!existsSync(this.file(`${ca}.crt`))) this.#makeCa(ca);
     const path = this.file(`${cas.join("+")}.crt`);
     writeFileSync(path, cas.map((ca) => readFileSync(this.file(`${ca}.crt`), "utf8")).join(""));
     return path;

@@ -275,11 +275,11 @@ describe("while it runs", () => {
     await first.start(quiet);
     await second.start(quiet);
     await until(() => first.isConnected(2) && second.isConnected(1));
-    const ca = folder.bundle("ca", "new-ca");
+    folder.sharedCa("next-ca");
+    const ca = folder.bundle("ca", "next-ca");
     const renewed = (name: string): ReturnType<typeof loadTls> =>
-      loadTls({ ...folder.member(name, "new-ca"), ca: folder.file("new-ca.crt") }, name);
+      loadTls({ ...folder.member(name, "next-ca"), ca: folder.file("next-ca.crt") }, name);
     // First both CAs everywhere, then new certificates, then the new CA alone.
-    folder.member("fw1", "new-ca");
     for (const [transport, name] of [
       [first, "fw1"],
       [second, "fw2"],
@@ -292,13 +292,8 @@ describe("while it runs", () => {
     expect(first.counters.disconnects + second.counters.disconnects).toBe(0);
     await second.close();
     await until(() => !first.isConnected(2));
-    const late: string[] = [];
-    const old = make(2, port, late);
-    await old.start(quiet);
-    await until(() => late.length > 0);
-    expect(old.isConnected(1)).toBe(false);
-    await old.close();
-    const again = make(2, port, [], { ...folder.member("fw2", "new-ca"), ca: folder.file("new-ca.crt") });
+    // It believes the new CA alone, so it is shown a new certificate.
+    const again = make(2, port, [], { ...folder.member("fw2", "next-ca"), ca: folder.file("next-ca.crt") });
     await again.start(quiet);
     await until(() => first.isConnected(2) && again.isConnected(1));
   });
