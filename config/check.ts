@@ -68,16 +68,18 @@ function checkSelf(file: NodeFile | WitnessFile, role: "node" | "witness"): Mist
 function checkListeners(file: NodeFile | WitnessFile): Mistake[] {
   const { cluster, control } = file;
   const mistakes: Mistake[] = [];
-  const { grpc, lifeline } = cluster.ports;
-  if (grpc === lifeline) {
+  const ports = Object.entries(cluster.ports);
+  for (const [i, [key, value]] of ports.entries()) {
+    const twin = ports.slice(0, i).find(([, other]) => other === value);
+    if (twin === undefined) continue;
     mistakes.push({
-      path: ["cluster", "ports", "lifeline"],
-      message: `${lifeline} is the grpc port already: use another port`,
+      path: ["cluster", "ports", key],
+      message: `${value} is the ${twin[0]} port already: use another port`,
     });
   }
   const self = cluster.members.find((member) => member.name === cluster.node);
   const { address, port } = control.http;
-  if ((address === "0.0.0.0" || address === self?.address) && (port === grpc || port === lifeline)) {
+  if ((address === "0.0.0.0" || address === self?.address) && ports.some(([, other]) => other === port)) {
     mistakes.push({
       path: ["control", "http", "port"],
       message: `${port} is a port of the cluster already: use another port`,

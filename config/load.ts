@@ -11,9 +11,17 @@ import { compilePolicy, zoneNames } from "../src/policy/compile.ts";
 import type { AdvertiseSource, PolicySource } from "../src/policy/source.ts";
 import { checkCluster, checkInterfaces } from "./check.ts";
 import { checkTls, type FileMistake, raise, readSecret } from "./files.ts";
+import { type KnownMembers, readMembers } from "./members-file.ts";
 import { formatMistake, lineOf, type Mistake, mistakesOf } from "./mistakes.ts";
 import { type InterfaceConfig, interfaceLabel, type MemberConfig, type NodeConfig } from "./node-config.ts";
-import { type NodeFile, nodeSchema, type WitnessFile, witnessSchema } from "./schema.ts";
+import {
+  type NodeFile,
+  nodeSchema,
+  type RawNodeFile,
+  type RawWitnessFile,
+  type WitnessFile,
+  witnessSchema,
+} from "./schema.ts";
 
 /** A file's text, its place lines, and what it says. */
 export interface ReadFile {
@@ -29,7 +37,11 @@ interface Surroundings {
   readonly tlsMistakes: readonly FileMistake[];
 }
 
-type Look = (content: NodeFile | WitnessFile) => Surroundings;
+interface Look {
+  readonly surroundings: (content: NodeFile | WitnessFile) => Surroundings;
+  /** Of a file that lists none. */
+  readonly members: (content: RawNodeFile | RawWitnessFile) => KnownMembers | FileMistake;
+}
 
 /**
  * Loads and checks the configuration of a node or a witness.
@@ -37,10 +49,13 @@ type Look = (content: NodeFile | WitnessFile) => Surroundings;
  */
 export function loadNodeConfig(path: string, role: "node" | "witness"): NodeConfig {
   const file = readYaml(path);
-  const look = (content: NodeFile | WitnessFile): Surroundings => ({
-    secret: readSecret(content.cluster.secretFile),
-    tlsMistakes: checkTls(content.cluster.tls, content.cluster.node, Date.now()),
-  });
+  const look: Look = {
+    surroundings: ({ cluster }) => ({
+      secret: readSecret(cluster.secretFile),
+      tlsMistakes: checkTls(cluster.tls, cluster.node, Date.now()),
+    }),
+    members: ({ control }) => readMembers(control.dataDir),
+  };
   return role === "node" ? loadNode(file, look) : loadWitness(file, look);
 }
 
@@ -54,21 +69,60 @@ export function parseNodeConfig(
   { name, secret }: { readonly name: string; readonly secret: Uint8Array },
 ): NodeConfig {
   const file = parseYaml(name, text);
-  const look = (): Surroundings => ({ secret, tlsMistakes: [] });
+  const message = "no members are listed: list them";
+  const look: Look = {
+    surroundings: () => ({ secret, tlsMistakes: [] }),
+    members: () => ({ code: "SW_CONFIG_INVALID", path: ["cluster", "members"], message }),
+  };
   return role === "node" ? loadNode(file, look) : loadWitness(file, look);
+}
+
+/** What `cluster init` and `join` need of a file whose member is none yet. Throws as loadNodeConfig(). */
+export function loadNewcomer(path: string): Newcomer {
+  const role = roleInFile(path);
+  const file = readYaml(path);
+  const { cluster, control } = role === "node" ? parse(file, nodeSchema) : parse(file, witnessSchema);
+  if (cluster.members !== undefined) {
+    const message = "the members are listed here, so there is nothing to join or begin: remove the list";
+    raiseIfAny(file, [{ path: ["cluster", "members"], message }]);
+  }
+  const { name, node, profile, slots, secretFile, tls } = cluster;
+  return { role, name, node, profile, slots, secretFile, tls, dataDir: control.dataDir };
+}
+
+export interface Newcomer {
+  readonly role: "node" | "witness";
+  /** Of the cluster. */
+  readonly name: string;
+  /** Of the member. */
+  readonly node: string;
+  readonly profile: string;
+  readonly slots: number;
+  readonly secretFile: string;
+  readonly tls: {
+    readonly ca: string;
+    readonly cert: string;
+    readonly key: string;
+    readonly caKey?: string | undefined;
+  };
+  readonly dataDir: string;
 }
 
 /** The role of the member that a configuration is for, as far as it can be told; a node when it cannot. */
 export function roleInFile(path: string): "node" | "witness" {
   const { raw } = readYaml(path);
-  const cluster = (raw as { cluster?: { node?: unknown; members?: unknown } } | null)?.cluster;
+  const file = raw as { cluster?: { node?: unknown; members?: unknown }; dataplane?: unknown } | null;
+  const cluster = file?.cluster;
+  // A file that lists nobody says what it is for by what it has.
+  if (cluster !== undefined && cluster?.members === undefined && file?.dataplane === undefined)
+    return "witness";
   const members: unknown[] = Array.isArray(cluster?.members) ? cluster.members : [];
   const self = members.find((member) => (member as { name?: unknown } | null)?.name === cluster?.node);
   return (self as { role?: unknown } | undefined)?.role === "witness" ? "witness" : "node";
 }
 
 function loadNode(file: ReadFile, look: Look): NodeConfig {
-  const content = parse(file, nodeSchema);
+  const { content, founders } = withMembers(file, parse(file, nodeSchema), look);
   const policy = policySource(content);
   const mistakes = [
     ...checkCluster(content, "node"),
@@ -81,7 +135,7 @@ function loadNode(file: ReadFile, look: Look): NodeConfig {
     interfaces.flatMap((entry, index) => (entry.zone === zone ? [index] : []));
   const labels = interfaces.map(interfaceLabel);
   return deepFreeze<NodeConfig>({
-    ...common(file, content, look(content)),
+    ...common(file, content, founders, look.surroundings(content)),
     notes: formatAll(file, notesOf(policy)),
     dataplane: {
       driver: content.dataplane.driver,
@@ -96,15 +150,39 @@ function loadNode(file: ReadFile, look: Look): NodeConfig {
 }
 
 function loadWitness(file: ReadFile, look: Look): NodeConfig {
-  const content = parse(file, witnessSchema);
+  const { content, founders } = withMembers(file, parse(file, witnessSchema), look);
   raiseIfAny(file, checkCluster(content, "witness"));
-  return deepFreeze<NodeConfig>(common(file, content, look(content)));
+  return deepFreeze<NodeConfig>(common(file, content, founders, look.surroundings(content)));
+}
+
+type MembersOf = NodeFile["cluster"]["members"];
+
+/** The content with its members, wherever they are listed, and the ids of those that the cluster began with. */
+function withMembers<Raw extends RawNodeFile | RawWitnessFile>(
+  file: ReadFile,
+  raw: Raw,
+  look: Look,
+): {
+  readonly content: Raw & { cluster: { members: MembersOf } };
+  readonly founders: readonly number[] | undefined;
+} {
+  const { members } = raw.cluster;
+  if (members !== undefined) {
+    return { content: { ...raw, cluster: { ...raw.cluster, members } }, founders: undefined };
+  }
+  const known = look.members(raw);
+  if ("code" in known) return raise(known.code, formatAll(file, [known]));
+  return {
+    content: { ...raw, cluster: { ...raw.cluster, members: known.members as MembersOf } },
+    founders: known.founders,
+  };
 }
 
 /** What nodes and witnesses share. */
 function common(
   file: ReadFile,
   content: NodeFile | WitnessFile,
+  founders: readonly number[] | undefined,
   { secret, tlsMistakes }: Surroundings,
 ): NodeConfig {
   const { cluster, control } = content;
@@ -121,11 +199,15 @@ function common(
       name: cluster.name,
       self: members.find((member) => member.name === cluster.node)!,
       members,
+      founders: founders ?? members.map((member) => member.id),
+      areMembersListed: founders === undefined,
       secret,
       profile: cluster.profile,
       slots: cluster.slots,
+      forgiveAfterMs: cluster.quorum.forgiveAfter,
       ports: cluster.ports,
-      tls: cluster.tls,
+      tls: { ca: cluster.tls.ca, cert: cluster.tls.cert, key: cluster.tls.key },
+      ...(cluster.tls.caKey === undefined ? {} : { caKey: cluster.tls.caKey }),
     },
     control: {
       dataDir: control.dataDir,
@@ -138,7 +220,7 @@ function common(
 }
 
 /** Zone interfaces in zone name order, as in the file within a zone; the cluster link last. */
-export function orderInterfaces(content: NodeFile): InterfaceConfig[] {
+export function orderInterfaces(content: RawNodeFile): InterfaceConfig[] {
   const { interfaces } = content.dataplane;
   const ordered = zoneNames(content).flatMap((zone) => interfaces.filter((entry) => entry.zone === zone));
   return [...ordered, ...interfaces.filter((entry) => entry.cluster)].map((entry) => ({
@@ -150,7 +232,7 @@ export function orderInterfaces(content: NodeFile): InterfaceConfig[] {
 }
 
 /** The file in the policy's own terms: durations in milliseconds by name, interfaces by label. */
-export function policySource(content: NodeFile): PolicySource {
+export function policySource(content: RawNodeFile): PolicySource {
   const { interfaces } = content.dataplane;
   const { timeout, ...fragments } = content.fragments;
   return {

@@ -40,13 +40,21 @@ export interface NodeConfig {
   readonly cluster: {
     readonly name: string;
     readonly self: MemberConfig;
+    /** Listed in the file, or else as they were known when this member ran last. */
     readonly members: readonly MemberConfig[];
+    readonly areMembersListed: boolean;
+    /** Ids of the voters that the log was begun with, the same on all members for ever. */
+    readonly founders: readonly number[];
     readonly secret: Uint8Array;
     readonly profile: "lan" | "vm" | "wan";
     readonly slots: number;
-    readonly ports: { readonly grpc: number; readonly lifeline: number };
+    /** A voter that was silent for so long does not vote until it is back. */
+    readonly forgiveAfterMs: number;
+    readonly ports: { readonly grpc: number; readonly lifeline: number; readonly registration: number };
     /** File paths, readable and matching (checked while loading). */
     readonly tls: { readonly ca: string; readonly cert: string; readonly key: string };
+    /** Path of the CA's key. Where it is there, this node lets members in. */
+    readonly caKey?: string;
   };
   readonly control: {
     readonly dataDir: string;

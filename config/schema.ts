@@ -64,19 +64,27 @@ const member = z.discriminatedUnion(
   { error: "a member whose role is node or witness" },
 );
 
+const PORTS_DEFAULT = { grpc: 7400, lifeline: 7401, registration: 7402 };
+
 const cluster = mapping({
   name,
   node: name,
   secretFile: absolutePath,
   profile: oneOf("lan", "vm", "wan").default("vm"),
   slots: powerOfTwo(16, 1024).default(64),
-  affinity: oneOf("source", "flow").default("source"),
-  members: someOf(member, 9),
-  ports: mapping({ grpc: tcpPort.default(7400), lifeline: tcpPort.default(7401) }).default({
-    grpc: 7400,
-    lifeline: 7401,
+  quorum: mapping({ forgiveAfter: durationBetween(1000, 86_400_000, "10s").default(10_000) }).default({
+    forgiveAfter: 10_000,
   }),
-  tls: mapping({ ca: absolutePath, cert: absolutePath, key: absolutePath }),
+  affinity: oneOf("source", "flow").default("source"),
+  /** Absent: as `cluster init` or `join` left it in control.dataDir. */
+  members: someOf(member, 9).optional(),
+  ports: mapping({
+    grpc: tcpPort.default(PORTS_DEFAULT.grpc),
+    lifeline: tcpPort.default(PORTS_DEFAULT.lifeline),
+    registration: tcpPort.default(PORTS_DEFAULT.registration),
+  }).default(PORTS_DEFAULT),
+  /** `caKey`: where it is there, this node lets members in. */
+  tls: mapping({ ca: absolutePath, cert: absolutePath, key: absolutePath, caKey: absolutePath.optional() }),
 });
 
 const HTTP_DEFAULT = { address: "127.0.0.1", port: 9470 };
@@ -326,5 +334,12 @@ export const witnessSchema = mapping({
   log: log.default({ level: "info" }),
 });
 
-export type NodeFile = z.infer<typeof nodeSchema>;
-export type WitnessFile = z.infer<typeof witnessSchema>;
+type Listed<File extends { cluster: { members?: unknown } }> = Omit<File, "cluster"> & {
+  cluster: Omit<File["cluster"], "members"> & { members: NonNullable<File["cluster"]["members"]> };
+};
+
+/** As it stands in the file: members need not be listed. */
+export type RawNodeFile = z.infer<typeof nodeSchema>;
+export type RawWitnessFile = z.infer<typeof witnessSchema>;
+export type NodeFile = Listed<RawNodeFile>;
+export type WitnessFile = Listed<RawWitnessFile>;

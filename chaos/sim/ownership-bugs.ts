@@ -22,7 +22,15 @@ export const BUGS = [
   "ageless-voter",
 ] as const;
 
-export type Bug = (typeof BUGS)[number];
+/** Those that need voters that change. */
+export const QUORUM_BUGS = [
+  /** A voter acknowledges holders that count by earlier voters. */
+  "timeless-voter",
+  /** Who asks for a fence counts the new voters alone while they follow the old ones. */
+  "hasty-asker",
+] as const;
+
+export type Bug = (typeof BUGS)[number] | (typeof QUORUM_BUGS)[number];
 
 export function plantBug(bug: Bug, member: SimMember, world: World): void {
   const { authority } = member;
@@ -59,6 +67,14 @@ export function plantBug(bug: Bug, member: SimMember, world: World): void {
       fences.isFenced = (node, epoch, nowMs) =>
         fences.fencedAtMs(node, epoch, nowMs) < Number.POSITIVE_INFINITY;
       return;
+    case "timeless-voter":
+      voter.setQuorum = () => {};
+      return;
+    case "hasty-asker": {
+      const setVoters = fences.setVoters.bind(fences);
+      fences.setVoters = (sets) => setVoters(sets.slice(0, 1));
+      return;
+    }
     case "late-stop":
       // ownership-member.ts looks at the option itself.
       return;

@@ -4,6 +4,7 @@
  */
 import type { World } from "./ownership.ts";
 import type { SimMember } from "./ownership-member.ts";
+import { shrinkAndPart } from "./ownership-voters.ts";
 
 /** Plans all faults of a run. */
 export function scheduleFaults(world: World, fromMs: number, untilMs: number): void {
@@ -21,6 +22,10 @@ export function scheduleFaults(world: World, fromMs: number, untilMs: number): v
 
 function oneFault(world: World): void {
   const { network, scheduler } = world;
+  if (world.options.areVotersChanging === true && network.chance(0.2)) {
+    shrinkAndPart(world);
+    return;
+  }
   const member = pick(world, world.members);
   const kind = world.random(100);
   if (kind < 24) {

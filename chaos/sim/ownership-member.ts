@@ -11,6 +11,7 @@ import { Authority, type AuthorityEffect } from "../../cluster/takeover/authorit
 import { SLOT_OWNED } from "../../src/base/slot-state.ts";
 import type { World } from "./ownership.ts";
 import { plantBug } from "./ownership-bugs.ts";
+import { SimQuorumKeeper } from "./ownership-voters.ts";
 
 const TICK_MS = 2;
 const PROPOSE_MS = 7;
@@ -40,6 +41,9 @@ export class SimMember {
   #incarnation = 0;
   #isCaughtUp = false;
   #catchUpTo = Number.POSITIVE_INFINITY;
+  /** The epoch whose voters the authority goes by. */
+  #knownEpoch = 0;
+  #quorum: SimQuorumKeeper | undefined;
   /** What control has applied waits in the worker's queue. */
   #isDeaf = false;
 
@@ -80,6 +84,8 @@ export class SimMember {
     this.#isCaughtUp = false;
     this.#catchUpTo = Number.POSITIVE_INFINITY;
     this.#isDeaf = false;
+    this.#knownEpoch = 0;
+    this.#quorum = options.areVotersChanging === true ? new SimQuorumKeeper(this.#world, this) : undefined;
     this.engine = new Uint8Array(slots);
     this.applied = Math.max(0, this.applied - Math.floor(network.between(0, 3)));
     const peers: PeerConfig[] = [];
@@ -258,6 +264,9 @@ export class SimMember {
       case "barrier":
         this.#world.sendBarrier(this, effect.to, effect.slot, effect.epoch);
         return;
+      case "voters":
+        this.#knownEpoch = effect.epoch;
+        return;
       case "settle":
         this.#world.scheduler.after(0, () =>
           this.whenAwake(life, () =>
@@ -310,6 +319,7 @@ export class SimMember {
       const backupEpochs = unsynced.map((s) => table.backupEpoch[s] as number);
       this.propose({ type: "ready", node: this.id, slots: unsynced, backupEpochs });
     }
+    this.#quorum?.act(state, this.#knownEpoch, this.#alive);
     if (this.#world.leader() !== this) return;
     const next = plan(state, {
       alive: new Set([...this.#alive, this.id]),

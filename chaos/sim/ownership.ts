@@ -6,6 +6,7 @@
  * on true time; and after all faults are healed every slot gets exactly one exclusive owner in bounded time.
  */
 import type { Command } from "../../cluster/control/model.ts";
+import { quorumOf } from "../../cluster/control/quorum.ts";
 import type { LivenessEvent } from "../../cluster/liveness/model.ts";
 import { type LivenessProfile, PROFILES } from "../../cluster/liveness/model.ts";
 import type { AuthorityEffect } from "../../cluster/takeover/authority.ts";
@@ -26,6 +27,8 @@ export interface SimOptions {
   readonly faultsUntilMs: number;
   readonly healMs: number;
   readonly bug?: Bug;
+  /** Who votes changes all the time: members that are silent lose their vote soon, and some that are not. */
+  readonly areVotersChanging?: boolean;
   /** Takes every event, for a replay. */
   readonly trace?: (line: string) => void;
 }
@@ -65,6 +68,8 @@ export class World {
   readonly log: SimLog;
   readonly members: SimMember[] = [];
   readonly voters: number[];
+  /** Whoever is not among them shall not vote, if the leader is asked; see ownership-voters.ts. */
+  wantedVoters: readonly number[] | undefined;
   #violation: string | undefined;
   #recoveredMs: number | undefined;
   #leader: SimMember | undefined;
@@ -118,9 +123,13 @@ export class World {
 
   /** `m` reaches a majority of the voters, there and back. */
   hasQuorum(m: SimMember): boolean {
-    let reached = 0;
-    for (const other of this.members) if (this.#isConnected(m, other)) reached++;
-    return reached > this.members.length / 2;
+    const { voters, outgoing } = quorumOf(this.log.latest, this.voters);
+    return this.#reachesMajority(m, voters) && (outgoing.length === 0 || this.#reachesMajority(m, outgoing));
+  }
+
+  #reachesMajority(m: SimMember, voters: readonly number[]): boolean {
+    const reached = voters.filter((id) => this.#isConnected(m, this.member(id)));
+    return 2 * reached.length > voters.length;
   }
 
   propose(by: SimMember, command: Command): void {

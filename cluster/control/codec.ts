@@ -35,7 +35,7 @@ const table = z.strictObject({
   awaiting: z.array(z.array(memberId).max(255)).max(1024),
   movedEpoch: z.array(whole).max(1024),
   backupEpoch: z.array(whole).max(1024),
-  cause: z.enum(["initial", "takeover", "handover", "backup", "settled"]),
+  cause: z.enum(["initial", "takeover", "handover", "backup", "settled", "voters"]),
 });
 
 const logName = z.string().min(1).max(64);
@@ -47,6 +47,17 @@ const memberShape = {
   weight: z.number().int().min(0).max(100),
 };
 const member = z.strictObject(memberShape);
+
+const memberSet = z.array(memberId).max(255);
+const quorum = z.strictObject({ epoch: whole, voters: memberSet, outgoing: memberSet, known: memberSet });
+const tokenShape = {
+  id: z.string().min(1).max(64),
+  key: z.string().regex(/^[0-9a-f]{64}$/),
+  role: z.enum(["node", "witness"]),
+  name: z.string().min(1).max(64).exactOptional(),
+  weight: z.number().int().min(0).max(100),
+  expiresWallMs: whole,
+};
 
 const command = z.discriminatedUnion("type", [
   z.strictObject({
@@ -74,6 +85,21 @@ const command = z.discriminatedUnion("type", [
     node: memberId,
     state: z.enum(["draining", "drained", "active", "joining", "removed"]),
   }),
+  z.strictObject({ type: z.literal("enable"), node: memberId, isEnabled: z.boolean() }),
+  z.strictObject({ type: z.literal("weight"), node: memberId, weight: z.number().int().min(0).max(100) }),
+  z.strictObject({ type: z.literal("voters"), baseEpoch: whole, from: memberSet, to: memberSet }),
+  z.strictObject({ type: z.literal("votersDone"), baseEpoch: whole }),
+  z.strictObject({ type: z.literal("votersKnown"), node: memberId, epoch: whole }),
+  z.strictObject({ type: z.literal("token"), token: z.strictObject(tokenShape) }),
+  z.strictObject({
+    type: z.literal("join"),
+    token: z.string().min(1).max(64),
+    name: memberShape.name,
+    role: memberShape.role,
+    address: memberShape.address,
+    aboveId: nodeId,
+    atWallMs: whole,
+  }),
 ]);
 
 const envelope = z.strictObject({
@@ -98,10 +124,17 @@ const snapshot = z.strictObject({
           state: z.enum(["joining", "active", "draining", "drained", "down", "removed"]),
           incarnation: whole,
           log: logName.exactOptional(),
+          isDisabled: z.literal(true).exactOptional(),
+          isWeightSet: z.literal(true).exactOptional(),
         }),
       )
       .max(255),
     table,
+    quorum: quorum.exactOptional(),
+    tokens: z
+      .array(z.strictObject({ ...tokenShape, usedBy: memberId.exactOptional() }))
+      .max(32)
+      .exactOptional(),
     revision: whole,
   }),
   recent: z.array(z.strictObject({ id: z.string(), result })).max(4096),

@@ -23,11 +23,11 @@ export function ringNode(member: Member): RingNode {
     : { id: member.id, weight: member.weight };
 }
 
-/** Members with a dataplane, dead or alive, by id: those that slots have homes with. */
+/** Members with a dataplane that were up once, dead or alive, by id: those that slots have homes with. */
 export function residents(members: readonly Member[]): RingNode[] {
   return byId(
     members
-      .filter(({ role, state }) => role === "node" && state !== "removed")
+      .filter(({ role, state, incarnation }) => role === "node" && state !== "removed" && incarnation > 0)
       .map(({ id, weight }) => ({ id, weight })),
   );
 }

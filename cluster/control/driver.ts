@@ -8,6 +8,7 @@
  * The disk is written synchronously (see storage/fs.ts): nothing can come between a write and what waits for it.
  */
 import {
+  type ConfChange,
   type ConfState,
   decodeConfChange,
   MalformedError,
@@ -42,8 +43,8 @@ export interface Committed {
 export interface RaftDriverOptions {
   readonly self: number;
   readonly isWitness: boolean;
-  /** Voters that have a dataplane, this node included; they succeed each other by id. */
-  readonly candidates: readonly number[];
+  /** Who could succeed a leader, by `state`; see LeaderLoss. */
+  readonly candidates: (state: ClusterState, voters: readonly number[]) => readonly number[];
   /** Slots of the cluster by the configuration. */
   readonly slots: number;
   readonly storage: LogStore;
@@ -70,6 +71,9 @@ export interface DriverStatus {
   readonly state: string;
   readonly lead: number;
   readonly voters: readonly number[];
+  readonly confState: ConfState;
+  /** On a leader: entries that each other member holds. */
+  readonly matches: ReadonlyMap<number, number>;
   readonly proposalsWaiting: number;
   readonly messagesRefused: number;
 }
@@ -125,6 +129,7 @@ export class RaftDriver {
     this.#loss = new LeaderLoss({
       ...options,
       node: this.#node,
+      candidates: () => options.candidates(this.#machine.cluster, this.#confState.voters),
       lateTicks: this.#tuning.heartbeatTick,
       isQuiet: (node) => options.isQuiet?.(node) === true,
       step: (message) => this.#step(message),
@@ -153,7 +158,7 @@ export class RaftDriver {
   }
 
   status(): DriverStatus {
-    const { term, commit, state, lead, confState } = this.#node.status();
+    const { term, commit, state, lead, confState, progress } = this.#node.status();
     return {
       term,
       commit,
@@ -161,6 +166,8 @@ export class RaftDriver {
       state,
       lead,
       voters: confState.voters,
+      confState,
+      matches: new Map([...progress].map(([id, { match }]) => [id, match])),
       proposalsWaiting: this.#proposals.size,
       messagesRefused: this.#messagesRefused,
     };
@@ -186,6 +193,19 @@ export class RaftDriver {
     const answer = this.#proposals.add(id, data, what, this.#options.timers.nowMs() + timeoutMs);
     this.#pump();
     return answer;
+  }
+
+  /** A leader changes Raft's configuration; elsewhere without effect, and nobody tells: look at the status again. */
+  proposeConfChange(change: ConfChange): void {
+    if (this.#isEnded || this.#lead !== this.#options.self) return;
+    this.#guard(() => {
+      try {
+        this.#node.proposeConfChange(change);
+      } catch (error) {
+        if (!(error instanceof ProposalDroppedError)) throw error;
+      }
+    });
+    this.#pump();
   }
 
   /** Takes a message of a peer; `message.from` was checked by the transport. */

@@ -24,7 +24,7 @@ export interface OwnFacts {
   readonly log: string;
 }
 
-/** Throws SW_CLUSTER_DIFFERS, SW_STORAGE_LOST when the committed state is that of another cluster or another log. */
+/** Throws SW_CLUSTER_DIFFERS, SW_STORAGE_LOST, SW_MEMBER_REMOVED when the committed state is that of another cluster or another log. */
 export function requireFit(state: ClusterState, own: OwnFacts): void {
   const slots = state.table.owner.length;
   if (state.revision > 0 && slots !== own.slots) {
@@ -33,7 +33,14 @@ export function requireFit(state: ClusterState, own: OwnFacts): void {
       `cluster.slots: the cluster has ${slots} slots, the configuration says ${own.slots}: set it to ${slots}; slots are fixed for the life of a cluster`,
     );
   }
-  const known = state.members.find((member) => member.id === own.self)?.log;
+  const member = state.members.find(({ id }) => id === own.self);
+  if (member?.state === "removed") {
+    throw new SynwallError(
+      "SW_MEMBER_REMOVED",
+      `${member.name} (member ${own.self}) was removed from the cluster: keep it stopped; to bring the machine back, empty control.dataDir and join with a new token`,
+    );
+  }
+  const known = member?.log;
   if (known === undefined || own.log === "" || known === own.log) return;
   throw new SynwallError(
     "SW_STORAGE_LOST",

@@ -19,7 +19,8 @@ export interface LeaderLossOptions {
   readonly node: Pick<RawNode, "status" | "forgetLeader" | "campaign">;
   readonly self: number;
   readonly isWitness: boolean;
-  readonly candidates: readonly number[];
+  /** Voters that have a dataplane, this member included; they succeed each other by id. */
+  readonly candidates: () => readonly number[];
   /** For so many ticks after a death, what arrives of the dead counts as sent before. */
   readonly lateTicks: number;
   readonly isQuiet: (node: number) => boolean;
@@ -50,7 +51,7 @@ export class LeaderLoss {
     if (state === "leader" || (lead !== 0 && lead !== node)) return;
     raft.forgetLeader();
     this.#answerWaiting();
-    if (!isWitness && this.#succession.begin(self, this.#dead, candidates)) raft.campaign();
+    if (!isWitness && this.#succession.begin(self, this.#dead, candidates())) raft.campaign();
   }
 
   /** Steps a message of another member. */

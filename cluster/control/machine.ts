@@ -1,20 +1,21 @@
 /**
  * Machine: applies committed commands to the cluster's state. Pure and total: the same entries give the same state on every
  * node, and whatever an entry holds, it is applied or refused, never thrown.
- * Owns the rules of each command. Bytes are codec.ts; checking and merging of tables is table-change.ts.
+ * Owns the rules of lives and tables; members are member-commands.ts, voters quorum.ts. Bytes are codec.ts; checking and merging of tables is table-change.ts.
  */
 import { SynwallError } from "../../src/base/errors.ts";
 import { type Decoded, decodeEnvelope, decodeSnapshot, type Envelope, encodeSnapshot } from "./codec.ts";
-import { isCarrier } from "./commands.ts";
+import { enable, issueToken, join, setState, weigh } from "./member-commands.ts";
 import {
   type ClusterState,
   type Command,
   type CommandResult,
   emptyState,
   type Member,
-  type MemberState,
   type SlotTable,
 } from "./model.ts";
+import { changed, epochMoved, find, type Outcome, refused, unchanged } from "./outcome.ts";
+import { beginVoters, finishVoters, noteVotersKnown } from "./quorum.ts";
 import { forgetCopies, merge, refusal } from "./table-change.ts";
 
 /** Results remembered so that a command that was proposed again is answered, not applied again. */
@@ -41,7 +42,7 @@ export function emptyMachine(slots: number): MachineState {
 /** Applies the payload of a committed entry. */
 export function applyEntry(state: MachineState, data: Uint8Array): Applied {
   const decoded = decodeEnvelope(data);
-  if (!decoded.ok) return { state, result: refuse(decoded.reason) };
+  if (!decoded.ok) return { state, result: { ok: false, reason: decoded.reason } };
   const envelope = decoded.value;
   const known = state.recent.find((entry) => entry.id === envelope.id);
   if (known !== undefined) return { state, envelope, result: known.result };
@@ -65,11 +66,6 @@ export function restoreMachine(bytes: Uint8Array): MachineState {
   throw new SynwallError("SW_STORAGE_CORRUPT", `Cannot restore the cluster's state: ${decoded.reason}`);
 }
 
-export interface Outcome {
-  readonly cluster: ClusterState;
-  readonly result: CommandResult;
-}
-
 /** Applies one command; the state is the same object when nothing changed. */
 export function applyCommand(cluster: ClusterState, command: Command): Outcome {
   switch (command.type) {
@@ -85,6 +81,20 @@ export function applyCommand(cluster: ClusterState, command: Command): Outcome {
       return settled(cluster, command);
     case "setState":
       return setState(cluster, command.node, command.state);
+    case "enable":
+      return enable(cluster, command);
+    case "weight":
+      return weigh(cluster, command);
+    case "token":
+      return issueToken(cluster, command.token);
+    case "join":
+      return join(cluster, command);
+    case "voters":
+      return beginVoters(cluster, command);
+    case "votersDone":
+      return finishVoters(cluster, command.baseEpoch);
+    case "votersKnown":
+      return noteVotersKnown(cluster, command);
     default:
       return command satisfies never;
   }
@@ -111,7 +121,9 @@ function admit(cluster: ClusterState, command: Extract<Command, { type: "up" }>)
   if (wanted.role === "node" ? wanted.weight < 1 : wanted.weight !== 0) {
     return refused(cluster, `a ${wanted.role} cannot have weight ${wanted.weight}`);
   }
-  const namesake = cluster.members.find((m) => m.name === wanted.name && m.id !== wanted.id);
+  const namesake = cluster.members.find(
+    (m) => m.name === wanted.name && m.id !== wanted.id && m.state !== "removed",
+  );
   if (namesake !== undefined) return refused(cluster, `name ${wanted.name} belongs to member ${namesake.id}`);
   if (present !== undefined && present.role !== wanted.role) {
     return refused(cluster, `member ${wanted.id} is a ${present.role}, not a ${wanted.role}`);
@@ -123,15 +135,18 @@ function admit(cluster: ClusterState, command: Extract<Command, { type: "up" }>)
   if (table.owner.includes(wanted.id)) {
     return refused(cluster, `member ${wanted.id} still owns slots: declare it down first`);
   }
+  const isKeptOut = present?.isDisabled === true;
   const member: Member = {
     ...wanted,
     // A restart ends a drain as well: whoever upgrades a node need not remember to bring it back.
-    state: wanted.role === "witness" ? "active" : "joining",
+    state: wanted.role === "witness" ? "active" : isKeptOut ? "drained" : "joining",
     incarnation: (present?.incarnation ?? 0) + 1,
     ...(log === undefined ? {} : { log }),
+    ...(isKeptOut ? { isDisabled: true } : {}),
+    ...(present?.isWeightSet === true ? { weight: present.weight, isWeightSet: true } : {}),
   };
   const members = [...cluster.members.filter((m) => m.id !== member.id), member].sort((a, b) => a.id - b.id);
-  return changed(cluster, members, forgetCopies(table, member.id));
+  return changed(cluster, { members, table: forgetCopies(table, member.id) });
 }
 
 function down(cluster: ClusterState, command: Extract<Command, { type: "down" }>): Outcome {
@@ -150,19 +165,19 @@ function down(cluster: ClusterState, command: Extract<Command, { type: "down" }>
   const members = cluster.members.map((m): Member => (m === member ? { ...m, state: "down" } : m));
   const holdsNothing = !table.owner.includes(member.id) && !table.backup.includes(member.id);
   if (command.table.epoch === table.epoch) {
-    if (holdsNothing) return changed(cluster, members, table);
+    if (holdsNothing) return changed(cluster, { members });
     return refused(cluster, `member ${member.id} owns or backs up slots: the table must change`);
   }
   const why = refusal(table, command.table, members);
   if (why !== undefined) return refused(cluster, why);
-  return changed(cluster, members, merge(table, command.table));
+  return changed(cluster, { members, table: merge(table, command.table) });
 }
 
 function changeTable(cluster: ClusterState, baseEpoch: number, table: SlotTable): Outcome {
   if (baseEpoch !== cluster.table.epoch) return epochMoved(cluster, baseEpoch);
   const why = refusal(cluster.table, table, cluster.members);
   if (why !== undefined) return refused(cluster, why);
-  return changed(cluster, cluster.members, merge(cluster.table, table));
+  return changed(cluster, { table: merge(cluster.table, table) });
 }
 
 function ready(cluster: ClusterState, command: Extract<Command, { type: "ready" }>): Outcome {
@@ -178,7 +193,7 @@ function ready(cluster: ClusterState, command: Extract<Command, { type: "ready" 
     synced[s] = true;
     count++;
   }
-  return count === 0 ? unchanged(cluster) : changed(cluster, cluster.members, { ...table, synced });
+  return count === 0 ? unchanged(cluster) : changed(cluster, { table: { ...table, synced } });
 }
 
 function settled(cluster: ClusterState, command: Extract<Command, { type: "settled" }>): Outcome {
@@ -194,71 +209,5 @@ function settled(cluster: ClusterState, command: Extract<Command, { type: "settl
     awaiting[s] = [];
     count++;
   }
-  return count === 0 ? unchanged(cluster) : changed(cluster, cluster.members, { ...table, awaiting });
-}
-
-type Settable = Extract<Command, { type: "setState" }>["state"];
-
-/** From which states each state can be reached by command; `up` and `down` are the other ways. */
-const COMES_FROM: Readonly<Record<Settable, readonly MemberState[]>> = {
-  active: ["joining", "draining"],
-  draining: ["joining", "active"],
-  drained: ["draining"],
-  joining: ["drained"],
-  removed: ["down", "drained"],
-};
-
-function setState(cluster: ClusterState, node: number, state: Settable): Outcome {
-  const member = find(cluster, node);
-  if (member === undefined) return refused(cluster, `member ${node} is not known`);
-  if (member.state === state) return unchanged(cluster);
-  if (member.role === "witness" && state !== "removed") {
-    return refused(cluster, `${member.name} is a witness: it carries no slots`);
-  }
-  if (!COMES_FROM[state].includes(member.state)) {
-    return refused(cluster, `${member.name} cannot become ${state}: it is ${member.state}`);
-  }
-  if (state === "draining" && !cluster.members.some((m) => m !== member && isServing(m))) {
-    return refused(cluster, `${member.name} cannot be drained: no other active node can take its slots`);
-  }
-  const owns = cluster.table.owner.includes(node);
-  if ((state === "drained" || state === "removed") && owns) {
-    return refused(cluster, `${member.name} cannot become ${state}: it still owns slots`);
-  }
-  if (state === "removed" && cluster.table.backup.includes(node)) {
-    return refused(cluster, `${member.name} cannot become removed: it still backs up slots`);
-  }
-  const members = cluster.members.map((m) => (m === member ? { ...m, state } : m));
-  return changed(cluster, members, cluster.table);
-}
-
-function isServing(member: Member): boolean {
-  return isCarrier(member) && member.state === "active";
-}
-
-function find(cluster: ClusterState, id: number): Member | undefined {
-  return cluster.members.find((member) => member.id === id);
-}
-
-function changed(cluster: ClusterState, members: readonly Member[], table: SlotTable): Outcome {
-  return {
-    cluster: { members, table, revision: cluster.revision + 1 },
-    result: { ok: true, changed: true },
-  };
-}
-
-function unchanged(cluster: ClusterState): Outcome {
-  return { cluster, result: { ok: true, changed: false } };
-}
-
-function refused(cluster: ClusterState, reason: string): Outcome {
-  return { cluster, result: refuse(reason) };
-}
-
-function epochMoved(cluster: ClusterState, baseEpoch: number): Outcome {
-  return refused(cluster, `epoch moved on from ${baseEpoch} to ${cluster.table.epoch}`);
-}
-
-function refuse(reason: string): CommandResult {
-  return { ok: false, reason };
+  return count === 0 ? unchanged(cluster) : changed(cluster, { table: { ...table, awaiting } });
 }

@@ -7,8 +7,16 @@
  *                                          |  `-- up -- down <-- from any --' `---- undone -----'                  |
  *                                          `------------------------ rejoin, or up: a new life --------------------'
  *
- *   A restart ends a drain: whoever upgrades a node need not remember to bring it back. `removed` is for good.
+ *   A restart ends a drain: whoever upgrades a node need not remember to bring it back. `removed` is for good. A member that
+ *   joined with a token is `down` in life 0 until it comes up; a disabled one comes up as `drained`.
  */
+
+/** Ids are a byte on the wire; 0 is nobody. */
+export const MEMBER_ID_MAX = 255;
+/** Members of role node that a cluster has at a time. */
+export const NODES_MAX = 8;
+/** Join tokens that are remembered, used ones too. */
+export const TOKENS_MAX = 32;
 
 export type MemberState = "joining" | "active" | "draining" | "drained" | "down" | "removed";
 
@@ -26,6 +34,40 @@ export interface Member {
   readonly incarnation: number;
   /** Name of the member's Raft log (storage/founding.ts); absent while none was told. Another one has forgotten its votes. */
   readonly log?: string;
+  /** The operator keeps it out: it votes, but owns nothing, whatever it is restarted. */
+  readonly isDisabled?: true;
+  /** The weight was set by the operator: what the member's own configuration says does not count. */
+  readonly isWeightSet?: true;
+}
+
+/**
+ * Whose promises back a lease, and who fences: a majority of `voters`, and of `outgoing` as well while one set follows
+ * another. Raft's own voters follow when that is over. Absent: those that the log was begun with. The rules and why they
+ * hold: quorum.ts.
+ */
+export interface Quorum {
+  /** The table's epoch in which these sets came to count: a lease request of an earlier one is refused. */
+  readonly epoch: number;
+  readonly voters: readonly number[];
+  /** The set before; empty when the change is over. */
+  readonly outgoing: readonly number[];
+  /** Members that go by these sets, proven by themselves. */
+  readonly known: readonly number[];
+}
+
+/** What lets one new member in, once. */
+export interface JoinToken {
+  readonly id: string;
+  /** Key of the proof (HMAC-SHA-256), hex; made from the secret, which nobody here knows. */
+  readonly key: string;
+  readonly role: "node" | "witness";
+  /** The member that is meant; its predecessor of that name, when there is one, is removed. Absent: any new name. */
+  readonly name?: string;
+  readonly weight: number;
+  /** Wall time, by the clock of whoever issued it. */
+  readonly expiresWallMs: number;
+  /** The member that came with it; absent while it is unused. */
+  readonly usedBy?: number;
 }
 
 /**
@@ -46,12 +88,15 @@ export interface SlotTable {
   readonly movedEpoch: readonly number[];
   /** The epoch in which the present backup got the slot; `ready` must name it. */
   readonly backupEpoch: readonly number[];
-  readonly cause: "initial" | "takeover" | "handover" | "backup" | "settled";
+  readonly cause: "initial" | "takeover" | "handover" | "backup" | "settled" | "voters";
 }
 
 export interface ClusterState {
   readonly members: readonly Member[];
   readonly table: SlotTable;
+  readonly quorum?: Quorum;
+  /** The latest ones; absent: none was ever issued. */
+  readonly tokens?: readonly JoinToken[];
   /** Counts applied commands that changed something. */
   readonly revision: number;
 }
@@ -65,7 +110,7 @@ export type Command =
    */
   | {
       readonly type: "up";
-      readonly member: Omit<Member, "state" | "incarnation" | "log">;
+      readonly member: Pick<Member, "id" | "name" | "role" | "address" | "weight">;
       readonly slots?: number;
       readonly log?: string;
     }
@@ -97,6 +142,31 @@ export type Command =
       readonly type: "setState";
       readonly node: number;
       readonly state: "draining" | "drained" | "active" | "joining" | "removed";
+    }
+  /** The operator keeps a member out of owning slots, over restarts, or lets it in again. */
+  | { readonly type: "enable"; readonly node: number; readonly isEnabled: boolean }
+  | { readonly type: "weight"; readonly node: number; readonly weight: number }
+  /** Other voters than `from`, which count now: from here on majorities of both are needed, until `votersDone`. */
+  | {
+      readonly type: "voters";
+      readonly baseEpoch: number;
+      readonly from: readonly number[];
+      readonly to: readonly number[];
+    }
+  | { readonly type: "votersDone"; readonly baseEpoch: number }
+  /** `node` goes by the quorum of `epoch`. */
+  | { readonly type: "votersKnown"; readonly node: number; readonly epoch: number }
+  | { readonly type: "token"; readonly token: Omit<JoinToken, "usedBy"> }
+  /** A new member came with a token, and proved it. It gets an id above `aboveId` that nobody ever had. */
+  | {
+      readonly type: "join";
+      readonly token: string;
+      readonly name: string;
+      readonly role: "node" | "witness";
+      readonly address: string;
+      readonly aboveId: number;
+      /** Wall time of whoever checked the proof. */
+      readonly atWallMs: number;
     };
 
 export type CommandResult =

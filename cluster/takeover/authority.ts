@@ -6,7 +6,7 @@
  * Effects and events come out synchronously, in the order in which they must be carried out.
  */
 import type { Env } from "../../src/base/env.ts";
-import type { ClusterState } from "../control/model.ts";
+import type { ClusterState, Quorum } from "../control/model.ts";
 import type { Mac } from "../liveness/envelope.ts";
 import { Heartbeats } from "../liveness/heartbeats.ts";
 import type { LivenessEvent, LivenessProfile, PeerConfig } from "../liveness/model.ts";
@@ -40,7 +40,7 @@ export interface AuthorityConfig {
   readonly cluster: string;
   readonly profile: LivenessProfile;
   readonly peers: readonly PeerConfig[];
-  /** Ids of all voters, this member too if it is one. */
+  /** Ids of all voters that the log was begun with, this member too if it is one. */
   readonly voters: readonly number[];
   readonly slots: number;
   readonly mac: Mac;
@@ -59,9 +59,10 @@ export interface AuthorityOutput {
   effect(effect: AuthorityEffect): void;
 }
 
-/** A node's lease ended or came (back): it is fenced or not. */
+/** A node's lease ended or came (back): it is fenced or not. Or this member goes by the voters of an epoch from now on. */
 export type AuthorityEffect =
   | OwnershipEffect
+  | { readonly type: "voters"; readonly epoch: number }
   | { readonly type: "fenced" | "unfenced"; readonly atMs: number };
 
 export class Authority {
@@ -73,7 +74,10 @@ export class Authority {
   readonly #config: AuthorityConfig;
   readonly #output: AuthorityOutput;
   readonly #requestBody = new Uint8Array(LEASE_REQUEST_BYTES);
+  /** All that are asked, and may answer. */
   #voters: readonly number[];
+  #quorumEpoch = 0;
+  #peers: readonly PeerConfig[];
   /** The incarnation that this process was admitted as; 0: it is not. */
   #incarnation = 0;
   #isStopping = false;
@@ -88,6 +92,7 @@ export class Authority {
     this.#config = config;
     this.#output = output;
     this.#voters = voters;
+    this.#peers = config.peers;
     this.heartbeats = new Heartbeats(config, env, {
       send: (link, to, bytes) => output.send(link, to, bytes),
       event: (event) => this.#onEvent(event),
@@ -126,8 +131,13 @@ export class Authority {
    * "up" of this very process was given when it was applied; 0 before that. As long as the state does not show that
    * incarnation alive, this process owns nothing, whatever the table says about its id.
    */
-  applyState(state: Pick<ClusterState, "table" | "members">, ownIncarnation: number, nowMs: number): void {
+  applyState(
+    state: Pick<ClusterState, "table" | "members" | "quorum">,
+    ownIncarnation: number,
+    nowMs: number,
+  ): void {
     const { table, members } = state;
+    this.#useQuorum(state.quorum);
     this.voter.observe(table.epoch, members);
     if (this.#config.role !== "node") return;
     const me = members.find((m) => m.id === this.#config.selfId);
@@ -140,11 +150,16 @@ export class Authority {
     this.#run(this.ownership.applyTable(table, members, isAdmitted, nowMs));
   }
 
-  /** The committed set of voters changed. */
-  setVoters(voters: readonly number[]): void {
-    this.#voters = voters;
-    this.lease.setVoters(voters);
-    this.fences.setVoters(voters);
+  /** Other peers than before: with those that are not among them it speaks no more, and no event tells of them. */
+  setPeers(peers: readonly PeerConfig[], nowMs: number): void {
+    const before = this.#peers;
+    this.#peers = peers;
+    for (const { nodeId } of before) {
+      if (!peers.some((peer) => peer.nodeId === nodeId)) this.heartbeats.removePeer(nodeId);
+    }
+    for (const peer of peers) {
+      if (!before.some(({ nodeId }) => nodeId === peer.nodeId)) this.heartbeats.addPeer(peer, nowMs);
+    }
   }
 
   /** This member has applied all that was committed at some moment after its start: it may vote on leases now. */
@@ -170,6 +185,23 @@ export class Authority {
     this.#isStopping = true;
     this.#watchLease(nowMs);
     this.heartbeats.shutdown(nowMs);
+  }
+
+  #useQuorum(quorum: Quorum | undefined): void {
+    if (quorum === undefined || quorum.epoch === this.#quorumEpoch) return;
+    const { epoch, voters, outgoing } = quorum;
+    this.#quorumEpoch = epoch;
+    this.#voters = [...new Set([...voters, ...outgoing])];
+    const sets = outgoing.length === 0 ? [voters] : [voters, outgoing];
+    this.voter.setQuorum(epoch);
+    this.lease.setVoters(sets);
+    this.fences.setVoters(sets);
+    for (const { nodeId } of this.#peers) {
+      if (!this.#voters.includes(nodeId)) {
+        this.heartbeats.setStanding(nodeId, MESSAGE_LEASE_REQUEST, undefined);
+      }
+    }
+    this.#output.effect({ type: "voters", epoch });
   }
 
   #onEvent(event: LivenessEvent): void {

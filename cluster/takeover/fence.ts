@@ -38,16 +38,17 @@ export class FenceAsker {
   readonly #config: FenceConfig;
   readonly #targets = new Map<number, Target>();
   readonly #askedMs = new Float64Array(ASKS);
-  #voters: readonly number[];
+  /** As of LeaseHolder. */
+  #sets: readonly (readonly number[])[];
   #ask = 0;
 
   constructor(config: FenceConfig) {
     this.#config = config;
-    this.#voters = config.voters;
+    this.#sets = [config.voters];
   }
 
-  setVoters(voters: readonly number[]): void {
-    this.#voters = voters;
+  setVoters(sets: readonly (readonly number[])[]): void {
+    this.#sets = sets;
   }
 
   /** Asks for `node` to be fenced under `epoch` (a higher one replaces a lower one) until drop(). */
@@ -135,16 +136,19 @@ export class FenceAsker {
     return highest;
   }
 
-  /** The value that a majority of the voters has reached, counted from the lowest. */
+  /** The value that a majority of each set of voters has reached, counted from the lowest. */
   #majorityth(node: number, absent: number, value: (a: VoterAnswer) => number): number {
-    const t = this.#targets.get(node);
-    if (t === undefined || this.#voters.length === 0) return absent;
-    const values: number[] = [];
-    for (const v of this.#voters) {
-      const a = t.answers.get(v);
-      values.push(a === undefined ? absent : value(a));
+    const answers = this.#targets.get(node)?.answers;
+    if (answers === undefined) return absent;
+    let reached = Number.NEGATIVE_INFINITY;
+    for (const voters of this.#sets) {
+      const values = voters.map((v) => {
+        const a = answers.get(v);
+        return a === undefined ? absent : value(a);
+      });
+      values.sort((a, b) => a - b);
+      reached = Math.max(reached, values[majority(values.length) - 1] ?? absent);
     }
-    values.sort((a, b) => a - b);
-    return values[majority(values.length) - 1] as number;
+    return reached;
   }
 }

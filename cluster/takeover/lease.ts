@@ -24,14 +24,15 @@ export class LeaseHolder {
   readonly #nonce: number;
   readonly #sentMs = new Float64Array(SENDS);
   readonly #ackedSentMs = new Map<number, number>();
-  #voters: readonly number[];
+  /** Majorities of all are needed: of one set, or of two while one follows the other. */
+  #sets: readonly (readonly number[])[];
   #seq = 0;
   #validUntilMs = Number.NEGATIVE_INFINITY;
 
   constructor(config: LeaseConfig) {
     this.#leaseMs = config.leaseMs;
     this.#nonce = config.nonce;
-    this.#voters = config.voters;
+    this.#sets = [config.voters];
   }
 
   /** Exclusive actions are allowed while now < this, on this node's monotonic clock. */
@@ -39,9 +40,9 @@ export class LeaseHolder {
     return this.#validUntilMs;
   }
 
-  /** The voters changed by a commit. */
-  setVoters(voters: readonly number[]): void {
-    this.#voters = voters;
+  /** The voters changed by a commit; see control/quorum.ts. */
+  setVoters(sets: readonly (readonly number[])[]): void {
+    this.#sets = sets;
     this.#update();
   }
 
@@ -62,9 +63,15 @@ export class LeaseHolder {
   }
 
   #update(): void {
-    const sent = this.#voters.map((v) => this.#ackedSentMs.get(v) ?? Number.NEGATIVE_INFINITY);
+    let reachedMs = Number.POSITIVE_INFINITY;
+    for (const voters of this.#sets) reachedMs = Math.min(reachedMs, this.#reachedMs(voters));
+    this.#validUntilMs = reachedMs + this.#leaseMs;
+  }
+
+  /** When the latest request was sent that a majority of `voters` acknowledged. */
+  #reachedMs(voters: readonly number[]): number {
+    const sent = voters.map((v) => this.#ackedSentMs.get(v) ?? Number.NEGATIVE_INFINITY);
     sent.sort((a, b) => b - a);
-    const reached = sent[majority(sent.length) - 1] ?? Number.NEGATIVE_INFINITY;
-    this.#validUntilMs = reached + this.#leaseMs;
+    return sent[majority(sent.length) - 1] ?? Number.NEGATIVE_INFINITY;
   }
 }

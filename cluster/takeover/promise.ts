@@ -50,6 +50,7 @@ export class PromiseVoter {
   readonly #nodes = new Map<number, NodeRecord>();
   #isCaughtUp = false;
   #tableEpoch = 0;
+  #quorumEpoch = 0;
 
   constructor(config: PromiseConfig, nowMs: number) {
     const marginMs = config.marginMs ?? DEFAULT_MARGIN_MS;
@@ -77,6 +78,11 @@ export class PromiseVoter {
     }
   }
 
+  /** Requests that know an earlier set of voters are refused from here on (control/quorum.ts). */
+  setQuorum(epoch: number): void {
+    this.#quorumEpoch = epoch;
+  }
+
   /**
    * A lease request of `node` in its life `incarnation`, which knows `epoch`. True: acknowledged, and the promise is made.
    *
@@ -87,7 +93,7 @@ export class PromiseVoter {
     const r = this.#record(node);
     r.seenEpoch = Math.max(r.seenEpoch, epoch);
     if (!this.#isCaughtUp || nowMs < this.#quietUntilMs || r.isBarred) return false;
-    if (incarnation < r.incarnation) return false;
+    if (incarnation < r.incarnation || epoch < this.#quorumEpoch) return false;
     if (epoch <= r.fencedEpoch && nowMs < r.fenceUntilMs) return false;
     this.#grant(r, epoch, nowMs + this.#promiseMs);
     return true;

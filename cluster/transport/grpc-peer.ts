@@ -43,7 +43,7 @@ export interface PeerEvents {
 export class GrpcPeer {
   readonly peer: TransportPeer;
   readonly #target: string;
-  readonly #credentials: ChannelCredentials;
+  #credentials: ChannelCredentials;
   readonly #counters: TransportCounters;
   readonly #events: PeerEvents;
   #client: Client | undefined;
@@ -69,6 +69,11 @@ export class GrpcPeer {
     this.#credentials = options.credentials;
     this.#counters = options.counters;
     this.#events = options.events;
+  }
+
+  /** For connections from now on; what stands stays. */
+  setCredentials(credentials: ChannelCredentials): void {
+    this.#credentials = credentials;
   }
 
   get isConnected(): boolean {

@@ -3,6 +3,7 @@
  * peer's certificate must be a member's, and a Raft message must come in that member's name.
  * Owns accepting and refusing; does not own what happens with a message (the handlers).
  */
+import type { EventEmitter } from "node:events";
 import type { Server as TlsServer } from "node:tls";
 import {
   Metadata,
@@ -31,7 +32,7 @@ import { CHANNEL_OPTIONS, controlService, encodeSync, raftService, syncService }
 import { SnapshotCollector } from "./grpc-snapshot.ts";
 import { fromWire } from "./raft-codec.ts";
 import { watchHandshakes } from "./refusals.ts";
-import { commonName, type TlsMaterial } from "./tls.ts";
+import { commonName, isOfAnother, type TlsMaterial } from "./tls.ts";
 import { maySend, type TransportCounters, type TransportHandlers, type TransportPeer } from "./transport.ts";
 
 export interface GrpcServerOptions {
@@ -52,7 +53,9 @@ type AnyCall = Pick<ServerUnaryCall<unknown, unknown>, "getAuthContext" | "getPe
 export class GrpcServer {
   readonly #options: GrpcServerOptions;
   readonly #server = new Server({ ...CHANNEL_OPTIONS });
-  readonly #idByName: ReadonlyMap<string, number>;
+  #idByName: ReadonlyMap<string, number>;
+  /** By peer: how to end each of its calls. */
+  readonly #calls = new Map<number, Set<() => void>>();
 
   constructor(options: GrpcServerOptions) {
     this.#options = options;
@@ -98,6 +101,31 @@ export class GrpcServer {
     this.#server.forceShutdown();
   }
 
+  /** Calls of peers that are not among them end. */
+  setPeers(peers: readonly TransportPeer[]): void {
+    this.#idByName = new Map(peers.map((peer) => [peer.name, peer.id]));
+    const ids = new Set(this.#idByName.values());
+    for (const [id, ends] of this.#calls) {
+      if (ids.has(id)) continue;
+      this.#calls.delete(id);
+      for (const end of ends) end();
+    }
+  }
+
+  /** For handshakes from now on. */
+  setTls({ ca, cert, key }: TlsMaterial): void {
+    for (const listener of tlsListeners(this.#server)) listener.setSecureContext({ ca, cert, key });
+  }
+
+  #watch(from: number, call: Pick<EventEmitter, "once">, end: () => void): void {
+    const ends = this.#calls.get(from) ?? new Set();
+    this.#calls.set(from, ends);
+    ends.add(end);
+    const forget = (): void => void ends.delete(end);
+    call.once("end", forget);
+    call.once("cancelled", forget);
+  }
+
   /** Who fails in TLS never comes as far as a call, and grpc-js does not tell: its listeners are asked directly. */
   #watchHandshakes(): void {
     for (const listener of tlsListeners(this.#server)) {
@@ -119,11 +147,20 @@ export class GrpcServer {
     }
     call.sendMetadata(new Metadata());
     this.#options.onSeen(from);
+    let isOver = false;
+    const finish = (error: ReturnType<typeof denied> | null): void => {
+      if (isOver) return;
+      isOver = true;
+      if (error === null) answer(null, {});
+      else answer(error);
+    };
+    this.#watch(from, call, () => finish(denied()));
     call.on("data", (request: ExchangeRequest) => {
+      if (isOver) return;
       for (const wire of request.messages) this.#take(from, () => fromWire(wire));
     });
     call.on("error", () => {});
-    call.on("end", () => answer(null, {}));
+    call.on("end", () => finish(null));
   }
 
   #takeSnapshot(
@@ -201,6 +238,7 @@ export class GrpcServer {
     }
     call.sendMetadata(new Metadata());
     const link = new GrpcLink<ReceiverMessage, SenderMessage>(encodeSync.fromReceiver);
+    this.#watch(from, call, () => link.lose("it is no member any more"));
     this.#options.handlers.onSyncLink(from, link);
     link.open({
       duplex: call,
@@ -217,9 +255,10 @@ export class GrpcServer {
 
   /** The member that the certificate proves; undefined, counted and told when there is none. */
   #identify(call: AnyCall): number | undefined {
-    const name = commonName(call.getAuthContext()?.sslPeerCertificate);
+    const certificate = call.getAuthContext()?.sslPeerCertificate;
+    const name = commonName(certificate);
     const id = this.#idByName.get(name);
-    if (id !== undefined) return id;
+    if (id !== undefined && !isOfAnother(id, certificate)) return id;
     this.#options.counters.refused.stranger++;
     // Without the port, which differs each time: the log counts lines that are the same.
     const address = call.getPeer().replace(/:\d+$/, "");

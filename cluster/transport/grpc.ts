@@ -36,7 +36,7 @@ const LINK_OPEN_MS_MAX = 1_000;
 
 export interface GrpcTransportOptions {
   readonly self: TransportPeer;
-  /** All other members. */
+  /** All other members at first. */
   readonly peers: readonly TransportPeer[];
   readonly port: number;
   readonly tls: TlsMaterial;
@@ -50,23 +50,27 @@ export class GrpcTransport implements Transport {
   readonly #peers = new Map<number, GrpcPeer>();
   readonly #links = new Set<GrpcLink<SenderMessage, ReceiverMessage>>();
   #server: GrpcServer | undefined;
+  #handlers: TransportHandlers | undefined;
+  #tls: TlsMaterial;
   #isClosed = false;
 
   constructor(options: GrpcTransportOptions) {
     this.#options = options;
+    this.#tls = options.tls;
     // What goes wrong is told through callbacks; grpc-js would write it to stderr as well.
     setLogVerbosity(logVerbosity.NONE);
   }
 
   async start(handlers: TransportHandlers): Promise<void> {
-    const { self, peers, port, tls } = this.#options;
+    const { self, peers, port } = this.#options;
     const onRefused = (why: string): void => this.#options.onRefused?.(why);
     const { counters } = this;
     const guarded = this.#untilClosed(handlers);
+    this.#handlers = guarded;
     this.#server = new GrpcServer({
       address: self.address,
       port,
-      tls,
+      tls: this.#tls,
       peers,
       counters,
       handlers: guarded,
@@ -74,21 +78,43 @@ export class GrpcTransport implements Transport {
       onSeen: (peer) => this.#peers.get(peer)?.nudge(),
     });
     await this.#server.listen();
-    for (const peer of peers) {
-      const connection = new GrpcPeer({
-        peer,
-        port,
-        credentials: credentialsFor(peer, tls),
-        counters,
-        events: {
-          onUnreachable: () => guarded.onUnreachable(peer.id),
-          onSnapshotSent: (isDelivered) => guarded.onSnapshotSent(peer.id, isDelivered),
-          onLog: onRefused,
-        },
-      });
-      this.#peers.set(peer.id, connection);
-      connection.connect();
+    for (const peer of peers) this.#connect(peer, guarded);
+  }
+
+  setPeers(peers: readonly TransportPeer[]): void {
+    if (this.#handlers === undefined || this.#isClosed) return;
+    this.#server?.setPeers(peers);
+    for (const [id, { peer: known }] of this.#peers) {
+      const peer = peers.find((other) => other.id === id);
+      if (peer?.name === known.name && peer.address === known.address) continue;
+      this.#peers.get(id)?.close();
+      this.#peers.delete(id);
     }
+    for (const peer of peers) if (!this.#peers.has(peer.id)) this.#connect(peer, this.#handlers);
+  }
+
+  /** Another certificate, or another CA: whoever connects from now on meets it; connections that stand stay. */
+  setTls(tls: TlsMaterial): void {
+    this.#tls = tls;
+    this.#server?.setTls(tls);
+    for (const connection of this.#peers.values())
+      connection.setCredentials(credentialsFor(connection.peer, tls));
+  }
+
+  #connect(peer: TransportPeer, handlers: TransportHandlers): void {
+    const connection = new GrpcPeer({
+      peer,
+      port: this.#options.port,
+      credentials: credentialsFor(peer, this.#tls),
+      counters: this.counters,
+      events: {
+        onUnreachable: () => handlers.onUnreachable(peer.id),
+        onSnapshotSent: (isDelivered) => handlers.onSnapshotSent(peer.id, isDelivered),
+        onLog: (why) => this.#options.onRefused?.(why),
+      },
+    });
+    this.#peers.set(peer.id, connection);
+    connection.connect();
   }
 
   sendRaft(message: Exclude<Message, MsgSnap>): void {
@@ -185,5 +211,5 @@ export class GrpcTransport implements Transport {
 }
 
 function credentialsFor(peer: TransportPeer, tls: TlsMaterial): ChannelCredentials {
-  return Credentials.createSsl(tls.ca, tls.key, tls.cert, { checkServerIdentity: checkIs(peer.name) });
+  return Credentials.createSsl(tls.ca, tls.key, tls.cert, { checkServerIdentity: checkIs(peer) });
 }

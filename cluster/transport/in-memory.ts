@@ -256,6 +256,9 @@ export class MemoryTransport implements Transport {
     return this.#network.openLink(this.#id, to);
   }
 
+  /** Everybody who is attached can be reached. */
+  setPeers(): void {}
+
   isConnected(to: number): boolean {
     return this.#network.isReachable(this.#id, to);
   }

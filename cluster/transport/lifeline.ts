@@ -12,7 +12,7 @@ import { connect, createServer, type Server, type TLSSocket } from "node:tls";
 import { listenError } from "./grpc-server.ts";
 import { BACKOFF_MS_MAX, BACKOFF_MS_MIN } from "./grpc-services.ts";
 import { judgeHandshake, type RefusalReason, watchHandshakes } from "./refusals.ts";
-import { checkIs, commonName, type TlsMaterial } from "./tls.ts";
+import { checkIs, commonName, isOfAnother, type TlsMaterial } from "./tls.ts";
 import type { TransportPeer } from "./transport.ts";
 
 const PING_MS = 1_000;
@@ -29,7 +29,7 @@ const PROCESS_ENDED = new Set(["ECONNRESET", "EPIPE"]);
 
 export interface LifelineOptions {
   readonly self: TransportPeer;
-  /** The other nodes; a witness has no lifelines. */
+  /** The other nodes at first; a witness has no lifelines. */
   readonly peers: readonly TransportPeer[];
   readonly port: number;
   readonly tls: TlsMaterial;
@@ -51,17 +51,44 @@ export class Lifelines {
   readonly #dialing = new Map<number, TLSSocket>();
   readonly #sockets = new Set<TLSSocket>();
   #server: Server | undefined;
+  #peers: readonly TransportPeer[];
+  #tls: TlsMaterial;
   #isClosed = false;
 
   constructor(options: LifelineOptions) {
     this.#options = options;
+    this.#peers = options.peers;
+    this.#tls = options.tls;
   }
 
   /** Listens, and dials the peers with higher ids. Rejects with SW_PORT_TAKEN. */
   async start(): Promise<void> {
     await this.#listen();
-    const { self, peers } = this.#options;
-    for (const peer of peers) if (self.id < peer.id) this.#dial(peer, BACKOFF_MS_MIN);
+    const { self } = this.#options;
+    for (const peer of this.#peers) if (self.id < peer.id) this.#dial(peer, BACKOFF_MS_MIN);
+  }
+
+  /** Other peers than before; lines to those that are not among them end, and nobody is told. */
+  setPeers(peers: readonly TransportPeer[]): void {
+    const before = this.#peers;
+    this.#peers = peers;
+    if (this.#server !== undefined) this.#server.maxConnections = peers.length + SPARE_CONNECTIONS;
+    for (const { id } of before) {
+      if (peers.some((peer) => peer.id === id)) continue;
+      clearTimeout(this.#timers.get(id));
+      this.#dialing.get(id)?.destroy();
+      this.#lines.get(id)?.end();
+    }
+    for (const peer of peers) {
+      const isNew = !before.some(({ id }) => id === peer.id);
+      if (isNew && this.#options.self.id < peer.id) this.#dial(peer, BACKOFF_MS_MIN);
+    }
+  }
+
+  /** For connections from now on; lines that stand stay. */
+  setTls(tls: TlsMaterial): void {
+    this.#tls = tls;
+    this.#server?.setSecureContext(tls);
   }
 
   isUp(peer: number): boolean {
@@ -83,9 +110,10 @@ export class Lifelines {
   }
 
   #listen(): Promise<void> {
-    const { self, peers, port, tls } = this.#options;
+    const { self, port } = this.#options;
+    const peers = this.#peers;
     const server = createServer({
-      ...tls,
+      ...this.#tls,
       requestCert: true,
       rejectUnauthorized: true,
       minVersion: "TLSv1.3",
@@ -112,8 +140,8 @@ export class Lifelines {
     this.#sockets.add(socket);
     socket.once("close", () => this.#sockets.delete(socket));
     const name = commonName(socket.getPeerCertificate());
-    const peer = this.#options.peers.find((other) => other.name === name);
-    if (peer === undefined || this.#isClosed) {
+    const peer = this.#peers.find((other) => other.name === name);
+    if (peer === undefined || isOfAnother(peer.id, socket.getPeerCertificate()) || this.#isClosed) {
       const why = `refused a lifeline of ${socket.remoteAddress ?? "?"}: "${name}" is no other node`;
       this.#options.onRefused?.(why, "stranger");
       socket.on("error", () => {});
@@ -123,9 +151,10 @@ export class Lifelines {
     this.#hold(peer, socket, () => {});
   }
 
-  #dial(peer: TransportPeer, backoffMs: number): void {
-    if (this.#isClosed) return;
-    const { port, tls } = this.#options;
+  #dial({ id }: Pick<TransportPeer, "id">, backoffMs: number): void {
+    const peer = this.#peers.find((other) => other.id === id);
+    if (this.#isClosed || peer === undefined) return;
+    const { port } = this.#options;
     const again = (wasUp: boolean): void => {
       if (this.#isClosed) return;
       const waitMs = wasUp ? BACKOFF_MS_MIN : backoffMs;
@@ -135,11 +164,11 @@ export class Lifelines {
       this.#timers.set(peer.id, timer);
     };
     const socket = connect({
-      ...tls,
+      ...this.#tls,
       host: peer.address,
       port,
       minVersion: "TLSv1.3",
-      checkServerIdentity: checkIs(peer.name),
+      checkServerIdentity: checkIs(peer),
     });
     this.#dialing.set(peer.id, socket);
     const deadline = setTimeout(() => socket.destroy(), CONNECT_MS_MAX);

@@ -98,17 +98,39 @@ export function commonName(certificate: Pick<PeerCertificate, "subject"> | undef
   return typeof name === "string" ? name : "";
 }
 
-/** For TLS clients: the server must be `memberName`, whatever address it has. */
-export function checkIs(
-  memberName: string,
-): (host: string, certificate: PeerCertificate) => Error | undefined {
+const MEMBER_URI = "urn:synwall:member:";
+
+/** How a certificate names the member's id. */
+export function memberUri(id: number): string {
+  return `${MEMBER_URI}${id}`;
+}
+
+/** The certificate names another member's id: it is a predecessor's of the same name. Those of other tools name none. */
+export function isOfAnother(
+  id: number,
+  certificate: Pick<PeerCertificate, "subjectaltname"> | undefined,
+): boolean {
+  const uris = (certificate?.subjectaltname ?? "")
+    .split(", ")
+    .filter((one) => one.startsWith(`URI:${MEMBER_URI}`));
+  return uris.length > 0 && !uris.includes(`URI:${memberUri(id)}`);
+}
+
+/** For TLS clients: the server must be this member, whatever address it has. */
+export function checkIs({
+  id,
+  name: wanted,
+}: {
+  readonly id: number;
+  readonly name: string;
+}): (host: string, certificate: PeerCertificate) => Error | undefined {
   return (_host, certificate) => {
     const name = commonName(certificate);
-    return name === memberName
-      ? undefined
-      : Object.assign(new Error(`the certificate is for "${name}", not "${memberName}"`), {
-          code: "ERR_TLS_CERT_ALTNAME_INVALID",
-        });
+    if (name === wanted && !isOfAnother(id, certificate)) return undefined;
+    const what = name === wanted ? `an earlier ${wanted}` : `"${name}"`;
+    return Object.assign(new Error(`the certificate is for ${what}, not "${wanted}"`), {
+      code: "ERR_TLS_CERT_ALTNAME_INVALID",
+    });
   };
 }
 

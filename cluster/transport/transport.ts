@@ -72,6 +72,8 @@ export interface Transport {
   /** A new link to replicate to `to`; opens once the peer is reached, closes when it is not. Never reconnects. */
   openSyncLink(to: number): SenderLink;
   isConnected(to: number): boolean;
+  /** Other peers than before: connects to new ones, and has nothing to do any more with those that are not among them. */
+  setPeers(peers: readonly TransportPeer[]): void;
   readonly counters: Readonly<TransportCounters>;
   /** Ends everything; nothing is called back afterwards. */
   close(): Promise<void>;

@@ -14,6 +14,9 @@ export const ERROR_CODES = {
   SW_STORAGE_CORRUPT: "The Raft log or a snapshot on disk is damaged beyond a torn tail.",
   SW_STORAGE_LOST: "The Raft log of this member was emptied: it has forgotten its votes.",
   SW_CLUSTER_DIFFERS: "The configuration has other members or slots than the cluster was begun with.",
+  SW_MEMBER_REMOVED: "This member was removed from the cluster; its id is never used again.",
+  SW_REGISTRATION_FAILED:
+    "A machine could not join, or a member got no new certificate; the message says why.",
   SW_STORAGE_FAILED: "The disk refused a write or a sync, or has too little room; the process must end.",
   SW_DATAPLANE_HUNG: "The dataplane worker did not turn its loop any more; the process ended itself.",
   SW_CONTROL_REFUSED: "The cluster refused a command in its present state.",

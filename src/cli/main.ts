@@ -50,6 +50,11 @@ export async function main(args: readonly string[], terminal: Terminal = process
 /** Commands that bring the lab with them: loaded only when they are asked for. */
 const LAZY = [
   {
+    name: "cluster",
+    description: "who belongs to the cluster: init, join, members, remove, rotate",
+    load: async (terminal: Terminal) => (await import("./commands/cluster.ts")).clusterCommand(terminal),
+  },
+  {
     name: "lab",
     description: "a whole cluster in network namespaces of this machine",
     load: async (terminal: Terminal) => (await import("./commands/lab.ts")).labCommand(terminal),

@@ -7,6 +7,7 @@ import { SynwallError } from "../base/errors.ts";
 import { slotOfAddress } from "../dataplane/slot.ts";
 import { parseAddress } from "../policy/address.ts";
 import type { AdminHandlers } from "./admin-server.ts";
+import { type ClusterAdminParts, clusterHandlers } from "./cluster-admin.ts";
 import type { LoadedPolicy } from "./loaded-policy.ts";
 import type { NodeReport } from "./node-report.ts";
 import { loadPolicyApart } from "./policy-loader.ts";
@@ -20,6 +21,7 @@ const EVENTS_MAX = 4096;
 export function adminHandlers(
   report: NodeReport,
   loadPolicy: (path: string) => Promise<LoadedPolicy> = loadPolicyApart,
+  parts: Partial<ClusterAdminParts> = {},
 ): AdminHandlers {
   const { core } = report;
   return {
@@ -70,6 +72,12 @@ export function adminHandlers(
     },
     "sync.full": ({ peer }) => ({ slots: core.forceFullSync(peer) }),
     counters: () => report.counters(),
+    ...clusterHandlers({
+      controller: core.controller,
+      founders: core.config.cluster.founders,
+      registration: () => undefined,
+      ...parts,
+    }),
   };
 }
 
@@ -91,7 +99,7 @@ function traceHere({ core, flowKey }: NodeReport, request: TraceRequest): TraceR
 }
 
 /** What a witness answers: it has no flows, but it can be asked about the cluster. */
-export function witnessHandlers(witness: WitnessCore): AdminHandlers {
+export function witnessHandlers(witness: WitnessCore, parts: Partial<ClusterAdminParts> = {}): AdminHandlers {
   const noDataplane = (): never => {
     throw new SynwallError("SW_ADMIN_BAD_REQUEST", "a witness has no dataplane: ask a node");
   };
@@ -115,5 +123,11 @@ export function witnessHandlers(witness: WitnessCore): AdminHandlers {
     "sync.full": noDataplane,
     "policy.apply": noDataplane,
     counters: noDataplane,
+    ...clusterHandlers({
+      controller: witness.controller,
+      founders: witness.founders,
+      registration: () => undefined,
+      ...parts,
+    }),
   };
 }

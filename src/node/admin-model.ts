@@ -151,6 +151,18 @@ export interface JournalEvent {
   readonly text: string;
 }
 
+export interface MemberView {
+  readonly id: number;
+  readonly name: string;
+  readonly role: "node" | "witness";
+  readonly address: string;
+  readonly weight: number;
+  /** "expected": it joined and was never up. */
+  readonly state: string;
+  readonly isDisabled: boolean;
+  readonly votes: boolean;
+}
+
 export type JournalKind =
   | "started"
   | "ready"
@@ -233,6 +245,40 @@ export interface AdminMethods {
   readonly "policy.apply": {
     params: { readonly config: string };
     result: { readonly rules: number; readonly fingerprint: string; readonly notes: readonly string[] };
+  };
+  readonly "cluster.members": {
+    params: Record<string, never>;
+    result: { readonly members: readonly MemberView[] };
+  };
+  /** A token that lets one new member in, once; only where the CA's key is. */
+  readonly "cluster.token": {
+    params: {
+      readonly role?: string;
+      readonly name?: string;
+      readonly weight?: number;
+      readonly ttlMs?: number;
+    };
+    result: { readonly token: string; readonly expiresWallMs: number };
+  };
+  /** Answers when the node owns nothing. */
+  readonly "cluster.disable": {
+    params: { readonly node: string; readonly timeoutMs?: number };
+    result: { readonly epoch: number };
+  };
+  readonly "cluster.enable": { params: { readonly node: string }; result: { readonly epoch: number } };
+  readonly "cluster.weight": {
+    params: { readonly node: string; readonly weight: number };
+    result: { readonly epoch: number };
+  };
+  /** A node that is up is emptied first. */
+  readonly "cluster.remove": {
+    params: { readonly node: string; readonly timeoutMs?: number };
+    result: { readonly id: number; readonly epoch: number };
+  };
+  /** Another certificate for this member, from a registrar or, with `isReload`, as it lies in its files. */
+  readonly "cluster.rotate": {
+    params: { readonly isReload?: boolean };
+    result: { readonly validTo: string; readonly from?: string };
   };
   /** Current values of the dataplane's counters by name (verdicts, drops, extras). */
   readonly counters: { params: Record<string, never>; result: Readonly<Record<string, number>> };

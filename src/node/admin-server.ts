@@ -141,6 +141,13 @@ const ALL: Readonly<Record<AdminMethod, true>> = {
   "sync.full": true,
   "policy.apply": true,
   counters: true,
+  "cluster.members": true,
+  "cluster.token": true,
+  "cluster.disable": true,
+  "cluster.enable": true,
+  "cluster.weight": true,
+  "cluster.remove": true,
+  "cluster.rotate": true,
 };
 const METHODS: ReadonlySet<string> = new Set(Object.keys(ALL));
 

@@ -11,10 +11,12 @@ import { tuningOf } from "../../cluster/control/tuning.ts";
 import { PROFILES } from "../../cluster/liveness/model.ts";
 import type { LogStore } from "../../cluster/storage/log-store.ts";
 import type { Transport, TransportHandlers } from "../../cluster/transport/transport.ts";
-import type { NodeConfig } from "../../config/node-config.ts";
+import type { MemberConfig, NodeConfig } from "../../config/node-config.ts";
 import { SynwallError } from "../base/errors.ts";
 import type { Journal } from "./journal.ts";
 import { Membership } from "./membership.ts";
+import { PeerList } from "./peer-list.ts";
+import { QuorumKeeper } from "./quorum-keeper.ts";
 import { isSettled } from "./status.ts";
 
 /** How long a silent member may stay a carrier when nobody saw it die: both were down, and only one came back. */
@@ -38,6 +40,8 @@ export interface ControllerOptions {
   readonly alive: () => ReadonlySet<number>;
   /** See RaftDriverOptions; where heartbeats run in another thread, nobody can tell. */
   readonly isQuiet?: (node: number) => boolean;
+  /** Other peers than the configuration's, or than before: all of them. */
+  readonly onPeers: (peers: readonly MemberConfig[]) => void;
   /** After every applied entry. */
   readonly onState: (state: ClusterState, ownIncarnation: number) => void;
   /** This process was let in, and has applied all that was committed before. */
@@ -49,6 +53,8 @@ export interface ControllerOptions {
 export class Controller {
   readonly driver: RaftDriver;
   readonly membership: Membership;
+  readonly quorum: QuorumKeeper;
+  readonly peers: PeerList;
   readonly #options: ControllerOptions;
   readonly #watchers = new Set<(state: ClusterState) => void>();
   readonly #successionWatchers = new Set<() => void>();
@@ -63,10 +69,16 @@ export class Controller {
     const { config, storage, transport, timers, random, onFatal } = options;
     const { self, members, slots, profile } = config.cluster;
     const log = storage.founding?.log ?? "";
+    this.peers = new PeerList({
+      self: self.id,
+      configured: members,
+      timers,
+      onChange: (peers) => options.onPeers(peers),
+    });
     this.driver = new RaftDriver({
       self: self.id,
       isWitness: self.role === "witness",
-      candidates: members.filter((member) => member.role === "node").map((member) => member.id),
+      candidates: (_state, voters) => voters.filter((id) => this.#memberById(id)?.role === "node"),
       slots,
       storage,
       transport,
@@ -90,6 +102,16 @@ export class Controller {
       alive: options.alive,
       onAdmitted: () => options.onAdmitted(),
       onLog: options.log,
+    });
+    this.quorum = new QuorumKeeper({
+      self: self.id,
+      founders: config.cluster.founders,
+      leaseMs: PROFILES[profile].leaseMs,
+      forgiveAfterMs: config.cluster.forgiveAfterMs,
+      timers,
+      driver: this.driver,
+      alive: options.alive,
+      propose: (command) => this.propose(command),
     });
   }
 
@@ -125,8 +147,12 @@ export class Controller {
   }
 
   start(): void {
+    this.peers.observe(this.driver.state());
     this.driver.start();
-    this.#stopWatch = this.#options.timers.every(WATCH_INTERVAL_MS, () => this.#watchAbsent());
+    this.#stopWatch = this.#options.timers.every(WATCH_INTERVAL_MS, () => {
+      this.#watchAbsent();
+      this.quorum.tick();
+    });
     void this.membership.join();
   }
 
@@ -178,8 +204,8 @@ export class Controller {
       return;
     }
     this.driver.leaderDied(node);
-    const { self, members } = this.#options.config.cluster;
-    if (self.role !== "node" || members.find((member) => member.id === node)?.role !== "node") return;
+    const { self } = this.#options.config.cluster;
+    if (self.role !== "node" || this.#memberById(node)?.role !== "node") return;
     const present = this.driver.state().members.find((member) => member.id === node);
     if (incarnation !== 0 && present !== undefined && present.incarnation > incarnation) return;
     if (downCommand(this.driver.state(), node) === undefined || this.membership.isDeclaring(node)) return;
@@ -221,12 +247,8 @@ export class Controller {
   async drain(name: string, timeoutMs: number): Promise<number> {
     const member = this.#memberByName(name);
     this.#options.journal.add("drain", `${name} is being drained`, { node: member.id });
-    await this.#command({ type: "setState", node: member.id, state: "draining" });
-    return this.#until(
-      `${name} to be drained`,
-      timeoutMs,
-      (state) => stateOf(state, member.id) === "drained",
-    );
+    await this.command({ type: "setState", node: member.id, state: "draining" });
+    return this.until(`${name} to be drained`, timeoutMs, (state) => stateOf(state, member.id) === "drained");
   }
 
   /** Lets a drained node take part again. Resolves when slots are balanced and proven; answers the epoch. */
@@ -234,15 +256,15 @@ export class Controller {
     const member = this.#memberByName(name);
     this.#options.journal.add("rejoin", `${name} rejoins`, { node: member.id });
     const present = stateOf(this.driver.state(), member.id);
-    if (present === "draining") await this.#command({ type: "setState", node: member.id, state: "active" });
-    if (present === "drained") await this.#command({ type: "setState", node: member.id, state: "joining" });
+    if (present === "draining") await this.command({ type: "setState", node: member.id, state: "active" });
+    if (present === "drained") await this.command({ type: "setState", node: member.id, state: "joining" });
     if (present === "down") {
       throw new SynwallError(
         "SW_CONTROL_REFUSED",
         `Cannot rejoin ${name}: it is down; start it, it then rejoins by itself`,
       );
     }
-    return this.#until(
+    return this.until(
       `${name} to be back`,
       timeoutMs,
       (state) => stateOf(state, member.id) === "active" && isSettled(state),
@@ -250,11 +272,16 @@ export class Controller {
   }
 
   name(id: number): string {
-    return this.#options.config.cluster.members.find((member) => member.id === id)?.name ?? `member ${id}`;
+    return this.#memberById(id)?.name ?? `member ${id}`;
+  }
+
+  #memberById(id: number): MemberConfig | undefined {
+    const { self } = this.#options.config.cluster;
+    return id === self.id ? self : this.peers.find(id);
   }
 
   #memberByName(name: string): { readonly id: number } {
-    const { members } = this.#options.config.cluster;
+    const members = [this.#options.config.cluster.self, ...this.peers.all()];
     const member = members.find((candidate) => candidate.name === name && candidate.role === "node");
     if (member !== undefined) return member;
     const nodes = members.filter((candidate) => candidate.role === "node").map((candidate) => candidate.name);
@@ -264,12 +291,14 @@ export class Controller {
     );
   }
 
-  async #command(command: Command): Promise<void> {
+  /** Has the cluster decide it. Throws SW_CONTROL_REFUSED with the reason, SW_CONTROL_TIMEOUT. */
+  async command(command: Command): Promise<void> {
     const result = await this.propose(command);
     if (!result.ok) throw new SynwallError("SW_CONTROL_REFUSED", result.reason);
   }
 
-  #until(what: string, timeoutMs: number, isDone: (state: ClusterState) => boolean): Promise<number> {
+  /** Resolves with the epoch when `isDone`; rejects with SW_CONTROL_TIMEOUT. */
+  until(what: string, timeoutMs: number, isDone: (state: ClusterState) => boolean): Promise<number> {
     const now = this.driver.state();
     if (isDone(now)) return Promise.resolve(now.table.epoch);
     return new Promise((resolve, reject) => {
@@ -294,6 +323,7 @@ export class Controller {
 
   #onCommitted(state: ClusterState, committed: Committed): void {
     const { table } = state;
+    this.peers.observe(state);
     // The worker first: its slots wait for this table, nothing else does.
     this.#options.onState(state, this.membership.incarnation);
     // What was decided before this process was let in is history: it did not happen now.

@@ -36,7 +36,13 @@ import { LinkSeals } from "./link-seals.ts";
 import { PacketLoop } from "./packet-loop.ts";
 import { PathWatch, PROBE_MS } from "./path-watch.ts";
 import { WorkerBoard } from "./worker-board.ts";
-import { DOORBELL, type FromWorker, type ToWorker, type WorkerSetup } from "./worker-protocol.ts";
+import {
+  DOORBELL,
+  type FromWorker,
+  type ToWorker,
+  type WorkerPeer,
+  type WorkerSetup,
+} from "./worker-protocol.ts";
 
 /** How often the driver of a core calls tick(). */
 export const WORKER_TICK_MS = 1;
@@ -61,6 +67,8 @@ export class DataplaneCore {
   readonly #ports: readonly Port[];
   readonly #env: Env;
   readonly #post: (message: FromWorker) => void;
+  /** Of the view, which others only read. */
+  readonly #peers: (PeerAddress | undefined)[] = [];
   readonly #loop: PacketLoop;
   readonly #counters: Float64Array;
   readonly #board: WorkerBoard;
@@ -73,7 +81,7 @@ export class DataplaneCore {
   #nextMtuMs = 0;
   readonly #paths = new PathWatch();
   /** Peers that forward packets: frames are redirected between them. */
-  readonly #nodes: ReadonlySet<number>;
+  #nodes: ReadonlySet<number>;
   readonly #mtus: number[];
   readonly #mtuNeeded: number;
   readonly #enginePorts: { mac: Uint8Array; mtuBytes: number; zone: number }[];
@@ -100,13 +108,14 @@ export class DataplaneCore {
     this.#post = post;
     this.#wallMs = wallMs;
     this.#isUp = ports.map(() => true);
-    this.view = makeView(setup, ports.length);
+    for (const peer of setup.peers) this.#peers[peer.nodeId] = addressOf(peer, ports.length);
+    this.view = makeView(setup, this.#peers);
     const { memory, policy } = setup;
     this.#counters = new Float64Array(memory.counters);
     this.#board = new WorkerBoard(memory.board);
     this.#seals = new LinkSeals(setup.selfId, setup.redirectKey, setup.sealRedirects);
     this.#tickedMs = env.nowMs();
-    this.#nodes = new Set(setup.peers.filter((peer) => peer.role === "node").map((peer) => peer.nodeId));
+    this.#nodes = nodesOf(setup.peers);
     this.#mtus = ports.map((port) => port.mtuBytes);
     this.#mtuNeeded = clusterMtuNeeded(Math.max(...this.#mtus.slice(0, -1)), this.#seals.isSealing);
     this.#enginePorts = ports.map((port, index) => ({
@@ -199,6 +208,9 @@ export class DataplaneCore {
       case "state":
         this.authority.applyState(message, message.ownIncarnation, nowMs);
         break;
+      case "peers":
+        this.#usePeers(message.peers, nowMs);
+        break;
       case "caughtUp":
         this.authority.setCaughtUp();
         break;
@@ -224,6 +236,21 @@ export class DataplaneCore {
     }
     this.#copyLease();
     this.#loop.finish();
+  }
+
+  #usePeers(peers: readonly WorkerPeer[], nowMs: number): void {
+    this.#nodes = nodesOf(peers);
+    const { peerFlags } = this.view;
+    for (let id = 1; id < this.#peers.length; id++) {
+      if (peers.some(({ nodeId }) => nodeId === id)) continue;
+      this.#peers[id] = undefined;
+      peerFlags[id] = 0;
+    }
+    for (const peer of peers) {
+      if (this.#peers[peer.nodeId]?.clusterIp === parseIpv4(peer.address)) continue;
+      this.#peers[peer.nodeId] = addressOf(peer, this.#ports.length);
+    }
+    this.authority.setPeers(peers, nowMs);
   }
 
   #copyLease(): void {
@@ -326,6 +353,7 @@ export class DataplaneCore {
         this.engine.announceSlots(effect.slots);
         return;
       case "settle":
+      case "voters":
         this.#post(effect);
         return;
       case "gained":
@@ -432,16 +460,16 @@ export class DataplaneCore {
   }
 }
 
-function makeView(setup: WorkerSetup, ports: number): ClusterView {
-  const peers: (PeerAddress | undefined)[] = [];
-  for (const peer of setup.peers) {
-    peers[peer.nodeId] = {
-      nodeId: peer.nodeId,
-      clusterIp: parseIpv4(peer.address) ?? 0,
-      clusterMac: new Uint8Array(6).fill(0xff),
-      zoneMac: Array.from({ length: ports }, () => new Uint8Array(6)),
-    };
-  }
+function addressOf(peer: WorkerPeer, ports: number): PeerAddress {
+  return {
+    nodeId: peer.nodeId,
+    clusterIp: parseIpv4(peer.address) ?? 0,
+    clusterMac: new Uint8Array(6).fill(0xff),
+    zoneMac: Array.from({ length: ports }, () => new Uint8Array(6)),
+  };
+}
+
+function makeView(setup: WorkerSetup, peers: readonly (PeerAddress | undefined)[]): ClusterView {
   return {
     slots: setup.slots,
     selfId: setup.selfId,
@@ -462,4 +490,8 @@ function makeView(setup: WorkerSetup, ports: number): ClusterView {
 function isZero(mac: Uint8Array): boolean {
   for (let i = 0; i < 6; i++) if (mac[i] !== 0) return false;
   return true;
+}
+
+function nodesOf(peers: readonly WorkerPeer[]): ReadonlySet<number> {
+  return new Set(peers.filter(({ role }) => role === "node").map(({ nodeId }) => nodeId));
 }

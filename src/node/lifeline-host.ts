@@ -3,8 +3,10 @@
  */
 import { Worker } from "node:worker_threads";
 import { type RefusalCounts, zeroRefusals } from "../../cluster/transport/refusals.ts";
+import type { TlsMaterial } from "../../cluster/transport/tls.ts";
+import type { TransportPeer } from "../../cluster/transport/transport.ts";
 import { type ErrorCode, SynwallError } from "../base/errors.ts";
-import type { FromLifeline, LifelineSetup } from "./lifeline-worker.ts";
+import type { FromLifeline, LifelineSetup, ToLifeline } from "./lifeline-worker.ts";
 
 export interface LifelineHostEvents {
   onUp(node: number): void;
@@ -70,13 +72,25 @@ export class LifelineHost {
     });
   }
 
+  setPeers(peers: readonly TransportPeer[]): void {
+    this.#post({ type: "peers", peers });
+  }
+
+  setTls(tls: TlsMaterial): void {
+    this.#post({ type: "tls", tls });
+  }
+
+  #post(message: ToLifeline): void {
+    if (!this.#isStopping) this.#worker?.postMessage(message);
+  }
+
   async stop(): Promise<void> {
     if (this.#isStopping || this.#worker === undefined) return;
     this.#isStopping = true;
     const worker = this.#worker;
     await new Promise<void>((resolve) => {
       worker.once("exit", () => resolve());
-      worker.postMessage("stop");
+      worker.postMessage({ type: "stop" } satisfies ToLifeline);
     });
   }
 }

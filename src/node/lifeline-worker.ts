@@ -21,6 +21,11 @@ export interface LifelineSetup {
   readonly realtime: "auto" | "never";
 }
 
+export type ToLifeline =
+  | { readonly type: "peers"; readonly peers: readonly TransportPeer[] }
+  | { readonly type: "tls"; readonly tls: TlsMaterial }
+  | { readonly type: "stop" };
+
 export type FromLifeline =
   | { readonly type: "started" }
   | { readonly type: "failed"; readonly code: string; readonly message: string }
@@ -40,17 +45,28 @@ async function run(): Promise<void> {
     post({ type: "warning", text: `lifelines close late when this process dies: ${why}` });
   const setup = workerData as LifelineSetup;
   if (setup.realtime === "auto") requestRealtime(REALTIME_PRIORITY);
-  const { ca, cert, key } = setup.tls;
   const lifelines = new Lifelines({
     ...setup,
-    tls: { ca: Buffer.from(ca), cert: Buffer.from(cert), key: Buffer.from(key) },
+    tls: buffers(setup.tls),
     onUp: (node) => post({ type: "up", node }),
     onClosed: (node) => post({ type: "closed", node }),
     onRefused: (text, reason) => post({ type: "refused", why: text, reason }),
   });
-  port.once("message", () => {
-    lifelines.close();
-    port.close();
+  port.on("message", (message: ToLifeline) => {
+    switch (message.type) {
+      case "peers":
+        lifelines.setPeers(message.peers);
+        return;
+      case "tls":
+        lifelines.setTls(buffers(message.tls));
+        return;
+      case "stop":
+        lifelines.close();
+        port.close();
+        return;
+      default:
+        message satisfies never;
+    }
   });
   try {
     await lifelines.start();
@@ -60,6 +76,11 @@ async function run(): Promise<void> {
     post({ type: "failed", code, message: error instanceof Error ? error.message : String(error) });
     port.close();
   }
+}
+
+/** What a message carries of a Buffer is a plain array. */
+function buffers({ ca, cert, key }: TlsMaterial): TlsMaterial {
+  return { ca: Buffer.from(ca), cert: Buffer.from(cert), key: Buffer.from(key) };
 }
 
 await run();

@@ -16,7 +16,11 @@ const EXIT_FAILED = 70;
 const EXIT_HUNG = 71;
 /** What it found out about itself would be the same at the next start: a supervisor must not start it again. */
 const EXIT_WRONG = 2;
-const FOR_GOOD: ReadonlySet<ErrorCode> = new Set<ErrorCode>(["SW_CLUSTER_DIFFERS", "SW_STORAGE_LOST"]);
+const FOR_GOOD: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  "SW_CLUSTER_DIFFERS",
+  "SW_STORAGE_LOST",
+  "SW_MEMBER_REMOVED",
+]);
 /** Below the dataplane worker, above every ordinary process. */
 const REALTIME_PRIORITY = 10;
 /** Threads that compile: code that stays slow on a busy machine would keep it busy. */

@@ -12,7 +12,7 @@ import type { LogStore } from "../../cluster/storage/log-store.ts";
 import type { SyncLimits } from "../../cluster/sync/limits.ts";
 import { Replication } from "../../cluster/sync/replication.ts";
 import type { Transport, TransportHandlers } from "../../cluster/transport/transport.ts";
-import { interfaceLabel, type NodeConfig } from "../../config/node-config.ts";
+import { interfaceLabel, type MemberConfig, type NodeConfig } from "../../config/node-config.ts";
 import { VERSION } from "../../config/version.ts";
 import type { Env } from "../base/env.ts";
 import { SynwallError } from "../base/errors.ts";
@@ -33,7 +33,7 @@ import { SyncDoorbells } from "./sync-doorbells.ts";
 import { WorkerEvents } from "./worker-events.ts";
 import { WorkerMirror } from "./worker-mirror.ts";
 import { DOORBELL, type FromWorker, type ToWorker, type WorkerSetup } from "./worker-protocol.ts";
-import { workerSetup } from "./worker-setup.ts";
+import { workerPeer, workerSetup } from "./worker-setup.ts";
 
 /** Packets that wait in the worker, for an acknowledgement or otherwise. */
 const HELD = counterIndex("heldNow");
@@ -60,6 +60,8 @@ export interface NodeCoreOptions {
   readonly env: Env;
   readonly journal: Journal;
   readonly log: Pick<Log, "line">;
+  /** The other members are others than before. */
+  readonly onPeers?: (peers: readonly MemberConfig[]) => void;
   /** Says something to the worker; what is said before it runs may get lost. */
   readonly post: (message: ToWorker) => void;
   readonly onFatal: (error: unknown) => void;
@@ -116,6 +118,7 @@ export class NodeCore {
         this.controller.peerDown(node, incarnation, isGone, isDeaf),
       digestResult: (slot, isEqual) => this.replication.digestResult(slot, isEqual),
       propose: (command) => void this.#propose(command),
+      votersKnown: (epoch) => this.controller.quorum.known(epoch),
     });
   }
 
@@ -243,7 +246,9 @@ export class NodeCore {
       reportReady: (slots, backupEpochs) =>
         void this.#propose({ type: "ready", node: cluster.self.id, slots, backupEpochs }),
     });
-    for (const peer of this.#peerNodes()) replication.addPeer(peer.id);
+    for (const { id, role } of cluster.members) {
+      if (role === "node" && id !== cluster.self.id) replication.addPeer(id);
+    }
     return replication;
   }
 
@@ -257,6 +262,7 @@ export class NodeCore {
       random: (bound) => env.random(bound),
       journal,
       alive: () => this.mirror.alive(),
+      onPeers: (peers) => this.#onPeers(peers),
       onState: () => this.#onState(),
       onAdmitted: () => this.#onAdmitted(),
       onFatal,
@@ -279,8 +285,18 @@ export class NodeCore {
   }
 
   #peerNodes(): readonly { readonly id: number; readonly name: string }[] {
-    const { self, members } = this.config.cluster;
-    return members.filter((member) => member.role === "node" && member.id !== self.id);
+    return this.controller.peers.all().filter(({ role }) => role === "node");
+  }
+
+  /** Before the state that names them reaches anybody. */
+  #onPeers(peers: readonly MemberConfig[]): void {
+    const { transport, post, onPeers } = this.#options;
+    const known = peers.map((peer) => workerPeer(peer, this.config));
+    this.mirror.setPeers(known);
+    post({ type: "peers", peers: known });
+    transport.setPeers(peers);
+    for (const { id } of this.#peerNodes()) this.replication.addPeer(id);
+    onPeers?.(peers);
   }
 
   #onSample(): void {
@@ -306,13 +322,19 @@ export class NodeCore {
     this.#isStateDue = false;
     const state = this.controller.driver.state();
     const ownIncarnation = this.controller.membership.incarnation;
-    const { table, members, revision } = state;
+    const { table, members, quorum, revision } = state;
     if (this.#isStopped || (revision === this.#revision && ownIncarnation === this.#incarnation)) return;
     this.#revision = revision;
     this.#incarnation = ownIncarnation;
     // The worker first: replication asks it at once for slots whole, and what is sent in an earlier epoch is stale. No record
     // of the new epoch is routed by the old table, since rings are drained in turns of their own.
-    this.#options.post({ type: "state", table, members, ownIncarnation });
+    this.#options.post({
+      type: "state",
+      table,
+      members,
+      ownIncarnation,
+      ...(quorum === undefined ? {} : { quorum }),
+    });
     this.replication.setTable(table);
     this.failover.applied(state, ownIncarnation !== 0, this.nowMs());
   }

@@ -88,7 +88,7 @@ export class NodeReport {
       uptimeMs: this.core.nowMs() - this.#startedMs,
       state,
       raft,
-      voters: raft.voters.length,
+      voters: raft.voters,
       peers: this.#peers(),
       unsettledOwn: state.table.owner.filter(
         (owner, slot) => owner === self.id && state.table.awaiting[slot]!.length > 0,
@@ -273,36 +273,32 @@ export class NodeReport {
   }
 
   #peers(): PeerStatus[] {
-    const { config, controller, mirror, replication } = this.core;
+    const { controller, mirror, replication } = this.core;
     const { driver } = controller;
     const alive = mirror.alive();
-    return config.cluster.members
-      .filter((member) => member.id !== config.cluster.self.id)
-      .map((member) => {
-        const known = driver.state().members.find((candidate) => candidate.id === member.id);
-        const base = {
-          id: member.id,
-          name: member.name,
-          role: member.role,
-          state: known?.state ?? "unknown",
-          alive: alive.has(member.id),
-          links: mirror.links(member.id),
-        };
-        if (member.role === "witness") return base;
-        const { isConnected, refusal, ...rest } = replication.status(member.id, this.core.nowMs());
-        const { lagMs, lagRecords, lagBytes, resyncs, policy, recordVersion } = rest;
-        const ack = summary(replication.router.sender(member.id).ackLatency);
-        const counts = { lagMs, lagRecords, lagBytes, ack, resyncs };
-        const sync = { connected: isConnected, ...counts, policy, recordVersion };
-        const redirects = this.#redirects.of(member.id);
-        const isPathNarrow = mirror.isNarrow(member.id);
-        return {
-          ...base,
-          redirects,
-          isPathNarrow,
-          sync: refusal === undefined ? sync : { ...sync, refusal },
-        };
-      });
+    return controller.peers.all().map((member) => {
+      const known = driver.state().members.find((candidate) => candidate.id === member.id);
+      const base = {
+        id: member.id,
+        name: member.name,
+        role: member.role,
+        state: known?.state ?? "unknown",
+        alive: alive.has(member.id),
+        links: mirror.links(member.id),
+      };
+      if (member.role === "witness") return base;
+      const { isConnected, refusal, ...rest } = replication.status(member.id, this.core.nowMs());
+      const { lagMs, lagRecords, lagBytes, resyncs, policy, recordVersion } = rest;
+      const ack = summary(replication.router.sender(member.id).ackLatency);
+      const counts = { lagMs, lagRecords, lagBytes, ack, resyncs };
+      const sync = { connected: isConnected, ...counts, policy, recordVersion };
+      return {
+        ...base,
+        redirects: this.#redirects.of(member.id),
+        isPathNarrow: mirror.isNarrow(member.id),
+        sync: refusal === undefined ? sync : { ...sync, refusal },
+      };
+    });
   }
 
   #flowContext(): FlowContext {

@@ -4,12 +4,13 @@
  *
  *   certificates, lifelines -> disk -> dataplane worker -> listeners -> admin socket, HTTP -> Raft -> "up"
  */
-import { mkdirSync } from "node:fs";
+import { existsSync, mkdirSync } from "node:fs";
 import { systemTimers } from "../../cluster/control/timers.ts";
 import { DurableStorage } from "../../cluster/storage/durable-storage.ts";
 import { GrpcTransport } from "../../cluster/transport/grpc.ts";
-import { loadTls, type TlsMaterial } from "../../cluster/transport/tls.ts";
-import { interfaceLabel, type NodeConfig } from "../../config/node-config.ts";
+import type { TlsMaterial } from "../../cluster/transport/tls.ts";
+import { writeMembers } from "../../config/members-file.ts";
+import { interfaceLabel, type MemberConfig, type NodeConfig } from "../../config/node-config.ts";
 import { SynwallError } from "../base/errors.ts";
 import { RecordRing } from "../base/ring.ts";
 import { clusterMtuNeeded } from "../dataplane/cluster-mtu.ts";
@@ -17,7 +18,9 @@ import { flowTableBytes } from "../dataplane/flow-table.ts";
 import { Metrics } from "../metrics/registry.ts";
 import { adminHandlers } from "./admin-handlers.ts";
 import { AdminServer } from "./admin-server.ts";
+import { Certificates } from "./certificates.ts";
 import { nowMs, realEnv } from "./clock.ts";
+import type { ClusterAdminParts } from "./cluster-admin.ts";
 import { DataplaneHost, type Started } from "./dataplane-host.ts";
 import { checkDiskRoom, DiskWatch, diskFreeBytesMin } from "./disk-watch.ts";
 import { HttpServer } from "./http-server.ts";
@@ -27,6 +30,8 @@ import type { Log } from "./log.ts";
 import { MACHINE_WATCH_MS, MachineWatch } from "./machine-watch.ts";
 import { NodeCore } from "./node-core.ts";
 import { NodeReport } from "./node-report.ts";
+import { loadPolicyApart } from "./policy-loader.ts";
+import type { Registration } from "./registration.ts";
 import { RULE_LOG_WRITE_MS, RuleLogLines } from "./rule-log-lines.ts";
 import { createSharedMemory } from "./shared-memory.ts";
 import { SuspensionWatch } from "./suspension-watch.ts";
@@ -43,6 +48,9 @@ export class Node {
   // Set by start(), in this order.
   #core: NodeCore | undefined;
   #host: DataplaneHost | undefined;
+  #lifelines: LifelineHost | undefined;
+  #transport: GrpcTransport | undefined;
+  #registration: Registration | undefined;
 
   constructor(config: NodeConfig, log: Log, onFatal: (error: unknown) => void) {
     this.#config = config;
@@ -72,7 +80,8 @@ export class Node {
   async #start(): Promise<void> {
     const { cluster, control, notes = [] } = this.#config;
     for (const note of notes) this.#log.line("warn", note);
-    const tls = loadTls(cluster.tls, cluster.self.name);
+    const certificates = this.#makeCertificates();
+    const { tls } = certificates;
     const lifelines = await this.#startLifelines(tls);
     mkdirSync(control.dataDir, { recursive: true, mode: 0o700 });
     checkDiskRoom(control.dataDir, diskFreeBytesMin(this.#config));
@@ -80,7 +89,7 @@ export class Node {
       directory: control.dataDir,
       clusterName: cluster.name,
       nodeId: cluster.self.id,
-      voters: cluster.members.map((member) => member.id),
+      voters: cluster.founders,
       slots: cluster.slots,
     });
     this.#undo.push(() => storage.close());
@@ -91,17 +100,65 @@ export class Node {
       tls,
       onRefused: (why) => this.#log.line("warn", why),
     });
+    this.#transport = transport;
     this.#undo.push(() => transport.close());
     const core = this.#makeCore(storage, transport);
     this.#startRuleLog(core);
     const started = await this.#startDataplane(core);
     const machine = this.#watchMachine(core);
     await transport.start(core.handlers());
-    await this.#startServers(new NodeReport({ core, started, storage, transport, lifelines, machine }));
+    const registration = await this.#startRegistration(core, transport, tls);
+    await this.#startServers(new NodeReport({ core, started, storage, transport, lifelines, machine }), {
+      certificates,
+      registration: () => registration,
+    });
     this.#undo.push(() => core.stop());
     core.start();
     this.#undo.push(() => core.controller.handOver());
     this.#journal.add("started", `${cluster.self.name} started, ports by ${started.reason}`);
+  }
+
+  #makeCertificates(): Certificates {
+    const { cluster } = this.#config;
+    return new Certificates({
+      cluster,
+      registrars: () => [cluster.self, ...(this.#core?.controller.peers.all() ?? [])],
+      onChange: (tls) => {
+        this.#transport?.setTls(tls);
+        this.#lifelines?.setTls(tls);
+        this.#registration?.setTls(tls);
+        this.#log.line("info", "another certificate holds; connections that stand stay");
+      },
+    });
+  }
+
+  /** Where the CA's key is. */
+  async #startRegistration(
+    core: NodeCore,
+    transport: GrpcTransport,
+    tls: TlsMaterial,
+  ): Promise<Registration | undefined> {
+    const { caKey } = this.#config.cluster;
+    if (caKey === undefined || !existsSync(caKey)) return undefined;
+    const { Registration } = await import("./registration.ts");
+    const registration = new Registration({
+      config: this.#config,
+      tls,
+      controller: core.controller,
+      refused: transport.counters.refused,
+      log: this.#log,
+    });
+    await registration.listen();
+    this.#registration = registration;
+    this.#undo.push(() => registration.close());
+    return registration;
+  }
+
+  #onPeers(peers: readonly MemberConfig[]): void {
+    const { cluster, control } = this.#config;
+    this.#lifelines?.setPeers(peers.filter(({ role }) => role === "node"));
+    if (cluster.areMembersListed) return;
+    writeMembers(control.dataDir, { founders: cluster.founders, members: [cluster.self, ...peers] });
   }
 
   #makeCore(storage: DurableStorage, transport: GrpcTransport): NodeCore {
@@ -116,6 +173,7 @@ export class Node {
       journal: this.#journal,
       log: this.#log,
       post: (message) => this.#host?.post(message),
+      onPeers: (peers) => this.#onPeers(peers),
       onFatal: this.#onFatal,
     });
     this.#core = core;
@@ -149,6 +207,7 @@ export class Node {
     );
     this.#undo.push(() => lifelines.stop());
     await lifelines.start();
+    this.#lifelines = lifelines;
     return lifelines;
   }
 
@@ -218,9 +277,9 @@ export class Node {
     });
   }
 
-  async #startServers(report: NodeReport): Promise<void> {
+  async #startServers(report: NodeReport, parts: Partial<ClusterAdminParts>): Promise<void> {
     const { control } = this.#config;
-    const admin = new AdminServer(control.socket, adminHandlers(report));
+    const admin = new AdminServer(control.socket, adminHandlers(report, loadPolicyApart, parts));
     await admin.start();
     this.#undo.push(() => admin.stop());
     const metrics = new Metrics(() => report.metrics());

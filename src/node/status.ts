@@ -21,8 +21,8 @@ export interface StatusFacts {
     readonly state: string;
     readonly lead: number;
   };
-  /** Raft voters by the configuration, dead or alive. */
-  readonly voters: number;
+  /** Ids of the voters, dead or alive. */
+  readonly voters: readonly number[];
   readonly peers: readonly PeerStatus[];
   /** Slots of the table that this node, as owner, has not activated yet. */
   readonly unsettledOwn: number;
@@ -108,10 +108,11 @@ function isNodeReady(state: ClusterState, id: number): boolean {
   return table.backup.every((backup, slot) => backup !== id || table.synced[slot] === true);
 }
 
-/** One more dead member, and no majority is left to decide. */
-function isUnwitnessed(facts: StatusFacts): boolean {
-  const aliveVoters = 1 + facts.peers.filter((peer) => peer.alive).length;
-  return aliveVoters - 1 < Math.floor(facts.voters / 2) + 1;
+/** One more dead voter, and no majority is left to decide. */
+function isUnwitnessed({ voters, self, peers }: StatusFacts): boolean {
+  const isAlive = (id: number): boolean =>
+    id === self.id || peers.some((peer) => peer.id === id && peer.alive);
+  return voters.filter(isAlive).length - 1 < Math.floor(voters.length / 2) + 1;
 }
 
 function alerts(facts: StatusFacts): string[] {

@@ -4,11 +4,11 @@
  */
 import type { Timers } from "../../cluster/control/timers.ts";
 import type { Mac } from "../../cluster/liveness/envelope.ts";
-import { CLUSTER_LINK, type LivenessEvent, PROFILES } from "../../cluster/liveness/model.ts";
+import { CLUSTER_LINK, type LivenessEvent, type PeerConfig, PROFILES } from "../../cluster/liveness/model.ts";
 import type { LogStore } from "../../cluster/storage/log-store.ts";
 import { Authority } from "../../cluster/takeover/authority.ts";
 import type { Transport, TransportHandlers } from "../../cluster/transport/transport.ts";
-import type { NodeConfig } from "../../config/node-config.ts";
+import type { MemberConfig, NodeConfig } from "../../config/node-config.ts";
 import { VERSION } from "../../config/version.ts";
 import type { Env } from "../base/env.ts";
 import { LatencyHistogram } from "../base/histogram.ts";
@@ -31,6 +31,8 @@ export interface WitnessCoreOptions {
   readonly log: Pick<Log, "line">;
   /** Sends a heartbeat over the cluster link; `bytes` is valid during the call only. */
   readonly sendHeartbeat: (node: number, bytes: Uint8Array) => void;
+  /** The other members are others than before. */
+  readonly onPeers?: (peers: readonly MemberConfig[]) => void;
   readonly onFatal: (error: unknown) => void;
   /** Absent where there is no machine (simulation). */
   readonly machine?: Pick<MachineWatch, "snapshot" | "alerts">;
@@ -51,6 +53,10 @@ export class WitnessCore {
     this.#startedMs = options.env.nowMs();
     this.authority = this.#makeAuthority();
     this.controller = this.#makeController();
+  }
+
+  get founders(): readonly number[] {
+    return this.#options.config.cluster.founders;
   }
 
   nowMs(): number {
@@ -103,17 +109,15 @@ export class WitnessCore {
       uptimeMs: this.nowMs() - this.#startedMs,
       state,
       raft,
-      voters: raft.voters.length,
-      peers: cluster.members
-        .filter((member) => member.id !== cluster.self.id)
-        .map((member) => ({
-          id: member.id,
-          name: member.name,
-          role: member.role,
-          state: state.members.find((candidate) => candidate.id === member.id)?.state ?? "unknown",
-          alive: alive.has(member.id),
-          links: { cluster: alive.has(member.id) },
-        })),
+      voters: raft.voters,
+      peers: this.controller.peers.all().map((member) => ({
+        id: member.id,
+        name: member.name,
+        role: member.role,
+        state: state.members.find((candidate) => candidate.id === member.id)?.state ?? "unknown",
+        alive: alive.has(member.id),
+        links: { cluster: alive.has(member.id) },
+      })),
       unsettledOwn: 0,
       unprotectedFlows: 0,
       machineAlerts: this.#options.machine?.alerts() ?? [],
@@ -165,15 +169,14 @@ export class WitnessCore {
   #makeAuthority(): Authority {
     const { config, env, sendHeartbeat, mac } = this.#options;
     const { cluster } = config;
-    const nodes = cluster.members.filter((member) => member.id !== cluster.self.id && member.role === "node");
     return new Authority(
       {
         selfId: cluster.self.id,
         role: "witness",
         cluster: cluster.name,
         profile: PROFILES[cluster.profile],
-        peers: nodes.map((member) => ({ nodeId: member.id, role: member.role, links: [CLUSTER_LINK] })),
-        voters: cluster.members.map((member) => member.id),
+        peers: heartbeatPeers(cluster.members.filter(({ id }) => id !== cluster.self.id)),
+        voters: cluster.founders,
         slots: cluster.slots,
         mac: mac ?? heartbeatMac(deriveKeys(cluster.secret, cluster.name).heartbeatKey),
         lifelineReleases: false,
@@ -182,7 +185,9 @@ export class WitnessCore {
       {
         send: (_link, node, bytes) => sendHeartbeat(node, bytes),
         event: (event) => this.#onLiveness(event),
-        effect: () => {},
+        effect: (effect) => {
+          if (effect.type === "voters") this.controller.quorum.known(effect.epoch);
+        },
       },
     );
   }
@@ -198,6 +203,11 @@ export class WitnessCore {
       journal,
       alive: () => this.#alive(),
       isQuiet: (node) => this.authority.heartbeats.isQuiet(node, this.nowMs()),
+      onPeers: (peers) => {
+        transport.setPeers(peers);
+        this.authority.setPeers(heartbeatPeers(peers), this.nowMs());
+        this.#options.onPeers?.(peers);
+      },
       onState: (state, ownIncarnation) => this.authority.applyState(state, ownIncarnation, this.nowMs()),
       onAdmitted: () => {
         this.authority.setCaughtUp();
@@ -221,10 +231,14 @@ export class WitnessCore {
   #alive(): ReadonlySet<number> {
     const { cluster } = this.#options.config;
     const { heartbeats } = this.authority;
-    return new Set(
-      cluster.members
-        .map((member) => member.id)
-        .filter((id) => id === cluster.self.id || heartbeats.isAlive(id)),
-    );
+    const peers = this.controller.peers.all().map(({ id }) => id);
+    return new Set([cluster.self.id, ...peers.filter((id) => heartbeats.isAlive(id))]);
   }
+}
+
+/** Witnesses do not watch each other. */
+function heartbeatPeers(peers: readonly MemberConfig[]): readonly PeerConfig[] {
+  return peers
+    .filter(({ role }) => role === "node")
+    .map(({ id, role }) => ({ nodeId: id, role, links: [CLUSTER_LINK] }));
 }

@@ -12,8 +12,8 @@ const TTL = 255;
 
 export interface WitnessHeartbeatsOptions {
   readonly address: string;
-  /** Dotted address by node id. */
-  readonly peerAddresses: ReadonlyMap<number, string>;
+  /** Dotted; undefined: there is no such peer. */
+  readonly addressOf: (node: number) => string | undefined;
   readonly onDatagram: (bytes: Uint8Array) => void;
   /** Every TICK_MS. */
   readonly onTick: () => void;
@@ -59,7 +59,7 @@ export class WitnessHeartbeats {
   }
 
   send(node: number, bytes: Uint8Array): void {
-    const address = this.#options.peerAddresses.get(node);
+    const address = this.#options.addressOf(node);
     // The writer's buffer is used again at once; the socket sends later.
     if (address !== undefined) this.#socket.send(Buffer.from(bytes), HEARTBEAT_PORT, address, () => {});
   }

@@ -6,11 +6,12 @@ import { mkdirSync } from "node:fs";
 import { systemTimers } from "../../cluster/control/timers.ts";
 import { DurableStorage } from "../../cluster/storage/durable-storage.ts";
 import { GrpcTransport } from "../../cluster/transport/grpc.ts";
-import { loadTls } from "../../cluster/transport/tls.ts";
+import { writeMembers } from "../../config/members-file.ts";
 import type { NodeConfig } from "../../config/node-config.ts";
 import { Metrics } from "../metrics/registry.ts";
 import { witnessHandlers } from "./admin-handlers.ts";
 import { AdminServer } from "./admin-server.ts";
+import { Certificates } from "./certificates.ts";
 import { realEnv } from "./clock.ts";
 import { checkDiskRoom, DiskWatch, diskFreeBytesMin } from "./disk-watch.ts";
 import { HttpServer } from "./http-server.ts";
@@ -27,6 +28,7 @@ export class Witness {
   readonly #log: Log;
   readonly #onFatal: (error: unknown) => void;
   readonly #undo: (() => void | Promise<void>)[] = [];
+  #core: WitnessCore | undefined;
   #isStopping = false;
 
   constructor(config: NodeConfig, log: Log, onFatal: (error: unknown) => void) {
@@ -56,14 +58,18 @@ export class Witness {
   async #start(): Promise<void> {
     const { cluster, control } = this.#config;
     const others = cluster.members.filter((member) => member.id !== cluster.self.id);
-    const tls = loadTls(cluster.tls, cluster.self.name);
+    const certificates: Certificates = new Certificates({
+      cluster,
+      registrars: () => this.#core?.controller.peers.all() ?? [],
+      onChange: (tls) => transport.setTls(tls),
+    });
     mkdirSync(control.dataDir, { recursive: true, mode: 0o700 });
     checkDiskRoom(control.dataDir, diskFreeBytesMin(this.#config));
     const storage = DurableStorage.open({
       directory: control.dataDir,
       clusterName: cluster.name,
       nodeId: cluster.self.id,
-      voters: cluster.members.map((member) => member.id),
+      voters: cluster.founders,
       slots: cluster.slots,
     });
     this.#undo.push(() => storage.close());
@@ -71,13 +77,13 @@ export class Witness {
       self: cluster.self,
       peers: others,
       port: cluster.ports.grpc,
-      tls,
+      tls: certificates.tls,
       onRefused: (why) => this.#log.line("warn", why),
     });
     this.#undo.push(() => transport.close());
     const core = await this.#startCore(storage, transport);
     await transport.start(core.handlers());
-    await this.#startServers(core, storage);
+    await this.#startServers(core, storage, certificates);
     this.#undo.push(() => core.stop());
     core.start();
     this.#undo.push(() => core.controller.handOver());
@@ -97,12 +103,18 @@ export class Witness {
       journal: this.#journal,
       log: this.#log,
       sendHeartbeat: (node, bytes) => heartbeats.send(node, bytes),
+      onPeers: (peers) => {
+        const { cluster, control } = this.#config;
+        if (cluster.areMembersListed) return;
+        writeMembers(control.dataDir, { founders: cluster.founders, members: [cluster.self, ...peers] });
+      },
       onFatal: this.#onFatal,
       machine,
     });
+    this.#core = core;
     const heartbeats = new WitnessHeartbeats({
       address: cluster.self.address,
-      peerAddresses: new Map(cluster.members.map((member) => [member.id, member.address])),
+      addressOf: (node) => core.controller.peers.find(node)?.address,
       onDatagram: (bytes) => void core.receiveHeartbeat(bytes),
       onTick: () => core.tick(),
     });
@@ -134,9 +146,9 @@ export class Witness {
     return machine;
   }
 
-  async #startServers(core: WitnessCore, storage: DurableStorage): Promise<void> {
+  async #startServers(core: WitnessCore, storage: DurableStorage, certificates: Certificates): Promise<void> {
     const { control } = this.#config;
-    const admin = new AdminServer(control.socket, witnessHandlers(core));
+    const admin = new AdminServer(control.socket, witnessHandlers(core, { certificates }));
     await admin.start();
     this.#undo.push(() => admin.stop());
     const metrics = new Metrics(() => core.metrics(storage.syncLatency));

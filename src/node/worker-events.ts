@@ -17,6 +17,8 @@ export interface WorkerEventsOptions {
   readonly peerDown: (node: number, incarnation: number, isGone: boolean, isDeaf?: boolean) => void;
   readonly digestResult: (slot: number, isEqual: boolean) => void;
   readonly propose: (command: Command) => void;
+  /** The worker goes by the voters of this epoch. */
+  readonly votersKnown: (epoch: number) => void;
 }
 
 type Liveness = Extract<FromWorker, { type: "liveness" }>["event"];
@@ -64,6 +66,9 @@ export class WorkerEvents {
         else journal.add("unfenced", "the lease is valid", { atMs });
         return;
       }
+      case "voters":
+        this.#options.votersKnown(message.epoch);
+        return;
       case "digest":
         digestResult(message.slot, message.isEqual);
         return;

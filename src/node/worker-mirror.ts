@@ -2,7 +2,7 @@
  * Worker mirror: what the dataplane worker said last about peers and carriers, for everybody on the control thread who asks.
  */
 import { CLUSTER_LINK, type LivenessEvent } from "../../cluster/liveness/model.ts";
-import type { FromWorker, PathState, WorkerSetup } from "./worker-protocol.ts";
+import type { FromWorker, PathState, WorkerPeer, WorkerSetup } from "./worker-protocol.ts";
 
 export class WorkerMirror {
   readonly #setup: WorkerSetup;
@@ -11,9 +11,11 @@ export class WorkerMirror {
   /** By port: MTUs that changed since the start. */
   readonly #mtus = new Map<number, number>();
   readonly #paths = new Map<number, PathState>();
+  #peers: readonly WorkerPeer[];
 
   constructor(setup: WorkerSetup) {
     this.#setup = setup;
+    this.#peers = setup.peers;
     this.#carriers = setup.ports.map(() => true);
   }
 
@@ -33,12 +35,20 @@ export class WorkerMirror {
 
   /** Link name -> heard, for one peer. */
   links(node: number): Record<string, boolean> {
-    const peer = this.#setup.peers.find((candidate) => candidate.nodeId === node);
+    const peer = this.#peers.find((candidate) => candidate.nodeId === node);
     const heard = this.#links.get(node);
     const names = (peer?.links ?? []).map(
       (link) => [this.#linkName(link), heard?.has(link) === true] as const,
     );
     return Object.fromEntries(names);
+  }
+
+  /** Other peers than before; of those that are not among them nothing is heard any more. */
+  setPeers(peers: readonly WorkerPeer[]): void {
+    this.#peers = peers;
+    for (const node of [...this.#links.keys()]) {
+      if (!peers.some(({ nodeId }) => nodeId === node)) this.#links.delete(node);
+    }
   }
 
   carrier(port: number): boolean {

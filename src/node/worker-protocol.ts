@@ -3,7 +3,7 @@
  * tables, judgements, requests. The doorbell (DOORBELL) is the one frequent message: "look into the rings", at most one
  * per sleep of the receiver.
  */
-import type { Member, SlotTable } from "../../cluster/control/model.ts";
+import type { Member, Quorum, SlotTable } from "../../cluster/control/model.ts";
 import type { LivenessEvent, LivenessProfile, PeerConfig } from "../../cluster/liveness/model.ts";
 import type { SealMode } from "../base/seal-mode.ts";
 import type { PolicyModel } from "../dataplane/policy-model.ts";
@@ -35,7 +35,7 @@ export interface WorkerSetup {
   readonly slots: number;
   readonly profile: LivenessProfile;
   readonly peers: readonly WorkerPeer[];
-  /** Ids of all voters, this node's too. */
+  /** Ids of all voters that the log was begun with, this node's too if it is one. */
   readonly voters: readonly number[];
   /** Keys derived from the cluster secret; see keys.ts. */
   readonly flowKey: Uint8Array;
@@ -53,8 +53,11 @@ export type ToWorker =
       readonly type: "state";
       readonly table: SlotTable;
       readonly members: readonly Member[];
+      readonly quorum?: Quorum;
       readonly ownIncarnation: number;
     }
+  /** All other members, when they are others than before. */
+  | { readonly type: "peers"; readonly peers: readonly WorkerPeer[] }
   /** All that was committed at some moment after the start is applied: the worker may vote on leases. */
   | { readonly type: "caughtUp" }
   | { readonly type: "lifeline"; readonly node: number; readonly isOpen: boolean }
@@ -93,6 +96,8 @@ export type FromWorker =
       readonly atMs: number;
     }
   | { readonly type: "settle"; readonly slots: readonly number[]; readonly movedEpochs: readonly number[] }
+  /** The worker goes by the voters of this epoch. */
+  | { readonly type: "voters"; readonly epoch: number }
   | { readonly type: "fenced"; readonly isFenced: boolean; readonly atMs: number }
   /** A digest in the replication stream of `slot` was compared. */
   | { readonly type: "digest"; readonly slot: number; readonly isEqual: boolean }

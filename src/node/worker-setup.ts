@@ -2,26 +2,28 @@
  * Worker setup: from a node's configuration to what its dataplane worker is given.
  */
 import { PROFILES } from "../../cluster/liveness/model.ts";
-import { interfaceLabel, type NodeConfig } from "../../config/node-config.ts";
+import { interfaceLabel, type MemberConfig, type NodeConfig } from "../../config/node-config.ts";
 import { GENEVE_PORT } from "../packet/geneve.ts";
 import { HEARTBEAT_PORT } from "../packet/udp.ts";
 import { deriveKeys } from "./keys.ts";
 import type { SharedMemory } from "./shared-memory.ts";
 import type { WorkerPeer, WorkerSetup } from "./worker-protocol.ts";
 
+/** A peer as the worker knows it. A witness has the cluster link only. */
+export function workerPeer(
+  { id, name, role, address }: MemberConfig,
+  { dataplane }: Pick<NodeConfig, "dataplane">,
+): WorkerPeer {
+  const zoneLinks = dataplane!.interfaces.slice(0, -1).map((_, index) => index + 1);
+  return { nodeId: id, name, role, address, links: role === "node" ? [0, ...zoneLinks] : [0] };
+}
+
 export function workerSetup(config: NodeConfig, memory: SharedMemory): WorkerSetup {
   const { cluster, dataplane } = config;
   const { interfaces, policy, driver, realtime, sealRedirects, flowsMax, ruleLogsPerSecond } = dataplane!;
-  const zoneLinks = interfaces.slice(0, -1).map((_, index) => index + 1);
-  const peers: WorkerPeer[] = cluster.members
+  const peers = cluster.members
     .filter((member) => member.id !== cluster.self.id)
-    .map((member) => ({
-      nodeId: member.id,
-      name: member.name,
-      role: member.role,
-      address: member.address,
-      links: member.role === "node" ? [0, ...zoneLinks] : [0],
-    }));
+    .map((member) => workerPeer(member, config));
   return {
     memory,
     flowsMax,
@@ -41,7 +43,7 @@ export function workerSetup(config: NodeConfig, memory: SharedMemory): WorkerSet
     slots: cluster.slots,
     profile: PROFILES[cluster.profile],
     peers,
-    voters: cluster.members.map((member) => member.id),
+    voters: cluster.founders,
     ...deriveKeys(cluster.secret, cluster.name),
     clusterName: cluster.name,
   };

@@ -4,15 +4,16 @@
  */
 import { expect, test } from "vitest";
 import { DEFAULT_SIM, type SimResult, simulateOwnership } from "../../chaos/sim/ownership.ts";
-import { BUGS, type Bug } from "../../chaos/sim/ownership-bugs.ts";
+import { BUGS, type Bug, QUORUM_BUGS } from "../../chaos/sim/ownership-bugs.ts";
 
 const SEEDS = Number(process.env["SYNWALL_SEEDS"] ?? 300);
 /** The rarest planted bug shows itself once in a few dozen seeds. */
 const SEEDS_FOR_BUGS = 500;
 
-function firstViolation(seeds: number, bug?: Bug): SimResult | undefined {
+function firstViolation(seeds: number, bug?: Bug, areVotersChanging = false): SimResult | undefined {
   for (let seed = 1; seed <= seeds; seed++) {
-    const result = simulateOwnership({ ...DEFAULT_SIM, seed, ...(bug === undefined ? {} : { bug }) });
+    const planted = bug === undefined ? {} : { bug };
+    const result = simulateOwnership({ ...DEFAULT_SIM, seed, areVotersChanging, ...planted });
     if (result.violation !== undefined) return result;
   }
   return undefined;
@@ -24,6 +25,18 @@ test(`exclusive times of one slot never overlap and all slots are decided after 
   const bad = firstViolation(SEEDS);
   const replay = `seed ${bad?.seed}: ${bad?.violation}; replay: npx tsx chaos/sim/ownership-replay.ts ${bad?.seed}`;
   expect(bad, replay).toBeUndefined();
+});
+
+test(`the same while the voters change all the time (${SEEDS} seeds)`, {
+  timeout: 60_000 + SEEDS * 1000,
+}, () => {
+  const bad = firstViolation(SEEDS, undefined, true);
+  const replay = `seed ${bad?.seed}: ${bad?.violation}; replay: npx tsx chaos/sim/ownership-replay.ts ${bad?.seed} --voters`;
+  expect(bad, replay).toBeUndefined();
+});
+
+test.each(QUORUM_BUGS)("a planted bug in the change of voters is caught: %s", { timeout: 300_000 }, (bug) => {
+  expect(firstViolation(SEEDS_FOR_BUGS, bug, true)?.violation).toMatch(/both decide slot/);
 });
 
 test.each(BUGS)("a planted bug is caught: %s", { timeout: 300_000 }, (bug) => {

@@ -136,6 +136,7 @@ export class Life implements Timers {
       status: (to, timeoutMs) => inner.status(to, timeoutMs),
       openSyncLink: (to) => this.#link(inner.openSyncLink(to)),
       isConnected: (to) => inner.isConnected(to),
+      setPeers: (peers) => inner.setPeers(peers),
       close: () => inner.close(),
     };
   }

@@ -135,7 +135,7 @@ export class SimMember {
       directory: DATA_FOLDER,
       clusterName: config.cluster.name,
       nodeId: this.id,
-      voters: config.cluster.members.map((member) => member.id),
+      voters: config.cluster.founders,
       slots: config.cluster.slots,
       fs: this.disk.fs,
       segmentBytes: sizes.segmentBytes,

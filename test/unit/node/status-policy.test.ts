@@ -21,7 +21,7 @@ function alertsWith(
     uptimeMs: 1,
     state: emptyState(16),
     raft: { term: 1, commit: 1, state: "leader", lead: 1 },
-    voters: 3,
+    voters: [1, 2, 3],
     peers: [peer],
     unsettledOwn: 0,
     unprotectedFlows: 0,

@@ -42,7 +42,7 @@ test("a refused stream stands among the alerts with its reason, while the peer i
       uptimeMs: 1,
       state: pairWithWitness("active"),
       raft: { term: 1, commit: 1, state: "leader", lead: 1 },
-      voters: 3,
+      voters: [1, 2, 3],
       peers: [
         {
           ...{ id: 2, name: "fw2", role: "node", state: "active", alive: isAlive },

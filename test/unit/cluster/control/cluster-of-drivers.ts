@@ -70,7 +70,7 @@ export class DriverCluster {
     const driver = new RaftDriver({
       self: id,
       isWitness: id === witness,
-      candidates: ids.filter((other) => other !== witness),
+      candidates: (_state, voters) => voters.filter((other) => other !== witness),
       slots: slots?.(id) ?? SLOTS,
       storage,
       transport,

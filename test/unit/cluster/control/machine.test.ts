@@ -108,7 +108,10 @@ describe("up", () => {
 
   test("a removed member stays away", () => {
     const state = pair();
-    const gone = changed(state, downCommand(state, 2)!, { type: "setState", node: 2, state: "removed" });
+    const fallen = changed(state, downCommand(state, 2)!);
+    const remove = { type: "setState", node: 2, state: "removed" } as const;
+    expect(reasonOf(applyCommand(fallen, remove).result)).toMatch(/may still decide/);
+    const gone = changed(settle(fallen), remove);
     expect(reasonOf(applyCommand(gone, up(2)).result)).toMatch(/removed for good/);
   });
 });

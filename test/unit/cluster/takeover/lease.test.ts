@@ -64,8 +64,8 @@ test("setVoters() counts again", () => {
   const lease = holder([1, 2, 3]);
   const seq = lease.request(0);
   lease.ack(1, NONCE, seq);
-  lease.setVoters([1]);
+  lease.setVoters([[1]]);
   expect(lease.validUntilMs).toBe(60);
-  lease.setVoters([1, 2, 3]);
+  lease.setVoters([[1, 2, 3]]);
   expect(lease.validUntilMs).toBe(Number.NEGATIVE_INFINITY);
 });

@@ -15,6 +15,7 @@ let isWatching = false;
 export class CertificateFolder {
   readonly path = mkdtempSync(join(tmpdir(), "synwall-tls-"));
   readonly #made = new Map<string, TlsFiles>();
+  readonly #shared = new Set<string>();
 
   constructor() {
     removeWithProcess(this);
@@ -25,7 +26,7 @@ export class CertificateFolder {
   member(name: string, ca = "ca"): TlsFiles {
     const known = this.#made.get(`${ca}/${name}`);
     if (known !== undefined) return known;
-    if (ca !== "ca") this.#makeCa(ca);
+    if (ca !== "ca" && !this.#shared.has(ca)) this.#makeCa(ca);
     const base = `${ca}-${name}`;
     openssl(this.path, [
       ...["req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"],
@@ -42,6 +43,12 @@ export class CertificateFolder {
     };
     this.#made.set(`${ca}/${name}`, files);
     return files;
+  }
+
+  /** A CA that all its members share; others are made anew for each. */
+  sharedCa(name: string): void {
+    this.#makeCa(name);
+    this.#shared.add(name);
   }
 
   /** One file that holds these CAs, in this order, as while a CA is replaced. */

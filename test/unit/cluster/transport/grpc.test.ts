@@ -155,7 +155,7 @@ describe("who is let in", () => {
         cert: readFileSync(files.cert),
         key: readFileSync(files.key),
         ALPNProtocols: ["h2"],
-        checkServerIdentity: checkIs("fw1"),
+        checkServerIdentity: checkIs(MEMBERS[0]!),
       });
       socket.on("error", () => {});
       socket.once("secureConnect", () => socket.write("PRI"));
@@ -248,3 +248,53 @@ function listen(port: number): Promise<Server> {
     const server = createServer().listen(port, "127.0.0.1", () => resolve(server));
   });
 }
+
+describe("while it runs", () => {
+  test("a peer that is no member any more is cut off and refused, and is let in when it is one again", async () => {
+    const port = await freePort();
+    const refused: string[] = [];
+    const first = make(1, port, refused);
+    const second = make(2, port, []);
+    const heard: number[] = [];
+    await first.start({ ...quiet, onRaft: (from) => heard.push(from) });
+    await second.start(quiet);
+    await until(() => first.isConnected(2) && second.isConnected(1));
+    first.setPeers([]);
+    await until(() => refused.length > 0 && !second.isConnected(1));
+    expect(refused[0]).toMatch(/which is no other member/);
+    expect(first.isConnected(2)).toBe(false);
+    first.setPeers([MEMBERS[1]!]);
+    await until(() => first.isConnected(2) && second.isConnected(1));
+    expect(heard).toEqual([]);
+  });
+
+  test("certificates of another CA take over without a connection that breaks; who comes later meets the new ones", async () => {
+    const port = await freePort();
+    const first = make(1, port, []);
+    const second = make(2, port, []);
+    await first.start(quiet);
+    await second.start(quiet);
+    await until(() => first.isConnected(2) && second.isConnected(1));
+    folder.sharedCa("next-ca");
+    const ca = folder.bundle("ca", "next-ca");
+    const renewed = (name: string): ReturnType<typeof loadTls> =>
+      loadTls({ ...folder.member(name, "next-ca"), ca: folder.file("next-ca.crt") }, name);
+    // First both CAs everywhere, then new certificates, then the new CA alone.
+    for (const [transport, name] of [
+      [first, "fw1"],
+      [second, "fw2"],
+    ] as const) {
+      transport.setTls(loadTls({ ...folder.member(name), ca }, name));
+    }
+    first.setTls(renewed("fw1"));
+    second.setTls(renewed("fw2"));
+    expect([first.isConnected(2), second.isConnected(1)]).toEqual([true, true]);
+    expect(first.counters.disconnects + second.counters.disconnects).toBe(0);
+    await second.close();
+    await until(() => !first.isConnected(2));
+    // It believes the new CA alone, so it is shown a new certificate.
+    const again = make(2, port, [], { ...folder.member("fw2", "next-ca"), ca: folder.file("next-ca.crt") });
+    await again.start(quiet);
+    await until(() => first.isConnected(2) && again.isConnected(1));
+  });
+});

@@ -1,0 +1,134 @@
+/**
+ * Quorum: who votes, and how one set of voters follows another without a moment in which two disjoint majorities count.
+ * Pure. Owns the commands that change the set and what the leader proposes; Raft's own change is conf-plan.ts.
+ *
+ *   C(V) --voters--> J(V, W) --votersDone--> C(W)         C: majority of one set, J: majorities of both
+ *
+ * For leases and fences (cluster/takeover) each step is an epoch of the table, and these rules make it safe:
+ *   1. a voter refuses lease requests of an epoch before its own step (promise.ts); what it promised before runs out;
+ *   2. a holder and an asker count by the step that they know, in J by both sets;
+ *   3. a step is proposed only when majorities of all sets of the present one said that they know it, and a promise's time
+ *      after that.
+ * Holder and asker at the same step, or at neighbours, share a set, in which two majorities meet. Further apart, by 3 a
+ * majority of a set of the holder's next step has known that step for a promise's time, so by 1 and 2 the holder's lease is
+ * out. A holder that is ahead of the asker knows all that the asker knows: if the slot is its own again it awaits the asker.
+ *
+ * Dynamic quorum: a voter that is away for long does not vote until it is back. When one of two is left, or two are, while
+ * others are away, a single voter stands the loss of all others; two would stand none.
+ */
+import type { ClusterState, Command, Member, Quorum } from "./model.ts";
+import { changed, epochMoved, find, type Outcome, refused, unchanged } from "./outcome.ts";
+
+export interface QuorumFacts {
+  /** The leader, who asks. */
+  readonly self: number;
+  /** Voters that the log was begun with. */
+  readonly founders: readonly number[];
+  /** Not heard for so long that the cluster does not wait for their vote. */
+  readonly away: ReadonlySet<number>;
+  /** Heard, and hold (nearly) the whole log; the leader included. */
+  readonly present: ReadonlySet<number>;
+  /** The quorum as it stands, with all that is known of it, has stood for a promise's time. */
+  readonly isCalm: boolean;
+}
+
+/** The step that counts in `state`. */
+export function quorumOf(state: Pick<ClusterState, "quorum">, founders: readonly number[]): Quorum {
+  return state.quorum ?? { epoch: 0, voters: founders, outgoing: [], known: founders };
+}
+
+export function beginVoters(
+  cluster: ClusterState,
+  { baseEpoch, from, to }: Extract<Command, { type: "voters" }>,
+): Outcome {
+  const { table } = cluster;
+  const present = quorumOf(cluster, from);
+  if (baseEpoch !== table.epoch) return epochMoved(cluster, baseEpoch);
+  if (!isSame(present.voters, from)) return refused(cluster, `voters are ${present.voters}, not ${from}`);
+  if (present.outgoing.length > 0) return refused(cluster, "another change of voters is under way");
+  if (to.length === 0 || new Set(to).size < to.length) return refused(cluster, `[${to}] is no set of voters`);
+  if (isSame(from, to)) return unchanged(cluster);
+  if (!isKnown(present)) return refused(cluster, "the change before is not known to a majority yet");
+  const stranger = to.find((id) => !from.includes(id) && isGone(find(cluster, id)));
+  if (stranger !== undefined) return refused(cluster, `member ${stranger} is not known`);
+  const quorum = { voters: sorted(to), outgoing: present.voters };
+  return changed(cluster, step(cluster, quorum));
+}
+
+export function finishVoters(cluster: ClusterState, baseEpoch: number): Outcome {
+  const { table, quorum } = cluster;
+  if (baseEpoch !== table.epoch) return epochMoved(cluster, baseEpoch);
+  if (quorum === undefined || quorum.outgoing.length === 0) return unchanged(cluster);
+  if (!isKnown(quorum)) return refused(cluster, "the change is not known to a majority yet");
+  return changed(cluster, step(cluster, { voters: quorum.voters, outgoing: [] }));
+}
+
+export function noteVotersKnown(
+  cluster: ClusterState,
+  { node, epoch }: Extract<Command, { type: "votersKnown" }>,
+): Outcome {
+  const { quorum } = cluster;
+  if (quorum?.epoch !== epoch || quorum.known.includes(node)) return unchanged(cluster);
+  return changed(cluster, { quorum: { ...quorum, known: sorted([...quorum.known, node]) } });
+}
+
+/** What the leader proposes next about voters; undefined when all is as it should be or has to wait. */
+export function planQuorum(state: ClusterState, facts: QuorumFacts): Command | undefined {
+  const quorum = quorumOf(state, facts.founders);
+  if (!isKnown(quorum) || (quorum.epoch > 0 && !facts.isCalm)) return undefined;
+  const baseEpoch = state.table.epoch;
+  if (quorum.outgoing.length > 0) return { type: "votersDone", baseEpoch };
+  const to = wanted(state, quorum.voters, facts);
+  if (isSame(to, quorum.voters)) return undefined;
+  return { type: "voters", baseEpoch, from: quorum.voters, to };
+}
+
+/** Who should vote. */
+function wanted(
+  state: ClusterState,
+  voters: readonly number[],
+  { self, founders, away, present }: QuorumFacts,
+): readonly number[] {
+  const belonging = membersOf(state, founders);
+  const wasUp = new Set(state.members.filter(({ incarnation }) => incarnation > 0).map(({ id }) => id));
+  const all = belonging.filter((id) =>
+    voters.includes(id) ? !away.has(id) : wasUp.has(id) && present.has(id),
+  );
+  if (all.length === 0) return voters;
+  const isSomebodyMissing = all.length < belonging.length;
+  // A majority of two is both of them: one alone, who leads, stands the loss of the other.
+  const isToLead = all.includes(self) && find(state, self)?.role === "node";
+  return all.length === 2 && isSomebodyMissing && isToLead ? [self] : all;
+}
+
+/** Everybody who was not removed, by id; a founder that never came up belongs too, and its vote counts until it is away. */
+export function membersOf({ members }: Pick<ClusterState, "members">, founders: readonly number[]): number[] {
+  const unseen = founders.filter((id) => !members.some((member) => member.id === id));
+  return sorted([...members.filter((member) => !isGone(member)).map(({ id }) => id), ...unseen]);
+}
+
+function step(
+  { table }: ClusterState,
+  sets: Pick<Quorum, "voters" | "outgoing">,
+): Pick<ClusterState, "table" | "quorum"> {
+  const epoch = table.epoch + 1;
+  return { table: { ...table, epoch, cause: "voters" }, quorum: { ...sets, epoch, known: [] } };
+}
+
+function isKnown({ voters, outgoing, known }: Quorum): boolean {
+  return [voters, outgoing].every(
+    (set) => set.length === 0 || 2 * set.filter((id) => known.includes(id)).length > set.length,
+  );
+}
+
+function isGone(member: Member | undefined): boolean {
+  return member === undefined || member.state === "removed";
+}
+
+function isSame(a: readonly number[], b: readonly number[]): boolean {
+  return a.length === b.length && a.every((id) => b.includes(id));
+}
+
+function sorted(ids: readonly number[]): number[] {
+  return [...ids].sort((a, b) => a - b);
+}

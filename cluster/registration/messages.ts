@@ -1,0 +1,114 @@
+/**
+ * Messages of the registration channel: JSON, one object a line, inside TLS 1.3. Whoever listens says hello first; then one
+ * question, one answer, and the connection ends.
+ *
+ *   registrar: hello --> new machine: join   --> welcome | refused
+ *                        member:      renew  --> renewed | refused
+ */
+import type { TLSSocket } from "node:tls";
+import { z } from "zod";
+
+/** The longest message is a welcome: two certificates and a few names. */
+const LINE_BYTES_MAX = 65_536;
+
+const name = z.string().min(1).max(64);
+const pem = z.string().min(1).max(16_384);
+const role = z.enum(["node", "witness"]);
+const hex = z.string().regex(/^[0-9a-f]{64}$/);
+const id = z.number().int().min(1).max(255);
+
+export const helloSchema = z.strictObject({
+  type: z.literal("hello"),
+  cluster: name,
+  slots: z.number().int(),
+  profile: name,
+  /** The CA's certificate: the client knows its fingerprint. */
+  ca: pem,
+});
+
+export const questionSchema = z.discriminatedUnion("type", [
+  z.strictObject({
+    type: z.literal("join"),
+    token: z.string().max(64),
+    name,
+    role,
+    address: name,
+    request: pem,
+    proof: hex,
+  }),
+  z.strictObject({ type: z.literal("renew"), request: pem }),
+]);
+
+export const answerSchema = z.discriminatedUnion("type", [
+  z.strictObject({
+    type: z.literal("welcome"),
+    id,
+    cert: pem,
+    ca: pem,
+    /** The cluster secret. */
+    secret: hex,
+    /** Voters that the cluster's log was begun with. */
+    founders: z.array(id).max(255),
+    members: z.array(z.strictObject({ id, name, role, address: name, weight: z.number().int() })).max(255),
+  }),
+  z.strictObject({ type: z.literal("renewed"), cert: pem, ca: pem }),
+  z.strictObject({ type: z.literal("refused"), reason: z.string().max(1024) }),
+]);
+
+export type Hello = z.infer<typeof helloSchema>;
+export type Question = z.infer<typeof questionSchema>;
+export type Answer = z.infer<typeof answerSchema>;
+export type Welcome = Extract<Answer, { type: "welcome" }>;
+
+export function writeLine(socket: TLSSocket, message: Hello | Question | Answer): void {
+  socket.write(`${JSON.stringify(message)}\n`);
+}
+
+/** Reads one message after the other; undefined when the connection ends, or what comes is none. */
+export class LineReader {
+  readonly #lines: string[] = [];
+  readonly #waiting: ((line: string | undefined) => void)[] = [];
+  #rest = "";
+  #isOver = false;
+
+  constructor(socket: TLSSocket) {
+    socket.setEncoding("utf8");
+    socket.on("data", (text: string) => this.#take(text));
+    for (const event of ["end", "close", "error"] as const) socket.on(event, () => this.#finish());
+  }
+
+  async next<T>(schema: z.ZodType<T>): Promise<T | undefined> {
+    const line = this.#lines.shift() ?? (this.#isOver ? undefined : await this.#wait());
+    if (line === undefined) return undefined;
+    try {
+      return schema.safeParse(JSON.parse(line)).data;
+    } catch {
+      return undefined;
+    }
+  }
+
+  #wait(): Promise<string | undefined> {
+    return new Promise((resolve) => this.#waiting.push(resolve));
+  }
+
+  #take(text: string): void {
+    this.#rest += text;
+    if (this.#rest.length > LINE_BYTES_MAX) {
+      this.#finish();
+      return;
+    }
+    const lines = this.#rest.split("\n");
+    this.#rest = lines.pop() ?? "";
+    for (const line of lines) {
+      const waiting = this.#waiting.shift();
+      if (waiting === undefined) this.#lines.push(line);
+      else waiting(line);
+    }
+  }
+
+  #finish(): void {
+    this.#isOver = true;
+    this.#rest = "";
+    for (const resolve of this.#waiting.splice(0)) resolve(undefined);
+  }
+}

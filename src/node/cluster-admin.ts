@@ -1,0 +1,118 @@
+/**
+ * Cluster admin: what an operator may ask about members, the same on nodes and witnesses. Owns refusals in words; the rules are
+ * cluster/control's.
+ */
+
+import type { Member } from "../../cluster/control/model.ts";
+import { membersOf, quorumOf } from "../../cluster/control/quorum.ts";
+import { SynwallError } from "../base/errors.ts";
+import type { AdminHandlers } from "./admin-server.ts";
+import type { Certificates } from "./certificates.ts";
+import type { Controller } from "./controller.ts";
+import type { Registration } from "./registration.ts";
+
+const WAIT_MS_MAX = 60_000;
+const TOKEN_MS = 3_600_000;
+const TOKEN_MS_MAX = 7 * 86_400_000;
+
+export interface ClusterAdminParts {
+  readonly controller: Controller;
+  readonly founders: readonly number[];
+  readonly certificates?: Certificates;
+  readonly registration: () => Registration | undefined;
+}
+
+type ClusterMethod = Extract<keyof AdminHandlers, `cluster.${string}`>;
+
+export function clusterHandlers(parts: ClusterAdminParts): Pick<AdminHandlers, ClusterMethod> {
+  const { controller, founders, certificates, registration } = parts;
+  return {
+    "cluster.members": () => {
+      const state = controller.driver.state();
+      const { voters } = quorumOf(state, founders);
+      const present = membersOf(state, founders);
+      return {
+        members: state.members
+          .filter(({ id }) => present.includes(id))
+          .map(({ id, name, role, address, weight, state: is, isDisabled, incarnation }) => ({
+            id,
+            name,
+            role,
+            address,
+            weight,
+            state: incarnation === 0 ? "expected" : is,
+            isDisabled: isDisabled === true,
+            votes: voters.includes(id),
+          })),
+      };
+    },
+    "cluster.token": async ({ role, name, weight, ttlMs = TOKEN_MS }) => {
+      const office = registration();
+      if (office === undefined) {
+        throw new SynwallError(
+          "SW_CONTROL_REFUSED",
+          "this member does not have the CA's key (cluster.tls.caKey): ask one that has it",
+        );
+      }
+      if (ttlMs <= 0 || ttlMs > TOKEN_MS_MAX) {
+        throw new SynwallError("SW_ADMIN_BAD_REQUEST", "a token lives at most 7 days");
+      }
+      return office.issueToken({
+        role: role === "witness" ? "witness" : "node",
+        weight: weight ?? 1,
+        ttlMs,
+        ...(name === undefined ? {} : { name }),
+      });
+    },
+    "cluster.disable": async ({ node, timeoutMs }) => {
+      const { id } = memberNamed(controller, node);
+      await controller.command({ type: "enable", node: id, isEnabled: false });
+      return { epoch: await untilEmpty(controller, id, node, timeoutMs) };
+    },
+    "cluster.enable": async ({ node }) => {
+      await controller.command({ type: "enable", node: memberNamed(controller, node).id, isEnabled: true });
+      return { epoch: controller.driver.state().table.epoch };
+    },
+    "cluster.weight": async ({ node, weight }) => {
+      await controller.command({ type: "weight", node: memberNamed(controller, node).id, weight });
+      return { epoch: controller.driver.state().table.epoch };
+    },
+    "cluster.remove": async ({ node, timeoutMs }) => {
+      const member = memberNamed(controller, node);
+      if (member.role === "node" && member.state !== "down") {
+        await controller.command({ type: "enable", node: member.id, isEnabled: false });
+        await untilEmpty(controller, member.id, node, timeoutMs);
+      }
+      await controller.command({ type: "setState", node: member.id, state: "removed" });
+      return { id: member.id, epoch: controller.driver.state().table.epoch };
+    },
+    "cluster.rotate": async ({ isReload }) => {
+      if (certificates === undefined) {
+        throw new SynwallError("SW_ADMIN_BAD_REQUEST", "this member has no certificates of its own");
+      }
+      return isReload === true ? certificates.reload() : certificates.rotate();
+    },
+  };
+}
+
+function untilEmpty(
+  controller: Controller,
+  id: number,
+  name: string,
+  timeoutMs = WAIT_MS_MAX,
+): Promise<number> {
+  return controller.until(`${name} to own nothing`, timeoutMs, ({ members }) => {
+    const state = members.find((member) => member.id === id)?.state;
+    return state === "drained" || state === "down" || state === "removed";
+  });
+}
+
+function memberNamed(controller: Controller, name: string): Member {
+  const members = controller.driver.state().members.filter(({ state }) => state !== "removed");
+  const member = members.find((candidate) => candidate.name === name);
+  if (member !== undefined) return member;
+  throw new SynwallError(
+    "SW_ADMIN_BAD_REQUEST",
+    `no member "${name}" in this cluster: use one of ${members.map((each) => each.name).join(", ")}`,
+  );
+}

@@ -1,0 +1,168 @@
+/**
+ * Registration on a running member: joins the registrar to the control plane. Loaded only where the CA's key is.
+ */
+
+import { createPrivateKey, X509Certificate } from "node:crypto";
+import { readFileSync, statSync } from "node:fs";
+import type { Question } from "../../cluster/registration/messages.ts";
+import { Registrar } from "../../cluster/registration/registrar.ts";
+import { formatTicket, newTicket, ticketKey } from "../../cluster/registration/token.ts";
+import { fingerprint, type KeyAndCertificate, type Subject } from "../../cluster/registration/x509.ts";
+import type { RefusalCounts } from "../../cluster/transport/refusals.ts";
+import type { TlsMaterial } from "../../cluster/transport/tls.ts";
+import type { MemberConfig, NodeConfig } from "../../config/node-config.ts";
+import { SynwallError } from "../base/errors.ts";
+import type { Controller } from "./controller.ts";
+import type { Log } from "./log.ts";
+
+/** A member asks for the next one in time; see docs/members.md. */
+const CERTIFICATE_DAYS = 397;
+
+export interface RegistrationOptions {
+  readonly config: NodeConfig;
+  readonly tls: TlsMaterial;
+  readonly controller: Controller;
+  readonly refused: RefusalCounts;
+  readonly log: Pick<Log, "line">;
+}
+
+export interface TokenWish {
+  readonly role: "node" | "witness";
+  readonly name?: string;
+  readonly weight: number;
+  readonly ttlMs: number;
+}
+
+export class Registration {
+  readonly #options: RegistrationOptions;
+  readonly #authority: KeyAndCertificate;
+  readonly #registrar: Registrar;
+
+  /** Throws SW_TLS_INVALID when the key cannot be used. */
+  constructor(options: RegistrationOptions) {
+    this.#options = options;
+    const { config, tls, controller, refused, log } = options;
+    const { cluster } = config;
+    this.#authority = readAuthority(cluster.caKey!, tls.ca);
+    this.#registrar = new Registrar({
+      address: cluster.self.address,
+      port: cluster.ports.registration,
+      tls,
+      authority: this.#authority,
+      days: CERTIFICATE_DAYS,
+      hello: { cluster: cluster.name, slots: cluster.slots, profile: cluster.profile },
+      nowMs: () => Date.now(),
+      token: (id) => controller.driver.state().tokens?.find((token) => token.id === id),
+      join: (claim) => this.#join(claim),
+      member: (name) => this.#all().find((member) => member.name === name),
+      welcome: () => ({
+        secret: Buffer.from(cluster.secret).toString("hex"),
+        founders: [...cluster.founders],
+        members: this.#all().map(({ id, name, role, address, weight }) => ({
+          id,
+          name,
+          role,
+          address,
+          weight,
+        })),
+      }),
+      onRefused: (reason, why) => {
+        refused[reason]++;
+        log.line("warn", why);
+      },
+      onIssued: (text) => log.line("info", text),
+    });
+  }
+
+  listen(): Promise<void> {
+    return this.#registrar.listen();
+  }
+
+  setTls(tls: TlsMaterial): void {
+    this.#registrar.setTls(tls);
+  }
+
+  close(): void {
+    this.#registrar.close();
+  }
+
+  /** Issues a token; its text is known to whoever asked, and to nobody else. */
+  async issueToken({
+    role,
+    name,
+    weight,
+    ttlMs,
+  }: TokenWish): Promise<{ readonly token: string; readonly expiresWallMs: number }> {
+    const { cluster } = this.#options.config;
+    const ticket = newTicket({
+      fingerprint: fingerprint(this.#authority.cert),
+      address: cluster.self.address,
+      port: cluster.ports.registration,
+    });
+    const expiresWallMs = Date.now() + ttlMs;
+    await this.#options.controller.command({
+      type: "token",
+      token: {
+        id: ticket.id,
+        key: ticketKey(ticket),
+        role,
+        weight,
+        expiresWallMs,
+        ...(name === undefined ? {} : { name }),
+      },
+    });
+    return { token: formatTicket(ticket), expiresWallMs };
+  }
+
+  async #join({
+    token,
+    name,
+    role,
+    address,
+  }: Extract<Question, { type: "join" }>): Promise<Subject | string> {
+    const { controller } = this.#options;
+    const aboveId = Math.max(...this.#all().map(({ id }) => id), ...this.#options.config.cluster.founders);
+    try {
+      await controller.command({ type: "join", token, name, role, address, aboveId, atWallMs: Date.now() });
+    } catch (error) {
+      if (error instanceof SynwallError) return error.message;
+      throw error;
+    }
+    const { tokens, members } = controller.driver.state();
+    const usedBy = tokens?.find(({ id }) => id === token)?.usedBy;
+    return members.find(({ id }) => id === usedBy) ?? "the token is not known any more: issue another one";
+  }
+
+  /** Everybody who belongs, this member included. */
+  #all(): readonly MemberConfig[] {
+    const { controller, config } = this.#options;
+    return [config.cluster.self, ...controller.peers.all()];
+  }
+}
+
+function readAuthority(path: string, ca: Buffer): KeyAndCertificate {
+  const key = readFileSync(path, "utf8");
+  if ((statSync(path).mode & 0o077) !== 0) {
+    throw new SynwallError(
+      "SW_TLS_INVALID",
+      `cluster.tls.caKey: ${path} can be read by others: run chmod 600 ${path}`,
+    );
+  }
+  const blocks = ca.toString().match(/-----BEGIN CERTIFICATE-----[\s\S]+?-----END CERTIFICATE-----/g) ?? [];
+  try {
+    const secret = createPrivateKey(key);
+    const cert = blocks.find((block) => new X509Certificate(block).checkPrivateKey(secret));
+    if (cert !== undefined) return { key, cert };
+  } catch (cause) {
+    throw new SynwallError(
+      "SW_TLS_INVALID",
+      `cluster.tls.caKey: ${path} holds no key that can be read`,
+      {},
+      cause,
+    );
+  }
+  throw new SynwallError(
+    "SW_TLS_INVALID",
+    `cluster.tls.caKey: ${path} belongs to no certificate in cluster.tls.ca: install the cluster's own, or remove it`,
+  );
+}
