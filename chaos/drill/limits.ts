@@ -15,7 +15,7 @@ export interface Limits {
 const ANY = Number.POSITIVE_INFINITY;
 
 /** What kind of failure a scenario is decides what it may cost. */
-type Kind = "death" | "silence" | "planned" | "rejoining" | "bystander";
+type Kind = "death" | "silence" | "deafness" | "planned" | "rejoining" | "bystander";
 
 const KINDS: Readonly<Record<Scenario, Kind>> = {
   kill: "death",
@@ -24,8 +24,8 @@ const KINDS: Readonly<Record<Scenario, Kind>> = {
   rejoin: "rejoining",
   pause: "silence",
   mute: "silence",
-  deaf: "silence",
-  carrier: "silence",
+  deaf: "deafness",
+  carrier: "deafness",
   link: "bystander",
   flap: "bystander",
   loss: "bystander",
@@ -40,23 +40,27 @@ const KINDS: Readonly<Record<Scenario, Kind>> = {
 /**
  * By profile: how long a silent node may go unnoticed decides the outage of `silence`. What is moved by plan may lose nothing; a
  * packet may be late while a node starts, since in a lab that takes its processor time from the others, but not by more than what
- * the profile bears at any time. A bystander is a failure that no packet of a zone needs to notice: no slot moves. Deaths with a
- * start of a node in them, or a flood beside them, may last as long as a silence, for the same lack of processor time.
+ * the profile bears at any time. A bystander is a failure in which every node can go on: no slot moves, and packets that cross the
+ * cluster link wait until the loss of the link is detected. A node that must notice by itself that it is cut off, since the others
+ * still hear it, is one lease later than a silent one: its lease has to run out first, and then what it was promised. Deaths with
+ * a start of a node in them, or a flood beside them, may last as long as a silence, for the same lack of processor time.
  */
 const KIND_LIMITS: Readonly<Record<"lan" | "vm", Readonly<Record<Kind, Limits>>>> = {
   lan: {
     death: { outageMsMax: 50, lostMax: ANY, duplicatedMax: 0, pingsLostMax: ANY },
     silence: { outageMsMax: 120, lostMax: ANY, duplicatedMax: 0, pingsLostMax: ANY },
+    deafness: { outageMsMax: 180, lostMax: ANY, duplicatedMax: 0, pingsLostMax: ANY },
     planned: { outageMsMax: 50, lostMax: 0, duplicatedMax: 0, pingsLostMax: 0 },
     rejoining: { outageMsMax: 120, lostMax: 0, duplicatedMax: 0, pingsLostMax: 0 },
-    bystander: { outageMsMax: 50, lostMax: ANY, duplicatedMax: 0, pingsLostMax: ANY },
+    bystander: { outageMsMax: 70, lostMax: ANY, duplicatedMax: 0, pingsLostMax: ANY },
   },
   vm: {
     death: { outageMsMax: 120, lostMax: ANY, duplicatedMax: 0, pingsLostMax: ANY },
     silence: { outageMsMax: 350, lostMax: ANY, duplicatedMax: 0, pingsLostMax: ANY },
+    deafness: { outageMsMax: 550, lostMax: ANY, duplicatedMax: 0, pingsLostMax: ANY },
     planned: { outageMsMax: 50, lostMax: 0, duplicatedMax: 0, pingsLostMax: 0 },
     rejoining: { outageMsMax: 350, lostMax: 0, duplicatedMax: 0, pingsLostMax: 0 },
-    bystander: { outageMsMax: 120, lostMax: ANY, duplicatedMax: 0, pingsLostMax: ANY },
+    bystander: { outageMsMax: 200, lostMax: ANY, duplicatedMax: 0, pingsLostMax: ANY },
   },
 };
 

@@ -36,7 +36,11 @@ interface MemberView {
   isFenced: boolean;
 }
 
-/** All times in which a member decided a slot. A fenced member decides nothing, though it still has its slots. */
+/**
+ * All times in which a member decided a slot. A fenced member decides nothing, though it still has its slots. What a dead member
+ * noted died with it: of a slot that another gained before that death, which only a hand-over gives, it counts as having let go
+ * then. So a drill that kills says nothing about hand-overs under way; the simulator does.
+ */
 export function reigns(input: ReignInput): Reign[] {
   const found: Reign[] = [];
   const views = new Map<string, MemberView>();
@@ -59,11 +63,16 @@ export function reigns(input: ReignInput): Reign[] {
     view(member).owned.add(slot);
     open(member, slot, input.startMs);
   });
+  const silent = input.deaths.filter(({ member }) => !input.events.some((event) => event.member === member));
   for (const step of inOrder(input)) {
     const { owned } = view(step.member);
     switch (step.kind) {
       case "slots-gained":
         for (const slot of step.slots) {
+          for (const { member, atMs } of silent) {
+            if (member === step.member || step.atMs >= atMs || !view(member).owned.delete(slot)) continue;
+            close(member, slot, step.atMs);
+          }
           owned.add(slot);
           open(step.member, slot, step.atMs);
         }

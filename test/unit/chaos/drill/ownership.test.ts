@@ -36,6 +36,18 @@ test("a killed member decides nothing any more", () => {
   expect(found).toContainEqual({ slot: 0, member: "fw1", fromMs: 0, toMs: 50 });
 });
 
+test("of a slot that another gained before a death, the dead member, whose journal is gone, had let go", () => {
+  const gained = event(40, "fw2", "slots-gained", [0]);
+  const killed = { ...window, ownersAtStart: ["fw1", "fw1"], deaths: [{ member: "fw1", atMs: 50 }] };
+  const found = reigns({ ...killed, events: [gained] });
+  expect(found).toContainEqual({ slot: 0, member: "fw1", fromMs: 0, toMs: 40 });
+  expect(found).toContainEqual({ slot: 1, member: "fw1", fromMs: 0, toMs: 50 });
+  expect(overlapsOf(found, 0)).toEqual([]);
+
+  const told = reigns({ ...killed, events: [gained, event(10, "fw1", "ready")] });
+  expect(overlapsOf(told, 0), "a journal that is there is believed").toHaveLength(1);
+});
+
 test("a fenced member decides nothing until it is unfenced, then what it still has", () => {
   const found = reigns({
     ...window,
