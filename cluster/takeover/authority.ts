@@ -80,6 +80,9 @@ export class Authority {
   #peers: readonly PeerConfig[];
   /** The incarnation that this process was admitted as; 0: it is not. */
   #incarnation = 0;
+  /** Peers that fell silent when this member heard no majority: not taken for dead until it hears one again. */
+  readonly #unbelieved = new Set<number>();
+  #believeAtMs = 0;
   #isStopping = false;
   #nextRequestMs = Number.NEGATIVE_INFINITY;
   #wasFenced = true;
@@ -119,6 +122,7 @@ export class Authority {
     this.heartbeats.tick(nowMs);
     // Fenced, and what peers send does not arrive: they shall take over, although they hear us.
     if (nowMs >= this.leaseUntilMs && this.heartbeats.isDeaf) this.heartbeats.withdraw(nowMs);
+    if (this.#unbelieved.size > 0) this.#believeLate(nowMs);
     // Before the lease is asked for again: a fence that lapsed while we stood still must count first.
     this.#run(this.ownership.tick(nowMs));
     this.#requestLease(nowMs);
@@ -208,8 +212,20 @@ export class Authority {
     const isDeaf = event.type === "peerDown" && event.cause === "silent" && this.#isDeaf(event.atMs);
     this.#output.event(isDeaf ? { ...event, isDeaf } : event);
     if (this.#config.role !== "node") return;
-    this.#run(this.#consequences(event));
+    if (event.type === "peerUp") this.#unbelieved.delete(event.node);
+    // Whoever hears nobody may well be heard: announcing a peer's slots would draw its packets to where they are lost.
+    if (isDeaf) this.#unbelieved.add(event.node);
+    else this.#run(this.#consequences(event));
     if (event.type === "peerDown") this.#askDueFences(event.atMs);
+  }
+
+  /** Who hears a majority again, and a peer still not after a detection time, takes that peer for dead after all. */
+  #believeLate(nowMs: number): void {
+    const { intervalMs, multiplier } = this.#config.profile;
+    if (this.#isDeaf(nowMs)) this.#believeAtMs = nowMs + intervalMs * multiplier;
+    if (nowMs < this.#believeAtMs) return;
+    for (const node of this.#unbelieved) this.#run(this.ownership.peerDown(node, nowMs));
+    this.#unbelieved.clear();
   }
 
   /** Two voters need each other for everything: then there is no majority besides the silent one. */

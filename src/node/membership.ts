@@ -118,8 +118,11 @@ export class Membership {
       while (!this.#isStopped && !alive().has(node)) {
         const command = downCommand(state(), node, alive());
         if (command === undefined) return;
+        const { epoch } = state().table;
         const result = await this.#settled(propose(command));
         if (result?.ok) return;
+        // Refused for another table than the one that we know: at once again. For the same one: not yet.
+        if (result !== undefined && state().table.epoch === epoch) await this.#pause(FAILED_PAUSE_MS);
       }
     } finally {
       this.#declaring.delete(node);
@@ -132,8 +135,8 @@ export class Membership {
       return await answer;
     } catch (error) {
       if (!(error instanceof SynwallError)) throw error;
-      // Too many waiting, or stopped: do not spin.
-      if (error.code !== "SW_CONTROL_TIMEOUT") await this.#pause(FAILED_PAUSE_MS);
+      // Too many waiting, or a driver that stopped, answers at once: do not spin.
+      await this.#pause(FAILED_PAUSE_MS);
       return undefined;
     }
   }

@@ -11,7 +11,7 @@ import { SMALL_SIZES } from "../../chaos/sim/cluster/sizes.ts";
 import { simStage } from "../../chaos/sim/cluster/stage.ts";
 import { runTrial } from "../../chaos/sim/cluster/trial.ts";
 
-const TRIALS = Number(process.env["SYNWALL_TRIALS"] ?? 100);
+const TRIALS = Number(process.env["SYNWALL_TRIALS"] ?? 30);
 /** A seed takes 0.1 s to 0.5 s of one core; the machine may be busy. */
 const TRIAL_MS_MAX = 4000;
 const SEEDS_FOR_BUGS = 25;

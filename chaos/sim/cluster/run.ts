@@ -90,6 +90,9 @@ function disarming(stage: Stage, watch: CommitWatch): Stage {
     kill: disarmed(stage.kill),
     start: disarmed(stage.start),
     cutAll: disarmed(stage.cutAll),
+    cut: disarmed(stage.cut),
+    harm: disarmed(stage.harm),
+    pauseMember: disarmed(stage.pauseMember),
     ask: (member, method, params, askOptions) => {
       if (method === "drain") watch.isArmed = false;
       return stage.ask(member, method, params, askOptions);
