@@ -17,7 +17,9 @@ const written = ["src/dataplane", "src/node"]
   .join("\n");
 
 test.each(EXTRA_COUNTERS)("counter %s is written somewhere", (name) => {
-  expect(written).toMatch(new RegExp(`(?:count|#distrust)\\([^;]*COUNT\\.${name}\\b|counters\\[COUNT\\.${name}\\] =`));
+  expect(written).toMatch(
+    new RegExp(`(?:count|#distrust)\\([^;]*COUNT\\.${name}\\b|counters\\[COUNT\\.${name}\\] =`),
+  );
 });
 
 test.each(DROP_REASONS)("drop reason %s is given somewhere", (reason) => {
