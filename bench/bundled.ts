@@ -7,10 +7,14 @@ import { NODE_FLAGS } from "./node-flags.ts";
 
 const FOLDER = "node_modules/.cache/synwall/bench";
 
-/** The bundle's path. `script` is a path in the checkout; its name is the bundle's. */
+const made = new Map<string, Promise<void>>();
+
+/** The bundle's path, made once in this process. `script` is a path in the checkout; its name is the bundle's. */
 export async function bundled(script: string): Promise<string> {
   const path = join(FOLDER, `${basename(script, ".ts")}.mjs`);
-  await bundle(script, path);
+  const making = made.get(path) ?? bundle(script, path);
+  made.set(path, making);
+  await making;
   return join(ROOT_DIRECTORY, path);
 }
 

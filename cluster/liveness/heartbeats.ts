@@ -262,7 +262,7 @@ export class Heartbeats {
   }
 
   /** This member heard peers once and hears none of them now, on any link. They may hear it still: then nobody finds out by silence. */
-  get isDeaf(): boolean {
+  get hearsNobody(): boolean {
     const peers = [...this.#peers.values()];
     return (
       peers.some(({ nonce }) => nonce !== 0) &&

@@ -121,7 +121,7 @@ export class Authority {
   tick(nowMs: number): void {
     this.heartbeats.tick(nowMs);
     // Fenced, and what peers send does not arrive: they shall take over, although they hear us.
-    if (nowMs >= this.leaseUntilMs && this.heartbeats.isDeaf) this.heartbeats.withdraw(nowMs);
+    if (nowMs >= this.leaseUntilMs && this.heartbeats.hearsNobody) this.heartbeats.withdraw(nowMs);
     if (this.#unbelieved.size > 0) this.#believeLate(nowMs);
     // Before the lease is asked for again: a fence that lapsed while we stood still must count first.
     this.#run(this.ownership.tick(nowMs));

@@ -55,9 +55,10 @@ export class PacketLoop {
     let isMore = false;
     for (let round = 0; round < ROUNDS_MAX; round++) {
       isMore = this.#receive(nowMs);
+      // The last round's frames leave with #finish().
+      if (!isMore) break;
       // What was just processed is still in the cache, and the kernel reads it to send it.
       this.#flush();
-      if (!isMore) break;
     }
     if (this.#applyReplicas(nowMs)) isMore = true;
     this.#finish();

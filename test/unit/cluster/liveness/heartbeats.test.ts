@@ -263,8 +263,8 @@ test("a deaf member that withdraws is dead to those who hear it, and comes back 
   pair.run(500);
   for (const link of LINKS) pair.cut.add(`2-${link}`);
   pair.run(200);
-  expect(pair.members[1].isDeaf, "1 hears nothing of 2").toBe(true);
-  expect(pair.members[2].isDeaf, "2 hears 1").toBe(false);
+  expect(pair.members[1].hearsNobody, "1 hears nothing of 2").toBe(true);
+  expect(pair.members[2].hearsNobody, "2 hears 1").toBe(false);
   expect(pair.last(2, "peerDown"), "1 is heard, so it is not silent").toBeUndefined();
 
   pair.members[1].withdraw(pair.nowMs);
@@ -283,7 +283,7 @@ test("a member that never heard anybody is not deaf, but early", () => {
   const pair = new Pair();
   for (const id of [1, 2]) for (const link of LINKS) pair.cut.add(`${id}-${link}`);
   pair.run(500);
-  expect(pair.members[1].isDeaf).toBe(false);
+  expect(pair.members[1].hearsNobody).toBe(false);
 });
 
 test("a standing message rides along in every datagram until it is taken back", () => {
