@@ -197,6 +197,11 @@ const DIFFERENCES: readonly Difference[] = [
     if (found.state === "absent" || found.verdict !== "out_of_window" || isAckBeyond(found)) return false;
     return isBeyond(found) && !isPlainlyInWindow(found);
   }),
+  stricter("numbers-of-late-answer", ({ step, verdict, earlier, opener }) => {
+    if (verdict !== "out_of_window" || step.from !== opener) return false;
+    const answers = earlier.filter((other) => other.from !== opener && has(other, SYN) && has(other, ACK));
+    return answers.slice(1).some(({ ack, window }) => ahead((ack + Math.max(1, window)) | 0, step.seq) >= 0);
+  }),
   stricter("numbers-of-resets", (found) => {
     const { step, verdict, earlier } = found;
     const ack = sackOf(step);
@@ -218,7 +223,7 @@ const DIFFERENCES: readonly Difference[] = [
   looser("sack-of-one-side", (found) => isAckBeyond(found, sackOf(found.step)) && !isAckBeyond(found)),
   looser("window-of-syn", (found) => {
     const { step, earlier } = found;
-    if (has(step, RST) && has(step, ACK)) return false;
+    if (has(step, RST) && has(step, ACK) && found.state !== "established") return false;
     return !isBeyond(found) && ahead(step.seq, limitWithoutSyn(earlier, step.from)) > 0;
   }),
   looser("reset-by-opener", ({ step, state, opener, own }) => {
@@ -267,6 +272,7 @@ const DIFFERENCES: readonly Difference[] = [
   either("opened-after-reset", ({ state, kernelState, earlier }) => {
     const reset = earlier.findIndex((other) => has(other, RST));
     const isOpenedLater = reset >= 0 && earlier.slice(reset).some(isSyn);
+    if (kernelState === "SYN_SENT") return isOpenedLater && state === "syn_received";
     return kernelState === "CLOSE" && state !== "closed" && isOpenedLater;
   }),
   looser("numbers-of-resets", ({ state, kernelState }) => state === "closed" && kernelState === "CLOSE"),
