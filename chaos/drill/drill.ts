@@ -8,12 +8,19 @@ import { clientAddresses } from "../lab/topology.ts";
 import type { TrafficReport } from "../traffic/traffic.ts";
 import { judge } from "./limits.ts";
 import { measureTraffic, type ProbeFlowInfo, worstLag } from "./measure.ts";
-import type { DrillMeasurement, DrillResult, DrillSeries, MemberEvent, Scenario } from "./model.ts";
+import {
+  type DrillMeasurement,
+  type DrillResult,
+  type DrillSeries,
+  type MemberEvent,
+  NODES_MIN,
+  type Scenario,
+} from "./model.ts";
 import { overlapsOf, reigns } from "./ownership.ts";
 import { restore } from "./restore.ts";
 import { SlotSampler } from "./sampler.ts";
 import { type Injection, SCRIPTS } from "./scenarios.ts";
-import { nodesOf, type RunningTraffic, type Stage, statusOn } from "./stage.ts";
+import { journalOn, nodesOf, type RunningTraffic, type Stage, statusOn } from "./stage.ts";
 import { timingOf } from "./timing.ts";
 
 const WARM_UP_MS = 2_000;
@@ -32,7 +39,7 @@ export interface DrillOptions {
 /** Runs one drill and answers its measured result. Throws SW_DRILL_FAILED when it could not be carried out. */
 export async function runDrill(stage: Stage, options: DrillOptions): Promise<DrillResult> {
   const { scenario, victim } = options;
-  checkVictim(stage, victim);
+  checkVictim(stage, scenario, victim);
   await restore(stage);
   const helper = nodesOf(stage).find((name) => name !== victim)!;
   const flows = await chooseFlows(stage, helper, victim);
@@ -90,7 +97,7 @@ async function observe(stage: Stage, plan: Plan, traffic: RunningTraffic): Promi
     const settledMs = unsettled === "" ? stage.nowMs() - injection.faultAtMs : null;
     await stage.pause(aftermathMs);
     const report = await traffic.end();
-    const evidence = await collect(stage, before.atMs);
+    const evidence = await collect(stage, before.atMs, injection.events);
     const after = await snapshot(stage, injection.witness ?? helper);
     return { startedAt, before, after, shares, injection, settledMs, unsettled, report, evidence, sampler };
   } finally {
@@ -188,12 +195,13 @@ interface Evidence {
   }[];
 }
 
-function checkVictim(stage: Stage, victim: string): void {
+function checkVictim(stage: Stage, scenario: Scenario, victim: string): void {
   const nodes = nodesOf(stage);
-  if (nodes.length < 2) {
+  const nodesMin = NODES_MIN[scenario] ?? 2;
+  if (nodes.length < nodesMin) {
     throw new SynwallError(
       "SW_LAB_FAILED",
-      "a drill needs two nodes: this lab has one; make one with --nodes 2",
+      `${scenario} needs ${nodesMin} nodes: this lab has ${nodes.length}; make one with --nodes ${nodesMin}`,
     );
   }
   if (!nodes.includes(victim)) {
@@ -255,10 +263,10 @@ async function flowShares(stage: Stage): Promise<Record<string, number>> {
 }
 
 /** Journals first and together: what one member wrote while another was asked would be missing here and present there. */
-async function collect(stage: Stage, sinceMs: number): Promise<Evidence> {
+async function collect(stage: Stage, sinceMs: number, gone: readonly MemberEvent[] = []): Promise<Evidence> {
   const untilMs = stage.nowMs();
   const names = stage.members.map(({ name }) => name);
-  const journals = await Promise.all(names.map((name) => journalOf(stage, name, sinceMs)));
+  const journals = await Promise.all(names.map((name) => journalOn(stage, name, sinceMs)));
   const lags: (Lag & object)[] = [];
   const samples: { member: string; atMs: number; peer: number; lagMs: number }[] = [];
   for (const name of nodesOf(stage)) {
@@ -269,19 +277,10 @@ async function collect(stage: Stage, sinceMs: number): Promise<Evidence> {
   }
   return {
     untilMs,
-    events: journals.flat().toSorted((a, b) => a.atMs - b.atMs),
+    events: [...journals.flat(), ...gone].toSorted((a, b) => a.atMs - b.atMs),
     lag: lags.map(({ ack }) => ack),
     samples,
   };
-}
-
-async function journalOf(stage: Stage, name: string, sinceMs: number): Promise<MemberEvent[]> {
-  try {
-    const { events } = await stage.ask(name, "journal", { sinceMs });
-    return events.map((event, order) => ({ ...event, member: name, order }));
-  } catch {
-    return []; // Dead: its journal died with it.
-  }
 }
 
 /** Lag of the peers that there are: towards one that is `gone` it grows for ever and says nothing. */
@@ -295,6 +294,7 @@ function lagSeries(
   for (const { member, peer, atMs, lagMs } of samples) {
     const isGone = atMs > zeroMs && (member === gone || nameOf(stage, peer) === gone);
     if (isGone) continue;
+    if (nameOf(stage, peer) === "") continue; // It left the cluster meanwhile.
     const key = `${member} to ${nameOf(stage, peer)}`;
     series[key] ??= [];
     series[key].push([atMs - zeroMs, lagMs]);

@@ -8,6 +8,7 @@ import { cutMember, healAll, killMember, pauseMember, setCarrier, startAgain } f
 import { harmWires } from "../lab/harm.ts";
 import { type Lab, runningProcess, trySettled } from "../lab/lab.ts";
 import { LogDamage } from "../lab/log-damage.ts";
+import { joinMember, leaveMember } from "../lab/membership.ts";
 import { NAT_POOL } from "../lab/topology.ts";
 import { pause } from "../lab/wait.ts";
 import { startTraffic } from "../traffic/traffic.ts";
@@ -24,7 +25,9 @@ const FLOODED_PORT = "8080";
 export function labStage(lab: Lab): Stage {
   const { context, paths, state } = lab;
   return {
-    members: state.topology.members,
+    get members() {
+      return lab.state.topology.members;
+    },
     profile: state.options.profile,
     stampToleranceMs: STAMP_TOLERANCE_MS,
     abort: context.abort,
@@ -46,6 +49,11 @@ export function labStage(lab: Lab): Stage {
     setCarrier: (member, link, isUp) => setCarrier(lab, member, link, isUp),
     harm: (member, link, harm) => harmWires(lab, member, link, harm),
     pauseMember: (member, ms) => pauseMember(lab, member, ms),
+    join: async () => {
+      const { member, atMs } = await joinMember(lab);
+      return { name: member.name, atMs };
+    },
+    leave: (member) => leaveMember(lab, member),
     damageLog: (member) => LogDamage.of(lab, member),
     flood: async () => {
       requireTools(["hping3"]);

@@ -35,6 +35,8 @@ const KINDS: Readonly<Record<Scenario, Kind>> = {
   overtaken: "death",
   flood: "silence",
   log: "rejoining",
+  grow: "rejoining",
+  two: "death",
 };
 
 /**

@@ -23,8 +23,13 @@ export const SCENARIOS = [
   "overtaken",
   "flood",
   "log",
+  "grow",
+  "two",
 ] as const;
 export type Scenario = (typeof SCENARIOS)[number];
+
+/** Nodes that a cluster needs for it, where two are not enough. */
+export const NODES_MIN: Partial<Readonly<Record<Scenario, number>>> = { two: 3 };
 
 export const SCENARIO_TEXT: Readonly<Record<Scenario, string>> = {
   kill: "a node's process is killed (SIGKILL)",
@@ -44,6 +49,8 @@ export const SCENARIO_TEXT: Readonly<Record<Scenario, string>> = {
   overtaken: "a node is killed while it is drained: a drill during a drill",
   flood: "a node is killed while spoofed SYNs come in as fast as the machine can send them",
   log: "a dead node's log is damaged: it must refuse to start, and come back when that is repaired",
+  grow: "one more node joins the cluster, is given slots, and leaves for good",
+  two: "two nodes die, one after the other, in a cluster of three or more",
 };
 
 /** One value for each way of the probes. */

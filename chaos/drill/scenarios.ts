@@ -5,10 +5,11 @@
 import { SynwallError } from "../../src/base/errors.ts";
 import type { Harm } from "../lab/harm.ts";
 import type { SettleOptions } from "../lab/settling.ts";
-import type { Scenario } from "./model.ts";
-import { type Stage, waitSettledOn } from "./stage.ts";
+import type { MemberEvent, Scenario } from "./model.ts";
+import { journalOn, nodesOf, type Stage, waitSettledOn } from "./stage.ts";
 
 const MOVE_TIMEOUT_MS = 30_000;
+const ANSWER_MARGIN_MS = 5_000;
 const PAUSE_MS = 2_000;
 /** Long enough for the others to take over, and for the one that is mute or deaf to find out. */
 const ONE_WAY_MS = 2_000;
@@ -42,6 +43,8 @@ export interface Injection {
   readonly isStill?: boolean;
   /** What the rest must reach. */
   readonly settle: SettleOptions;
+  /** What members wrote that are not there any more. */
+  readonly events?: readonly MemberEvent[];
   /** Lives at the end and is asked; absent: the helper. */
   readonly witness?: string;
 }
@@ -179,6 +182,30 @@ export const SCRIPTS: Readonly<Record<Scenario, Script>> = {
       return { faultAtMs, settle: {} };
     },
   },
+  grow: {
+    async inject(stage, _victim, helper) {
+      const { name, atMs: faultAtMs } = await stage.join();
+      await waitSettledOn(stage);
+      // Emptied first, while its journal can be read to the end.
+      const params = { node: name, timeoutMs: MOVE_TIMEOUT_MS };
+      await stage.ask(helper, "cluster.disable", params, { timeoutMs: MOVE_TIMEOUT_MS + ANSWER_MARGIN_MS });
+      const events = await journalOn(stage, name, faultAtMs);
+      const deaths = [{ member: name, atMs: await stage.leave(name) }];
+      return { faultAtMs, deaths, events, settle: {} };
+    },
+  },
+  two: {
+    async inject(stage, victim, helper) {
+      const before = await stage.ask(helper, "status", {});
+      const first = await kill(stage, victim);
+      await waitSettledOn(stage, { without: [victim], afterEpoch: before.epoch });
+      const deaths = [...first.deaths!, { member: helper, atMs: await stage.kill(helper) }];
+      const without = [victim, helper];
+      const witness = nodesOf(stage).find((name) => !without.includes(name))!;
+      const { epoch } = await stage.ask(witness, "status", {});
+      return { ...first, deaths, gone: helper, settle: { without, afterEpoch: epoch }, witness };
+    },
+  },
 };
 
 async function kill(stage: Stage, victim: string): Promise<Injection> {
@@ -195,7 +222,7 @@ async function stopBefore(stage: Stage, victim: string): Promise<void> {
 
 async function drain(stage: Stage, victim: string, helper: string): Promise<void> {
   const params = { node: victim, timeoutMs: MOVE_TIMEOUT_MS };
-  await stage.ask(helper, "drain", params, { timeoutMs: MOVE_TIMEOUT_MS + 5_000 });
+  await stage.ask(helper, "drain", params, { timeoutMs: MOVE_TIMEOUT_MS + ANSWER_MARGIN_MS });
 }
 
 async function oneWay(stage: Stage, victim: string, way: "in" | "out"): Promise<Injection> {

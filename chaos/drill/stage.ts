@@ -8,6 +8,7 @@ import type { Harm } from "../lab/harm.ts";
 import { SETTLE_TIMEOUT_MS, type SettleOptions } from "../lab/settling.ts";
 import type { LabMember, Link } from "../lab/topology.ts";
 import type { TrafficPlan, TrafficReport } from "../traffic/traffic.ts";
+import type { MemberEvent } from "./model.ts";
 
 export interface Stage {
   readonly members: readonly LabMember[];
@@ -46,6 +47,10 @@ export interface Stage {
   harm(member: string, link: Link | "all", harm: Harm): Promise<number>;
   /** The process stands still for `ms`, as in a suspended machine. Answers when it began, after it ended. */
   pauseMember(member: string, ms: number): Promise<number>;
+  /** One more node joins the cluster. Answers its name, and when it was started. */
+  join(): Promise<{ readonly name: string; readonly atMs: number }>;
+  /** A member is taken out of the cluster for good. Answers when. */
+  leave(member: string): Promise<number>;
   /** Damages the log of a member that does not run. */
   damageLog(member: string): DamagedLog;
   /** Spoofed SYNs from outside, as many as the machine can send, until it is ended. */
@@ -77,6 +82,16 @@ export async function statusOn(stage: Stage, member: string): Promise<StatusRepo
     return await stage.ask(member, "status", {}, { timeoutMs: STATUS_TIMEOUT_MS });
   } catch {
     return undefined; // Not up, paused or stopping: all the same to who waits for it.
+  }
+}
+
+/** What a member noted since `sinceMs`; nothing when it is dead: its journal died with it. */
+export async function journalOn(stage: Stage, member: string, sinceMs: number): Promise<MemberEvent[]> {
+  try {
+    const { events } = await stage.ask(member, "journal", { sinceMs });
+    return events.map((event, order) => ({ ...event, member, order }));
+  } catch {
+    return [];
   }
 }
 

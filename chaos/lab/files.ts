@@ -3,7 +3,7 @@
  * The YAML is computed (pure); the node's own schema checks it when the member starts.
  */
 import { randomBytes } from "node:crypto";
-import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { stringify } from "yaml";
 import { run } from "./run.ts";
 import type { LabPaths } from "./state.ts";
@@ -38,7 +38,6 @@ export async function writeFiles(options: LabOptions, topology: Topology, paths:
     await makeCertificate(member, paths);
     writeFileSync(paths.config(member.name), memberYaml(options, topology, member, paths), { mode: 0o600 });
   }
-  rmSync(paths.caKey); // Nobody else can ever join.
 }
 
 /** The member's configuration file. */
@@ -48,22 +47,48 @@ export function memberYaml(
   member: LabMember,
   paths: LabPaths,
 ): string {
-  const base = baseConfig(options, topology, member, paths);
-  return stringify(member.role === "node" ? { ...base, ...nodeConfig(options, topology) } : base, {
-    lineWidth: 0,
-  });
+  const base = baseConfig(options, member, paths);
+  const members = topology.members.map(({ id, name, role, address }) => ({ id, name, role, address }));
+  const tls = {
+    ca: paths.ca,
+    cert: paths.certificate(member.name),
+    key: paths.key(member.name),
+    // Nodes let others in; a witness may be on a machine that is trusted less.
+    ...(member.role === "node" ? { caKey: paths.caKey } : {}),
+  };
+  const config = { ...base, cluster: { ...base.cluster, secretFile: paths.secret, members, tls } };
+  return toYaml(member.role === "node" ? { ...config, ...nodeConfig(options, topology) } : config);
 }
 
-function baseConfig(options: LabOptions, topology: Topology, member: LabMember, paths: LabPaths) {
+/** The configuration of a node that joins later: who belongs to the cluster it is told when it joins. */
+export function newcomerYaml(
+  options: LabOptions,
+  topology: Topology,
+  member: LabMember,
+  paths: LabPaths,
+): string {
+  const base = baseConfig(options, member, paths);
+  const { secretFile, ...tls } = newcomerFiles(paths, member.name);
+  return toYaml({ ...base, cluster: { ...base.cluster, secretFile, tls }, ...nodeConfig(options, topology) });
+}
+
+/** Files that joining writes: its own, as on a machine of its own. */
+export function newcomerFiles(paths: LabPaths, name: string) {
   return {
-    cluster: {
-      name: options.name,
-      node: member.name,
-      secretFile: paths.secret,
-      profile: options.profile,
-      members: topology.members.map(({ id, name, role, address }) => ({ id, name, role, address })),
-      tls: { ca: paths.ca, cert: paths.certificate(member.name), key: paths.key(member.name) },
-    },
+    ca: `${paths.directory}/${name}.ca.crt`,
+    cert: paths.certificate(name),
+    key: paths.key(name),
+    secretFile: `${paths.directory}/${name}.secret`,
+  };
+}
+
+function toYaml(config: object): string {
+  return stringify(config, { lineWidth: 0 });
+}
+
+function baseConfig(options: LabOptions, member: LabMember, paths: LabPaths) {
+  return {
+    cluster: { name: options.name, node: member.name, profile: options.profile },
     control: {
       dataDir: paths.data(member.name),
       socket: paths.socket(member.name),

@@ -29,7 +29,14 @@ import {
   removeFiles,
   writeState,
 } from "./state.ts";
-import { type LabMember, type LabOptions, planTopology, type Topology } from "./topology.ts";
+import {
+  type LabMember,
+  type LabOptions,
+  planTopology,
+  type Topology,
+  withMember,
+  withoutMember,
+} from "./topology.ts";
 import { ANCHOR } from "./user-namespace.ts";
 import { pause, poll } from "./wait.ts";
 
@@ -145,6 +152,19 @@ export function memberOf(lab: Lab, name: string): LabMember {
     );
   }
   return member;
+}
+
+/** Notes that the lab has one member more. */
+export function rememberMember(lab: Lab, member: LabMember): void {
+  lab.state = { ...lab.state, topology: withMember(lab.state.topology, member) };
+  writeState(lab.paths, lab.state);
+}
+
+/** Notes that the lab has a member no more. */
+export function forgetMember(lab: Lab, member: LabMember): void {
+  const { [member.name]: _, ...processes } = lab.state.processes;
+  lab.state = { ...lab.state, topology: withoutMember(lab.state.topology, member), processes };
+  writeState(lab.paths, lab.state);
 }
 
 /** The process of a member or service; undefined when it does not run. */

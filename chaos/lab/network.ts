@@ -8,7 +8,9 @@ import {
   allHosts,
   BRIDGE_HOST,
   BRIDGES,
+  type LabMember,
   type LabRoute,
+  memberWires,
   mtuOf,
   namespaceOf,
   type Topology,
@@ -30,13 +32,38 @@ export async function buildNetwork(lab: string, topology: Topology): Promise<voi
     const wires = topology.wires.filter((wire) => wire.host === host);
     const ends =
       host === BRIDGE_HOST ? topology.wires.map((wire) => wire.port) : wires.map((wire) => wire.name);
-    await inHost(
-      lab,
-      host,
-      ends.map((end) => `ethtool -K ${end} ${OFFLOADS} >/dev/null 2>&1 || exit 3`).join("\n"),
-    );
+    await inHost(lab, host, withoutOffloads(ends));
     await run("ip", ["-n", namespaceOf(lab, host), "-batch", "-"], { input: hostBatch(wires) });
   }
+}
+
+/** Makes the namespace and the wires of one member more. On failure nothing of it is left. */
+export async function plugIn(lab: string, topology: Topology, member: LabMember): Promise<void> {
+  const wires = memberWires(member);
+  const grown = { ...topology, members: [...topology.members, member] };
+  await run("ip", ["netns", "add", namespaceOf(lab, member.name)]);
+  try {
+    await inHost(lab, member.name, kernelSettings(member.name, grown));
+    await run("ip", ["-n", namespaceOf(lab, BRIDGE_HOST), "-batch", "-"], {
+      input: `${wires.flatMap((wire) => wireLines(lab, wire)).join("\n")}\n`,
+    });
+    const ports = wires.map(({ port }) => port);
+    await inHost(lab, BRIDGE_HOST, withoutOffloads(ports));
+    await inHost(lab, member.name, withoutOffloads(wires.map(({ name }) => name)));
+    await run("ip", ["-n", namespaceOf(lab, member.name), "-batch", "-"], { input: hostBatch(wires) });
+  } catch (error) {
+    await deleteHost(lab, member.name);
+    throw error;
+  }
+}
+
+/** Takes a host's wires away, at once: the namespace that they lead to may be held by a process that ends. */
+export async function unplug(lab: string, wires: readonly Wire[]): Promise<void> {
+  const lines = wires.map(({ port }) => `link delete dev ${port}`);
+  await run("ip", ["-n", namespaceOf(lab, BRIDGE_HOST), "-force", "-batch", "-"], {
+    input: `${lines.join("\n")}\n`,
+    mayFail: true,
+  });
 }
 
 /** Namespaces of `lab` that exist now, by host. */
@@ -78,17 +105,22 @@ export function bridgeBatch(lab: string, topology: Topology): string {
       `link set ${link} mtu ${mtuOf(link)}`,
     );
   }
-  for (const wire of topology.wires) {
-    const mtu = ` mtu ${mtuOf(wire.link)}`;
-    const queues = "numtxqueues 1 numrxqueues 1";
-    lines.push(
-      `link add name ${wire.port}${mtu} ${queues} type veth peer name ${wire.name}${mtu} ${queues} netns ${namespaceOf(lab, wire.host)}`,
-      `link set dev ${wire.port} master ${wire.link}`,
-      `link set dev ${wire.port} up`,
-    );
-  }
+  for (const wire of topology.wires) lines.push(...wireLines(lab, wire));
   for (const link of BRIDGES) lines.push(`link set dev ${link} up`);
   return `${lines.join("\n")}\n`;
+}
+
+function wireLines(lab: string, { port, name, link, host }: Wire): string[] {
+  const end = `mtu ${mtuOf(link)} numtxqueues 1 numrxqueues 1`;
+  return [
+    `link add name ${port} ${end} type veth peer name ${name} ${end} netns ${namespaceOf(lab, host)}`,
+    `link set dev ${port} master ${link}`,
+    `link set dev ${port} up`,
+  ];
+}
+
+function withoutOffloads(ends: readonly string[]): string {
+  return ends.map((end) => `ethtool -K ${end} ${OFFLOADS} >/dev/null 2>&1 || exit 3`).join("\n");
 }
 
 /** One batch for a host's namespace: addresses before the interface is up, routes after. */

@@ -24,6 +24,8 @@ export const BRIDGES = [...LINKS, "far"] as const;
 export type Bridge = (typeof BRIDGES)[number];
 
 export const NODES_MAX = 8;
+/** Last part of the addresses of nodes that join later: clear of those that a lab begins with, and the witness's. */
+const ADDED_FROM = 100;
 export const CLIENT_ADDRESSES = 200;
 export const WEB_ADDRESS = "10.10.0.250";
 export const SERVER_ADDRESS = "198.51.100.100";
@@ -169,6 +171,33 @@ export function checkLabName(name: string): void {
   }
 }
 
+/** A node that is none yet, in a lab with these members: name and address that nobody has; the cluster gives it its id. */
+export function freeNode(members: readonly LabMember[]): LabMember {
+  const isFree = (n: number): boolean =>
+    !members.some(({ name, address }) => name === `fw${n}` || address === `192.0.2.${ADDED_FROM + n}`);
+  const n = Array.from({ length: NODES_MAX }, (_, i) => i + 1).find(isFree)!;
+  return { id: 0, name: `fw${n}`, role: "node", address: `192.0.2.${ADDED_FROM + n}` };
+}
+
+/** The lab with one member more, or with one fewer. */
+export function withMember(topology: Topology, member: LabMember): Topology {
+  return {
+    ...topology,
+    hosts: [...topology.hosts, member.name],
+    wires: [...topology.wires, ...memberWires(member)],
+    members: [...topology.members, member],
+  };
+}
+
+export function withoutMember(topology: Topology, { name }: LabMember): Topology {
+  return {
+    ...topology,
+    hosts: topology.hosts.filter((host) => host !== name),
+    wires: topology.wires.filter(({ host }) => host !== name),
+    members: topology.members.filter((member) => member.name !== name),
+  };
+}
+
 function planMembers(options: LabOptions): LabMember[] {
   const members: LabMember[] = Array.from({ length: options.nodes }, (_, i) => ({
     id: i + 1,
@@ -256,7 +285,7 @@ function withIpv6(wire: Wire): Wire {
   };
 }
 
-function memberWires(member: LabMember): Wire[] {
+export function memberWires(member: LabMember): Wire[] {
   const links: readonly Link[] = member.role === "node" ? LINKS : ["cluster"];
   return links.map((link) => ({
     host: member.name,

@@ -72,6 +72,8 @@ export function simStage(cluster: SimCluster, hosts: SimHosts, options: SimStage
       await pause(ms);
       return atMs;
     },
+    join: async () => refuse("a node that joins"),
+    leave: async () => refuse("a member that leaves"),
     damageLog: () => refuse("damaging a log"),
     flood: async () => refuse("a flood"),
     heal: async () => cluster.healAll(),

@@ -5,9 +5,16 @@
 import { Command } from "commander";
 import { runDrill } from "../../../chaos/drill/drill.ts";
 import { labStage } from "../../../chaos/drill/lab-stage.ts";
-import { type DrillResult, SCENARIO_TEXT, SCENARIOS, type Scenario } from "../../../chaos/drill/model.ts";
+import {
+  type DrillResult,
+  NODES_MIN,
+  SCENARIO_TEXT,
+  SCENARIOS,
+  type Scenario,
+} from "../../../chaos/drill/model.ts";
 import { nodesOf, type Stage } from "../../../chaos/drill/stage.ts";
 import { type Lab, openLab } from "../../../chaos/lab/lab.ts";
+import { NODES_MAX } from "../../../chaos/lab/topology.ts";
 import { SynwallError } from "../../base/errors.ts";
 import { checkReport, describeEnvironment, writeReport } from "../drill-report.ts";
 import { formatDrills, formatSummary } from "../drill-table.ts";
@@ -19,7 +26,7 @@ import { printJson, processTerminal, type Terminal } from "../terminal.ts";
 const EXAMPLES = `
 Scenarios:
 ${SCENARIOS.map((scenario) => `  ${scenario.padEnd(10)}${SCENARIO_TEXT[scenario]}`).join("\n")}
-  all       each of them
+  all       each of them that the lab has nodes enough for
 
 Examples:
   synwall lab up && synwall drill run kill
@@ -50,14 +57,16 @@ export function drillCommand(terminal: Terminal = processTerminal): Command {
 }
 
 async function run(asked: string, options: RunOptions, terminal: Terminal): Promise<void> {
-  const scenarios = parseScenarios(asked);
+  parseScenarios(asked);
   if (options.report !== undefined) checkReport(options.report);
   await withLabContext(options.name, terminal, async (context) => {
     const lab = openLab(options.name, context);
+    const stage = labStage(lab);
+    const scenarios = parseScenarios(asked, nodesOf(stage).length);
     const results: DrillResult[] = [];
     let failures: readonly string[] = [];
     try {
-      failures = await runDrills(labStage(lab), scenarios, options, (result) => results.push(result));
+      failures = await runDrills(stage, scenarios, options, (result) => results.push(result));
     } finally {
       // Also when a later drill could not be carried out: what was measured before is worth reading.
       if (results.length > 0) await tell(results, lab, options, terminal);
@@ -115,8 +124,9 @@ export async function runDrills(
   return failures;
 }
 
-function parseScenarios(asked: string): readonly Scenario[] {
-  if (asked === "all") return SCENARIOS;
+/** "all" are those that a cluster of so many nodes can have. */
+function parseScenarios(asked: string, nodes = NODES_MAX): readonly Scenario[] {
+  if (asked === "all") return SCENARIOS.filter((each) => (NODES_MIN[each] ?? 2) <= nodes);
   return asked.split(",").map((word) => {
     const scenario = SCENARIOS.find((each) => each === word);
     if (scenario !== undefined) return scenario;

@@ -12,7 +12,16 @@ import {
   pauseMember,
   startAgain,
 } from "../../../chaos/lab/faults.ts";
-import { type Lab, labDown, labUp, openLab, runningProcess, waitAnswering } from "../../../chaos/lab/lab.ts";
+import {
+  type Lab,
+  labDown,
+  labUp,
+  openLab,
+  runningProcess,
+  waitAnswering,
+  waitSettled,
+} from "../../../chaos/lab/lab.ts";
+import { joinMember, leaveMember } from "../../../chaos/lab/membership.ts";
 import { namespaceCommand } from "../../../chaos/lab/processes.ts";
 import { runInForeground } from "../../../chaos/lab/run.ts";
 import { LINKS, type Link } from "../../../chaos/lab/topology.ts";
@@ -39,6 +48,7 @@ Examples:
   synwall lab exec client -- curl -s http://198.51.100.100/
   synwall lab kill fw1 && synwall lab start fw1
   synwall lab cut fw2 --link cluster && synwall lab heal
+  synwall lab join && synwall lab leave fw3
   synwall lab down
 `;
 
@@ -156,6 +166,22 @@ function addFaults(lab: Command, terminal: Terminal): void {
       await startAgain(standing, node);
       await waitAnswering(standing, node);
       return `${node} is up`;
+    },
+  );
+  fault(
+    lab.command("join").description("plug one more node in: it joins the cluster and is given slots"),
+    async (standing) => {
+      const { member } = await joinMember(standing);
+      await waitSettled(standing);
+      return `${member.name} is member ${member.id}`;
+    },
+  );
+  fault(
+    lab.command("leave").description("take a member out for good, and unplug it").argument("<node>"),
+    async (standing, node) => {
+      await leaveMember(standing, node);
+      await waitSettled(standing);
+      return `${node} is gone`;
     },
   );
   fault(

@@ -1,8 +1,8 @@
 import { expect, test } from "vitest";
 import { parse } from "yaml";
-import { memberYaml } from "../../../../chaos/lab/files.ts";
+import { memberYaml, newcomerFiles, newcomerYaml } from "../../../../chaos/lab/files.ts";
 import { labPaths } from "../../../../chaos/lab/state.ts";
-import { type LabOptions, planTopology } from "../../../../chaos/lab/topology.ts";
+import { freeNode, type LabOptions, planTopology } from "../../../../chaos/lab/topology.ts";
 import { checkCluster } from "../../../../config/check.ts";
 import { nodeSchema, witnessSchema } from "../../../../config/schema.ts";
 
@@ -25,4 +25,24 @@ test("memberYaml() of a node names the driver that was asked for, and the witnes
   );
   expect(node.dataplane.driver).toBe("cap");
   expect(witness).not.toHaveProperty("dataplane");
+});
+
+test("nodes of a lab may let others in, the witness may not", () => {
+  const keys = topology.members.map(
+    (member) => parse(memberYaml(options, topology, member, paths)).cluster.tls.caKey,
+  );
+  expect(keys).toEqual([...Array(8).fill(paths.caKey), undefined]);
+});
+
+test("newcomerYaml() lists nobody, and has its files for itself, as on a machine of its own", () => {
+  const few = planTopology({ ...options, nodes: 2 });
+  const newcomer = freeNode(few.members);
+  const parsed = parse(newcomerYaml(options, few, newcomer, paths));
+  const { cluster } = nodeSchema.parse(parsed);
+  expect(cluster.members).toBeUndefined();
+  expect(cluster.node).toBe("fw3");
+  const { secretFile, ...tls } = newcomerFiles(paths, "fw3");
+  expect(cluster.tls).toMatchObject(tls);
+  expect(cluster.secretFile).toBe(secretFile);
+  expect([paths.ca, paths.secret, paths.caKey]).not.toContain(tls.ca);
 });

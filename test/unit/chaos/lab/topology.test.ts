@@ -3,9 +3,12 @@ import { LAB_FEATURES } from "../../../../chaos/lab/features.ts";
 import {
   allHosts,
   clientAddresses,
+  freeNode,
   type LabOptions,
   namespaceOf,
   planTopology,
+  withMember,
+  withoutMember,
 } from "../../../../chaos/lab/topology.ts";
 
 const pair: LabOptions = { name: "lab", nodes: 2, hasWitness: true, port: "auto", profile: "lan" };
@@ -84,4 +87,23 @@ test.each([0, 9, 1.5])("planTopology() refuses %s nodes and says what is possibl
 
 test.each(["", "Lab", "-x", "a b", "../x", "a".repeat(17)])("planTopology() refuses the name %j", (name) => {
   expect(() => planTopology({ ...pair, name })).toThrow(/--name .*small letters/);
+});
+
+test("a node that joins later has a name and an address that no member has, and is unplugged without a trace", () => {
+  const before = planTopology(pair);
+  const first = { ...freeNode(before.members), id: 4 };
+  const grown = withMember(before, first);
+  const second = { ...freeNode(grown.members), id: 5 };
+  expect([first.name, second.name]).toEqual(["fw3", "fw4"]);
+  const all = withMember(grown, second);
+  expect(new Set(all.members.map(({ address }) => address)).size).toBe(all.members.length);
+  expect(all.wires.filter(({ host }) => host === "fw3").map(({ link }) => link)).toEqual([
+    "inside",
+    "outside",
+    "cluster",
+  ]);
+  for (const { name } of all.members) expect(allHosts()).toContain(name);
+  expect(withoutMember(withoutMember(all, second), first)).toEqual(before);
+  // Whoever joins after fw3 left may have its name, since the cluster tells members apart by id.
+  expect(freeNode(withoutMember(all, first).members).name).toBe("fw3");
 });
