@@ -15,6 +15,8 @@ import { poll } from "./wait.ts";
 
 const REMOVE_TIMEOUT_MS = 60_000;
 const END_TIMEOUT_MS = 10_000;
+/** On a lab under load, whose nodes have real-time priority, a program with ordinary priority may take long to start. */
+const JOIN_TIMEOUT_MS = 180_000;
 
 /** Plugs one more node in, lets it join, and starts it. Answers it, and when it was started (CLOCK_MONOTONIC). */
 export async function joinMember(lab: Lab): Promise<{ readonly member: LabMember; readonly atMs: number }> {
@@ -71,10 +73,10 @@ async function register(lab: Lab, registrar: string, planned: LabMember): Promis
   const { token } = await context.ask(paths.socket(registrar), "cluster.token", { name: planned.name });
   const command = synwallCommand([
     ...["cluster", "join", "--config", config],
-    ...["--address", planned.address, "--token", token],
+    ...["--address", planned.address, "--token", "-"],
   ]);
   const [file, ...args] = namespaceCommand(state.options.name, planned.name, command);
-  await run(file!, args);
+  await run(file!, args, { input: `${token}\n`, timeoutMs: JOIN_TIMEOUT_MS });
   const { members } = await context.ask(paths.socket(registrar), "cluster.members", {});
   const found = members.find(({ name }) => name === planned.name);
   if (found === undefined)

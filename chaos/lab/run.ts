@@ -16,6 +16,8 @@ export interface RunOptions {
   readonly inputAfterMs?: number;
   /** Called right before the input is given. */
   readonly onInput?: () => void;
+  /** Give up after; default: 60 s. */
+  readonly timeoutMs?: number;
   /** Answer empty text instead of failing. */
   readonly mayFail?: boolean;
 }
@@ -26,7 +28,7 @@ export function run(command: string, args: readonly string[], options: RunOption
     const child = execFile(
       command,
       args,
-      { maxBuffer: OUTPUT_BYTES_MAX, timeout: TIMEOUT_MS },
+      { maxBuffer: OUTPUT_BYTES_MAX, timeout: options.timeoutMs ?? TIMEOUT_MS },
       (error, stdout, stderr) => {
         if (error === null) resolve(stdout);
         else if (options.mayFail) resolve("");

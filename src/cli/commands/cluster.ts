@@ -2,6 +2,7 @@
  * `synwall cluster`: who belongs to the cluster. Owns the wording; setting up a machine is node/cluster-setup.ts, everything else
  * is asked of a running member.
  */
+import { createInterface } from "node:readline";
 import { Command, InvalidArgumentError } from "commander";
 import { loadNewcomer } from "../../../config/load.ts";
 import type { AdminMethods } from "../../node/admin-model.ts";
@@ -61,14 +62,20 @@ function addSetup(cluster: Command, terminal: Terminal): void {
     });
   setup("join")
     .description("make this machine a member of a cluster that runs")
-    .requiredOption("--token <token>", "as synwall cluster token printed it")
+    .requiredOption("--token <token>", "as synwall cluster token printed it; - reads it from standard input")
     .action(async ({ config, address, token }: SetupOptions & { token: string }) => {
       const newcomer = loadNewcomer(config);
-      const id = await joinWithToken(newcomer, address, token);
+      const id = await joinWithToken(newcomer, address, token === "-" ? await firstLine() : token);
       terminal.out(
         `${newcomer.node} is member ${id} of ${newcomer.name}; start it: synwall ${newcomer.role} --config ${config}\n`,
       );
     });
+}
+
+/** Of standard input: what is given there is in nobody's list of processes. */
+async function firstLine(): Promise<string> {
+  for await (const line of createInterface({ input: process.stdin })) return line;
+  return "";
 }
 
 function addMembers(cluster: Command, terminal: Terminal): void {
