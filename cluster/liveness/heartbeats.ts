@@ -105,6 +105,8 @@ export class Heartbeats {
     stale: 0,
     malformed: 0,
   };
+  /** Who sent the last datagram that was refused, by reason, as receive() was told; for the log. */
+  readonly refusedSender: Record<EnvelopeRefusal, number> = { ...this.refused };
   readonly #config: HeartbeatConfig;
   readonly #env: Env;
   readonly #output: HeartbeatOutput;
@@ -115,6 +117,7 @@ export class Heartbeats {
   readonly #packet = emptyBfdPacket();
   readonly #isPeer = (node: number): boolean => this.#peers.has(node);
   #lastTickMs: number;
+  #sender = 0;
   #isWithdrawn = false;
 
   constructor(config: HeartbeatConfig, env: Env, output: HeartbeatOutput) {
@@ -165,9 +168,10 @@ export class Heartbeats {
 
   /**
    * A datagram that arrived on `link`. Returns the member that provably sent it in this life, so that the shell may learn
-   * its MAC address on that link; 0 when it was refused or is not proven yet.
+   * its MAC address on that link; 0 when it was refused or is not proven yet. `sender` is what the shell knows of who sent it.
    */
-  receive(link: number, bytes: Uint8Array, nowMs: number): number {
+  receive(link: number, bytes: Uint8Array, nowMs: number, sender = 0): number {
+    this.#sender = sender;
     const h = this.#header;
     const refusal = openEnvelope(
       bytes,
@@ -369,7 +373,7 @@ export class Heartbeats {
       } else if (decodeBfd(view, at, length, this.#packet)) {
         peer.detector.receive(wire.detector, this.#packet, nowMs);
       } else {
-        this.refused.malformed++;
+        this.#refuse("malformed");
       }
       at += length;
     }
@@ -406,6 +410,7 @@ export class Heartbeats {
 
   #refuse(reason: EnvelopeRefusal): number {
     this.refused[reason]++;
+    this.refusedSender[reason] = this.#sender;
     return 0;
   }
 }

@@ -32,6 +32,7 @@ import { REPLICA_BARRIER, REPLICA_DIGEST_BAD, REPLICA_DIGEST_OK } from "../datap
 import type { FramePool, Port } from "../io/port.ts";
 import { parseIpv4 } from "../policy/address.ts";
 import { findDatagram, writeClusterFrame, writeZoneFrame } from "./heartbeat-frames.ts";
+import { senderOf } from "./heartbeat-sender.ts";
 import { LinkSeals } from "./link-seals.ts";
 import { PacketLoop } from "./packet-loop.ts";
 import { PathWatch, PROBE_MS } from "./path-watch.ts";
@@ -279,7 +280,8 @@ export class DataplaneCore {
     const isCluster = portIndex === clusterPort;
     if (!findDatagram(bytes, at, lengthBytes, isCluster, this.#span)) return;
     const datagram = bytes.subarray(this.#span.at, this.#span.at + this.#span.lengthBytes);
-    const from = this.authority.receive(isCluster ? CLUSTER_LINK : portIndex + 1, datagram, nowMs);
+    const sender = senderOf(bytes, at, isCluster);
+    const from = this.authority.receive(isCluster ? CLUSTER_LINK : portIndex + 1, datagram, nowMs, sender);
     const peer = this.view.peers[from];
     if (from === 0 || peer === undefined) return;
     const { heartbeats } = this.authority;
@@ -413,7 +415,7 @@ export class DataplaneCore {
     this.#counters[COUNT.poolExhausted] = this.#pool.exhausted();
     if (nowMs < this.#boardDueMs) return;
     this.#boardDueMs = nowMs + BOARD_MS;
-    this.#board.write(this.#ports, this.authority.heartbeats.refused);
+    this.#board.write(this.#ports, this.authority.heartbeats);
   }
 
   /** Schedules of rules and SYN cookies go by the time of day. */
