@@ -4,7 +4,7 @@
  * Owns accepting and refusing; does not own what happens with a message (the handlers).
  */
 import type { EventEmitter } from "node:events";
-import type { Server as TlsServer, TLSSocket } from "node:tls";
+import type { TLSSocket, Server as TlsServer } from "node:tls";
 import {
   Metadata,
   Server,

@@ -9,7 +9,12 @@ import { Client, Metadata, type ServiceError } from "@grpc/grpc-js";
 import { Registrar } from "../../../cluster/registration/registrar.ts";
 import { GrpcTransport } from "../../../cluster/transport/grpc.ts";
 import { PeerCredentials } from "../../../cluster/transport/grpc-credentials.ts";
-import { CLIENT_OPTIONS, controlService, raftService, syncService } from "../../../cluster/transport/grpc-services.ts";
+import {
+  CLIENT_OPTIONS,
+  controlService,
+  raftService,
+  syncService,
+} from "../../../cluster/transport/grpc-services.ts";
 import { Lifelines } from "../../../cluster/transport/lifeline.ts";
 import { type RefusalCounts, zeroRefusals } from "../../../cluster/transport/refusals.ts";
 import { loadTls, type TlsFiles, type TlsMaterial } from "../../../cluster/transport/tls.ts";
@@ -47,7 +52,13 @@ export async function openDoor(service: Service, port: number, folder: Certifica
     });
     await transport.start(takers(taken));
     const counts = transport.counters.refused;
-    return { lines, counts, taken, setTls: (next) => transport.setTls(next), close: () => void transport.close() };
+    return {
+      lines,
+      counts,
+      taken,
+      setTls: (next) => transport.setTls(next),
+      close: () => void transport.close(),
+    };
   }
   const counts = zeroRefusals();
   const onRefused = (line: string, reason: keyof RefusalCounts): void => {
@@ -105,7 +116,9 @@ export function visit(
 
 /** Whoever speaks clear text. */
 export function speak(port: number, words: "HTTP/1" | "HTTP/2" | "bytes"): () => void {
-  const text = { "HTTP/1": "GET / HTTP/1.1\r\n\r\n", "HTTP/2": HTTP2_PREFACE, bytes: "\0\x01\x02\x03\x04" }[words];
+  const text = { "HTTP/1": "GET / HTTP/1.1\r\n\r\n", "HTTP/2": HTTP2_PREFACE, bytes: "\0\x01\x02\x03\x04" }[
+    words
+  ];
   const socket: Socket = connect(port, SELF.address, () => socket.end(text));
   socket.on("error", () => {});
   return () => socket.destroy();
@@ -145,7 +158,6 @@ export function call(name: Method, port: number, tls: TlsMaterial): Promise<numb
     stream.end();
   });
 }
-
 
 function takers(taken: string[]): TransportHandlers {
   return {

@@ -129,32 +129,45 @@ test("a handshake that does not come to its end is refused as one without TLS", 
 });
 
 /** Who answers at the address of fw2, when this member calls. */
-const IMPOSTORS: readonly [who: string, tls: () => TlsOptions | undefined, reason: RefusalReason, why: RegExp][] =
-  [
-    ["another CA's certificate", () => pem(PEER.name, "rogue"), "certificate", /unable to verify|self.signed/],
-    ["an expired certificate", () => expired(PEER.name), "expired", /expired/],
-    ["another member's certificate", () => pem("fw3"), "stranger", /is for "fw3", not "fw2"/],
-    ["clear text", () => undefined, "tls", /wrong version number|packet length/],
-    ["TLS 1.2", () => ({ ...pem(PEER.name), maxVersion: "TLSv1.2" }), "tls", /protocol version|unsupported/],
-  ];
+const IMPOSTORS: readonly [
+  who: string,
+  tls: () => TlsOptions | undefined,
+  reason: RefusalReason,
+  why: RegExp,
+][] = [
+  ["another CA's certificate", () => pem(PEER.name, "rogue"), "certificate", /unable to verify|self.signed/],
+  ["an expired certificate", () => expired(PEER.name), "expired", /expired/],
+  ["another member's certificate", () => pem("fw3"), "stranger", /is for "fw3", not "fw2"/],
+  ["clear text", () => undefined, "tls", /wrong version number|packet length/],
+  ["TLS 1.2", () => ({ ...pem(PEER.name), maxVersion: "TLSv1.2" }), "tls", /protocol version|unsupported/],
+];
 
 describe("a member that calls", () => {
-  test.each(IMPOSTORS)("by gRPC believes nobody who answers with %s, and tells and counts it", async (...row) => {
-    const [, tls, reason, why] = row;
-    const port = await freePort();
-    const seen = await impostor(port, tls());
-    const lines: string[] = [];
-    const own = loadTls(folder.member(SELF.name), SELF.name);
-    const caller = new GrpcTransport({ self: SELF, peers: [PEER], port, tls: own, onRefused: (l) => lines.push(l) });
-    undo.push(() => void caller.close());
-    await caller.start(QUIET);
-    await until(() => lines.length > 0);
-    expect(lines[0]).toMatch(/^refused who answers as fw2 at 127\.0\.0\.2: /);
-    expect(lines[0]).toMatch(why);
-    expect(caller.counters.refused[reason]).toBeGreaterThan(0);
-    expect(caller.isConnected(PEER.id)).toBe(false);
-    expect(seen).toEqual([]);
-  });
+  test.each(IMPOSTORS)(
+    "by gRPC believes nobody who answers with %s, and tells and counts it",
+    async (...row) => {
+      const [, tls, reason, why] = row;
+      const port = await freePort();
+      const seen = await impostor(port, tls());
+      const lines: string[] = [];
+      const own = loadTls(folder.member(SELF.name), SELF.name);
+      const caller = new GrpcTransport({
+        self: SELF,
+        peers: [PEER],
+        port,
+        tls: own,
+        onRefused: (l) => lines.push(l),
+      });
+      undo.push(() => void caller.close());
+      await caller.start(QUIET);
+      await until(() => lines.length > 0);
+      expect(lines[0]).toMatch(/^refused who answers as fw2 at 127\.0\.0\.2: /);
+      expect(lines[0]).toMatch(why);
+      expect(caller.counters.refused[reason]).toBeGreaterThan(0);
+      expect(caller.isConnected(PEER.id)).toBe(false);
+      expect(seen).toEqual([]);
+    },
+  );
 
   test.each(IMPOSTORS)("by a lifeline believes nobody who answers with %s, and tells it", async (...row) => {
     const [, tls, reason, why] = row;
@@ -262,7 +275,9 @@ test("nothing else listens: whoever opens a port is known, and stands in the tab
     readdirSync(root, { recursive: true, encoding: "utf8" })
       .filter((file) => file.endsWith(".ts") && !file.startsWith("raft-ts"))
       .map((file) => join(root, file))
-      .filter((file) => /\b(createServer|createSecureServer|createSocket|bindAsync)\(/.test(readFileSync(file, "utf8"))),
+      .filter((file) =>
+        /\b(createServer|createSecureServer|createSocket|bindAsync)\(/.test(readFileSync(file, "utf8")),
+      ),
   );
   expect(doors.toSorted()).toEqual([
     "cluster/registration/registrar.ts",

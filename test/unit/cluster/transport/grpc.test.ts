@@ -73,9 +73,7 @@ describe("who is let in", () => {
     await stranger.start(quiet);
     const come = (): string | undefined => refused.find((line) => !line.includes("answers as"));
     await until(() => come() !== undefined && told.length > 0);
-    expect(come()).toMatch(
-      /refused 127\.0\.0\.\d+: its certificate is for "fw9", which is no other member/,
-    );
+    expect(come()).toMatch(/refused 127\.0\.0\.\d+: its certificate is for "fw9", which is no other member/);
     expect(told[0]).toMatch(/fw1 refused this node/);
     expect(server.counters.refused.stranger).toBeGreaterThan(0);
     expect(stranger.isConnected(1)).toBe(false);
