@@ -247,6 +247,7 @@ export class Authority {
       case "linkUp":
         return this.ownership.linkUp(event.node);
       case "linkDown":
+      case "linkPace":
         return [];
       case "stalled":
         return this.ownership.reannounce();

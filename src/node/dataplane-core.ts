@@ -21,8 +21,6 @@ import {
   type ClusterView,
   MAX_NODE_ID,
   MAX_SLOTS,
-  PEER_ALIVE,
-  PEER_ON_CLUSTER_LINK,
   type PeerAddress,
 } from "../dataplane/cluster-view.ts";
 import { COUNT, count } from "../dataplane/context.ts";
@@ -36,6 +34,7 @@ import { senderOf } from "./heartbeat-sender.ts";
 import { LinkSeals } from "./link-seals.ts";
 import { PacketLoop } from "./packet-loop.ts";
 import { PathWatch, PROBE_MS } from "./path-watch.ts";
+import { peerFlagsOf } from "./peer-flags.ts";
 import { WorkerBoard } from "./worker-board.ts";
 import {
   DOORBELL,
@@ -328,11 +327,7 @@ export class DataplaneCore {
     if (event.type === "stalled") {
       count(this.#counters, COUNT.loopStalls);
     } else {
-      const { peerFlags } = this.view;
-      const { heartbeats } = this.authority;
-      peerFlags[event.node] =
-        (heartbeats.isLinkUp(event.node, CLUSTER_LINK) ? PEER_ON_CLUSTER_LINK : 0) |
-        (heartbeats.isAlive(event.node) ? PEER_ALIVE : 0);
+      this.view.peerFlags[event.node] = peerFlagsOf(this.authority.heartbeats, event.node);
     }
     this.#post({ type: "liveness", event });
   }
