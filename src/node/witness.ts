@@ -9,7 +9,6 @@ import { GrpcTransport } from "../../cluster/transport/grpc.ts";
 import { writeMembers } from "../../config/members-file.ts";
 import type { NodeConfig } from "../../config/node-config.ts";
 import { Metrics } from "../metrics/registry.ts";
-import { witnessHandlers } from "./admin-handlers.ts";
 import { AdminServer } from "./admin-server.ts";
 import { Certificates } from "./certificates.ts";
 import { realEnv } from "./clock.ts";
@@ -21,6 +20,7 @@ import type { Log } from "./log.ts";
 import { MACHINE_WATCH_MS, MachineWatch } from "./machine-watch.ts";
 import { REFUSAL_LINES_MS, RefusalLines } from "./refusal-lines.ts";
 import { SuspensionWatch } from "./suspension-watch.ts";
+import { witnessHandlers } from "./witness-admin.ts";
 import { WitnessCore } from "./witness-core.ts";
 import { WitnessHeartbeats } from "./witness-heartbeats.ts";
 
