@@ -86,6 +86,8 @@ export class DataplaneCore {
   readonly #mtuNeeded: number;
   readonly #enginePorts: { mac: Uint8Array; mtuBytes: number; zone: number }[];
   #tickedMs: number;
+  /** When other voters made the lease end earlier: until then it held. */
+  #shrunkMs = Number.NEGATIVE_INFINITY;
   #boardDueMs = 0;
   #wallDueMs = 0;
   readonly #wallMs: () => number;
@@ -254,7 +256,10 @@ export class DataplaneCore {
   }
 
   #copyLease(): void {
-    this.view.leaseUntilMs[0] = this.authority.leaseUntilMs;
+    const { leaseUntilMs } = this.view;
+    const untilMs = this.authority.leaseUntilMs;
+    if (untilMs < leaseUntilMs[0]!) this.#shrunkMs = Math.min(leaseUntilMs[0]!, this.#env.nowMs());
+    leaseUntilMs[0] = untilMs;
   }
 
   #onReplica(at: number, status: number, nowMs: number): void {
@@ -378,7 +383,7 @@ export class DataplaneCore {
 
   /** A loop that stood still hears of it late, but it decided nothing since its lease ran out. */
   #decidedUntil(atMs: number): number {
-    const untilMs = this.view.leaseUntilMs[0]!;
+    const untilMs = Math.max(this.view.leaseUntilMs[0]!, this.#shrunkMs);
     // A node that never had a lease never decided anything: there is no earlier moment to name.
     return Number.isFinite(untilMs) ? Math.min(atMs, untilMs) : atMs;
   }
