@@ -47,7 +47,10 @@ const ALONE_COMMITS = values.smoke ? 10 : 100;
 const SLOTS = 64;
 const IDS = [1, 2, 3];
 const SYNWALL = fileURLToPath(new URL("../bin/synwall", import.meta.url));
-const COMMAND = [{ type: "weight", node: 1, weight: 1 } as const, { type: "weight", node: 1, weight: 2 } as const];
+const COMMAND = [
+  { type: "weight", node: 1, weight: 1 } as const,
+  { type: "weight", node: 1, weight: 2 } as const,
+];
 
 interface Played {
   readonly id: number;
@@ -74,7 +77,9 @@ try {
 }
 
 async function main(): Promise<void> {
-  say(`witness: ${cpus().length} x ${cpus()[0]?.model ?? "?"}, kernel ${release()}, Node.js ${process.version}`);
+  say(
+    `witness: ${cpus().length} x ${cpus()[0]?.model ?? "?"}, kernel ${release()}, Node.js ${process.version}`,
+  );
   const port = await freePort();
   for (const [near, far] of [
     ["127.0.0.11", "127.0.0.1"],

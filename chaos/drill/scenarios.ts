@@ -219,10 +219,15 @@ export const SCRIPTS: Readonly<Record<Scenario, Script>> = {
     async inject(stage, victim, helper) {
       const faultAtMs = await stage.fillDisk(victim);
       try {
-        await waitFor(stage, LEAVES_WITHIN_MS, `${victim} did not leave, though its disk is full`, async () => {
-          const status = await statusOn(stage, helper);
-          return status?.members.find(({ name }) => name === victim)?.state === "drained";
-        });
+        await waitFor(
+          stage,
+          LEAVES_WITHIN_MS,
+          `${victim} did not leave, though its disk is full`,
+          async () => {
+            const status = await statusOn(stage, helper);
+            return status?.members.find(({ name }) => name === victim)?.state === "drained";
+          },
+        );
         await stage.pause(FULL_MS);
       } finally {
         await stage.freeDisk(victim);
@@ -237,10 +242,15 @@ export const SCRIPTS: Readonly<Record<Scenario, Script>> = {
       for (const offsetMs of [HOUR_MS, -HOUR_MS, 0]) {
         stage.setClock(victim, offsetMs);
         jumps++;
-        await waitFor(stage, NOTICED_WITHIN_MS, `${victim} did not notice that its clock was set`, async () => {
-          const { events } = await stage.ask(victim, "journal", { sinceMs: faultAtMs });
-          return events.filter(({ kind }) => kind === "clock").length === jumps;
-        });
+        await waitFor(
+          stage,
+          NOTICED_WITHIN_MS,
+          `${victim} did not notice that its clock was set`,
+          async () => {
+            const { events } = await stage.ask(victim, "journal", { sinceMs: faultAtMs });
+            return events.filter(({ kind }) => kind === "clock").length === jumps;
+          },
+        );
       }
       return { faultAtMs, isStill: true, settle: {} };
     },

@@ -8,7 +8,13 @@ import * as icmp from "../packet/icmp.ts";
 import * as icmpv6 from "../packet/icmpv6.ts";
 import * as ipv4 from "../packet/ipv4.ts";
 import * as ipv6 from "../packet/ipv6.ts";
-import { type ClusterView, type PeerAddress, PEER_ALIVE, PEER_LATE, PEER_ON_CLUSTER_LINK } from "./cluster-view.ts";
+import {
+  type ClusterView,
+  PEER_ALIVE,
+  PEER_LATE,
+  PEER_ON_CLUSTER_LINK,
+  type PeerAddress,
+} from "./cluster-view.ts";
 import { NO_ROUTE } from "./compiled-policy.ts";
 import { COUNT, count, type EngineContext } from "./context.ts";
 import type { Egress } from "./egress.ts";

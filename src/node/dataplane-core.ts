@@ -17,12 +17,7 @@ import { hashKeyFrom } from "../base/hash.ts";
 import { RECORD_EPOCH_AT, RECORD_OPAQUE_AT, RECORD_SLOT_AT } from "../base/record.ts";
 import { RecordRing } from "../base/ring.ts";
 import { clusterMtuNeeded } from "../dataplane/cluster-mtu.ts";
-import {
-  type ClusterView,
-  MAX_NODE_ID,
-  MAX_SLOTS,
-  type PeerAddress,
-} from "../dataplane/cluster-view.ts";
+import { type ClusterView, MAX_NODE_ID, MAX_SLOTS, type PeerAddress } from "../dataplane/cluster-view.ts";
 import { COUNT, count } from "../dataplane/context.ts";
 import { Engine } from "../dataplane/engine.ts";
 import { FlowTable } from "../dataplane/flow-table.ts";

@@ -129,7 +129,10 @@ export class WorkerEvents {
         journal.add("link-down", `${name} is silent on link ${event.link}`, { node, atMs });
         return;
       case "linkPace":
-        journal.add(event.isLate ? "link-late" : "link-timely", PACE_TEXT[`${event.isLate}`](name), { node, atMs });
+        journal.add(event.isLate ? "link-late" : "link-timely", PACE_TEXT[`${event.isLate}`](name), {
+          node,
+          atMs,
+        });
         return;
       case "peerUp":
         failover.heard(node);

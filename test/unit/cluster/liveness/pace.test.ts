@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { PROFILES } from "../../../../cluster/liveness/model.ts";
 import {
   PACE_BYTES,
   PACE_HOLD_MS_MAX,
@@ -6,7 +7,6 @@ import {
   PACE_RELAPSE_MS,
   Pace,
 } from "../../../../cluster/liveness/pace.ts";
-import { PROFILES } from "../../../../cluster/liveness/model.ts";
 
 const { intervalMs } = PROFILES.lan;
 /** The sender's clock is any: here it wraps in the middle of the test. */
@@ -30,7 +30,8 @@ class Direction {
       const due = this.#flying.filter(({ atMs }) => atMs <= this.nowMs);
       this.#flying = this.#flying.filter(({ atMs }) => atMs > this.nowMs);
       for (const { isCluster, view } of due) this.receiver.read(view, 0, PACE_BYTES, isCluster, this.nowMs);
-      if (this.receiver.judge(this.nowMs, this.isClusterUp)) this.news.push([this.nowMs, this.receiver.isLate]);
+      if (this.receiver.judge(this.nowMs, this.isClusterUp))
+        this.news.push([this.nowMs, this.receiver.isLate]);
     }
   }
 
