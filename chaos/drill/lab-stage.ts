@@ -8,6 +8,7 @@ import { cutMember, healAll, killMember, pauseMember, setCarrier, startAgain } f
 import { harmWires } from "../lab/harm.ts";
 import { type Lab, runningProcess, trySettled } from "../lab/lab.ts";
 import { LogDamage } from "../lab/log-damage.ts";
+import { fillDisk, freeDisk, setClock } from "../lab/machine-faults.ts";
 import { joinMember, leaveMember } from "../lab/membership.ts";
 import { NAT_POOL } from "../lab/topology.ts";
 import { pause } from "../lab/wait.ts";
@@ -54,6 +55,9 @@ export function labStage(lab: Lab): Stage {
       return { name: member.name, atMs };
     },
     leave: (member) => leaveMember(lab, member),
+    fillDisk: (member) => fillDisk(lab, member),
+    freeDisk: (member) => freeDisk(lab, member),
+    setClock: (member, offsetMs) => setClock(lab, member, offsetMs),
     damageLog: (member) => LogDamage.of(lab, member),
     flood: async () => {
       requireTools(["hping3"]);

@@ -25,6 +25,9 @@ export const SCENARIOS = [
   "log",
   "grow",
   "two",
+  "disk",
+  "clock",
+  "again",
 ] as const;
 export type Scenario = (typeof SCENARIOS)[number];
 
@@ -51,6 +54,9 @@ export const SCENARIO_TEXT: Readonly<Record<Scenario, string>> = {
   log: "a dead node's log is damaged: it must refuse to start, and come back when that is repaired",
   grow: "one more node joins the cluster, is given slots, and leaves for good",
   two: "two nodes die, one after the other, in a cluster of three or more",
+  disk: "a node's disk is full: it must leave in order, and come back when there is room",
+  clock: "somebody sets a node's time of day: an hour forward, two hours back, and right again",
+  again: "a node dies, and dies again while it comes back: a drill during a drill",
 };
 
 /** One value for each way of the probes. */

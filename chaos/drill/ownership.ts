@@ -144,11 +144,14 @@ interface Step {
 
 /**
  * Each member's events as it wrote them, not by time: a busy loop stamps late what it did early, and what it wrote last is
- * what holds. A dead member's steps end with its death.
+ * what holds. A death comes before what the member wrote in its next life; without one its steps end with it.
  */
 function inOrder(input: ReignInput): Step[] {
   const within = input.events.filter(({ atMs }) => atMs >= input.startMs && atMs <= input.endMs);
   const steps: Step[] = within.toSorted((a, b) => a.order - b.order);
-  for (const { member, atMs } of input.deaths) steps.push({ member, atMs, kind: "death", slots: [] });
+  for (const { member, atMs } of input.deaths) {
+    const next = steps.findIndex((step) => step.member === member && step.atMs > atMs);
+    steps.splice(next < 0 ? steps.length : next, 0, { member, atMs, kind: "death", slots: [] });
+  }
   return steps;
 }

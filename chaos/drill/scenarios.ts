@@ -6,7 +6,7 @@ import { SynwallError } from "../../src/base/errors.ts";
 import type { Harm } from "../lab/harm.ts";
 import type { SettleOptions } from "../lab/settling.ts";
 import type { MemberEvent, Scenario } from "./model.ts";
-import { journalOn, nodesOf, type Stage, waitSettledOn } from "./stage.ts";
+import { journalOn, nodesOf, type Stage, statusOn, waitSettledOn } from "./stage.ts";
 
 const MOVE_TIMEOUT_MS = 30_000;
 const ANSWER_MARGIN_MS = 5_000;
@@ -25,6 +25,15 @@ const FORGIVEN_MS = 12_000;
 /** Into a drain: some slots are moved, some not. */
 const OVERTAKEN_AFTER_MS = 15;
 const FLOOD_RISES_MS = 1_000;
+/** Ten looks at the disk, and the hand-over. */
+const LEAVES_WITHIN_MS = 20_000;
+/** As long as it is left out: what it still holds must stand that. */
+const FULL_MS = 3_000;
+const HOUR_MS = 3_600_000;
+/** Eight looks at the clock (machine-watch.ts). */
+const NOTICED_WITHIN_MS = 2_000;
+const ANSWERS_WITHIN_MS = 20_000;
+const LOOK_MS = 50;
 
 export interface Death {
   readonly member: string;
@@ -206,7 +215,75 @@ export const SCRIPTS: Readonly<Record<Scenario, Script>> = {
       return { ...first, deaths, gone: helper, settle: { without, afterEpoch: epoch }, witness };
     },
   },
+  disk: {
+    async inject(stage, victim, helper) {
+      const faultAtMs = await stage.fillDisk(victim);
+      try {
+        await waitFor(
+          stage,
+          LEAVES_WITHIN_MS,
+          `${victim} did not leave, though its disk is full`,
+          async () => {
+            const status = await statusOn(stage, helper);
+            return status?.members.find(({ name }) => name === victim)?.state === "drained";
+          },
+        );
+        await stage.pause(FULL_MS);
+      } finally {
+        await stage.freeDisk(victim);
+      }
+      return { faultAtMs, settle: {} };
+    },
+  },
+  clock: {
+    async inject(stage, victim) {
+      const faultAtMs = stage.nowMs();
+      let jumps = 0;
+      for (const offsetMs of [HOUR_MS, -HOUR_MS, 0]) {
+        stage.setClock(victim, offsetMs);
+        jumps++;
+        await waitFor(
+          stage,
+          NOTICED_WITHIN_MS,
+          `${victim} did not notice that its clock was set`,
+          async () => {
+            const { events } = await stage.ask(victim, "journal", { sinceMs: faultAtMs });
+            return events.filter(({ kind }) => kind === "clock").length === jumps;
+          },
+        );
+      }
+      return { faultAtMs, isStill: true, settle: {} };
+    },
+  },
+  again: {
+    async inject(stage, victim, helper) {
+      const before = await stage.ask(helper, "status", {});
+      const faultAtMs = await stage.kill(victim);
+      await waitSettledOn(stage, { without: [victim], afterEpoch: before.epoch });
+      await stage.start(victim);
+      await waitFor(stage, ANSWERS_WITHIN_MS, `${victim} did not come back`, async () => {
+        return (await statusOn(stage, victim)) !== undefined;
+      });
+      const againAtMs = await stage.kill(victim);
+      await stage.start(victim);
+      const deaths = [faultAtMs, againAtMs].map((atMs) => ({ member: victim, atMs }));
+      return { faultAtMs, deaths, settle: {} };
+    },
+  },
 };
+
+async function waitFor(
+  stage: Stage,
+  withinMs: number,
+  otherwise: string,
+  isDone: () => Promise<boolean>,
+): Promise<void> {
+  const untilMs = stage.nowMs() + withinMs;
+  while (!(await isDone())) {
+    if (stage.nowMs() > untilMs) throw new SynwallError("SW_DRILL_FAILED", otherwise);
+    await stage.pause(LOOK_MS);
+  }
+}
 
 async function kill(stage: Stage, victim: string): Promise<Injection> {
   const faultAtMs = await stage.kill(victim);

@@ -51,6 +51,11 @@ export interface Stage {
   join(): Promise<{ readonly name: string; readonly atMs: number }>;
   /** A member is taken out of the cluster for good. Answers when. */
   leave(member: string): Promise<number>;
+  /** Nothing is free on the disk under a running member's data folder, until freeDisk(). Answers when. */
+  fillDisk(member: string): Promise<number>;
+  freeDisk(member: string): Promise<void>;
+  /** Sets a member's time of day, by so much off everybody else's. Answers when. */
+  setClock(member: string, offsetMs: number): number;
   /** Damages the log of a member that does not run. */
   damageLog(member: string): DamagedLog;
   /** Spoofed SYNs from outside, as many as the machine can send, until it is ended. */

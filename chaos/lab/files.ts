@@ -35,6 +35,7 @@ export async function writeFiles(options: LabOptions, topology: Topology, paths:
   await makeAuthority(options.name, paths);
   for (const member of topology.members) {
     mkdirSync(paths.data(member.name), { recursive: true, mode: 0o700 });
+    writeFileSync(paths.clock(member.name), "0\n");
     await makeCertificate(member, paths);
     writeFileSync(paths.config(member.name), memberYaml(options, topology, member, paths), { mode: 0o600 });
   }

@@ -14,6 +14,7 @@ import {
   moduleCommand,
   namespaceCommand,
   processOf,
+  shiftedCommand,
   startDetached,
   synwallCommand,
 } from "./processes.ts";
@@ -99,7 +100,8 @@ export async function labDown(name: string, context: LabContext): Promise<boolea
 /** Starts a member's process and notes it in the lab's state. */
 export async function startMember(lab: Lab, member: LabMember): Promise<void> {
   const command = synwallCommand([member.role, "--config", lab.paths.config(member.name)]);
-  await startInHost(lab, member.name, member.name, command);
+  const shifted = shiftedCommand(lab.paths.clock(member.name), command);
+  await startInHost(lab, member.name, member.name, shifted);
 }
 
 /**

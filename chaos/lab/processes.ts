@@ -4,7 +4,7 @@
 import { spawn } from "node:child_process";
 import { closeSync, openSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import { lifeOf, startTicksOf } from "../../cluster/storage/process-life.ts";
 import { SynwallError } from "../../src/base/errors.ts";
 import type { LabProcess } from "./state.ts";
@@ -28,6 +28,13 @@ export function moduleCommand(module: string, args: readonly string[]): string[]
 /** Command that runs `synwall` with these arguments. */
 export function synwallCommand(args: readonly string[]): string[] {
   return [join(checkoutDirectory(), "bin", "synwall"), ...args];
+}
+
+/** Command that runs another one with a time of day that is off by what `clockFile` says. */
+export function shiftedCommand(clockFile: string, command: readonly string[]): string[] {
+  const module = pathToFileURL(join(checkoutDirectory(), "dist", "chaos/lab/clock-shift.js"));
+  module.searchParams.set("file", clockFile);
+  return ["env", `NODE_OPTIONS=--import=${module.href}`, ...command];
 }
 
 /** Command that runs another one in a host's namespace; `ip` replaces itself by it, so the process id stays. */

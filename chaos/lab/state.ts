@@ -46,6 +46,8 @@ export interface LabPaths {
   key(member: string): string;
   socket(member: string): string;
   data(member: string): string;
+  /** By how much the member's time of day is off, in milliseconds. */
+  clock(member: string): string;
   log(process: string): string;
 }
 
@@ -79,6 +81,7 @@ export function labPaths(name: string, owner: LabOwner): LabPaths {
     certificate: file(".crt"),
     key: file(".key"),
     socket: file(".sock"),
+    clock: file(".clock"),
     data: (member) => join(dataDirectory, member),
     log: file(".log"),
   };

@@ -29,12 +29,14 @@ import {
   ReplayWindow,
 } from "./envelope.ts";
 import {
+  CLUSTER_LINK,
   type LinkStatus,
   type LivenessEvent,
   type LivenessProfile,
   MAX_LINKS,
   type PeerConfig,
 } from "./model.ts";
+import { MESSAGE_PACE, PACE_BYTES, Pace } from "./pace.ts";
 
 /** Message types of the envelope. Leases and fences: takeover/messages.ts. */
 export const MESSAGE_BFD = 1;
@@ -80,6 +82,7 @@ interface Wire {
 
 interface Peer {
   readonly detector: PeerDetector;
+  readonly pace: Pace;
   readonly wires: Wire[];
   /** The proven life; 0: none. */
   nonce: number;
@@ -105,6 +108,8 @@ export class Heartbeats {
     stale: 0,
     malformed: 0,
   };
+  /** Who sent the last datagram that was refused, by reason, as receive() was told; for the log. */
+  readonly refusedSender: Record<EnvelopeRefusal, number> = { ...this.refused };
   readonly #config: HeartbeatConfig;
   readonly #env: Env;
   readonly #output: HeartbeatOutput;
@@ -115,6 +120,7 @@ export class Heartbeats {
   readonly #packet = emptyBfdPacket();
   readonly #isPeer = (node: number): boolean => this.#peers.has(node);
   #lastTickMs: number;
+  #sender = 0;
   #isWithdrawn = false;
 
   constructor(config: HeartbeatConfig, env: Env, output: HeartbeatOutput) {
@@ -149,6 +155,7 @@ export class Heartbeats {
     }));
     this.#peers.set(config.nodeId, {
       detector,
+      pace: new Pace(this.#config.profile),
       wires,
       nonce: 0,
       retired: [],
@@ -165,9 +172,10 @@ export class Heartbeats {
 
   /**
    * A datagram that arrived on `link`. Returns the member that provably sent it in this life, so that the shell may learn
-   * its MAC address on that link; 0 when it was refused or is not proven yet.
+   * its MAC address on that link; 0 when it was refused or is not proven yet. `sender` is what the shell knows of who sent it.
    */
-  receive(link: number, bytes: Uint8Array, nowMs: number): number {
+  receive(link: number, bytes: Uint8Array, nowMs: number, sender = 0): number {
+    this.#sender = sender;
     const h = this.#header;
     const refusal = openEnvelope(
       bytes,
@@ -202,6 +210,8 @@ export class Heartbeats {
     }
     for (const p of this.#peers.values()) {
       p.detector.tick(nowMs);
+      const isClusterUp = p.wires.some((w) => w.detector.link === CLUSTER_LINK && w.detector.isUp);
+      if (p.pace.judge(nowMs, isClusterUp)) for (const w of p.wires) w.detector.bfd.hurry(nowMs);
       this.#transmitDue(p, nowMs);
     }
   }
@@ -305,6 +315,11 @@ export class Heartbeats {
     return this.#peers.get(node)?.detector.isQuiet(nowMs) !== false;
   }
 
+  /** The peer says that what we send it on the cluster link comes late, or not at all. */
+  isLateThere(node: number): boolean {
+    return this.#peers.get(node)?.pace.isLateThere === true;
+  }
+
   /** The peer answers on this link. */
   isLinkUp(node: number, link: number): boolean {
     return this.#peers.get(node)?.detector.links.some((l) => l.link === link && l.isUp) === true;
@@ -333,6 +348,7 @@ export class Heartbeats {
         peer.retired.push(peer.nonce);
         if (peer.retired.length > RETIRED_MAX) peer.retired.shift();
         peer.standing.clear();
+        peer.pace.reset();
       }
       const wasKnown = peer.nonce !== 0;
       peer.nonce = h.nonce;
@@ -364,15 +380,25 @@ export class Heartbeats {
       const type = view.getUint8(at);
       const length = view.getUint16(at + 2);
       at += MESSAGE_HEADER_BYTES;
-      if (type !== MESSAGE_BFD) {
+      if (type === MESSAGE_PACE) {
+        if (isForThisLife) this.#readPace(peer, wire, view, at, length, nowMs);
+      } else if (type !== MESSAGE_BFD) {
         if (isForThisLife) this.#output.message(from, wire.detector.link, type, view, at, length, nowMs);
       } else if (decodeBfd(view, at, length, this.#packet)) {
         peer.detector.receive(wire.detector, this.#packet, nowMs);
       } else {
-        this.refused.malformed++;
+        this.#refuse("malformed");
       }
       at += length;
     }
+  }
+
+  #readPace(peer: Peer, wire: Wire, view: DataView, at: number, length: number, nowMs: number): void {
+    const { link } = wire.detector;
+    if (!peer.pace.read(view, at, length, link === CLUSTER_LINK, nowMs)) return;
+    const node = peer.detector.peer.nodeId;
+    const { isLateThere } = peer.pace;
+    this.#output.event({ type: "linkPace", node, link: CLUSTER_LINK, isLate: isLateThere, atMs: nowMs });
   }
 
   #transmitDue(peer: Peer, nowMs: number): void {
@@ -382,6 +408,7 @@ export class Heartbeats {
   #transmit(peer: Peer, wire: Wire, nowMs: number, echo = peer.nonce): void {
     this.#begin(peer, wire, echo);
     encodeBfd(wire.detector.bfd.transmit(nowMs), this.#writer.view, this.#writer.add(MESSAGE_BFD, BFD_BYTES));
+    peer.pace.write(this.#writer.view, this.#writer.add(MESSAGE_PACE, PACE_BYTES), nowMs);
     for (const [type, body] of peer.standing) this.#addBody(type, body);
     this.#output.send(wire.detector.link, peer.detector.peer.nodeId, this.#writer.seal());
   }
@@ -406,6 +433,7 @@ export class Heartbeats {
 
   #refuse(reason: EnvelopeRefusal): number {
     this.refused[reason]++;
+    this.refusedSender[reason] = this.#sender;
     return 0;
   }
 }

@@ -70,6 +70,14 @@ export type LivenessEvent =
    * belong to a life that we have not met.
    */
   | { readonly type: "peerGone"; readonly node: number; readonly atMs: number; readonly incarnation: number }
+  /** The peer says that what we send it on this link comes late or not at all, while other links are fine; or that this is over. */
+  | {
+      readonly type: "linkPace";
+      readonly node: number;
+      readonly link: number;
+      readonly isLate: boolean;
+      readonly atMs: number;
+    }
   /** Our own loop stalled: judgements were put off. */
   | { readonly type: "stalled"; readonly lateMs: number; readonly atMs: number };
 

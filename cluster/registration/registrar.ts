@@ -6,8 +6,8 @@ import type { Server, TLSSocket } from "node:tls";
 import { createServer } from "node:tls";
 import type { JoinToken } from "../control/model.ts";
 import { listenError } from "../transport/grpc-server.ts";
-import { type RefusalReason, watchHandshakes } from "../transport/refusals.ts";
-import { commonName, isOfAnother, type TlsMaterial } from "../transport/tls.ts";
+import { judgeHandshake, type RefusalReason, watchRefusals } from "../transport/refusals.ts";
+import { commonName, HANDSHAKE_MS_MAX, isOfAnother, TLS_FLOOR, type TlsMaterial } from "../transport/tls.ts";
 import {
   type Answer,
   type Hello,
@@ -57,13 +57,14 @@ export class Registrar {
     // A new machine has no certificate yet; that of a member is looked at when it asks for another one.
     this.#server = createServer({
       ...options.tls,
-      minVersion: "TLSv1.3",
+      ...TLS_FLOOR,
       requestCert: true,
       rejectUnauthorized: false,
+      handshakeTimeout: HANDSHAKE_MS_MAX,
     });
     this.#server.maxConnections = CONNECTIONS_MAX;
     this.#server.on("secureConnection", (socket) => void this.#serve(socket));
-    watchHandshakes(this.#server, (reason, address, why) =>
+    watchRefusals(this.#server, (reason, address, why) =>
       options.onRefused(reason, `refused a registration of ${address}: ${why}`),
     );
   }
@@ -80,7 +81,7 @@ export class Registrar {
   }
 
   setTls(tls: TlsMaterial): void {
-    this.#server.setSecureContext(tls);
+    this.#server.setSecureContext({ ...tls, ...TLS_FLOOR });
   }
 
   close(): void {
@@ -139,8 +140,10 @@ export class Registrar {
     const certificate = socket.getPeerCertificate();
     const name = commonName(certificate);
     if (!socket.authorized) {
-      const why = name === "" ? "it has no certificate" : String(socket.authorizationError);
-      return { reason: "certificate", why: `only a member gets another certificate: ${why}` };
+      const { authorizationError } = socket;
+      const why = name === "" ? "it has no certificate" : String(authorizationError);
+      const reason = judgeHandshake({ error: new Error(why), authorizationError }) ?? "certificate";
+      return { reason, why: `only a member gets another certificate: ${why}` };
     }
     const subject = member(name);
     if (subject === undefined || isOfAnother(subject.id, certificate)) {

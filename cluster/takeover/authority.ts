@@ -114,8 +114,8 @@ export class Authority {
   }
 
   /** A datagram. Returns the member that provably sent it, or 0; see Heartbeats.receive(). */
-  receive(link: number, bytes: Uint8Array, nowMs: number): number {
-    return this.heartbeats.receive(link, bytes, nowMs);
+  receive(link: number, bytes: Uint8Array, nowMs: number, sender = 0): number {
+    return this.heartbeats.receive(link, bytes, nowMs, sender);
   }
 
   tick(nowMs: number): void {
@@ -247,6 +247,7 @@ export class Authority {
       case "linkUp":
         return this.ownership.linkUp(event.node);
       case "linkDown":
+      case "linkPace":
         return [];
       case "stalled":
         return this.ownership.reannounce();

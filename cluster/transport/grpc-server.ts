@@ -4,11 +4,10 @@
  * Owns accepting and refusing; does not own what happens with a message (the handlers).
  */
 import type { EventEmitter } from "node:events";
-import type { Server as TlsServer } from "node:tls";
+import type { TLSSocket, Server as TlsServer } from "node:tls";
 import {
   Metadata,
   Server,
-  ServerCredentials,
   type ServerDuplexStream,
   type ServerReadableStream,
   type ServerUnaryCall,
@@ -27,12 +26,13 @@ import type {
 import { assert } from "../../src/base/assert.ts";
 import { SynwallError } from "../../src/base/errors.ts";
 import type { ReceiverMessage, SenderMessage } from "../sync/messages.ts";
+import { MemberCredentials } from "./grpc-credentials.ts";
 import { GrpcLink } from "./grpc-link.ts";
 import { CHANNEL_OPTIONS, controlService, encodeSync, raftService, syncService } from "./grpc-services.ts";
 import { SnapshotCollector } from "./grpc-snapshot.ts";
 import { fromWire } from "./raft-codec.ts";
-import { watchHandshakes } from "./refusals.ts";
-import { commonName, isOfAnother, type TlsMaterial } from "./tls.ts";
+import { type RefusalReason, watchRefusals } from "./refusals.ts";
+import { commonName, isOfAnother, TLS_FLOOR, type TlsMaterial } from "./tls.ts";
 import { maySend, type TransportCounters, type TransportHandlers, type TransportPeer } from "./transport.ts";
 
 export interface GrpcServerOptions {
@@ -47,6 +47,9 @@ export interface GrpcServerOptions {
   /** A peer was turned away, or sent what nobody may send. */
   readonly onRefused: (why: string) => void;
 }
+
+/** A peer has two, twice that while they are replaced; of 9 members. The rest is room for strangers until they are refused. */
+const CONNECTIONS_MAX = 128;
 
 type AnyCall = Pick<ServerUnaryCall<unknown, unknown>, "getAuthContext" | "getPeer">;
 
@@ -82,15 +85,11 @@ export class GrpcServer {
   /** Rejects with SW_PORT_TAKEN, or SW_CONFIG_INVALID when the address is not this machine's. */
   listen(): Promise<void> {
     const { address, port, tls } = this.#options;
-    const credentials = ServerCredentials.createSsl(
-      tls.ca,
-      [{ cert_chain: tls.cert, private_key: tls.key }],
-      true,
-    );
+    const credentials = new MemberCredentials(tls);
     return new Promise((resolve, reject) => {
       this.#server.bindAsync(`${address}:${port}`, credentials, (error) => {
         if (error === null) {
-          this.#watchHandshakes();
+          this.#watchRefusals();
           resolve();
         } else reject(listenError("cluster.ports.grpc", `${address}:${port}`, error));
       });
@@ -114,7 +113,9 @@ export class GrpcServer {
 
   /** For handshakes from now on. */
   setTls({ ca, cert, key }: TlsMaterial): void {
-    for (const listener of tlsListeners(this.#server)) listener.setSecureContext({ ca, cert, key });
+    for (const listener of tlsListeners(this.#server)) {
+      listener.setSecureContext({ ca, cert, key, ...TLS_FLOOR });
+    }
   }
 
   #watch(from: number, call: Pick<EventEmitter, "once">, end: () => void): void {
@@ -127,11 +128,17 @@ export class GrpcServer {
   }
 
   /** Who fails in TLS never comes as far as a call, and grpc-js does not tell: its listeners are asked directly. */
-  #watchHandshakes(): void {
+  #watchRefusals(): void {
+    const refuse = (reason: RefusalReason, address: string, why: string): void => {
+      this.#options.counters.refused[reason]++;
+      this.#options.onRefused(`refused ${address}: ${why}`);
+    };
     for (const listener of tlsListeners(this.#server)) {
-      watchHandshakes(listener, (reason, address, why) => {
-        this.#options.counters.refused[reason]++;
-        this.#options.onRefused(`refused ${address}: ${why}`);
+      listener.maxConnections = CONNECTIONS_MAX;
+      watchRefusals(listener, refuse);
+      listener.on("unknownProtocol", (socket: TLSSocket) => {
+        refuse("tls", socket.remoteAddress ?? "an unknown address", "it speaks TLS, but no HTTP/2");
+        socket.destroy();
       });
     }
   }

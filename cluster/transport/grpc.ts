@@ -6,22 +6,17 @@
  *   GrpcPeer   --- Exchange, snapshots, asks -->  GrpcServer     Raft and control
  *   GrpcLink   --- Replicate ----------------->  GrpcServer     replication, so that neither waits for the other
  */
-import {
-  type ChannelCredentials,
-  credentials as Credentials,
-  logVerbosity,
-  Metadata,
-  setLogVerbosity,
-} from "@grpc/grpc-js";
+import { type ChannelCredentials, logVerbosity, Metadata, setLogVerbosity } from "@grpc/grpc-js";
 import type { Message, MsgSnap } from "raft-ts";
 import { SynwallError } from "../../src/base/errors.ts";
 import type { SenderLink } from "../sync/link.ts";
 import type { ReceiverMessage, SenderMessage } from "../sync/messages.ts";
+import { PeerCredentials } from "./grpc-credentials.ts";
 import { GrpcLink } from "./grpc-link.ts";
 import { GrpcPeer } from "./grpc-peer.ts";
 import { GrpcServer } from "./grpc-server.ts";
 import { controlService, encodeSync, syncService } from "./grpc-services.ts";
-import { checkIs, type TlsMaterial } from "./tls.ts";
+import type { TlsMaterial } from "./tls.ts";
 import {
   type PeerReport,
   type Transport,
@@ -97,15 +92,16 @@ export class GrpcTransport implements Transport {
   setTls(tls: TlsMaterial): void {
     this.#tls = tls;
     this.#server?.setTls(tls);
-    for (const connection of this.#peers.values())
-      connection.setCredentials(credentialsFor(connection.peer, tls));
+    for (const connection of this.#peers.values()) {
+      connection.setCredentials(this.#credentialsFor(connection.peer));
+    }
   }
 
   #connect(peer: TransportPeer, handlers: TransportHandlers): void {
     const connection = new GrpcPeer({
       peer,
       port: this.#options.port,
-      credentials: credentialsFor(peer, this.#tls),
+      credentials: this.#credentialsFor(peer),
       counters: this.counters,
       events: {
         onUnreachable: () => handlers.onUnreachable(peer.id),
@@ -115,6 +111,14 @@ export class GrpcTransport implements Transport {
     });
     this.#peers.set(peer.id, connection);
     connection.connect();
+  }
+
+  #credentialsFor(peer: TransportPeer): ChannelCredentials {
+    return new PeerCredentials(peer, this.#tls, (reason, why) => {
+      if (this.#isClosed) return;
+      this.counters.refused[reason]++;
+      this.#options.onRefused?.(`refused who answers as ${peer.name} at ${peer.address}: ${why}`);
+    });
   }
 
   sendRaft(message: Exclude<Message, MsgSnap>): void {
@@ -208,8 +212,4 @@ export class GrpcTransport implements Transport {
       onSnapshotSent: unless((to, isDelivered) => handlers.onSnapshotSent(to, isDelivered)),
     };
   }
-}
-
-function credentialsFor(peer: TransportPeer, tls: TlsMaterial): ChannelCredentials {
-  return Credentials.createSsl(tls.ca, tls.key, tls.cert, { checkServerIdentity: checkIs(peer) });
 }

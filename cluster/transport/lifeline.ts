@@ -11,8 +11,8 @@ import type { AddressInfo } from "node:net";
 import { connect, createServer, type Server, type TLSSocket } from "node:tls";
 import { listenError } from "./grpc-server.ts";
 import { BACKOFF_MS_MAX, BACKOFF_MS_MIN } from "./grpc-services.ts";
-import { judgeHandshake, type RefusalReason, watchHandshakes } from "./refusals.ts";
-import { checkIs, commonName, isOfAnother, type TlsMaterial } from "./tls.ts";
+import { describeHandshake, judgeHandshake, type RefusalReason, watchRefusals } from "./refusals.ts";
+import { checkIs, commonName, HANDSHAKE_MS_MAX, isOfAnother, TLS_FLOOR, type TlsMaterial } from "./tls.ts";
 import type { TransportPeer } from "./transport.ts";
 
 const PING_MS = 1_000;
@@ -88,7 +88,7 @@ export class Lifelines {
   /** For connections from now on; lines that stand stay. */
   setTls(tls: TlsMaterial): void {
     this.#tls = tls;
-    this.#server?.setSecureContext(tls);
+    this.#server?.setSecureContext({ ...tls, ...TLS_FLOOR });
   }
 
   isUp(peer: number): boolean {
@@ -114,20 +114,17 @@ export class Lifelines {
     const peers = this.#peers;
     const server = createServer({
       ...this.#tls,
+      ...TLS_FLOOR,
       requestCert: true,
       rejectUnauthorized: true,
-      minVersion: "TLSv1.3",
+      handshakeTimeout: HANDSHAKE_MS_MAX,
     });
     this.#server = server;
     server.on("secureConnection", (socket) => this.#accept(socket));
-    watchHandshakes(server, (reason, address, why) => {
+    watchRefusals(server, (reason, address, why) => {
       this.#options.onRefused?.(`refused a lifeline of ${address}: ${why}`, reason);
     });
     server.maxConnections = peers.length + SPARE_CONNECTIONS;
-    server.on("drop", (dropped) => {
-      const address = dropped?.remoteAddress ?? "?";
-      this.#options.onRefused?.(`refused a lifeline of ${address}: too many are open`, "limit");
-    });
     return new Promise((resolve, reject) => {
       server.once("error", (error) =>
         reject(listenError("cluster.ports.lifeline", `${self.address}:${port}`, error)),
@@ -167,7 +164,7 @@ export class Lifelines {
       ...this.#tls,
       host: peer.address,
       port,
-      minVersion: "TLSv1.3",
+      ...TLS_FLOOR,
       checkServerIdentity: checkIs(peer),
     });
     this.#dialing.set(peer.id, socket);
@@ -180,7 +177,8 @@ export class Lifelines {
     socket.on("error", (error) => {
       const reason = isUp ? undefined : judgeHandshake({ error });
       if (reason !== undefined) {
-        this.#options.onRefused?.(`refused a lifeline of ${peer.name}: ${error.message}`, reason);
+        const why = describeHandshake({ error });
+        this.#options.onRefused?.(`refused a lifeline of ${peer.name}: ${why}`, reason);
       }
     });
     // With TLS 1.3 a client is done before the server judged its certificate: the first byte shows that it was accepted.

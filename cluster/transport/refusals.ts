@@ -1,6 +1,6 @@
 /**
  * Refusals: why a connection of somebody who wants to talk to this member is turned away, as words for metrics and the log.
- * Owns the words and how a failed TLS handshake is judged.
+ * Owns the words, how a failed TLS handshake is judged, and what is watched of a listener.
  */
 import type { Socket } from "node:net";
 import type { Server, TLSSocket } from "node:tls";
@@ -29,8 +29,8 @@ export function addRefusals(a: Readonly<RefusalCounts>, b: Readonly<RefusalCount
   ) as RefusalCounts;
 }
 
-/** Calls back for each handshake with `server` that ended in a refusal; `why` is for the log. */
-export function watchHandshakes(
+/** Calls back for each connection to `server` that ended in a refusal before it was one; `why` is for the log. */
+export function watchRefusals(
   server: Server,
   onRefused: (reason: RefusalReason, address: string, why: string) => void,
 ): void {
@@ -41,6 +41,9 @@ export function watchHandshakes(
     const reason = judgeHandshake(failure);
     const address = socket._parent?.remoteAddress ?? "an unknown address";
     if (reason !== undefined) onRefused(reason, address, describeHandshake(failure));
+  });
+  server.on("drop", (dropped) => {
+    onRefused("limit", dropped?.remoteAddress ?? "an unknown address", "too many connections are open");
   });
 }
 
@@ -59,13 +62,15 @@ export function judgeHandshake({ error, authorizationError }: HandshakeFailure):
       : ((error as NodeJS.ErrnoException).code ?? "");
   if (/CERT_HAS_EXPIRED|CERT_NOT_YET_VALID|CERTIFICATE_EXPIRED/.test(code)) return "expired";
   if (code === "ERR_TLS_CERT_ALTNAME_INVALID") return "stranger";
+  if (code === "ERR_TLS_HANDSHAKE_TIMEOUT") return "tls";
   // OpenSSL's verdicts on a certificate (X509_V_ERR_*), and its alerts about one.
   if (/CERT|SELF_SIGNED|LEAF_SIGNATURE|UNKNOWN_CA/.test(code)) return "certificate";
   if (typeof authorizationError === "string") return "certificate";
   return code.startsWith("ERR_SSL_") ? "tls" : undefined;
 }
 
-/** In words, for the log. */
-function describeHandshake({ error, authorizationError }: HandshakeFailure): string {
-  return typeof authorizationError === "string" ? authorizationError : error.message;
+/** In words of one line, for the log: OpenSSL's own hold an address in memory and the place in its source. */
+export function describeHandshake({ error, authorizationError }: HandshakeFailure): string {
+  if (typeof authorizationError === "string") return authorizationError;
+  return (error as Error & { readonly reason?: string }).reason ?? error.message.trim();
 }

@@ -37,6 +37,11 @@ export interface JudgedTls {
   readonly mistakes: readonly TlsMistake[];
 }
 
+/** No version below it, on any port of a member: both ends are Synwall's. */
+export const TLS_FLOOR = { minVersion: "TLSv1.3" } as const;
+/** Whoever connects and does not get through the handshake in that time is turned away: its place is for others. */
+export const HANDSHAKE_MS_MAX = 5_000;
+
 const PEM_BLOCK = /-----BEGIN CERTIFICATE-----[\s\S]+?-----END CERTIFICATE-----/g;
 
 const FIXES: Readonly<Record<keyof TlsFiles, string>> = {

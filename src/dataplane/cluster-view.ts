@@ -16,6 +16,9 @@ export const PEER_ON_CLUSTER_LINK = 1;
 /** The peer answers on at least one link: it is alive. */
 export const PEER_ALIVE = 2;
 
+/** The peer says that what comes from here over the cluster link comes late or not at all: the zones are the better way. */
+export const PEER_LATE = 4;
+
 export interface PeerAddress {
   readonly nodeId: number;
   /** IPv4 of the peer on the cluster link, host order, unsigned. */

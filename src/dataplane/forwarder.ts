@@ -8,7 +8,13 @@ import * as icmp from "../packet/icmp.ts";
 import * as icmpv6 from "../packet/icmpv6.ts";
 import * as ipv4 from "../packet/ipv4.ts";
 import * as ipv6 from "../packet/ipv6.ts";
-import { type ClusterView, PEER_ALIVE, PEER_ON_CLUSTER_LINK } from "./cluster-view.ts";
+import {
+  type ClusterView,
+  PEER_ALIVE,
+  PEER_LATE,
+  PEER_ON_CLUSTER_LINK,
+  type PeerAddress,
+} from "./cluster-view.ts";
 import { NO_ROUTE } from "./compiled-policy.ts";
 import { COUNT, count, type EngineContext } from "./context.ts";
 import type { Egress } from "./egress.ts";
@@ -365,39 +371,52 @@ export class Forwarder {
   }
 
   #redirect(slot: number, isToMeet: boolean): number {
-    const { counters, ports } = this.#context;
     const view = this.#view;
-    const packet = this.#packet;
     const owner = view.owner[slot]!;
     if (owner === view.selfId) return OURS;
     const target = (view.peerFlags[owner]! & PEER_ALIVE) === 0 ? view.backup[slot]! : owner;
     const peer = view.peers[target];
     if (peer === undefined || target === view.selfId) return OURS;
     const flags = view.peerFlags[target]!;
-    if ((flags & PEER_ON_CLUSTER_LINK) !== 0 && this.#clusterPort >= 0) {
-      // Trailing padding stays behind; the inner packet is what counts.
-      packet.lengthBytes = ethernet.ETHERNET_BYTES + packet.totalBytes;
-      const mtu = ports[this.#clusterPort]!.mtuBytes;
-      if (packet.lengthBytes + this.#wrapping.overheadBytes - ethernet.ETHERNET_BYTES > mtu) {
-        return this.drop(packet.at, DROP_TOO_BIG);
-      }
-      const lengthBytes = this.#wrapping.wrap(packet, peer, this.#clusterPort, slot, isToMeet);
-      if (lengthBytes !== NOT_WRAPPED) {
-        if (!this.#egress.emit(this.#clusterPort, this.#wrapping.at, lengthBytes)) return DROP_TX_FULL;
-        count(counters, COUNT.redirectsOut);
-        this.#wrapping.count(target, REDIRECTS_OUT);
-        this.redirectedSlot = slot;
-        return VERDICT_REDIRECTED;
-      }
+    const isNear = (flags & PEER_ON_CLUSTER_LINK) !== 0 && this.#clusterPort >= 0;
+    const mayTurnBack = !isToMeet && (flags & PEER_ALIVE) !== 0;
+    if (isNear && (!mayTurnBack || (flags & PEER_LATE) === 0)) {
+      const verdict = this.#overClusterLink(peer, slot, isToMeet);
+      if (verdict !== OURS) return verdict;
     }
-    if (!isToMeet && (flags & PEER_ALIVE) !== 0 && readdress(this.#context, packet, peer)) {
-      if (!this.#egress.emit(packet.port, packet.at, packet.lengthBytes)) return DROP_TX_FULL;
-      count(counters, COUNT.redirectsZoneOut);
-      this.#wrapping.count(target, REDIRECTS_ZONE_OUT);
-      this.redirectedSlot = slot;
-      return VERDICT_REDIRECTED;
+    const verdict = mayTurnBack ? this.#overZone(peer, slot) : OURS;
+    // A late way is better than none.
+    return verdict === OURS && isNear && mayTurnBack ? this.#overClusterLink(peer, slot, isToMeet) : verdict;
+  }
+
+  /** OURS: there is no key for the peer yet. */
+  #overClusterLink(peer: PeerAddress, slot: number, isToMeet: boolean): number {
+    const { counters, ports } = this.#context;
+    const packet = this.#packet;
+    // Trailing padding stays behind; the inner packet is what counts.
+    packet.lengthBytes = ethernet.ETHERNET_BYTES + packet.totalBytes;
+    const mtu = ports[this.#clusterPort]!.mtuBytes;
+    if (packet.lengthBytes + this.#wrapping.overheadBytes - ethernet.ETHERNET_BYTES > mtu) {
+      return this.drop(packet.at, DROP_TOO_BIG);
     }
-    return OURS;
+    const lengthBytes = this.#wrapping.wrap(packet, peer, this.#clusterPort, slot, isToMeet);
+    if (lengthBytes === NOT_WRAPPED) return OURS;
+    if (!this.#egress.emit(this.#clusterPort, this.#wrapping.at, lengthBytes)) return DROP_TX_FULL;
+    count(counters, COUNT.redirectsOut);
+    this.#wrapping.count(peer.nodeId, REDIRECTS_OUT);
+    this.redirectedSlot = slot;
+    return VERDICT_REDIRECTED;
+  }
+
+  /** OURS: the peer's address on the packet's wire is not known. */
+  #overZone(peer: PeerAddress, slot: number): number {
+    const packet = this.#packet;
+    if (!readdress(this.#context, packet, peer)) return OURS;
+    if (!this.#egress.emit(packet.port, packet.at, packet.lengthBytes)) return DROP_TX_FULL;
+    count(this.#context.counters, COUNT.redirectsZoneOut);
+    this.#wrapping.count(peer.nodeId, REDIRECTS_ZONE_OUT);
+    this.redirectedSlot = slot;
+    return VERDICT_REDIRECTED;
   }
 
   drop(at: number, verdict: number): number {

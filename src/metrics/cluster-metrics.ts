@@ -95,6 +95,14 @@ const CLUSTER: readonly MetricEntry[] = [
   ),
   labelled(
     "gauge",
+    "synwall_peer_cluster_link_late",
+    "1 when what goes to the peer over the cluster link comes late or not at all, by its own heartbeats: redirected packets go over the zones",
+    ["peer"],
+    ({ peers }) =>
+      peers.flatMap(({ name, isLate }) => (isLate === undefined ? [] : [[[name], isLate] as const])),
+  ),
+  labelled(
+    "gauge",
     "synwall_peer_link_up",
     "1 when the peer is heard on this link",
     ["peer", "link"],

@@ -105,6 +105,8 @@ export interface PeerSnapshot {
   readonly redirects?: PeerRedirects;
   /** Frames of the cluster link's full MTU do not come through from it; absent for a witness. */
   readonly isPathNarrow?: boolean;
+  /** What goes to it over the cluster link comes late or not at all; absent for a witness. */
+  readonly isLate?: boolean;
   /** Replication towards this peer; absent for a witness. */
   readonly sync?: {
     readonly isConnected: boolean;

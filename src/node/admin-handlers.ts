@@ -7,15 +7,11 @@ import { SynwallError } from "../base/errors.ts";
 import { slotOfAddress } from "../dataplane/slot.ts";
 import { parseAddress } from "../policy/address.ts";
 import type { AdminHandlers } from "./admin-server.ts";
-import { type ClusterAdminParts, clusterHandlers } from "./cluster-admin.ts";
+import { type ClusterAdminParts, clusterHandlers, DRAIN_MS_MAX, EVENTS_MAX } from "./cluster-admin.ts";
 import type { LoadedPolicy } from "./loaded-policy.ts";
 import type { NodeReport } from "./node-report.ts";
 import { loadPolicyApart } from "./policy-loader.ts";
 import { type TraceReport, type TraceRequest, trace } from "./replay/trace.ts";
-import type { WitnessCore } from "./witness-core.ts";
-
-const DRAIN_MS_MAX = 60_000;
-const EVENTS_MAX = 4096;
 
 /** `loadPolicy` may take its time, as long as it does not keep this thread. */
 export function adminHandlers(
@@ -96,38 +92,4 @@ function traceHere({ core, flowKey }: NodeReport, request: TraceRequest): TraceR
     },
     request,
   );
-}
-
-/** What a witness answers: it has no flows, but it can be asked about the cluster. */
-export function witnessHandlers(witness: WitnessCore, parts: Partial<ClusterAdminParts> = {}): AdminHandlers {
-  const noDataplane = (): never => {
-    throw new SynwallError("SW_ADMIN_BAD_REQUEST", "a witness has no dataplane: ask a node");
-  };
-  return {
-    status: () => witness.status(),
-    "flows.list": noDataplane,
-    "flows.count": noDataplane,
-    locate: noDataplane,
-    trace: noDataplane,
-    drain: async ({ node, timeoutMs }) => ({
-      epoch: await witness.controller.drain(node, timeoutMs ?? DRAIN_MS_MAX),
-    }),
-    rejoin: async ({ node, timeoutMs }) => ({
-      epoch: await witness.controller.rejoin(node, timeoutMs ?? DRAIN_MS_MAX),
-    }),
-    journal: ({ sinceMs, limit }) => ({
-      nowMs: witness.nowMs(),
-      events: witness.journal.since(sinceMs ?? 0, Math.min(limit ?? EVENTS_MAX, EVENTS_MAX)),
-    }),
-    lag: noDataplane,
-    "sync.full": noDataplane,
-    "policy.apply": noDataplane,
-    counters: noDataplane,
-    ...clusterHandlers({
-      controller: witness.controller,
-      founders: witness.founders,
-      registration: () => undefined,
-      ...parts,
-    }),
-  };
 }

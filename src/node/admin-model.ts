@@ -35,6 +35,8 @@ export interface PeerStatus {
   };
   /** Frames of the cluster link's full MTU do not come through from this peer. */
   readonly isPathNarrow?: boolean;
+  /** What goes to this peer over the cluster link comes late or not at all: redirected packets go over the zones. */
+  readonly isLate?: boolean;
   /** Replication towards this peer. */
   readonly sync?: {
     readonly connected: boolean;
@@ -170,6 +172,8 @@ export type JournalKind =
   | "peer-down"
   | "link-up"
   | "link-down"
+  | "link-late"
+  | "link-timely"
   | "lifeline-closed"
   | "takeover-proposed"
   | "takeover-deferred"

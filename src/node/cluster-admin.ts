@@ -11,6 +11,10 @@ import type { Certificates } from "./certificates.ts";
 import type { Controller } from "./controller.ts";
 import type { Registration } from "./registration.ts";
 
+/** The longest that an operator waits for a drain, unless told. */
+export const DRAIN_MS_MAX = 60_000;
+/** Events that one answer holds. */
+export const EVENTS_MAX = 4096;
 const WAIT_MS_MAX = 60_000;
 const TOKEN_MS = 3_600_000;
 const TOKEN_MS_MAX = 7 * 86_400_000;

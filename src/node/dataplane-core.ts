@@ -17,14 +17,7 @@ import { hashKeyFrom } from "../base/hash.ts";
 import { RECORD_EPOCH_AT, RECORD_OPAQUE_AT, RECORD_SLOT_AT } from "../base/record.ts";
 import { RecordRing } from "../base/ring.ts";
 import { clusterMtuNeeded } from "../dataplane/cluster-mtu.ts";
-import {
-  type ClusterView,
-  MAX_NODE_ID,
-  MAX_SLOTS,
-  PEER_ALIVE,
-  PEER_ON_CLUSTER_LINK,
-  type PeerAddress,
-} from "../dataplane/cluster-view.ts";
+import { type ClusterView, MAX_NODE_ID, MAX_SLOTS, type PeerAddress } from "../dataplane/cluster-view.ts";
 import { COUNT, count } from "../dataplane/context.ts";
 import { Engine } from "../dataplane/engine.ts";
 import { FlowTable } from "../dataplane/flow-table.ts";
@@ -32,9 +25,11 @@ import { REPLICA_BARRIER, REPLICA_DIGEST_BAD, REPLICA_DIGEST_OK } from "../datap
 import type { FramePool, Port } from "../io/port.ts";
 import { parseIpv4 } from "../policy/address.ts";
 import { findDatagram, writeClusterFrame, writeZoneFrame } from "./heartbeat-frames.ts";
+import { senderOf } from "./heartbeat-sender.ts";
 import { LinkSeals } from "./link-seals.ts";
 import { PacketLoop } from "./packet-loop.ts";
 import { PathWatch, PROBE_MS } from "./path-watch.ts";
+import { peerFlagsOf } from "./peer-flags.ts";
 import { WorkerBoard } from "./worker-board.ts";
 import {
   DOORBELL,
@@ -86,6 +81,8 @@ export class DataplaneCore {
   readonly #mtuNeeded: number;
   readonly #enginePorts: { mac: Uint8Array; mtuBytes: number; zone: number }[];
   #tickedMs: number;
+  /** When other voters made the lease end earlier: until then it held. */
+  #shrunkMs = Number.NEGATIVE_INFINITY;
   #boardDueMs = 0;
   #wallDueMs = 0;
   readonly #wallMs: () => number;
@@ -254,7 +251,10 @@ export class DataplaneCore {
   }
 
   #copyLease(): void {
-    this.view.leaseUntilMs[0] = this.authority.leaseUntilMs;
+    const { leaseUntilMs } = this.view;
+    const untilMs = this.authority.leaseUntilMs;
+    if (untilMs < leaseUntilMs[0]!) this.#shrunkMs = Math.min(leaseUntilMs[0]!, this.#env.nowMs());
+    leaseUntilMs[0] = untilMs;
   }
 
   #onReplica(at: number, status: number, nowMs: number): void {
@@ -279,7 +279,8 @@ export class DataplaneCore {
     const isCluster = portIndex === clusterPort;
     if (!findDatagram(bytes, at, lengthBytes, isCluster, this.#span)) return;
     const datagram = bytes.subarray(this.#span.at, this.#span.at + this.#span.lengthBytes);
-    const from = this.authority.receive(isCluster ? CLUSTER_LINK : portIndex + 1, datagram, nowMs);
+    const sender = senderOf(bytes, at, isCluster);
+    const from = this.authority.receive(isCluster ? CLUSTER_LINK : portIndex + 1, datagram, nowMs, sender);
     const peer = this.view.peers[from];
     if (from === 0 || peer === undefined) return;
     const { heartbeats } = this.authority;
@@ -326,11 +327,7 @@ export class DataplaneCore {
     if (event.type === "stalled") {
       count(this.#counters, COUNT.loopStalls);
     } else {
-      const { peerFlags } = this.view;
-      const { heartbeats } = this.authority;
-      peerFlags[event.node] =
-        (heartbeats.isLinkUp(event.node, CLUSTER_LINK) ? PEER_ON_CLUSTER_LINK : 0) |
-        (heartbeats.isAlive(event.node) ? PEER_ALIVE : 0);
+      this.view.peerFlags[event.node] = peerFlagsOf(this.authority.heartbeats, event.node);
     }
     this.#post({ type: "liveness", event });
   }
@@ -381,7 +378,7 @@ export class DataplaneCore {
 
   /** A loop that stood still hears of it late, but it decided nothing since its lease ran out. */
   #decidedUntil(atMs: number): number {
-    const untilMs = this.view.leaseUntilMs[0]!;
+    const untilMs = Math.max(this.view.leaseUntilMs[0]!, this.#shrunkMs);
     // A node that never had a lease never decided anything: there is no earlier moment to name.
     return Number.isFinite(untilMs) ? Math.min(atMs, untilMs) : atMs;
   }
@@ -413,7 +410,7 @@ export class DataplaneCore {
     this.#counters[COUNT.poolExhausted] = this.#pool.exhausted();
     if (nowMs < this.#boardDueMs) return;
     this.#boardDueMs = nowMs + BOARD_MS;
-    this.#board.write(this.#ports, this.authority.heartbeats.refused);
+    this.#board.write(this.#ports, this.authority.heartbeats);
   }
 
   /** Schedules of rules and SYN cookies go by the time of day. */

@@ -20,6 +20,7 @@ export interface Log {
 const WARNINGS: ReadonlySet<JournalKind> = new Set<JournalKind>([
   "peer-down",
   "link-down",
+  "link-late",
   "takeover-proposed",
   "fenced",
   "stall",

@@ -7,8 +7,6 @@ import { type ErrorCode, SynwallError } from "../base/errors.ts";
 import { exitAtOnce } from "../io/exit.ts";
 import { requestRealtime, requestRealtimeForAll } from "../io/sched.ts";
 import { createLog, type Log } from "./log.ts";
-import { Node } from "./node.ts";
-import { Witness } from "./witness.ts";
 
 /** A member that cannot go on ends with this status: its peers take over, a supervisor starts it again. */
 const EXIT_FAILED = 70;
@@ -34,12 +32,14 @@ interface Member {
 }
 
 /** Runs a forwarding node; resolves when it was stopped by SIGTERM or SIGINT. Throws SynwallError when it cannot start. */
-export function runNode(config: NodeConfig): Promise<void> {
+export async function runNode(config: NodeConfig): Promise<void> {
+  const { Node } = await import("./node.ts");
   return run(config, (log, onFatal) => new Node(config, log, onFatal));
 }
 
-/** Runs a witness; as runNode(). */
-export function runWitness(config: NodeConfig): Promise<void> {
+/** Runs a witness; as runNode(). Each loads its own: a witness has no memory for a dataplane. */
+export async function runWitness(config: NodeConfig): Promise<void> {
+  const { Witness } = await import("./witness.ts");
   return run(config, (log, onFatal) => new Witness(config, log, onFatal));
 }
 

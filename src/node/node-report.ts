@@ -209,12 +209,13 @@ export class NodeReport {
     };
   }
 
-  #peerMetrics({ id, name, alive, links, sync, redirects, isPathNarrow = false }: PeerStatus): PeerSnapshot {
+  #peerMetrics(peer: PeerStatus): PeerSnapshot {
+    const { id, name, alive, links, sync, redirects, isPathNarrow = false, isLate = false } = peer;
     const base = {
       name,
       isAlive: alive,
       links,
-      ...(redirects === undefined ? {} : { redirects, isPathNarrow }),
+      ...(redirects === undefined ? {} : { redirects, isPathNarrow, isLate }),
     };
     if (sync === undefined) return base;
     const { router, receiver } = this.core.replication;
@@ -296,6 +297,7 @@ export class NodeReport {
         ...base,
         redirects: this.#redirects.of(member.id),
         isPathNarrow: mirror.isNarrow(member.id),
+        isLate: mirror.isLate(member.id),
         sync: refusal === undefined ? sync : { ...sync, refusal },
       };
     });

@@ -31,6 +31,8 @@ import { MACHINE_WATCH_MS, MachineWatch } from "./machine-watch.ts";
 import { NodeCore } from "./node-core.ts";
 import { NodeReport } from "./node-report.ts";
 import { loadPolicyApart } from "./policy-loader.ts";
+import { REFUSAL_LINES_MS, RefusalLines } from "./refusal-lines.ts";
+import { nodeRefusals } from "./refusal-sources.ts";
 import type { Registration } from "./registration.ts";
 import { RULE_LOG_WRITE_MS, RuleLogLines } from "./rule-log-lines.ts";
 import { createSharedMemory } from "./shared-memory.ts";
@@ -106,6 +108,7 @@ export class Node {
     this.#startRuleLog(core);
     const started = await this.#startDataplane(core);
     const machine = this.#watchMachine(core);
+    this.#tellRefusals(core);
     await transport.start(core.handlers());
     const registration = await this.#startRegistration(core, transport, tls);
     await this.#startServers(new NodeReport({ core, started, storage, transport, lifelines, machine }), {
@@ -259,6 +262,12 @@ export class Node {
     });
     this.#undo.push(systemTimers.every(MACHINE_WATCH_MS, () => machine.tick()));
     return machine;
+  }
+
+  #tellRefusals({ memory, controller }: NodeCore): void {
+    const sources = nodeRefusals(memory, () => controller.peers.all());
+    const lines = new RefusalLines(sources, (line) => this.#log.line("warn", line));
+    this.#undo.push(systemTimers.every(REFUSAL_LINES_MS, () => lines.tick()));
   }
 
   /** Before the dataplane, so that it stops after it: what was decided last is written too. */

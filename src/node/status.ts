@@ -163,6 +163,11 @@ function alerts(facts: StatusFacts): string[] {
         `the cluster link does not carry frames of its full MTU from ${peer.name}: redirected packets of full size are lost; raise the MTU of the switch between, and of ${peer.name}'s interface`,
       );
     }
+    if (peer.alive && peer.isLate === true && peer.links["cluster"] === true) {
+      lines.push(
+        `the cluster link to ${peer.name} is slow or lossy: redirected packets go over the zones, new flows may be unprotected; look for what fills it`,
+      );
+    }
     if (!peer.alive && state.members.find((member) => member.id === peer.id)?.state !== "down") {
       lines.push(`${peer.name} is silent on all links`);
     }

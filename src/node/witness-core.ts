@@ -82,8 +82,8 @@ export class WitnessCore {
   }
 
   /** A heartbeat arrived. Answers the node that provably sent it, or 0. */
-  receiveHeartbeat(bytes: Uint8Array): number {
-    return this.authority.receive(CLUSTER_LINK, bytes, this.nowMs());
+  receiveHeartbeat(bytes: Uint8Array, sender = 0): number {
+    return this.authority.receive(CLUSTER_LINK, bytes, this.nowMs(), sender);
   }
 
   /** Every 1 to 2 ms. */

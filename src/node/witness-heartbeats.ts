@@ -14,7 +14,7 @@ export interface WitnessHeartbeatsOptions {
   readonly address: string;
   /** Dotted; undefined: there is no such peer. */
   readonly addressOf: (node: number) => string | undefined;
-  readonly onDatagram: (bytes: Uint8Array) => void;
+  readonly onDatagram: (bytes: Uint8Array, fromAddress: string) => void;
   /** Every TICK_MS. */
   readonly onTick: () => void;
 }
@@ -54,7 +54,7 @@ export class WitnessHeartbeats {
     // A peer that is down answers with ICMP unreachable: no failure of ours.
     this.#socket.on("error", () => {});
     this.#socket.setTTL(TTL);
-    this.#socket.on("message", onDatagram);
+    this.#socket.on("message", (bytes, { address }) => onDatagram(bytes, address));
     this.#ticker = setInterval(onTick, TICK_MS);
   }
 

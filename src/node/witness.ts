@@ -9,16 +9,18 @@ import { GrpcTransport } from "../../cluster/transport/grpc.ts";
 import { writeMembers } from "../../config/members-file.ts";
 import type { NodeConfig } from "../../config/node-config.ts";
 import { Metrics } from "../metrics/registry.ts";
-import { witnessHandlers } from "./admin-handlers.ts";
 import { AdminServer } from "./admin-server.ts";
 import { Certificates } from "./certificates.ts";
 import { realEnv } from "./clock.ts";
 import { checkDiskRoom, DiskWatch, diskFreeBytesMin } from "./disk-watch.ts";
+import { senderAt } from "./heartbeat-sender.ts";
 import { HttpServer } from "./http-server.ts";
 import { Journal } from "./journal.ts";
 import type { Log } from "./log.ts";
 import { MACHINE_WATCH_MS, MachineWatch } from "./machine-watch.ts";
+import { REFUSAL_LINES_MS, RefusalLines } from "./refusal-lines.ts";
 import { SuspensionWatch } from "./suspension-watch.ts";
+import { witnessHandlers } from "./witness-admin.ts";
 import { WitnessCore } from "./witness-core.ts";
 import { WitnessHeartbeats } from "./witness-heartbeats.ts";
 
@@ -115,10 +117,16 @@ export class Witness {
     const heartbeats = new WitnessHeartbeats({
       address: cluster.self.address,
       addressOf: (node) => core.controller.peers.find(node)?.address,
-      onDatagram: (bytes) => void core.receiveHeartbeat(bytes),
+      onDatagram: (bytes, address) => void core.receiveHeartbeat(bytes, senderAt(address)),
       onTick: () => core.tick(),
     });
     await heartbeats.start();
+    const { refused, refusedSender } = core.authority.heartbeats;
+    const lines = new RefusalLines(
+      { heartbeats: () => ({ ...refused }), heartbeatSender: (reason) => refusedSender[reason] },
+      (line) => this.#log.line("warn", line),
+    );
+    this.#undo.push(systemTimers.every(REFUSAL_LINES_MS, () => lines.tick()));
     this.#undo.push(() => {
       heartbeats.quiet();
       core.shutdown();

@@ -2,20 +2,23 @@
  * Worker board: figures of the worker that are not the engine's, over shared memory: what its ports lost, which heartbeats
  * it refused, and how often its loop turned. The worker writes them, the main thread reads; nothing is posted.
  *
- *   | port 0: rx lost, tx lost, rx of unknown VLANs | port 1 | ... | heartbeats refused, by reason | beats |      Float64 cells
+ *   | port 0: rx lost, tx lost, rx of unknown VLANs | port 1 | ... | heartbeats refused, by reason | senders of the last ones | beats |
+ *
+ * Float64 cells.
  */
 import { ENVELOPE_REFUSALS, type EnvelopeRefusal } from "../../cluster/liveness/envelope.ts";
+import type { Heartbeats } from "../../cluster/liveness/heartbeats.ts";
 import { MAX_LINKS } from "../../cluster/liveness/model.ts";
 import { assert } from "../base/assert.ts";
 import type { PortCounters } from "../io/port.ts";
+import type { HeartbeatRefusals } from "./refusal-lines.ts";
 
 const PORT_CELLS = 3;
 const REFUSALS_AT = MAX_LINKS * PORT_CELLS;
-const BEATS_AT = REFUSALS_AT + ENVELOPE_REFUSALS.length;
+const SENDERS_AT = REFUSALS_AT + ENVELOPE_REFUSALS.length;
+const BEATS_AT = SENDERS_AT + ENVELOPE_REFUSALS.length;
 
 export const WORKER_BOARD_BYTES = 8 * (BEATS_AT + 1);
-
-export type HeartbeatRefusals = Readonly<Record<EnvelopeRefusal, number>>;
 
 export class WorkerBoard {
   readonly #cells: Float64Array;
@@ -35,7 +38,10 @@ export class WorkerBoard {
   }
 
   /** Costs a system call for each queue of an XDP port: not for every tick. */
-  write(ports: readonly { readonly counters: PortCounters }[], refused: HeartbeatRefusals): void {
+  write(
+    ports: readonly { readonly counters: PortCounters }[],
+    { refused, refusedSender }: Pick<Heartbeats, "refused" | "refusedSender">,
+  ): void {
     assert(ports.length <= MAX_LINKS, `more than ${MAX_LINKS} ports`);
     for (let port = 0; port < ports.length; port++) {
       const { rxDropped, txDropped, rxUnknownVlan } = ports[port]!.counters;
@@ -44,7 +50,9 @@ export class WorkerBoard {
       this.#cells[port * PORT_CELLS + 2] = rxUnknownVlan;
     }
     for (let i = 0; i < ENVELOPE_REFUSALS.length; i++) {
-      this.#cells[REFUSALS_AT + i] = refused[ENVELOPE_REFUSALS[i]!];
+      const reason = ENVELOPE_REFUSALS[i]!;
+      this.#cells[REFUSALS_AT + i] = refused[reason];
+      this.#cells[SENDERS_AT + i] = refusedSender[reason];
     }
   }
 
@@ -57,5 +65,10 @@ export class WorkerBoard {
   heartbeatsRefused(): HeartbeatRefusals {
     const cells = ENVELOPE_REFUSALS.map((reason, i) => [reason, this.#cells[REFUSALS_AT + i]!] as const);
     return Object.fromEntries(cells) as HeartbeatRefusals;
+  }
+
+  /** Who sent the last heartbeat that was refused for that reason (heartbeat-sender.ts); 0: nobody yet. */
+  heartbeatSender(reason: EnvelopeRefusal): number {
+    return this.#cells[SENDERS_AT + ENVELOPE_REFUSALS.indexOf(reason)]!;
   }
 }

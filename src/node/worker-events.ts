@@ -36,6 +36,12 @@ const PATH_TEXT: Record<PathState, (name: string) => string> = {
   unknown: (name) => `${name} is not heard on the cluster link: whether it carries full frames is not known`,
 };
 
+const PACE_TEXT = {
+  true: (name: string) =>
+    `what goes to ${name} over the cluster link comes late or not at all: redirected packets go over the zones`,
+  false: (name: string) => `what goes to ${name} over the cluster link comes in time again`,
+} as const;
+
 export class WorkerEvents {
   /** The lease does not hold: this node decides nothing. */
   isFenced = true;
@@ -121,6 +127,12 @@ export class WorkerEvents {
         return;
       case "linkDown":
         journal.add("link-down", `${name} is silent on link ${event.link}`, { node, atMs });
+        return;
+      case "linkPace":
+        journal.add(event.isLate ? "link-late" : "link-timely", PACE_TEXT[`${event.isLate}`](name), {
+          node,
+          atMs,
+        });
         return;
       case "peerUp":
         failover.heard(node);

@@ -11,6 +11,7 @@ export class WorkerMirror {
   /** By port: MTUs that changed since the start. */
   readonly #mtus = new Map<number, number>();
   readonly #paths = new Map<number, PathState>();
+  readonly #late = new Set<number>();
   #peers: readonly WorkerPeer[];
 
   constructor(setup: WorkerSetup) {
@@ -65,6 +66,11 @@ export class WorkerMirror {
     return this.#paths.get(node) === "narrow";
   }
 
+  /** This node hears on the zones that what it sends on the cluster link is late or lost. */
+  isLate(node: number): boolean {
+    return this.#late.has(node);
+  }
+
   #linkName(link: number): string {
     if (link === CLUSTER_LINK) return "cluster";
     const port = this.#setup.ports[link - 1];
@@ -78,8 +84,12 @@ export class WorkerMirror {
       this.#links.set(event.node, links);
     } else if (event.type === "linkDown") {
       this.#links.get(event.node)?.delete(event.link);
+    } else if (event.type === "linkPace") {
+      if (event.isLate) this.#late.add(event.node);
+      else this.#late.delete(event.node);
     } else if (event.type === "peerDown") {
       this.#links.get(event.node)?.clear();
+      this.#late.delete(event.node);
     }
   }
 }

@@ -1,8 +1,9 @@
 /**
  * Simulated witness: the real WitnessCore with a network card instead of a UDP socket.
  */
-import { witnessHandlers } from "../../../src/node/admin-handlers.ts";
+
 import { findDatagram, HEARTBEAT_BYTES_MAX, writeClusterFrame } from "../../../src/node/heartbeat-frames.ts";
+import { witnessHandlers } from "../../../src/node/witness-admin.ts";
 import { WitnessCore } from "../../../src/node/witness-core.ts";
 import { parseIpv4 } from "../../../src/policy/address.ts";
 import { cheapMac } from "./cheap-mac.ts";

@@ -23,6 +23,7 @@ const paths: LabPaths = {
   key: named(".key"),
   socket: named(".sock"),
   data: named(".data"),
+  clock: named(".clock"),
   log: named(".log"),
 };
 

@@ -1,6 +1,8 @@
 import { describe, expect, test } from "vitest";
 import {
   PEER_ALIVE,
+  PEER_LATE,
+  PEER_ON_CLUSTER_LINK,
   SLOT_HANDOVER,
   SLOT_OWNED,
   SLOT_REMOTE,
@@ -72,6 +74,17 @@ describe("redirect", () => {
     pair.settle();
     expect(pair.two.takeOne().port).toBe(PORT_OUTSIDE);
     expect(pair.two.count("redirectsZoneIn")).toBe(1);
+  });
+
+  test("a peer that hears the cluster link late is sent to over the zone, and over the cluster link when there is no other way", () => {
+    const pair = new Pair();
+    pair.one.view.peerFlags[2] = PEER_ALIVE | PEER_ON_CLUSTER_LINK | PEER_LATE;
+    expect(verdictName(pair.one.packet(PORT_INSIDE, ask(C2)))).toBe("redirected");
+    expect(pair.one.takeOne().port).toBe(PORT_INSIDE);
+    expect([pair.one.count("redirectsOut"), pair.one.count("redirectsZoneOut")]).toEqual([0, 1]);
+    pair.one.view.peers[2]!.zoneMac[PORT_INSIDE]!.fill(0);
+    expect(verdictName(pair.one.packet(PORT_INSIDE, ask(C2)))).toBe("redirected");
+    expect(pair.one.takeOne().port).toBe(PORT_CLUSTER);
   });
 
   test("a peer whose address on the wire is not known yet is not sent to", () => {

@@ -38,6 +38,7 @@ export const NODE_SNAPSHOT: MetricsSnapshot = {
       isAlive: true,
       links: { cluster: true, eth1: false },
       isPathNarrow: true,
+      isLate: false,
       redirects: { out: 5, in: 4, refused: 1, zoneOut: 2 },
       sync: {
         isConnected: true,

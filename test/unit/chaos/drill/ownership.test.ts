@@ -36,6 +36,30 @@ test("a killed member decides nothing any more", () => {
   expect(found).toContainEqual({ slot: 0, member: "fw1", fromMs: 0, toMs: 50 });
 });
 
+test("a member that died, came back and died again ruled until its first death, and what it wrote is of its last life", () => {
+  const input = {
+    ...window,
+    ownersAtStart: ["fw1"],
+    events: [
+      event(12, "fw2", "slots-gained", [0]),
+      event(62, "fw1", "fenced"),
+      event(65, "fw1", "unfenced"),
+      event(70, "fw2", "slots-lost", [0]),
+      event(71, "fw1", "slots-gained", [0]),
+    ],
+    deaths: [
+      { member: "fw1", atMs: 10 },
+      { member: "fw1", atMs: 50 },
+    ],
+  };
+  const found = reigns(input);
+  expect(found.toSorted((a, b) => a.fromMs - b.fromMs)).toEqual([
+    { slot: 0, member: "fw1", fromMs: 0, toMs: 10 },
+    { slot: 0, member: "fw2", fromMs: 12, toMs: 70 },
+    { slot: 0, member: "fw1", fromMs: 71, toMs: 100 },
+  ]);
+});
+
 test("of a slot that another gained before a death, the dead member, whose journal is gone, had let go", () => {
   const gained = event(40, "fw2", "slots-gained", [0]);
   const killed = { ...window, ownersAtStart: ["fw1", "fw1"], deaths: [{ member: "fw1", atMs: 50 }] };

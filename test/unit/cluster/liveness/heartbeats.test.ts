@@ -125,6 +125,20 @@ test("a peer that cannot hear us is not dead to us: its links are down, but it i
   expect(pair.members[1].isAlive(2)).toBe(true);
 });
 
+test("a peer that misses us on the cluster link alone tells us so at once, and when that is over", () => {
+  const pair = new Pair().up();
+  pair.cut.add("1-0");
+  const cutMs = pair.nowMs;
+  pair.run(45);
+  expect(pair.last(1, "linkPace")).toMatchObject({ node: 2, link: 0, isLate: true });
+  expect((pair.last(1, "linkPace")?.atMs ?? 0) - cutMs).toBeLessThanOrEqual(40);
+  expect([pair.members[1].isLateThere(2), pair.members[2].isLateThere(1)]).toEqual([true, false]);
+  pair.cut.clear();
+  pair.run(2_000);
+  expect(pair.last(1, "linkPace")).toMatchObject({ isLate: false });
+  expect(pair.types(2).filter((type) => type.startsWith("linkPace"))).toEqual([]);
+});
+
 test("a closed lifeline and one missed interval are death, and the process is gone", () => {
   const pair = new Pair().up();
   pair.members[1].setIncarnation(2, 4);
@@ -293,11 +307,12 @@ test("a standing message rides along in every datagram until it is taken back", 
   pair.run(20);
   const mine = pair.recorded.slice(from).filter((d) => d.to === 2);
   expect(mine.length).toBeGreaterThan(2);
-  for (const d of mine) expect(d.bytes[9]).toBe(2);
+  // BFD, the pace, and the message.
+  for (const d of mine) expect(d.bytes[9]).toBe(3);
   pair.members[1].setStanding(2, 9, undefined);
   const after = pair.recorded.length;
   pair.run(20);
-  for (const d of pair.recorded.slice(after).filter((x) => x.to === 2)) expect(d.bytes[9]).toBe(1);
+  for (const d of pair.recorded.slice(after).filter((x) => x.to === 2)) expect(d.bytes[9]).toBe(2);
 });
 
 test("a late message to an earlier life of this member is not taken, though its sender is proven", () => {

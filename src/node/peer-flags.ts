@@ -1,0 +1,17 @@
+/**
+ * Peer flags: what the engine is told of a peer, from what heartbeats say of it. Owns nothing.
+ */
+import type { Heartbeats } from "../../cluster/liveness/heartbeats.ts";
+import { CLUSTER_LINK } from "../../cluster/liveness/model.ts";
+import { PEER_ALIVE, PEER_LATE, PEER_ON_CLUSTER_LINK } from "../dataplane/cluster-view.ts";
+
+export function peerFlagsOf(
+  heartbeats: Pick<Heartbeats, "isLinkUp" | "isAlive" | "isLateThere">,
+  node: number,
+): number {
+  return (
+    (heartbeats.isLinkUp(node, CLUSTER_LINK) ? PEER_ON_CLUSTER_LINK : 0) |
+    (heartbeats.isAlive(node) ? PEER_ALIVE : 0) |
+    (heartbeats.isLateThere(node) ? PEER_LATE : 0)
+  );
+}
