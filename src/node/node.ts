@@ -129,6 +129,7 @@ export class Node {
         this.#registration?.setTls(tls);
         this.#log.line("info", "another certificate holds; connections that stand stay");
       },
+      onNote: (text) => this.#log.line("warn", text),
     });
   }
 

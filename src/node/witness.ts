@@ -62,6 +62,7 @@ export class Witness {
       cluster,
       registrars: () => this.#core?.controller.peers.all() ?? [],
       onChange: (tls) => transport.setTls(tls),
+      onNote: (text) => this.#log.line("warn", text),
     });
     mkdirSync(control.dataDir, { recursive: true, mode: 0o700 });
     checkDiskRoom(control.dataDir, diskFreeBytesMin(this.#config));
