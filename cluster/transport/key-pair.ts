@@ -41,12 +41,11 @@ export function findPair(
   read: (path: string) => Uint8Array | undefined,
 ): FoundPair | undefined {
   const [cert, key] = [read(files.cert), read(files.key)];
-  if (isPair(cert, key)) return { cert, key, unfinished: "" };
-  const newKey = read(newFile(files.key));
-  if (isPair(cert, newKey)) return { cert, key: newKey, unfinished: "key" };
-  const newCert = read(newFile(files.cert));
-  if (isPair(newCert, key)) return { cert: newCert, key, unfinished: "cert" };
-  return undefined;
+  return (
+    pairOf(cert, key, "") ??
+    pairOf(cert, read(newFile(files.key)), "key") ??
+    pairOf(read(newFile(files.cert)), key, "cert")
+  );
 }
 
 /** Replaces both files; until it is done, and when it throws, findPair() finds a whole pair. */
@@ -116,11 +115,16 @@ function foldersOf(files: PairFiles): readonly string[] {
   return [...new Set([dirname(files.key), dirname(files.cert)])];
 }
 
-function isPair(cert: Uint8Array | undefined, key: Uint8Array | undefined): boolean {
-  if (cert === undefined || key === undefined) return false;
+function pairOf(
+  cert: Uint8Array | undefined,
+  key: Uint8Array | undefined,
+  unfinished: FoundPair["unfinished"],
+): FoundPair | undefined {
+  if (cert === undefined || key === undefined) return undefined;
   try {
-    return new X509Certificate(cert).checkPrivateKey(createPrivateKey(Buffer.from(key)));
+    const fits = new X509Certificate(cert).checkPrivateKey(createPrivateKey(Buffer.from(key)));
+    return fits ? { cert, key, unfinished } : undefined;
   } catch {
-    return false;
+    return undefined; // One of them cannot be read as what it should be.
   }
 }

@@ -75,6 +75,7 @@ export function adminHandlers(
     ...clusterHandlers({
       controller: core.controller,
       founders: core.config.cluster.founders,
+      processes: core.processes,
       registration: () => undefined,
       ...parts,
     }),
@@ -126,6 +127,7 @@ export function witnessHandlers(witness: WitnessCore, parts: Partial<ClusterAdmi
     ...clusterHandlers({
       controller: witness.controller,
       founders: witness.founders,
+      processes: witness.processes,
       registration: () => undefined,
       ...parts,
     }),

@@ -81,7 +81,8 @@ export class Certificates {
   #finish(): void {
     const { cluster, onNote } = this.#options;
     try {
-      if (finishPair(cluster.tls, diskFs)) onNote?.(`finished a rotation of ${cluster.tls.cert} that was cut short`);
+      if (finishPair(cluster.tls, diskFs))
+        onNote?.(`finished a rotation of ${cluster.tls.cert} that was cut short`);
     } catch (error) {
       onNote?.(`a rotation of ${cluster.tls.cert} was cut short and cannot be finished: ${reason(error)}`);
     }

@@ -31,6 +31,7 @@ import { MACHINE_WATCH_MS, MachineWatch } from "./machine-watch.ts";
 import { NodeCore } from "./node-core.ts";
 import { NodeReport } from "./node-report.ts";
 import { loadPolicyApart } from "./policy-loader.ts";
+import type { RestartWay } from "./processes.ts";
 import type { Registration } from "./registration.ts";
 import { RULE_LOG_WRITE_MS, RuleLogLines } from "./rule-log-lines.ts";
 import { createSharedMemory } from "./shared-memory.ts";
@@ -42,6 +43,7 @@ export class Node {
   readonly #journal: Journal;
   readonly #log: Log;
   readonly #onFatal: (error: unknown) => void;
+  readonly #restart: RestartWay;
   readonly #undo: (() => void | Promise<void>)[] = [];
   readonly #lifelinesUp = new Set<number>();
   #isStopping = false;
@@ -52,8 +54,9 @@ export class Node {
   #transport: GrpcTransport | undefined;
   #registration: Registration | undefined;
 
-  constructor(config: NodeConfig, log: Log, onFatal: (error: unknown) => void) {
+  constructor(config: NodeConfig, log: Log, onFatal: (error: unknown) => void, restart: RestartWay) {
     this.#config = config;
+    this.#restart = restart;
     this.#log = log;
     this.#onFatal = onFatal;
     this.#journal = new Journal((event) => log.event(event));
@@ -176,6 +179,7 @@ export class Node {
       post: (message) => this.#host?.post(message),
       onPeers: (peers) => this.#onPeers(peers),
       onFatal: this.#onFatal,
+      restart: this.#restart,
     });
     this.#core = core;
     return core;

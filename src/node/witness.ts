@@ -18,6 +18,7 @@ import { HttpServer } from "./http-server.ts";
 import { Journal } from "./journal.ts";
 import type { Log } from "./log.ts";
 import { MACHINE_WATCH_MS, MachineWatch } from "./machine-watch.ts";
+import type { RestartWay } from "./processes.ts";
 import { SuspensionWatch } from "./suspension-watch.ts";
 import { WitnessCore } from "./witness-core.ts";
 import { WitnessHeartbeats } from "./witness-heartbeats.ts";
@@ -27,12 +28,14 @@ export class Witness {
   readonly #journal: Journal;
   readonly #log: Log;
   readonly #onFatal: (error: unknown) => void;
+  readonly #restart: RestartWay;
   readonly #undo: (() => void | Promise<void>)[] = [];
   #core: WitnessCore | undefined;
   #isStopping = false;
 
-  constructor(config: NodeConfig, log: Log, onFatal: (error: unknown) => void) {
+  constructor(config: NodeConfig, log: Log, onFatal: (error: unknown) => void, restart: RestartWay) {
     this.#config = config;
+    this.#restart = restart;
     this.#log = log;
     this.#onFatal = onFatal;
     this.#journal = new Journal((event) => log.event(event));
@@ -110,6 +113,7 @@ export class Witness {
         writeMembers(control.dataDir, { founders: cluster.founders, members: [cluster.self, ...peers] });
       },
       onFatal: this.#onFatal,
+      restart: this.#restart,
       machine,
     });
     this.#core = core;

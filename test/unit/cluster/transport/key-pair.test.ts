@@ -101,7 +101,12 @@ function* disksAfter(fs: MemoryFs, isPowerLost: boolean, seeds = SEEDS): Generat
 }
 
 const CASES = Object.entries(LAYOUTS).flatMap(([layout, files]) =>
-  [false, true].map((isPowerLost) => ({ layout, files, how: isPowerLost ? "power lost" : "killed", isPowerLost })),
+  [false, true].map((isPowerLost) => ({
+    layout,
+    files,
+    how: isPowerLost ? "power lost" : "killed",
+    isPowerLost,
+  })),
 );
 
 describe.each(CASES)("a rotation, files in $layout, $how", ({ files, isPowerLost }) => {
@@ -133,7 +138,8 @@ describe.each(CASES)("a rotation, files in $layout, $how", ({ files, isPowerLost
         for (let m = 1; m < OPERATIONS_MAX; m++) {
           const again = first.restart();
           if (!diesIn(again, m, () => finishPair(files, again))) break;
-          for (const next of disksAfter(again, isPowerLost, SEEDS_AGAIN)) expect(found(next, files)).toBe(held);
+          for (const next of disksAfter(again, isPowerLost, SEEDS_AGAIN))
+            expect(found(next, files)).toBe(held);
         }
       }
     }
@@ -155,7 +161,8 @@ describe.each(CASES)("a rotation, files in $layout, $how", ({ files, isPowerLost
       for (let m = 1; m < OPERATIONS_MAX; m++) {
         const copy = fs.restart();
         if (!diesIn(copy, m, () => replacePair(files, NEW, copy))) break;
-        for (const next of disksAfter(copy, isPowerLost, 1)) expect(["old", "new"]).toContain(found(next, files));
+        for (const next of disksAfter(copy, isPowerLost, 1))
+          expect(["old", "new"]).toContain(found(next, files));
       }
     }
   });
