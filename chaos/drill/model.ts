@@ -25,6 +25,7 @@ export const SCENARIOS = [
   "log",
   "grow",
   "two",
+  "upgrade",
 ] as const;
 export type Scenario = (typeof SCENARIOS)[number];
 
@@ -51,6 +52,7 @@ export const SCENARIO_TEXT: Readonly<Record<Scenario, string>> = {
   log: "a dead node's log is damaged: it must refuse to start, and come back when that is repaired",
   grow: "one more node joins the cluster, is given slots, and leaves for good",
   two: "two nodes die, one after the other, in a cluster of three or more",
+  upgrade: "all members are restarted, one after the other, each emptied before: a rolling upgrade",
 };
 
 /** One value for each way of the probes. */

@@ -6,6 +6,7 @@ import { SynwallError } from "../../src/base/errors.ts";
 import type { Harm } from "../lab/harm.ts";
 import type { SettleOptions } from "../lab/settling.ts";
 import type { MemberEvent, Scenario } from "./model.ts";
+import { rollingRestart } from "./rolling-restart.ts";
 import { journalOn, nodesOf, type Stage, waitSettledOn } from "./stage.ts";
 
 const MOVE_TIMEOUT_MS = 30_000;
@@ -204,6 +205,12 @@ export const SCRIPTS: Readonly<Record<Scenario, Script>> = {
       const witness = nodesOf(stage).find((name) => !without.includes(name))!;
       const { epoch } = await stage.ask(witness, "status", {});
       return { ...first, deaths, gone: helper, settle: { without, afterEpoch: epoch }, witness };
+    },
+  },
+  upgrade: {
+    async inject(stage) {
+      const faultAtMs = stage.nowMs();
+      return { faultAtMs, events: await rollingRestart(stage), settle: {} };
     },
   },
 };

@@ -289,7 +289,7 @@ export class NodeCore {
       transport,
       timers,
       journal,
-      recordVersions: recordFormats.map(({ version }) => version),
+      recordFormats,
       restart,
       state: () => controller.driver.state(),
       incarnation: () => controller.membership.incarnation,

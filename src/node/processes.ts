@@ -3,17 +3,16 @@
  * somebody wants to know. A member ends itself only when that costs nothing: when it owns no slot, and when whoever started it
  * starts it again.
  */
-import { COMMAND_VERSION } from "../../cluster/control/codec.ts";
 import type { ClusterState } from "../../cluster/control/model.ts";
 import type { Timers } from "../../cluster/control/timers.ts";
-import { ENVELOPE_VERSION } from "../../cluster/liveness/envelope.ts";
-import { SYNC_PROTOCOL_VERSION } from "../../cluster/sync/messages.ts";
+import type { RecordFormat } from "../../cluster/sync/wire-format.ts";
 import type { PeerReport, ProcessReport, Transport } from "../../cluster/transport/transport.ts";
 import type { MemberConfig } from "../../config/node-config.ts";
 import { BUILD, VERSION } from "../../config/version.ts";
 import { SynwallError } from "../base/errors.ts";
 import type { MemberProcess } from "./admin-model.ts";
 import type { Journal } from "./journal.ts";
+import { speechOf } from "./upgrade/this-build.ts";
 
 /** A peer answers within milliseconds, one that begins to stop a little later. */
 const ASK_MS_MAX = 1000;
@@ -33,8 +32,8 @@ export interface ProcessesOptions {
   readonly transport: Pick<Transport, "status" | "restart">;
   readonly timers: Pick<Timers, "after">;
   readonly journal: Pick<Journal, "add">;
-  /** Versions of replicated records that are spoken; empty for a witness. */
-  readonly recordVersions: readonly number[];
+  /** Of the records that are spoken; empty for a witness. */
+  readonly recordFormats: readonly RecordFormat[];
   /** Absent: nobody starts it again. */
   readonly restart?: RestartWay | undefined;
   readonly state: () => ClusterState;
@@ -53,13 +52,10 @@ export class Processes {
 
   /** What this process tells about itself. */
   own(): ProcessReport {
-    const { recordVersions, restart, incarnation } = this.#options;
+    const { recordFormats, restart, incarnation } = this.#options;
     return {
       build: BUILD,
-      recordVersions,
-      syncVersion: SYNC_PROTOCOL_VERSION,
-      commandVersion: COMMAND_VERSION,
-      heartbeatVersion: ENVELOPE_VERSION,
+      ...speechOf(recordFormats),
       incarnation: incarnation(),
       isSupervised: restart?.isSupervised ?? false,
     };

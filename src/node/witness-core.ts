@@ -232,7 +232,7 @@ export class WitnessCore {
       transport,
       timers,
       journal,
-      recordVersions: [],
+      recordFormats: [],
       restart,
       state: () => controller.driver.state(),
       incarnation: () => controller.membership.incarnation,
