@@ -156,7 +156,12 @@ function unproven({ status }: View): string[] {
 }
 
 function alone({ status }: View, queue: readonly Candidate[], { mayLoseMajority }: Wishes): string[] {
-  const serving = status.members.filter(({ role, state }) => role === "node" && state === "active");
+  // What a former run left drained comes first, and serves again when the others' turn comes.
+  const isBackByThen = (id: number, state: string): boolean =>
+    state === "drained" && queue.some((member) => member.id === id && !member.isDisabled);
+  const serving = status.members.filter(
+    ({ id, role, state }) => role === "node" && (state === "active" || isBackByThen(id, state)),
+  );
   const isNodeDue = queue.some(({ id }) => serving.some((node) => node.id === id));
   if (isNodeDue && serving.length < 2) {
     return [

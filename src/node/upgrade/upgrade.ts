@@ -28,6 +28,8 @@ const ASK_MS_MAX = 10_000;
 /** A drained leader hands over by itself, and once more when it stops: not worth stopping for. */
 const HAND_OVER_MS_MAX = 5_000;
 const GIVE_BACK_MS_MAX = 30_000;
+/** What streams and leases need after a restart; what is wrong then is wrong. */
+const CALM_MS_MAX = 20_000;
 
 /** Where an upgrade is carried out. */
 export interface UpgradeStage {
@@ -97,6 +99,8 @@ class Upgrade {
   readonly #startedMs: number;
   readonly #done = new Map<string, Times>();
   #first: View | undefined;
+  /** The newest state that any answer told of: who tells of an older one has just started. */
+  #commit = 0;
 
   constructor(stage: UpgradeStage, options: UpgradeOptions) {
     this.#stage = stage;
@@ -122,9 +126,9 @@ class Upgrade {
       }
       queue = queue.filter(({ name }) => name !== member.name);
       if (queue.length === 0) return this.#report([], [], "");
-      view = await this.#look();
-      const since = troubles(view, queue, this.#options);
-      if (since.length > 0) return this.#report(queue, since, "");
+      const next = await this.#calm(queue);
+      if (next.wrong.length > 0) return this.#report(queue, next.wrong, "");
+      view = next.view;
     }
   }
 
@@ -141,7 +145,7 @@ class Upgrade {
     const incarnation = await this.#awaitLife(member, present.incarnation);
     const aliveMs = nowMs();
     await this.#checkBuild(member, incarnation);
-    await this.#awaitBack(member);
+    await this.#awaitBack(member, incarnation);
     const backMs = nowMs() - aliveMs;
     const what =
       role === "witness" ? "votes again" : isDisabled ? "is back, and stays disabled" : "has its slots back";
@@ -227,11 +231,13 @@ class Upgrade {
   }
 
   /** Until it holds what it held, or may not be given anything. */
-  async #awaitBack(member: Candidate): Promise<void> {
+  async #awaitBack(member: Candidate, incarnation: number): Promise<void> {
     const { name, role, isDisabled } = member;
     try {
       await this.#until(this.#options.stepTimeoutMs, member, ({ status }) => {
-        const state = status.members.find(({ id }) => id === member.id)?.state;
+        const now = status.members.find(({ id }) => id === member.id);
+        const state = now?.state;
+        if (now === undefined || now.incarnation < incarnation) return "waiting for news of it";
         const peer = status.peers.find(({ id }) => id === member.id);
         if (status.id !== member.id && peer?.alive !== true) return "waiting for its heartbeats";
         if (role === "witness") return status.leader === "" ? "waiting for a leader" : "";
@@ -267,6 +273,18 @@ class Upgrade {
     return stopped(`${what}: ${why}; it has its slots again, and serves as before`, cause);
   }
 
+  /** Whether the next one may be touched, given a moment for what the last restart left to die down. */
+  async #calm(queue: readonly Candidate[]): Promise<{ readonly view: View; readonly wrong: readonly string[] }> {
+    const { nowMs, pause } = this.#stage;
+    const endMs = nowMs() + CALM_MS_MAX;
+    for (;;) {
+      const view = nowMs() < endMs ? await this.#lookIfAny() : await this.#look();
+      const wrong = view === undefined ? [] : troubles(view, queue, this.#options);
+      if (view !== undefined && (wrong.length === 0 || nowMs() >= endMs)) return { view, wrong };
+      await pause(ASK_INTERVAL_MS);
+    }
+  }
+
   async #look(): Promise<View> {
     const options = { timeoutMs: ASK_MS_MAX };
     const status = await this.#stage.ask("status", {}, options);
@@ -291,10 +309,14 @@ class Upgrade {
     }
   }
 
-  /** The member that is asked may be the one that is restarted. */
+  /** The member that is asked may be the one that is restarted: it is silent, or does not know yet what has happened. */
   async #lookIfAny(): Promise<View | undefined> {
     try {
-      return await this.#look();
+      const view = await this.#look();
+      const { commit } = view.status.raft;
+      if (commit < this.#commit) return undefined;
+      this.#commit = commit;
+      return view;
     } catch (error) {
       if (isSilence(error)) return undefined;
       throw error;
