@@ -3,8 +3,8 @@
  * pass all the time, none is lost or doubled, no connection breaks, and every member speaks the newest version that its peer knows.
  */
 import { expect, test } from "vitest";
-import { runSimulation, SMALL_RUN } from "../../chaos/sim/cluster/run.ts";
 import type { SimCluster } from "../../chaos/sim/cluster/cluster.ts";
+import { runSimulation, SMALL_RUN } from "../../chaos/sim/cluster/run.ts";
 import { RECORD_FORMATS, type RecordFormat } from "../../cluster/sync/wire-format.ts";
 import type { StatusReport } from "../../src/node/admin-model.ts";
 
@@ -24,8 +24,10 @@ const TEST_MS_MAX = 240_000;
 /** Versions of records that nodes send each other now, over streams that stand. */
 function spokenIn({ members }: SimCluster): string[] {
   const speaksNew = (name: string): boolean =>
-    members.find((member) => member.name === name)?.running?.processes.own().recordVersions.includes(NEW.version) ===
-    true;
+    members
+      .find((member) => member.name === name)
+      ?.running?.processes.own()
+      .recordVersions.includes(NEW.version) === true;
   const build = (name: string): string => (speaksNew(name) ? "new" : "old");
   return members.flatMap(({ name, running, isNode }) => {
     const status = isNode ? (running?.admin.status({}) as StatusReport | undefined) : undefined;

@@ -94,7 +94,9 @@ function mixedLine(processes: readonly MemberProcess[]): string[] {
   const builds = new Set(processes.filter(({ isReachable }) => isReachable).map(runsText));
   return builds.size < 2
     ? []
-    : ["  ! members run different builds: 'synwall upgrade', of the newer one, goes on from member to member\n"];
+    : [
+        "  ! members run different builds: 'synwall upgrade', of the newer one, goes on from member to member\n",
+      ];
 }
 
 function memberTable(status: StatusReport, processes: readonly MemberProcess[]): string {

@@ -60,7 +60,10 @@ export function upgradeCommand(terminal: Terminal): Command {
     "restart all members with the installed build, one after the other, losing nothing",
   );
   return withUpgradeOptions(withAskOptions(command))
-    .option("--restart-command <command>", "shell command that restarts {node}; default: it is asked to end itself")
+    .option(
+      "--restart-command <command>",
+      "shell command that restarts {node}; default: it is asked to end itself",
+    )
     .addHelpText("after", EXAMPLES)
     .action(async (options: UpgradeCommandOptions & AskOptions & { restartCommand?: string }) => {
       const socket = chooseSocket(options.socket);
@@ -132,16 +135,26 @@ export function formatUpgrade(report: UpgradeReport): string {
   return `\n${table([...titles, ...times], rows)}\n${verdict(report, nameOf(target), tookMs)}\n${lines}`;
 }
 
-const OUTCOMES = { upgraded: "upgraded", current: "-", waiting: "to be restarted", stopped: "STOPPED HERE" } as const;
+const OUTCOMES = {
+  upgraded: "upgraded",
+  current: "-",
+  waiting: "to be restarted",
+  stopped: "STOPPED HERE",
+} as const;
 
-function verdict({ isDryRun, isDone, stopped, members }: UpgradeReport, target: string, tookMs: number): string {
+function verdict(
+  { isDryRun, isDone, stopped, members }: UpgradeReport,
+  target: string,
+  tookMs: number,
+): string {
   const done = members.filter(({ outcome }) => outcome === "upgraded").length;
   const due = members.filter(({ outcome }) => outcome === "waiting").length;
   if (stopped.length > 0 && done === 0 && members.every(({ outcome }) => outcome !== "stopped")) {
     return "NOT BEGUN: nothing was touched, the cluster serves as before.";
   }
   if (stopped.length > 0) return `STOPPED after ${done} of ${members.length} members: the cluster serves on.`;
-  if (isDryRun) return due === 0 ? nothing(target) : `Ready: ${due} members would be restarted. Nothing was touched.`;
+  if (isDryRun)
+    return due === 0 ? nothing(target) : `Ready: ${due} members would be restarted. Nothing was touched.`;
   if (isDone && done === 0) return nothing(target);
   return `Done: ${done} members restarted with ${target} in ${formatMs(tookMs)}, one after the other.`;
 }

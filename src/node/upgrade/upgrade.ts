@@ -274,7 +274,9 @@ class Upgrade {
   }
 
   /** Whether the next one may be touched, given a moment for what the last restart left to die down. */
-  async #calm(queue: readonly Candidate[]): Promise<{ readonly view: View; readonly wrong: readonly string[] }> {
+  async #calm(
+    queue: readonly Candidate[],
+  ): Promise<{ readonly view: View; readonly wrong: readonly string[] }> {
     const { nowMs, pause } = this.#stage;
     const endMs = nowMs() + CALM_MS_MAX;
     for (;;) {

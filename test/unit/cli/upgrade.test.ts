@@ -33,7 +33,15 @@ describe("upgrade", () => {
 
   test("--dry-run says who would be restarted", async () => {
     await withAdmin(answersOf(new ModelCluster()), async (socket) => {
-      const { status, out } = await run("upgrade", "--all", "--dry-run", "--nodes", "fw2", "--socket", socket);
+      const { status, out } = await run(
+        "upgrade",
+        "--all",
+        "--dry-run",
+        "--nodes",
+        "fw2",
+        "--socket",
+        socket,
+      );
       expect([status, out]).toEqual([0, expect.stringContaining("Ready: 1 members would be restarted.")]);
     });
   });
@@ -68,7 +76,16 @@ describe("upgrade", () => {
       isDone: true,
       stopped: [],
       members: [
-        { name: "fw1", role: "node", from: "0.1.0", to: "0.2.0", outcome: "upgraded", drainMs: 812, awayMs: 1840, backMs: 950 },
+        {
+          name: "fw1",
+          role: "node",
+          from: "0.1.0",
+          to: "0.2.0",
+          outcome: "upgraded",
+          drainMs: 812,
+          awayMs: 1840,
+          backMs: 950,
+        },
         { name: "witness", role: "witness", from: "0.2.0", to: "0.2.0", outcome: "current" },
       ],
       tookMs: 3700,

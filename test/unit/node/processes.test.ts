@@ -17,7 +17,13 @@ interface Given {
   readonly more?: Partial<ProcessesOptions>;
 }
 
-function processes({ state = "drained", owner = 2, awaited = [], isSupervised = true, more = {} }: Given = {}) {
+function processes({
+  state = "drained",
+  owner = 2,
+  awaited = [],
+  isSupervised = true,
+  more = {},
+}: Given = {}) {
   const ended: string[] = [];
   const timers: (() => void)[] = [];
   const empty = emptyState(SLOTS);
@@ -47,7 +53,10 @@ function processes({ state = "drained", owner = 2, awaited = [], isSupervised = 
     peers: () => [FW2],
     ...more,
   });
-  return { made, ended, later: () => timers.splice(0).forEach((timer) => timer()) };
+  const later = (): void => {
+    for (const timer of timers.splice(0)) timer();
+  };
+  return { made, ended, later };
 }
 
 test("a drained node that is supervised ends when it is asked to, after its answer has left", () => {
@@ -68,9 +77,19 @@ test("asked twice it ends once", () => {
 test.each<[string, Given, number, RegExp]>([
   ["in another life than the one that is meant", {}, 3, /^fw1 is in life 4, not 3/],
   ["while it owns slots", { owner: 1 }, 4, /^fw1 owns 16 slots: drain it first/],
-  ["while it may still decide slots that it lost", { awaited: [1] }, 4, /^fw1 may still decide flows of 16 slots/],
+  [
+    "while it may still decide slots that it lost",
+    { awaited: [1] },
+    4,
+    /^fw1 may still decide flows of 16 slots/,
+  ],
   ["while it may be given slots", { state: "active" }, 4, /^fw1 may be given slots at any moment/],
-  ["when nobody starts it again", { isSupervised: false }, 4, /^fw1 was not started by anybody who starts it again/],
+  [
+    "when nobody starts it again",
+    { isSupervised: false },
+    4,
+    /^fw1 was not started by anybody who starts it again/,
+  ],
 ])("a node does not end %s", (_when, given, incarnation, why) => {
   const { made, ended, later } = processes(given);
   expect(made.restart(incarnation)).toMatch(why);
@@ -91,7 +110,12 @@ test("another member's refusal is told with its reason", async () => {
 
 test("a peer that does not answer is listed as such, beside what this one runs", async () => {
   const [own, peer] = await processes().made.list();
-  expect(own).toMatchObject({ name: "fw1", isReachable: true, version: VERSION, process: { incarnation: 4 } });
+  expect(own).toMatchObject({
+    name: "fw1",
+    isReachable: true,
+    version: VERSION,
+    process: { incarnation: 4 },
+  });
   expect(own?.process?.recordVersions).toEqual(RECORD_FORMATS.map(({ version }) => version));
   expect(peer).toEqual({ id: 2, name: "fw2", role: "node", isReachable: false });
 });

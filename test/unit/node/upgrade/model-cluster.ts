@@ -3,7 +3,12 @@
  */
 import type { ProcessReport } from "../../../../cluster/transport/transport.ts";
 import { SynwallError } from "../../../../src/base/errors.ts";
-import type { MemberProcess, MemberView, PeerStatus, StatusReport } from "../../../../src/node/admin-model.ts";
+import type {
+  MemberProcess,
+  MemberView,
+  PeerStatus,
+  StatusReport,
+} from "../../../../src/node/admin-model.ts";
 import type { Target, View, Wishes } from "../../../../src/node/upgrade/preflight.ts";
 import {
   type UpgradeOptions,
@@ -13,8 +18,17 @@ import {
 } from "../../../../src/node/upgrade/upgrade.ts";
 import { PAIR } from "../../cli/admin.ts";
 
-export const SPEECH = { recordVersions: [1], syncVersion: 1, commandVersion: 1, heartbeatVersion: 1 } as const;
-export const TARGET: Target = { version: "0.2.0", build: "bbbbbb", speech: { ...SPEECH, recordVersions: [1, 2] } };
+export const SPEECH = {
+  recordVersions: [1],
+  syncVersion: 1,
+  commandVersion: 1,
+  heartbeatVersion: 1,
+} as const;
+export const TARGET: Target = {
+  version: "0.2.0",
+  build: "bbbbbb",
+  speech: { ...SPEECH, recordVersions: [1, 2] },
+};
 export const WISHES: Wishes = {
   target: TARGET,
   only: [],
@@ -102,7 +116,11 @@ export class ModelCluster {
         this.done.push(`restart ${name} ${incarnation}`);
         const { version, build } = this.installed(name);
         const next = member.incarnation + 1;
-        const process = { ...(member.process ?? { ...SPEECH, isSupervised: true }), build, incarnation: next };
+        const process = {
+          ...(member.process ?? { ...SPEECH, isSupervised: true }),
+          build,
+          incarnation: next,
+        };
         const state = member.isDisabled ? "drained" : "active";
         Object.assign(member, { version, build, incarnation: next, process, state });
         if (this.leader === name) this.leader = this.members.find((each) => each !== member)!.name;

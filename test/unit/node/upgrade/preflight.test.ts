@@ -17,14 +17,34 @@ test("a healthy cluster may be upgraded", () => {
 
 test.each<[string, (cluster: ModelCluster) => void, RegExp]>([
   ["has no leader", (c) => void (c.leader = ""), /^no leader: /],
-  ["has a node that is down", (c) => void (c.member("fw2").state = "down"), /^fw2 is down: .* start it, or remove it/],
-  ["has a silent witness", (c) => void (c.member("witness").isHeard = false), /^witness is silent on all links/],
-  ["has a member that does not answer", (c) => void (c.member("fw2").isReachable = false), /^fw2 does not answer/],
-  ["is not settled", (c) => void (c.isSettled = false), /proven copy: .* wait until 'synwall status' says OK/],
+  [
+    "has a node that is down",
+    (c) => void (c.member("fw2").state = "down"),
+    /^fw2 is down: .* start it, or remove it/,
+  ],
+  [
+    "has a silent witness",
+    (c) => void (c.member("witness").isHeard = false),
+    /^witness is silent on all links/,
+  ],
+  [
+    "has a member that does not answer",
+    (c) => void (c.member("fw2").isReachable = false),
+    /^fw2 does not answer/,
+  ],
+  [
+    "is not settled",
+    (c) => void (c.isSettled = false),
+    /proven copy: .* wait until 'synwall status' says OK/,
+  ],
   ["has no replication", (c) => void (c.sync = { connected: false }), /^no replication to fw2/],
   ["lags", (c) => void (c.sync = { lagMs: 1200 }), /^sync to fw2 lags 1200 ms/],
   ["refuses replication", (c) => void (c.sync = { refusal: "too old" }), /^sync to fw2 is refused: too old/],
-  ["has a joining node", (c) => void (c.member("fw2").state = "joining"), /^fw2 is still receiving its flows/],
+  [
+    "has a joining node",
+    (c) => void (c.member("fw2").state = "joining"),
+    /^fw2 is still receiving its flows/,
+  ],
   ["is unwitnessed", (c) => void (c.isUnwitnessed = true), /^unwitnessed: .* --accept-no-majority/],
   [
     "has a member that nobody starts again",
@@ -57,7 +77,9 @@ describe("a node that is drained", () => {
   });
 
   test("and is not to be upgraded is somebody else's", () => {
-    expect(wrong(drained, { only: ["fw1"] }).join()).toMatch(/^fw2 is drained, for maintenance: .*rejoin fw2/);
+    expect(wrong(drained, { only: ["fw1"] }).join()).toMatch(
+      /^fw2 is drained, for maintenance: .*rejoin fw2/,
+    );
   });
 
   test("because it is disabled stays out, and stops nobody", () => {
@@ -113,9 +135,9 @@ test("the witness is first, the leader last", () => {
 describe("two builds understand each other", () => {
   test("when they share a version of records and have all else in common", () => {
     expect(misunderstandings(SPEECH, { ...SPEECH, recordVersions: [1, 2] })).toEqual([]);
-    expect(misunderstandings({ ...SPEECH, recordVersions: [3] }, { ...SPEECH, recordVersions: [1, 2] })).toEqual([
-      "flow records: versions 3 and 1, 2",
-    ]);
+    expect(
+      misunderstandings({ ...SPEECH, recordVersions: [3] }, { ...SPEECH, recordVersions: [1, 2] }),
+    ).toEqual(["flow records: versions 3 and 1, 2"]);
   });
 
   test("not when heartbeats, replicated state or replication differ", () => {
@@ -128,6 +150,8 @@ describe("two builds understand each other", () => {
   });
 
   test("whatever records one of them has, when the other is a witness", () => {
-    expect(misunderstandings({ ...SPEECH, recordVersions: [] }, { ...SPEECH, recordVersions: [9] })).toEqual([]);
+    expect(misunderstandings({ ...SPEECH, recordVersions: [] }, { ...SPEECH, recordVersions: [9] })).toEqual(
+      [],
+    );
   });
 });

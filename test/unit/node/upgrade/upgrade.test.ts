@@ -16,7 +16,12 @@ test("each member is emptied, restarted and back before the next one is touched;
   ]);
   expect(report.isDone).toBe(true);
   expect(report.stopped).toEqual([]);
-  expect(outcomes(report)).toEqual({ fw1: "upgraded", fw2: "upgraded", fw3: "upgraded", witness: "upgraded" });
+  expect(outcomes(report)).toEqual({
+    fw1: "upgraded",
+    fw2: "upgraded",
+    fw3: "upgraded",
+    witness: "upgraded",
+  });
   expect(report.members[0]).toMatchObject({ from: "0.1.0 (build aaaaaa)", to: "0.2.0 (build bbbbbb)" });
 });
 
@@ -75,14 +80,18 @@ test("a restart that is refused gives the slots back", async () => {
   cluster.onRestart = () => refuse("ssh: no route to host");
   const report = await cluster.run({ only: ["fw2"] });
   expect(cluster.done).toEqual(["drain fw2", "restart fw2 1", "rejoin fw2"]);
-  expect(report.stopped.join()).toMatch(/^fw2 could not be restarted: ssh: no route to host; it has its slots again/);
+  expect(report.stopped.join()).toMatch(
+    /^fw2 could not be restarted: ssh: no route to host; it has its slots again/,
+  );
 });
 
 test("a member that does not come back stops it, and is named with what to do", async () => {
   const cluster = new ModelCluster();
   cluster.onRestart = (member) => Object.assign(member, { incarnation: 1, state: "down" });
   const report = await cluster.run({ only: ["fw2"], stepTimeoutMs: 20_000 });
-  expect(report.stopped.join()).toMatch(/^fw2 was restarted and did not come back: .*journalctl -u synwall-node/);
+  expect(report.stopped.join()).toMatch(
+    /^fw2 was restarted and did not come back: .*journalctl -u synwall-node/,
+  );
   expect(cluster.nowMs).toBeGreaterThanOrEqual(20_000);
 });
 
@@ -125,7 +134,12 @@ describe("run again", () => {
     cluster.member("fw3").state = "drained";
     const report = await cluster.run();
     expect(cluster.done).toEqual(["restart fw3 1", "restart witness 1", "drain fw1", "restart fw1 1"]);
-    expect(outcomes(report)).toEqual({ fw1: "upgraded", fw2: "current", fw3: "upgraded", witness: "upgraded" });
+    expect(outcomes(report)).toEqual({
+      fw1: "upgraded",
+      fw2: "current",
+      fw3: "upgraded",
+      witness: "upgraded",
+    });
   });
 
   test("when all is done it does nothing", async () => {
