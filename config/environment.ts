@@ -11,6 +11,11 @@ export function socketFromEnvironment(): string | undefined {
   return process.env["SYNWALL_SOCKET"] || undefined;
 }
 
+/** Whoever started this process promises to start it again when it ends with status 75 (src/node/main.ts). */
+export function isSupervised(): boolean {
+  return process.env["SYNWALL_SUPERVISED"] === "1";
+}
+
 /** Admin sockets of this machine's members, by name. */
 export function socketsOfThisMachine(directory = RUN_DIRECTORY): string[] {
   try {

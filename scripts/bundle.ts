@@ -1,15 +1,26 @@
 /**
  * Bundle: one file out of a module and all that it imports, constants folded in; docs/adr/0041-the-worker-is-one-module.md says why. Owns how
- * that is done; `tsx scripts/bundle.ts` does it to the dataplane worker in dist/, as the last step of the build.
+ * that is done, and the build's name; `tsx scripts/bundle.ts` does both to dist/, as the last step of the build.
  */
-import { readFile } from "node:fs/promises";
+import { createHash } from "node:crypto";
+import { readdir, readFile, writeFile } from "node:fs/promises";
 import { dirname, join, relative } from "node:path";
 import { pathToFileURL } from "node:url";
 import { build, type Plugin } from "esbuild";
 import { ROOT_DIRECTORY } from "../config/version.ts";
 
+const BUILD_DIGITS = 12;
 /** They load native code by paths of their own. */
 const EXTERNAL = ["koffi", "cap"];
+
+/** Writes dist/build.json: a name for the build, the same wherever the same sources are built. */
+async function nameBuild(directory: string): Promise<void> {
+  const names = (await readdir(directory, { recursive: true })).filter((name) => name.endsWith(".js")).sort();
+  const hash = createHash("sha256");
+  for (const name of names) hash.update(`${name}\n`).update(await readFile(join(directory, name)));
+  const build = hash.digest("hex").slice(0, BUILD_DIGITS);
+  await writeFile(join(directory, "build.json"), `${JSON.stringify({ build })}\n`);
+}
 
 /** Writes `outfile`: `entry` as one module. Both are paths in the checkout. */
 export async function bundle(entry: string, outfile: string): Promise<void> {
@@ -53,4 +64,5 @@ function keepPlaces(outDirectory: string): Plugin {
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) {
   await bundle("dist/src/node/worker.js", "dist/src/node/worker.js");
+  await nameBuild(join(ROOT_DIRECTORY, "dist"));
 }

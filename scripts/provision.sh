@@ -2,9 +2,10 @@
 # Makes a Debian machine a member of a cluster: Node.js check, packages, Synwall in /opt/synwall, systemd unit, kernel settings,
 # configuration in /etc/synwall. Safe to run again; it never overwrites a configuration, a secret or a key.
 #
-#   scripts/provision.sh node    --config FILE --pki DIRECTORY [--install-node]
-#   scripts/provision.sh witness --config FILE --pki DIRECTORY [--install-node]
+#   scripts/provision.sh node    --config FILE --pki DIRECTORY [--install-node] [--install-only]
+#   scripts/provision.sh witness --config FILE --pki DIRECTORY [--install-node] [--install-only]
 #
+# --install-only leaves the service as it runs: 'synwall upgrade' restarts one member after the other with what is installed then.
 # FILE begins as config/examples/*.yaml; DIRECTORY is what scripts/make-pki.sh made. --install-node fetches Node.js 20 from
 # nodejs.org when it is missing, and checks its sum. The service is enabled and started at the end if its configuration is right.
 set -euo pipefail
@@ -21,16 +22,17 @@ umask 022
 
 say() { echo "provision: $*"; }
 fail() { echo "provision: $*" >&2; exit 2; }
-usage() { sed -n '2,10s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2; }
+usage() { sed -n '2,11s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2; }
 
 role=${1:-}
 case "$role" in node | witness) shift ;; *) usage ;; esac
-config="" pki="" install_node=no
+config="" pki="" install_node=no install_only=no
 while [ "$#" -gt 0 ]; do
   case "$1" in
     --config) config=${2:-}; shift 2 ;;
     --pki) pki=${2:-}; shift 2 ;;
     --install-node) install_node=yes; shift ;;
+    --install-only) install_only=yes; shift ;;
     *) usage ;;
   esac
 done
@@ -89,7 +91,8 @@ if ! getent passwd synwall >/dev/null; then
   say "making the user synwall"
   useradd --system --home-dir /var/lib/synwall --shell /usr/sbin/nologin synwall
 fi
-install -d -m 0750 -o root -g synwall "$ETC"
+# Members renew their certificates themselves: they may write there.
+install -d -m 0770 -o root -g synwall "$ETC"
 
 # Owned by synwall and readable by nobody else: the checks at start insist on it.
 keep_or_install() {
@@ -127,5 +130,9 @@ if ! runuser -u synwall -- /usr/local/bin/synwall check --config "$ETC/$role.yam
   fail "the configuration is not right yet: mend it, then systemctl enable --now $unit"
 fi
 systemctl enable --quiet "$unit"
+if [ "$install_only" = yes ]; then
+  say "installed; $unit was not restarted: when all members have the new build, run synwall upgrade on one of them"
+  exit 0
+fi
 systemctl restart "$unit"
 say "$unit runs: look at it with synwall status and journalctl -u $unit"

@@ -277,10 +277,16 @@ async function collect(stage: Stage, sinceMs: number, gone: readonly MemberEvent
   }
   return {
     untilMs,
-    events: [...journals.flat(), ...gone].toSorted((a, b) => a.atMs - b.atMs),
+    events: inOneRow(gone, journals.flat()).toSorted((a, b) => a.atMs - b.atMs),
     lag: lags.map(({ ack }) => ack),
     samples,
   };
+}
+
+/** What a member notes in its next life comes after all that it noted before. */
+function inOneRow(former: readonly MemberEvent[], present: readonly MemberEvent[]): MemberEvent[] {
+  const notedBy = (name: string): number => former.filter(({ member }) => member === name).length;
+  return [...former, ...present.map((event) => ({ ...event, order: event.order + notedBy(event.member) }))];
 }
 
 /** Lag of the peers that there are: towards one that is `gone` it grows for ever and says nothing. */

@@ -4,7 +4,15 @@
 import { nowMs } from "../../src/node/clock.ts";
 import { Hosts } from "../clients/hosts.ts";
 import { requireTools } from "../clients/tools.ts";
-import { cutMember, healAll, killMember, pauseMember, setCarrier, startAgain } from "../lab/faults.ts";
+import {
+  cutMember,
+  healAll,
+  killMember,
+  pauseMember,
+  restartMember,
+  setCarrier,
+  startAgain,
+} from "../lab/faults.ts";
 import { harmWires } from "../lab/harm.ts";
 import { type Lab, runningProcess, trySettled } from "../lab/lab.ts";
 import { LogDamage } from "../lab/log-damage.ts";
@@ -45,6 +53,7 @@ export function labStage(lab: Lab): Stage {
     isRunning: (member) => runningProcess(lab, member) !== undefined,
     kill: (member) => killMember(lab, member),
     start: (member) => startAgain(lab, member),
+    restart: (member) => restartMember(lab, member),
     cutAll: (member) => cutMember(lab, member, "all"),
     cut: (member, link) => cutMember(lab, member, link),
     setCarrier: (member, link, isUp) => setCarrier(lab, member, link, isUp),

@@ -15,7 +15,7 @@ export interface Limits {
 const ANY = Number.POSITIVE_INFINITY;
 
 /** What kind of failure a scenario is decides what it may cost. */
-type Kind = "death" | "silence" | "deafness" | "planned" | "rejoining" | "bystander" | "nothing";
+type Kind = "death" | "silence" | "deafness" | "planned" | "rejoining" | "rolling" | "bystander" | "nothing";
 
 /** Kinds in which no slot may move. */
 const STILL_KINDS: ReadonlySet<Kind> = new Set<Kind>(["bystander", "nothing"]);
@@ -43,6 +43,7 @@ const KINDS: Readonly<Record<Scenario, Kind>> = {
   disk: "planned",
   clock: "nothing",
   again: "silence",
+  upgrade: "rolling",
 };
 
 /**
@@ -61,6 +62,7 @@ const KIND_LIMITS: Readonly<Record<"lan" | "vm", Readonly<Record<Kind, Limits>>>
     deafness: { outageMsMax: 180, lostMax: ANY, duplicatedMax: 0, pingsLostMax: ANY },
     planned: { outageMsMax: 50, lostMax: 0, duplicatedMax: 0, pingsLostMax: 0 },
     rejoining: { outageMsMax: 120, lostMax: 0, duplicatedMax: 0, pingsLostMax: 0 },
+    rolling: { outageMsMax: 120, lostMax: 0, duplicatedMax: 0, pingsLostMax: 0 },
     bystander: { outageMsMax: 70, lostMax: ANY, duplicatedMax: 0, pingsLostMax: ANY },
     nothing: { outageMsMax: 50, lostMax: 0, duplicatedMax: 0, pingsLostMax: 0 },
   },
@@ -70,6 +72,7 @@ const KIND_LIMITS: Readonly<Record<"lan" | "vm", Readonly<Record<Kind, Limits>>>
     deafness: { outageMsMax: 550, lostMax: ANY, duplicatedMax: 0, pingsLostMax: ANY },
     planned: { outageMsMax: 50, lostMax: 0, duplicatedMax: 0, pingsLostMax: 0 },
     rejoining: { outageMsMax: 350, lostMax: 0, duplicatedMax: 0, pingsLostMax: 0 },
+    rolling: { outageMsMax: 350, lostMax: 0, duplicatedMax: 0, pingsLostMax: 0 },
     bystander: { outageMsMax: 200, lostMax: ANY, duplicatedMax: 0, pingsLostMax: ANY },
     nothing: { outageMsMax: 50, lostMax: 0, duplicatedMax: 0, pingsLostMax: 0 },
   },

@@ -28,6 +28,7 @@ export const SCENARIOS = [
   "disk",
   "clock",
   "again",
+  "upgrade",
 ] as const;
 export type Scenario = (typeof SCENARIOS)[number];
 
@@ -57,6 +58,7 @@ export const SCENARIO_TEXT: Readonly<Record<Scenario, string>> = {
   disk: "a node's disk is full: it must leave in order, and come back when there is room",
   clock: "somebody sets a node's time of day: an hour forward, two hours back, and right again",
   again: "a node dies, and dies again while it comes back: a drill during a drill",
+  upgrade: "all members are restarted, one after the other, each emptied before: a rolling upgrade",
 };
 
 /** One value for each way of the probes. */

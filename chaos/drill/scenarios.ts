@@ -6,6 +6,7 @@ import { SynwallError } from "../../src/base/errors.ts";
 import type { Harm } from "../lab/harm.ts";
 import type { SettleOptions } from "../lab/settling.ts";
 import type { MemberEvent, Scenario } from "./model.ts";
+import { rollingRestart } from "./rolling-restart.ts";
 import { journalOn, nodesOf, type Stage, statusOn, waitSettledOn } from "./stage.ts";
 
 const MOVE_TIMEOUT_MS = 30_000;
@@ -268,6 +269,12 @@ export const SCRIPTS: Readonly<Record<Scenario, Script>> = {
       await stage.start(victim);
       const deaths = [faultAtMs, againAtMs].map((atMs) => ({ member: victim, atMs }));
       return { faultAtMs, deaths, settle: {} };
+    },
+  },
+  upgrade: {
+    async inject(stage) {
+      const faultAtMs = stage.nowMs();
+      return { faultAtMs, events: await rollingRestart(stage), settle: {} };
     },
   },
 };

@@ -37,6 +37,8 @@ export interface Stage {
   kill(member: string): Promise<number>;
   /** Starts a member that does not run. Answers when. */
   start(member: string): Promise<number>;
+  /** Ends the process in order, as an operator does, and starts another one. Answers when. */
+  restart(member: string): Promise<number>;
   /** Cuts a member off all links; carriers stay. Answers when. */
   cutAll(member: string): Promise<number>;
   /** Cuts a member off one link; its carrier stays. Answers when. */

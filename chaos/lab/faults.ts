@@ -17,6 +17,8 @@ const PORT_DISABLED = 0;
 const PORT_FORWARDING = 3;
 const GET_READY_MS = 50;
 const END_TIMEOUT_MS = 5_000;
+/** A member that cannot stop in order ends itself after 5 s. */
+const STOP_TIMEOUT_MS = 10_000;
 const PAUSE_MAX_MS = 600_000;
 
 /** Kills a member at once, as a crash does. Answers when (CLOCK_MONOTONIC). */
@@ -39,6 +41,20 @@ export async function startAgain(lab: Lab, name: string): Promise<number> {
   }
   const atMs = nowMs();
   await startMember(lab, member);
+  return atMs;
+}
+
+/** Ends a member in order (SIGTERM), and starts it again. Answers when it was told to end. */
+export async function restartMember(lab: Lab, name: string): Promise<number> {
+  const target = runningProcess(lab, memberOf(lab, name).name);
+  if (target === undefined)
+    throw new SynwallError("SW_LAB_FAILED", `${name} does not run: nothing to restart`);
+  const atMs = nowMs();
+  signal(target, "SIGTERM");
+  if (!(await poll(() => runningProcess(lab, name) === undefined, STOP_TIMEOUT_MS))) {
+    throw new SynwallError("SW_LAB_FAILED", `${name} (process ${target.pid}) does not end`);
+  }
+  await startAgain(lab, name);
   return atMs;
 }
 

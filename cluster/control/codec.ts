@@ -6,7 +6,8 @@
 import { z } from "zod";
 import type { Command } from "./model.ts";
 
-const VERSION = 1;
+/** Version of commands and snapshots: members that know another one cannot agree on anything. */
+export const COMMAND_VERSION = 1;
 /** The largest cluster has 1024 slots: about 40 KiB of JSON. Anything near this limit is not a command. */
 export const COMMAND_BYTES_MAX = 1_048_576;
 
@@ -103,7 +104,7 @@ const command = z.discriminatedUnion("type", [
 ]);
 
 const envelope = z.strictObject({
-  v: z.literal(VERSION),
+  v: z.literal(COMMAND_VERSION),
   id: z.string().min(1).max(128),
   by: nodeId,
   cmd: command,
@@ -115,7 +116,7 @@ const result = z.discriminatedUnion("ok", [
 ]);
 
 const snapshot = z.strictObject({
-  v: z.literal(VERSION),
+  v: z.literal(COMMAND_VERSION),
   cluster: z.strictObject({
     members: z
       .array(
@@ -144,7 +145,7 @@ const snapshot = z.strictObject({
 export type SnapshotContent = Omit<z.infer<typeof snapshot>, "v">;
 
 export function encodeEnvelope(value: Envelope): Uint8Array {
-  return encode({ v: VERSION, ...value });
+  return encode({ v: COMMAND_VERSION, ...value });
 }
 
 /** Never throws: a malformed entry is refused on every node alike. */
@@ -156,7 +157,7 @@ export function decodeEnvelope(bytes: Uint8Array): Decoded<Envelope> {
 }
 
 export function encodeSnapshot(value: SnapshotContent): Uint8Array {
-  return encode({ v: VERSION, ...value });
+  return encode({ v: COMMAND_VERSION, ...value });
 }
 
 export function decodeSnapshot(bytes: Uint8Array): Decoded<SnapshotContent> {

@@ -117,7 +117,7 @@ export class Inbound {
     this.#options = options;
     this.peerId = options.peerId;
     this.#formats = new WireFormats(options.formats);
-    this.#spoken = this.#formats.own;
+    this.#spoken = this.#formats.newest;
     this.#minEpoch = new Float64Array(options.slots);
     this.#isInSnapshot = new Uint8Array(options.slots);
   }
@@ -165,7 +165,7 @@ export class Inbound {
     if (hello.protocolVersion < SYNC_PROTOCOL_VERSION || spoken === undefined) {
       this.refuse(
         "version",
-        `Cannot read records of version ${hello.recordVersion} (protocol ${hello.protocolVersion}): needs ${this.#formats.own.version} (protocol ${SYNC_PROTOCOL_VERSION})`,
+        `Cannot read records of version ${hello.recordVersion} (protocol ${hello.protocolVersion}): needs ${this.#formats.newest.version} (protocol ${SYNC_PROTOCOL_VERSION})`,
       );
       return;
     }

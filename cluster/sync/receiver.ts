@@ -22,7 +22,7 @@ export interface ReceiverOptions {
   readonly applied: Float64Array;
   readonly limits: SyncLimits;
   readonly env: Env;
-  /** Versions of records; the ring's are of the last one. */
+  /** Versions of records (wire-format.ts). */
   readonly formats?: readonly RecordFormat[];
   /** A stream from this peer was refused; 0: before it said who it is, in a way to be believed. */
   readonly onRefused: (peerId: number, why: string) => void;

@@ -35,7 +35,7 @@ export interface ReplicationOptions {
   /** This node's policy fingerprint, compared with every peer's; absent: unknown. */
   readonly policy?: string;
   readonly limits?: Partial<SyncLimits>;
-  /** Versions of records that are spoken; those in the rings are of the last one. */
+  /** Versions of records that are spoken (wire-format.ts). */
   readonly formats?: readonly RecordFormat[];
   /** A new link to a peer; it closes when the peer cannot be reached. Called by tick() whenever there is none. */
   readonly openLink: (peerId: number) => SenderLink;

@@ -48,7 +48,7 @@ export interface RouterOptions {
   readonly env: Env;
   /** This node's policy fingerprint, told to every peer; absent: unknown. */
   readonly policy?: string;
-  /** Versions of records; the ring's are of the last one. */
+  /** Versions of records (wire-format.ts). */
   readonly formats?: readonly RecordFormat[];
   /** Asks the worker to publish these slots whole: BEGIN, records, END, DIGEST. */
   readonly requestExport: (slots: readonly number[]) => void;

@@ -21,7 +21,7 @@ import {
   SYNC_PROTOCOL_VERSION,
   type Welcome,
 } from "./messages.ts";
-import { convert, type RecordFormat, recordsPerBatch, WireFormats } from "./wire-format.ts";
+import { convert, type RecordFormat, WireFormats } from "./wire-format.ts";
 
 /** `overflow`: the peer was too far behind. `restart`: the peer lives a new life. `forgot`: it misses what it had. */
 export type SessionEnd = "overflow" | "restart" | "forgot";
@@ -126,9 +126,9 @@ export class Sender {
     this.#events = options.events;
     this.#policy = options.policy ?? "";
     this.#formats = new WireFormats(options.formats);
-    this.#offer = this.#formats.own;
-    this.#spoken = this.#formats.own;
-    this.#batchMax = recordsPerBatch(this.#formats.own.bytes);
+    this.#offer = this.#formats.newest;
+    this.#spoken = this.#formats.newest;
+    this.#batchMax = this.#formats.recordsPerBatch;
     this.backlog = new Backlog(options.limits.backlogRecords, this.#formats.own.bytes);
     const fullBatches = Math.ceil(options.limits.backlogRecords / this.#batchMax);
     this.#batchEnds = new Float64Array(2 * fullBatches + options.limits.gatherAtBatches + 8);
@@ -374,7 +374,7 @@ export class Sender {
     this.#events.onRefused(this.peerId, `it refused (${reason}): ${detail}`);
     this.#drop(nowMs, true);
     // A build that is too old to choose: offer it less, in the end the newest again, since a peer may have been upgraded.
-    if (reason === "version") this.#offer = this.#formats.below(this.#offer) ?? this.#formats.own;
+    if (reason === "version") this.#offer = this.#formats.below(this.#offer) ?? this.#formats.newest;
     // Both sides count differently: only a new numbering helps.
     if (reason === "sequence") this.#endSession("forgot", nowMs);
   }

@@ -16,6 +16,8 @@ import { RECORD_BYTES, RECORD_WIRE_AT, RECORD_WIRE_VERSION } from "../../src/bas
 export interface RecordFormat {
   readonly version: number;
   readonly bytes: number;
+  /** What the rings hold, when it is not the newest: its fields are all that the dataplane of this build knows. */
+  readonly isOfRings?: true;
 }
 
 /** All versions that this build reads and writes, oldest first; the last is that of its own records. */
@@ -31,12 +33,21 @@ export function recordsPerBatch(bytes: number): number {
 }
 
 export class WireFormats {
+  /** The newest, which is offered first. */
+  readonly newest: RecordFormat;
+  /** That of the rings, and of the backlog: what the dataplane of this build writes and reads. */
   readonly own: RecordFormat;
   readonly #formats: readonly RecordFormat[];
 
   constructor(formats: readonly RecordFormat[] = RECORD_FORMATS) {
     this.#formats = formats;
-    this.own = formats.at(-1)!;
+    this.newest = formats.at(-1)!;
+    this.own = formats.find(({ isOfRings }) => isOfRings === true) ?? this.newest;
+  }
+
+  /** Records that one batch holds, whichever version is spoken. */
+  get recordsPerBatch(): number {
+    return recordsPerBatch(Math.max(...this.#formats.map(({ bytes }) => bytes)));
   }
 
   /** Exactly this version; undefined when it is not known. */

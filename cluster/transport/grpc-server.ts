@@ -16,7 +16,12 @@ import {
   type sendUnaryData,
 } from "@grpc/grpc-js";
 import { MalformedError, type Message } from "raft-ts";
-import type { StatusRequest, StatusResponse } from "../../proto/gen/synwall/v1/control.ts";
+import type {
+  RestartRequest,
+  RestartResponse,
+  StatusRequest,
+  StatusResponse,
+} from "../../proto/gen/synwall/v1/control.ts";
 import type {
   ExchangeRequest,
   ExchangeResponse,
@@ -33,7 +38,13 @@ import { SnapshotCollector } from "./grpc-snapshot.ts";
 import { fromWire } from "./raft-codec.ts";
 import { type RefusalReason, watchRefusals } from "./refusals.ts";
 import { commonName, isOfAnother, TLS_FLOOR, type TlsMaterial } from "./tls.ts";
-import { maySend, type TransportCounters, type TransportHandlers, type TransportPeer } from "./transport.ts";
+import {
+  CANNOT_RESTART,
+  maySend,
+  type TransportCounters,
+  type TransportHandlers,
+  type TransportPeer,
+} from "./transport.ts";
 
 export interface GrpcServerOptions {
   readonly address: string;
@@ -76,6 +87,10 @@ export class GrpcServer {
     this.#server.addService(controlService, {
       status: (call: ServerUnaryCall<StatusRequest, StatusResponse>, answer: sendUnaryData<StatusResponse>) =>
         this.#status(call, answer),
+      restart: (
+        call: ServerUnaryCall<RestartRequest, RestartResponse>,
+        answer: sendUnaryData<RestartResponse>,
+      ) => this.#restart(call, answer),
     });
     this.#server.addService(syncService, {
       replicate: (call: ServerDuplexStream<SenderMessage, Buffer>) => this.#replicate(call),
@@ -234,7 +249,24 @@ export class GrpcServer {
       return;
     }
     const report = this.#options.handlers.onStatus(from);
-    answer(null, { ...report, lostLinks: [...report.lostLinks] });
+    const { process } = report;
+    answer(null, {
+      ...report,
+      lostLinks: [...report.lostLinks],
+      process: process && { ...process, recordVersions: [...process.recordVersions] },
+    });
+  }
+
+  #restart(
+    call: ServerUnaryCall<RestartRequest, RestartResponse>,
+    answer: sendUnaryData<RestartResponse>,
+  ): void {
+    const from = this.#identify(call);
+    if (from === undefined) answer(denied());
+    else
+      answer(null, {
+        refusal: this.#options.handlers.onRestart?.(from, call.request.incarnation) ?? CANNOT_RESTART,
+      });
   }
 
   #replicate(call: ServerDuplexStream<SenderMessage, Buffer>): void {

@@ -62,6 +62,7 @@ export const raftService = {
 
 export const controlService = {
   status: method(ControlServiceDefinition, ControlServiceDefinition.methods.status),
+  restart: method(ControlServiceDefinition, ControlServiceDefinition.methods.restart),
 };
 
 /**

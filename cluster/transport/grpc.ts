@@ -136,6 +136,12 @@ export class GrpcTransport implements Transport {
     return this.#peer(to, options.what).ask(controlService.status, {}, options);
   }
 
+  async restart(to: number, incarnation: number, timeoutMs: number): Promise<string> {
+    const options = { timeoutMs, what: "ask for a restart" };
+    const peer = this.#peer(to, options.what);
+    return (await peer.ask(controlService.restart, { incarnation }, options)).refusal;
+  }
+
   openSyncLink(to: number): SenderLink {
     const link = new GrpcLink<SenderMessage, ReceiverMessage>(encodeSync.fromSender);
     const peer = this.#peers.get(to);

@@ -10,7 +10,7 @@ import type { SenderLink } from "../sync/link.ts";
 import type { ReceiverMessage, SenderMessage } from "../sync/messages.ts";
 import { MemoryLinkEnd, type Wire } from "./memory-link.ts";
 import type { PeerReport, Transport, TransportCounters, TransportHandlers } from "./transport.ts";
-import { maySend, zeroCounters } from "./transport.ts";
+import { CANNOT_RESTART, maySend, zeroCounters } from "./transport.ts";
 
 export interface MemoryNetworkOptions {
   /** Calls back after `delayMs`; 0 means soon, never at once. */
@@ -250,6 +250,15 @@ export class MemoryTransport implements Transport {
 
   status(to: number, timeoutMs: number): Promise<PeerReport> {
     return this.#call(to, timeoutMs, "ask for the status", async (handlers) => handlers.onStatus(this.#id));
+  }
+
+  restart(to: number, incarnation: number, timeoutMs: number): Promise<string> {
+    return this.#call(
+      to,
+      timeoutMs,
+      "ask for a restart",
+      async (handlers) => handlers.onRestart?.(this.#id, incarnation) ?? CANNOT_RESTART,
+    );
   }
 
   openSyncLink(to: number): SenderLink {

@@ -11,6 +11,7 @@ import { readFileSync, statSync } from "node:fs";
 import "node:tls";
 import type { PeerCertificate } from "node:tls";
 import { SynwallError } from "../../src/base/errors.ts";
+import { findPair } from "./key-pair.ts";
 
 export interface TlsFiles {
   readonly ca: string;
@@ -72,8 +73,10 @@ export function judgeTls(files: TlsFiles, member: string, nowMs: number): Judged
     }
   };
   const ca = read("ca");
-  const cert = read("cert");
-  const key = read("key");
+  // Of a rotation that was cut short, the halves that fit; a start finishes it (key-pair.ts).
+  const pair = findPair(files, readIfAny);
+  const cert = pair === undefined ? read("cert") : Buffer.from(pair.cert);
+  const key = pair === undefined ? read("key") : Buffer.from(pair.key);
   if (ca === undefined || cert === undefined || key === undefined) return { mistakes };
 
   const authorities = parseAll(ca);
@@ -86,6 +89,14 @@ export function judgeTls(files: TlsFiles, member: string, nowMs: number): Judged
   }
   if (authorities !== undefined) mistakes.push(...judgeAuthorities(authorities, own, files, nowMs));
   return { material: { ca, cert, key }, mistakes };
+}
+
+function readIfAny(path: string): Buffer | undefined {
+  try {
+    return readFileSync(path);
+  } catch {
+    return undefined;
+  }
 }
 
 /** Why a file could not be read, in words. */

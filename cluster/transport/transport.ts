@@ -20,6 +20,21 @@ export interface TransportPeer {
   readonly address: string;
 }
 
+/** Which build a member's process runs, and what it can speak. */
+export interface ProcessReport {
+  /** Names the build; empty when it runs from its sources. */
+  readonly build: string;
+  /** Versions of replicated records that it reads and writes; a witness has none. */
+  readonly recordVersions: readonly number[];
+  readonly syncVersion: number;
+  readonly commandVersion: number;
+  readonly heartbeatVersion: number;
+  /** The life that the cluster gave it; 0 before it was let in. */
+  readonly incarnation: number;
+  /** Whoever started it starts it again when it ends. */
+  readonly isSupervised: boolean;
+}
+
 /** What a node tells a peer that asks how it is. */
 export interface PeerReport {
   readonly node: number;
@@ -34,11 +49,15 @@ export interface PeerReport {
   readonly epoch: number;
   /** Zone links on which the node has no carrier, by number. */
   readonly lostLinks: readonly number[];
+  /** Absent in builds that do not tell. */
+  readonly process?: ProcessReport | undefined;
 }
 
 export interface TransportHandlers {
   onRaft(from: number, message: Message): void;
   onStatus(from: number): PeerReport;
+  /** This process is to end and to be started again, if it is in life `incarnation`. Answers why not, or "". */
+  onRestart?(from: number, incarnation: number): string;
   /** A peer wants to replicate to this node. The link is not bound yet. */
   onSyncLink(from: number, link: ReceiverLink): void;
   onUnreachable(to: number): void;
@@ -69,6 +88,8 @@ export interface Transport {
   sendSnapshot(message: MsgSnap): void;
   /** Rejects with SW_CONTROL_TIMEOUT when no answer came in time. */
   status(to: number, timeoutMs: number): Promise<PeerReport>;
+  /** Has a peer's process end and be started again. Answers why it refuses, or "". Rejects as status(). */
+  restart(to: number, incarnation: number, timeoutMs: number): Promise<string>;
   /** A new link to replicate to `to`; opens once the peer is reached, closes when it is not. Never reconnects. */
   openSyncLink(to: number): SenderLink;
   isConnected(to: number): boolean;
@@ -78,6 +99,9 @@ export interface Transport {
   /** Ends everything; nothing is called back afterwards. */
   close(): Promise<void>;
 }
+
+/** What a build answers that has nobody who could start it again. */
+export const CANNOT_RESTART = "it cannot be restarted from afar";
 
 export function zeroCounters(): TransportCounters {
   return {

@@ -21,6 +21,7 @@ export const ERROR_CODES = {
   SW_DATAPLANE_HUNG: "The dataplane worker did not turn its loop any more; the process ended itself.",
   SW_CONTROL_REFUSED: "The cluster refused a command in its present state.",
   SW_CONTROL_TIMEOUT: "The cluster did not decide in time; nothing is known to have changed.",
+  SW_UPGRADE_STOPPED: "A rolling upgrade stopped at the first thing that was wrong; the cluster serves on.",
   SW_ADMIN_UNREACHABLE: "No node answers on the admin socket.",
   SW_ADMIN_BAD_REQUEST: "The admin request has a mistake; the message names it.",
   SW_CAPTURE_INVALID: "A capture file cannot be read or written, is no pcap or pcapng, or ends too early.",

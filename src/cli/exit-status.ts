@@ -12,6 +12,7 @@ const REFUSED: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   "SW_CONTROL_REFUSED",
   "SW_CONTROL_TIMEOUT",
   "SW_DRILL_FAILED",
+  "SW_UPGRADE_STOPPED",
 ]);
 
 export function exitStatusOf(code: ErrorCode): number {

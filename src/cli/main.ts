@@ -55,6 +55,11 @@ const LAZY = [
     load: async (terminal: Terminal) => (await import("./commands/cluster.ts")).clusterCommand(terminal),
   },
   {
+    name: "upgrade",
+    description: "restart all members with the installed build, one after the other, losing nothing",
+    load: async (terminal: Terminal) => (await import("./commands/upgrade.ts")).upgradeCommand(terminal),
+  },
+  {
     name: "lab",
     description: "a whole cluster in network namespaces of this machine",
     load: async (terminal: Terminal) => (await import("./commands/lab.ts")).labCommand(terminal),

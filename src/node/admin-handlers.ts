@@ -71,6 +71,7 @@ export function adminHandlers(
     ...clusterHandlers({
       controller: core.controller,
       founders: core.config.cluster.founders,
+      processes: core.processes,
       registration: () => undefined,
       ...parts,
     }),

@@ -7,6 +7,7 @@
  * Owns the shapes only. Server: admin-server.ts; clients: cli and chaos.
  */
 
+import type { ProcessReport } from "../../cluster/transport/transport.ts";
 import type { NatAddressView } from "./nat-view.ts";
 import type { TraceReport, TraceRequest } from "./replay/trace.ts";
 
@@ -165,6 +166,18 @@ export interface MemberView {
   readonly votes: boolean;
 }
 
+/** What a member's process is, as it says itself. */
+export interface MemberProcess {
+  readonly id: number;
+  readonly name: string;
+  readonly role: "node" | "witness";
+  readonly isReachable: boolean;
+  /** Absent when it does not answer. */
+  readonly version?: string;
+  /** Absent when it does not answer, and of builds that do not tell. */
+  readonly process?: ProcessReport;
+}
+
 export type JournalKind =
   | "started"
   | "ready"
@@ -194,6 +207,7 @@ export type JournalKind =
   | "hung"
   | "disk"
   | "clock"
+  | "restart"
   | "stopping";
 
 /** Methods of the socket. */
@@ -253,6 +267,16 @@ export interface AdminMethods {
   readonly "cluster.members": {
     params: Record<string, never>;
     result: { readonly members: readonly MemberView[] };
+  };
+  /** Which build each member runs, asked of each now. */
+  readonly "cluster.processes": {
+    params: Record<string, never>;
+    result: { readonly members: readonly MemberProcess[] };
+  };
+  /** Has a member end its process, to be started again by its supervisor. Refused while it owns anything. */
+  readonly "cluster.restart": {
+    params: { readonly node: string; readonly incarnation: number };
+    result: Record<string, never>;
   };
   /** A token that lets one new member in, once; only where the CA's key is. */
   readonly "cluster.token": {

@@ -142,6 +142,8 @@ const ALL: Readonly<Record<AdminMethod, true>> = {
   "policy.apply": true,
   counters: true,
   "cluster.members": true,
+  "cluster.processes": true,
+  "cluster.restart": true,
   "cluster.token": true,
   "cluster.disable": true,
   "cluster.enable": true,

@@ -1,10 +1,11 @@
 /**
  * Certificates of a running member: takes another one over from its files, or gets one from a registrar first, without touching
- * a connection that stands. Owns the files' replacement; who signs is cluster/registration/registrar.ts.
+ * a connection that stands. Owns when; how files are replaced is cluster/transport/key-pair.ts, who signs cluster/registration/registrar.ts.
  */
 
 import { X509Certificate } from "node:crypto";
-import { renameSync, writeFileSync } from "node:fs";
+import { diskFs } from "../../cluster/storage/fs.ts";
+import { finishPair, replacePair } from "../../cluster/transport/key-pair.ts";
 import { loadTls, type TlsMaterial } from "../../cluster/transport/tls.ts";
 import type { NodeConfig } from "../../config/node-config.ts";
 import { SynwallError } from "../base/errors.ts";
@@ -15,6 +16,8 @@ export interface CertificatesOptions {
   readonly registrars: () => readonly { readonly address: string }[];
   /** Whoever uses certificates. */
   readonly onChange: (tls: TlsMaterial) => void;
+  /** Something that an operator may want to know, in one line. */
+  readonly onNote?: (text: string) => void;
 }
 
 export interface CertificateReport {
@@ -29,6 +32,7 @@ export class Certificates {
 
   constructor(options: CertificatesOptions) {
     this.#options = options;
+    this.#finish();
     this.#tls = loadTls(options.cluster.tls, options.cluster.self.name);
   }
 
@@ -52,26 +56,58 @@ export class Certificates {
     const { renewCertificate } = await import("../../cluster/registration/client.ts");
     const { key, request } = await makeRequest(cluster.self.name);
     const failures: string[] = [];
+    let got: { readonly cert: string; readonly from: string } | undefined;
     for (const { address } of registrars()) {
       try {
         const place = { address, port: cluster.ports.registration };
-        const { cert } = await renewCertificate(place, this.#tls, request);
-        replace(cluster.tls.key, key);
-        replace(cluster.tls.cert, cert);
-        return { ...this.reload(), from: address };
+        got = { from: address, ...(await renewCertificate(place, this.#tls, request)) };
+        break;
       } catch (error) {
         if (!(error instanceof SynwallError) || error.code !== "SW_REGISTRATION_FAILED") throw error;
         failures.push(error.message);
       }
+    }
+    if (got !== undefined) {
+      this.#replace(key, got.cert);
+      return { ...this.reload(), from: got.from };
     }
     throw new SynwallError(
       "SW_REGISTRATION_FAILED",
       `no member gave a new certificate; the present one stays:\n${failures.join("\n")}`,
     );
   }
+
+  /** What the process before this one may have left. A file that cannot be written now does no harm: what is read fits. */
+  #finish(): void {
+    const { cluster, onNote } = this.#options;
+    try {
+      if (finishPair(cluster.tls, diskFs))
+        onNote?.(`finished a rotation of ${cluster.tls.cert} that was cut short`);
+    } catch (error) {
+      onNote?.(`a rotation of ${cluster.tls.cert} was cut short and cannot be finished: ${reason(error)}`);
+    }
+  }
+
+  #replace(key: string, cert: string): void {
+    const { cluster } = this.#options;
+    try {
+      replacePair(cluster.tls, { cert: bytes(cert), key: bytes(key) }, diskFs);
+    } catch (error) {
+      throw new SynwallError(
+        "SW_REGISTRATION_FAILED",
+        `the new certificate cannot be written beside ${cluster.tls.cert} (${reason(error)}): the member's user must be able to write in that folder and in that of ${cluster.tls.key}; the present one stays`,
+        {},
+        error,
+      );
+    }
+  }
 }
 
-function replace(path: string, text: string): void {
-  writeFileSync(`${path}.new`, text.endsWith("\n") ? text : `${text}\n`, { mode: 0o600 });
-  renameSync(`${path}.new`, path);
+function bytes(text: string): Uint8Array {
+  return Buffer.from(text.endsWith("\n") ? text : `${text}\n`);
+}
+
+function reason(error: unknown): string {
+  const { code, message } = error as NodeJS.ErrnoException;
+  return code ?? message;
 }

@@ -9,6 +9,7 @@ import { SynwallError } from "../base/errors.ts";
 import type { AdminHandlers } from "./admin-server.ts";
 import type { Certificates } from "./certificates.ts";
 import type { Controller } from "./controller.ts";
+import type { Processes } from "./processes.ts";
 import type { Registration } from "./registration.ts";
 
 /** The longest that an operator waits for a drain, unless told. */
@@ -22,6 +23,7 @@ const TOKEN_MS_MAX = 7 * 86_400_000;
 export interface ClusterAdminParts {
   readonly controller: Controller;
   readonly founders: readonly number[];
+  readonly processes: Processes;
   readonly certificates?: Certificates;
   readonly registration: () => Registration | undefined;
 }
@@ -29,7 +31,7 @@ export interface ClusterAdminParts {
 type ClusterMethod = Extract<keyof AdminHandlers, `cluster.${string}`>;
 
 export function clusterHandlers(parts: ClusterAdminParts): Pick<AdminHandlers, ClusterMethod> {
-  const { controller, founders, certificates, registration } = parts;
+  const { controller, founders, processes, certificates, registration } = parts;
   return {
     "cluster.members": () => {
       const state = controller.driver.state();
@@ -49,6 +51,11 @@ export function clusterHandlers(parts: ClusterAdminParts): Pick<AdminHandlers, C
             votes: voters.includes(id),
           })),
       };
+    },
+    "cluster.processes": async () => ({ members: await processes.list() }),
+    "cluster.restart": async ({ node, incarnation }) => {
+      await processes.restartMember(memberNamed(controller, node).id, incarnation);
+      return {};
     },
     "cluster.token": async ({ role, name, weight, ttlMs = TOKEN_MS }) => {
       const office = registration();

@@ -16,6 +16,7 @@ import { SynwallError } from "../base/errors.ts";
 import type { Journal } from "./journal.ts";
 import { Membership } from "./membership.ts";
 import { PeerList } from "./peer-list.ts";
+import type { Processes } from "./processes.ts";
 import { QuorumKeeper } from "./quorum-keeper.ts";
 import { isSettled } from "./status.ts";
 
@@ -119,6 +120,7 @@ export class Controller {
   handlers(
     rest: Pick<TransportHandlers, "onSyncLink"> & {
       readonly version: string;
+      readonly processes: Pick<Processes, "own" | "restart">;
       readonly lostLinks: () => readonly number[];
     },
   ): TransportHandlers {
@@ -138,8 +140,10 @@ export class Controller {
           lead,
           epoch: driver.state().table.epoch,
           lostLinks: rest.lostLinks(),
+          process: rest.processes.own(),
         };
       },
+      onRestart: (_from, incarnation) => rest.processes.restart(incarnation),
       onSyncLink: rest.onSyncLink,
       onUnreachable: (to) => driver.unreachable(to),
       onSnapshotSent: (to, isDelivered) => driver.snapshotSent(to, isDelivered),

@@ -2,16 +2,20 @@
  * Main: runs a member until it is told to stop. Owns signals, the process's priority and its exit; failure to start leaves
  * nothing behind and throws the one error that the command line prints.
  */
+import { isSupervised } from "../../config/environment.ts";
 import type { NodeConfig } from "../../config/node-config.ts";
 import { type ErrorCode, SynwallError } from "../base/errors.ts";
 import { exitAtOnce } from "../io/exit.ts";
 import { requestRealtime, requestRealtimeForAll } from "../io/sched.ts";
 import { createLog, type Log } from "./log.ts";
+import type { RestartWay } from "./processes.ts";
 
 /** A member that cannot go on ends with this status: its peers take over, a supervisor starts it again. */
 const EXIT_FAILED = 70;
 /** Its dataplane worker hung; a number of its own, so that a supervisor's record tells why. */
 const EXIT_HUNG = 71;
+/** It was asked to be started anew: a supervisor must start it again, whatever build is installed by then (EX_TEMPFAIL). */
+const EXIT_RESTART = 75;
 /** What it found out about itself would be the same at the next start: a supervisor must not start it again. */
 const EXIT_WRONG = 2;
 const FOR_GOOD: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
@@ -34,18 +38,18 @@ interface Member {
 /** Runs a forwarding node; resolves when it was stopped by SIGTERM or SIGINT. Throws SynwallError when it cannot start. */
 export async function runNode(config: NodeConfig): Promise<void> {
   const { Node } = await import("./node.ts");
-  return run(config, (log, onFatal) => new Node(config, log, onFatal));
+  return run(config, (log, onFatal, restart) => new Node(config, log, onFatal, restart));
 }
 
 /** Runs a witness; as runNode(). Each loads its own: a witness has no memory for a dataplane. */
 export async function runWitness(config: NodeConfig): Promise<void> {
   const { Witness } = await import("./witness.ts");
-  return run(config, (log, onFatal) => new Witness(config, log, onFatal));
+  return run(config, (log, onFatal, restart) => new Witness(config, log, onFatal, restart));
 }
 
 async function run(
   config: NodeConfig,
-  make: (log: Log, onFatal: (error: unknown) => void) => Member,
+  make: (log: Log, onFatal: (error: unknown) => void, restart: RestartWay) => Member,
 ): Promise<void> {
   const log = createLog(config.logLevel, config.cluster.self.name);
   hurry(config, log);
@@ -58,17 +62,17 @@ async function run(
     log.line("fatal", lastWords(error));
     end(exitStatus(error));
   };
-  const member = make(log, fail);
+  const stop = (then: () => void): void => {
+    setTimeout(() => end(EXIT_FAILED), STOP_MS_MAX).unref();
+    void member.stop().then(then, fail);
+  };
+  const member = make(log, fail, { isSupervised: isSupervised(), end: () => stop(() => end(EXIT_RESTART)) });
   await member.start();
   process.on("uncaughtException", fail);
   process.on("unhandledRejection", fail);
   await new Promise<void>((resolve) => {
-    const stop = (): void => {
-      setTimeout(() => end(EXIT_FAILED), STOP_MS_MAX).unref();
-      void member.stop().then(resolve, fail);
-    };
-    process.once("SIGTERM", stop);
-    process.once("SIGINT", stop);
+    process.once("SIGTERM", () => stop(resolve));
+    process.once("SIGINT", () => stop(resolve));
   });
 }
 

@@ -11,6 +11,7 @@ import type { Timers } from "../../cluster/control/timers.ts";
 import type { LogStore } from "../../cluster/storage/log-store.ts";
 import type { SyncLimits } from "../../cluster/sync/limits.ts";
 import { Replication } from "../../cluster/sync/replication.ts";
+import { RECORD_FORMATS, type RecordFormat } from "../../cluster/sync/wire-format.ts";
 import type { Transport, TransportHandlers } from "../../cluster/transport/transport.ts";
 import { interfaceLabel, type MemberConfig, type NodeConfig } from "../../config/node-config.ts";
 import { VERSION } from "../../config/version.ts";
@@ -28,6 +29,7 @@ import type { LoadedPolicy } from "./loaded-policy.ts";
 import type { Log } from "./log.ts";
 import { Policies } from "./policies.ts";
 import { checkPolicyChange } from "./policy-change.ts";
+import { Processes, type RestartWay } from "./processes.ts";
 import type { SharedMemory } from "./shared-memory.ts";
 import { SyncDoorbells } from "./sync-doorbells.ts";
 import { WorkerEvents } from "./worker-events.ts";
@@ -67,6 +69,10 @@ export interface NodeCoreOptions {
   readonly onFatal: (error: unknown) => void;
   /** Default: cluster/sync/limits.ts. */
   readonly syncLimits?: Partial<SyncLimits>;
+  /** Versions of records that are spoken; default: all that this build knows. */
+  readonly recordFormats?: readonly RecordFormat[];
+  /** Absent where nobody can restart it (simulation). */
+  readonly restart?: RestartWay;
 }
 
 export class NodeCore {
@@ -81,6 +87,7 @@ export class NodeCore {
   readonly mirror: WorkerMirror;
   readonly replication: Replication;
   readonly controller: Controller;
+  readonly processes: Processes;
   readonly #options: NodeCoreOptions;
   readonly #events: WorkerEvents;
   readonly #links: LinkWatch;
@@ -108,6 +115,7 @@ export class NodeCore {
     this.mirror = new WorkerMirror(this.setup);
     this.replication = this.#makeReplication();
     this.controller = this.#makeController();
+    this.processes = this.#makeProcesses();
     this.#links = this.#makeLinkWatch();
     this.#events = new WorkerEvents({
       config,
@@ -134,6 +142,7 @@ export class NodeCore {
   handlers(): TransportHandlers {
     return this.controller.handlers({
       version: VERSION,
+      processes: this.processes,
       onSyncLink: (from, link) => this.replication.attachReceiver(this.#bells.watched(link), from),
       lostLinks: () => this.#links.lost(),
     });
@@ -220,10 +229,12 @@ export class NodeCore {
   #makeReplication(): Replication {
     const { config, memory, env, transport, journal, log, post, syncLimits = {} } = this.#options;
     const { cluster } = config;
+    const { recordFormats: formats = RECORD_FORMATS } = this.#options;
     const replication = new Replication({
       selfId: cluster.self.id,
       slots: cluster.slots,
       limits: syncLimits,
+      formats,
       changes: this.#changes,
       replicas: this.#replicas,
       applied: new Float64Array(memory.applied),
@@ -267,6 +278,22 @@ export class NodeCore {
       onAdmitted: () => this.#onAdmitted(),
       onFatal,
       log: (level, text) => log.line(level, text),
+    });
+  }
+
+  #makeProcesses(): Processes {
+    const { config, transport, timers, journal, restart, recordFormats = RECORD_FORMATS } = this.#options;
+    const { controller } = this;
+    return new Processes({
+      self: config.cluster.self,
+      transport,
+      timers,
+      journal,
+      recordFormats,
+      restart,
+      state: () => controller.driver.state(),
+      incarnation: () => controller.membership.incarnation,
+      peers: () => controller.peers.all(),
     });
   }
 

@@ -33,6 +33,7 @@ import { NodeReport } from "./node-report.ts";
 import { loadPolicyApart } from "./policy-loader.ts";
 import { REFUSAL_LINES_MS, RefusalLines } from "./refusal-lines.ts";
 import { nodeRefusals } from "./refusal-sources.ts";
+import type { RestartWay } from "./processes.ts";
 import type { Registration } from "./registration.ts";
 import { RULE_LOG_WRITE_MS, RuleLogLines } from "./rule-log-lines.ts";
 import { createSharedMemory } from "./shared-memory.ts";
@@ -44,6 +45,7 @@ export class Node {
   readonly #journal: Journal;
   readonly #log: Log;
   readonly #onFatal: (error: unknown) => void;
+  readonly #restart: RestartWay;
   readonly #undo: (() => void | Promise<void>)[] = [];
   readonly #lifelinesUp = new Set<number>();
   #isStopping = false;
@@ -54,8 +56,9 @@ export class Node {
   #transport: GrpcTransport | undefined;
   #registration: Registration | undefined;
 
-  constructor(config: NodeConfig, log: Log, onFatal: (error: unknown) => void) {
+  constructor(config: NodeConfig, log: Log, onFatal: (error: unknown) => void, restart: RestartWay) {
     this.#config = config;
+    this.#restart = restart;
     this.#log = log;
     this.#onFatal = onFatal;
     this.#journal = new Journal((event) => log.event(event));
@@ -132,6 +135,7 @@ export class Node {
         this.#registration?.setTls(tls);
         this.#log.line("info", "another certificate holds; connections that stand stay");
       },
+      onNote: (text) => this.#log.line("warn", text),
     });
   }
 
@@ -178,6 +182,7 @@ export class Node {
       post: (message) => this.#host?.post(message),
       onPeers: (peers) => this.#onPeers(peers),
       onFatal: this.#onFatal,
+      restart: this.#restart,
     });
     this.#core = core;
     return core;

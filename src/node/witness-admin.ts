@@ -35,6 +35,7 @@ export function witnessHandlers(witness: WitnessCore, parts: Partial<ClusterAdmi
     ...clusterHandlers({
       controller: witness.controller,
       founders: witness.founders,
+      processes: witness.processes,
       registration: () => undefined,
       ...parts,
     }),

@@ -19,6 +19,7 @@ import type { Journal } from "./journal.ts";
 import { deriveKeys, heartbeatMac } from "./keys.ts";
 import type { Log } from "./log.ts";
 import type { MachineWatch } from "./machine-watch.ts";
+import { Processes, type RestartWay } from "./processes.ts";
 import { buildStatus, slotsUnsynced } from "./status.ts";
 
 export interface WitnessCoreOptions {
@@ -38,11 +39,14 @@ export interface WitnessCoreOptions {
   readonly machine?: Pick<MachineWatch, "snapshot" | "alerts">;
   /** What heartbeats are sealed with; default: keys.ts. */
   readonly mac?: Mac;
+  /** Absent where nobody can restart it (simulation). */
+  readonly restart?: RestartWay;
 }
 
 export class WitnessCore {
   readonly journal: Journal;
   readonly controller: Controller;
+  readonly processes: Processes;
   readonly #options: WitnessCoreOptions;
   readonly authority: Authority;
   readonly #startedMs: number;
@@ -53,6 +57,7 @@ export class WitnessCore {
     this.#startedMs = options.env.nowMs();
     this.authority = this.#makeAuthority();
     this.controller = this.#makeController();
+    this.processes = this.#makeProcesses();
   }
 
   get founders(): readonly number[] {
@@ -67,6 +72,7 @@ export class WitnessCore {
   handlers(): TransportHandlers {
     return this.controller.handlers({
       version: VERSION,
+      processes: this.processes,
       onSyncLink: (_from, link) => link.close(),
       lostLinks: () => [],
     });
@@ -215,6 +221,22 @@ export class WitnessCore {
       },
       onFatal,
       log: (level, text) => log.line(level, text),
+    });
+  }
+
+  #makeProcesses(): Processes {
+    const { config, transport, timers, journal, restart } = this.#options;
+    const { controller } = this;
+    return new Processes({
+      self: config.cluster.self,
+      transport,
+      timers,
+      journal,
+      recordFormats: [],
+      restart,
+      state: () => controller.driver.state(),
+      incarnation: () => controller.membership.incarnation,
+      peers: () => controller.peers.all(),
     });
   }
 

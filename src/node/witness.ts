@@ -19,6 +19,7 @@ import { Journal } from "./journal.ts";
 import type { Log } from "./log.ts";
 import { MACHINE_WATCH_MS, MachineWatch } from "./machine-watch.ts";
 import { REFUSAL_LINES_MS, RefusalLines } from "./refusal-lines.ts";
+import type { RestartWay } from "./processes.ts";
 import { SuspensionWatch } from "./suspension-watch.ts";
 import { witnessHandlers } from "./witness-admin.ts";
 import { WitnessCore } from "./witness-core.ts";
@@ -29,12 +30,14 @@ export class Witness {
   readonly #journal: Journal;
   readonly #log: Log;
   readonly #onFatal: (error: unknown) => void;
+  readonly #restart: RestartWay;
   readonly #undo: (() => void | Promise<void>)[] = [];
   #core: WitnessCore | undefined;
   #isStopping = false;
 
-  constructor(config: NodeConfig, log: Log, onFatal: (error: unknown) => void) {
+  constructor(config: NodeConfig, log: Log, onFatal: (error: unknown) => void, restart: RestartWay) {
     this.#config = config;
+    this.#restart = restart;
     this.#log = log;
     this.#onFatal = onFatal;
     this.#journal = new Journal((event) => log.event(event));
@@ -64,6 +67,7 @@ export class Witness {
       cluster,
       registrars: () => this.#core?.controller.peers.all() ?? [],
       onChange: (tls) => transport.setTls(tls),
+      onNote: (text) => this.#log.line("warn", text),
     });
     mkdirSync(control.dataDir, { recursive: true, mode: 0o700 });
     checkDiskRoom(control.dataDir, diskFreeBytesMin(this.#config));
@@ -111,6 +115,7 @@ export class Witness {
         writeMembers(control.dataDir, { founders: cluster.founders, members: [cluster.self, ...peers] });
       },
       onFatal: this.#onFatal,
+      restart: this.#restart,
       machine,
     });
     this.#core = core;

@@ -35,6 +35,8 @@ class Member {
       onRaft: (from, message) => this.received.push({ from, message }),
       onStatus: (from) => ({ ...REPORT, node: this.id, lead: from }),
       onSyncLink: (from, link) => this.links.push({ from, end: new End(link as ReceiverLink) }),
+      onRestart: (from, incarnation) =>
+        incarnation === 4 ? "" : `not for ${from}: not in life ${incarnation}`,
       onUnreachable: (to) => this.unreachable.push(to),
       onSnapshotSent: (to, isDelivered) => this.snapshots.push({ to, isDelivered }),
     });
@@ -51,6 +53,10 @@ const REPORT: PeerReport = {
   lead: 0,
   epoch: 7,
   lostLinks: [1, 3],
+  process: {
+    ...{ build: "3f2a", recordVersions: [1, 2], syncVersion: 1, commandVersion: 1, heartbeatVersion: 1 },
+    ...{ incarnation: 4, isSupervised: true },
+  },
 };
 
 /** One end of a link, with what happened to it. */
@@ -191,6 +197,16 @@ export function transportConformance(name: string, makeWorld: () => Promise<Tran
       });
       await world.until(() => report !== undefined);
       expect(report).toEqual({ ...REPORT, node: 2, lead: 1 });
+    });
+
+    test("a restart is taken or refused, with the reason, by the peer that is to restart", async () => {
+      const [a] = (await startAll(1, 2)) as [Member];
+      const answers: string[] = [];
+      void a.transport.restart(2, 4, 5_000).then((refusal) => answers.push(refusal));
+      await world.until(() => answers.length === 1);
+      void a.transport.restart(2, 3, 5_000).then((refusal) => answers.push(refusal));
+      await world.until(() => answers.length === 2);
+      expect(answers).toEqual(["", "not for 1: not in life 3"]);
     });
 
     test("status fails with SW_CONTROL_TIMEOUT when the peer is not there", async () => {

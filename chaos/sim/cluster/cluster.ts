@@ -10,6 +10,7 @@
  */
 import type { Message } from "raft-ts";
 import type { DurableStorage } from "../../../cluster/storage/durable-storage.ts";
+import type { RecordFormat } from "../../../cluster/sync/wire-format.ts";
 import { MemoryNetwork } from "../../../cluster/transport/in-memory.ts";
 import { parseNodeConfig } from "../../../config/load.ts";
 import type { NodeConfig } from "../../../config/node-config.ts";
@@ -59,6 +60,8 @@ export interface SimOptions {
   readonly sizes?: Sizes;
   /** Machines' clocks run this much too fast or too slow, at most, in parts of a million; default 0. */
   readonly driftPpmMax?: number;
+  /** Versions of records that the n-th process of a member speaks, from 1; default: this build's. */
+  readonly recordFormats?: ((member: string, n: number) => readonly RecordFormat[]) | undefined;
   readonly onEvent?: (member: string, event: JournalEvent) => void;
   readonly onLog?: (member: string, level: string, text: string) => void;
 }
@@ -215,6 +218,7 @@ export class SimCluster {
       network,
       sizes: options.sizes ?? LAB_SIZES,
       bug: options.bug,
+      recordFormats: options.recordFormats,
       onStored: (member, storage) => this.onStored(member, storage),
       onRaft: (member, message) => this.onRaft(member, message),
       onWorked: (member) => this.onWorked(member),

@@ -134,6 +134,7 @@ export class Life implements Timers {
           inner.sendSnapshot(message);
         }),
       status: (to, timeoutMs) => inner.status(to, timeoutMs),
+      restart: (to, incarnation, timeoutMs) => inner.restart(to, incarnation, timeoutMs),
       openSyncLink: (to) => this.#link(inner.openSyncLink(to)),
       isConnected: (to) => inner.isConnected(to),
       setPeers: (peers) => inner.setPeers(peers),

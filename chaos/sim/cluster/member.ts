@@ -3,6 +3,7 @@
  * Owns lives and what outlives them; what runs in a life is node.ts and witness.ts.
  */
 import { DurableStorage } from "../../../cluster/storage/durable-storage.ts";
+import type { RecordFormat } from "../../../cluster/sync/wire-format.ts";
 import type { Transport } from "../../../cluster/transport/transport.ts";
 import type { NodeConfig } from "../../../config/node-config.ts";
 import type { Env } from "../../../src/base/env.ts";
@@ -14,6 +15,7 @@ import type { Controller } from "../../../src/node/controller.ts";
 import type { DataplaneCore } from "../../../src/node/dataplane-core.ts";
 import { Journal } from "../../../src/node/journal.ts";
 import type { Log } from "../../../src/node/log.ts";
+import type { Processes } from "../../../src/node/processes.ts";
 import type { SharedMemory } from "../../../src/node/shared-memory.ts";
 import type { Link } from "../../lab/topology.ts";
 import { spoiledRaft, spoiledSync } from "./bugs.ts";
@@ -36,6 +38,7 @@ export interface Boot {
   readonly journal: Journal;
   readonly log: Pick<Log, "line">;
   readonly onFatal: (error: unknown) => void;
+  readonly recordFormats?: readonly RecordFormat[];
   /** Puts a port where the wire of this link ends. */
   readonly plug: (link: Link, port: MemoryPort) => void;
   /** To be called whenever the worker has done something. */
@@ -46,6 +49,7 @@ export interface Boot {
 export interface Running {
   readonly admin: AdminHandlers;
   readonly controller: Controller;
+  readonly processes: Processes;
   readonly storage: DurableStorage;
   /** Tables and rings of a node. */
   readonly memory?: SharedMemory;
@@ -63,6 +67,7 @@ export class SimMember {
   readonly clocks: MachineClocks;
   #life: Life | undefined;
   #running: Running | undefined;
+  #processes = 0;
 
   constructor(
     world: World,
@@ -116,6 +121,7 @@ export class SimMember {
       spoiledSync: (message) => spoiledSync(bug, this.id, message),
     });
     this.#life = life;
+    this.#processes++;
     try {
       this.#running = this.#boot(this.#makeBoot(life));
     } catch (error) {
@@ -131,6 +137,7 @@ export class SimMember {
   #makeBoot(life: Life): Boot {
     const { config } = this;
     const { network, random, sizes, onEvent, onLog, onStored, onWorked } = this.#world;
+    const recordFormats = this.#world.recordFormats?.(this.name, this.#processes);
     const storage = DurableStorage.open({
       directory: DATA_FOLDER,
       clusterName: config.cluster.name,
@@ -153,6 +160,7 @@ export class SimMember {
       onFatal: (error) => {
         if (!life.isOver) this.#ended(error);
       },
+      ...(recordFormats === undefined ? {} : { recordFormats }),
       plug: (link, port) => this.#plug(link, port),
       onWorked: () => onWorked(this),
     };

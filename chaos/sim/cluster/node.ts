@@ -99,6 +99,7 @@ export function bootNode(boot: Boot): Running {
   return {
     admin: adminHandlers(new NodeReport({ core, started, storage, transport })),
     controller: core.controller,
+    processes: core.processes,
     storage,
     memory,
     dataplane,

@@ -9,7 +9,7 @@ import { CORE_SCENARIOS, type DrillResult, type Scenario } from "../../drill/mod
 import { nodesOf, type Stage, waitSettledOn } from "../../drill/stage.ts";
 import type { Bug } from "./bugs.ts";
 import { CommitWatch, unlikeReplicas } from "./checks.ts";
-import { SimCluster } from "./cluster.ts";
+import { SimCluster, type SimOptions } from "./cluster.ts";
 import { plugHosts, type SimHosts } from "./hosts.ts";
 import { simStage } from "./stage.ts";
 import type { SimLoad } from "./traffic.ts";
@@ -28,6 +28,9 @@ export interface RunOptions {
   readonly warmUpMs: number;
   readonly aftermathMs: number;
   readonly bug?: Bug;
+  readonly recordFormats?: SimOptions["recordFormats"];
+  /** Sees the cluster before it starts, to look at it now and then. */
+  readonly onCluster?: (cluster: SimCluster) => void;
   /** Hears every entry of every journal. */
   readonly onEvent?: (member: string, event: JournalEvent) => void;
 }
@@ -55,6 +58,7 @@ export interface RunReport {
 export async function runSimulation(options: RunOptions): Promise<RunReport> {
   const { scenarios, load, warmUpMs, aftermathMs } = options;
   const cluster = new SimCluster({ hasWitness: true, profile: "lan", ...options });
+  options.onCluster?.(cluster);
   const hosts = plugHosts(cluster);
   const watch = new CommitWatch(cluster);
   const stage = disarming(simStage(cluster, hosts, { load }), watch);
@@ -89,6 +93,7 @@ function disarming(stage: Stage, watch: CommitWatch): Stage {
     ...stage,
     kill: disarmed(stage.kill),
     start: disarmed(stage.start),
+    restart: disarmed(stage.restart),
     cutAll: disarmed(stage.cutAll),
     cut: disarmed(stage.cut),
     harm: disarmed(stage.harm),
@@ -104,7 +109,7 @@ function disarming(stage: Stage, watch: CommitWatch): Stage {
 function breaches(result: DrillResult): string[] {
   const { scenario, victim, connections, visits, download, packets, overlaps, translationsLost } = result;
   const outageMs = Math.max(result.outageMs.toServer, result.outageMs.toClient);
-  const isPlanned = scenario === "drain" || scenario === "rejoin";
+  const isPlanned = scenario === "drain" || scenario === "rejoin" || scenario === "upgrade";
   const broken = Object.entries(connections.reasons).map(([why, count]) => `${count} ${why}`);
   const checks: readonly [boolean, string][] = [
     [connections.established === 0, "no connection stood"],

@@ -14,6 +14,8 @@ import { FULL_LOAD, type SimLoad, SimTraffic } from "./traffic.ts";
 const STAMP_TOLERANCE_MS = 0.001;
 /** Until the next poll sees a member that was killed, nothing else happens. */
 const OBSERVED_MS = 1;
+/** A process ends and another one is loaded. */
+const RESTART_MS = 400;
 
 export interface SimStageOptions {
   readonly load?: SimLoad;
@@ -60,6 +62,15 @@ export function simStage(cluster: SimCluster, hosts: SimHosts, options: SimStage
     isRunning: (member) => cluster.member(member).isRunning,
     kill: (member) => at(() => cluster.kill(member)),
     start: (member) => at(() => cluster.start(member)),
+    restart: async (name) => {
+      const atMs = clock.nowMs();
+      await cluster.member(name).running?.controller.handOver();
+      cluster.kill(name);
+      await pause(RESTART_MS);
+      cluster.start(name);
+      await pause(OBSERVED_MS);
+      return atMs;
+    },
     cutAll: (member) => at(() => cluster.cut(member, "all")),
     cut: (member, link) => at(() => cluster.cut(member, link)),
     setCarrier: async () => refuse("taking a carrier away"),

@@ -50,6 +50,7 @@ export function bootWitness(boot: Boot): Running {
   journal.add("started", `witness ${self.name} started`);
   return {
     controller: core.controller,
+    processes: core.processes,
     storage: boot.storage,
     admin: witnessHandlers(core),
     lifelineOpened: () => undefined,

@@ -4,6 +4,7 @@
  */
 import type { Message } from "raft-ts";
 import type { DurableStorage } from "../../../cluster/storage/durable-storage.ts";
+import type { RecordFormat } from "../../../cluster/sync/wire-format.ts";
 import type { MemoryNetwork } from "../../../cluster/transport/in-memory.ts";
 import type { JournalEvent } from "../../../src/node/admin-model.ts";
 import type { Bug } from "./bugs.ts";
@@ -20,6 +21,8 @@ export interface World {
   readonly sizes: Sizes;
   /** Planted on purpose, to see the checkers find it. */
   readonly bug: Bug | undefined;
+  /** Versions of records that the n-th process of a member speaks; absent: this build's. */
+  readonly recordFormats: ((member: string, n: number) => readonly RecordFormat[]) | undefined;
   /** A member wrote into its journal. */
   readonly onEvent: (member: string, event: JournalEvent) => void;
   /** A member ended by itself: its disk failed or an invariant is broken. */

@@ -5,13 +5,14 @@
 import { createInterface } from "node:readline";
 import { Command, InvalidArgumentError } from "commander";
 import { loadNewcomer } from "../../../config/load.ts";
-import type { AdminMethods } from "../../node/admin-model.ts";
+import type { AdminMethods, MemberProcess, MemberView } from "../../node/admin-model.ts";
 import { initCluster, joinWithToken } from "../../node/cluster-setup.ts";
 import { isUnicast, parseIpv4 } from "../../policy/address.ts";
 import { adminCall } from "../admin-client.ts";
 import { type AskOptions, duration, wholeBetween, withAskOptions } from "../options.ts";
 import { chooseSocket } from "../socket.ts";
 import { printJson, type Terminal } from "../terminal.ts";
+import { processesBy, runsText } from "./status.ts";
 
 const WAIT_MS = 60_000;
 /** The node answers at its own deadline; the client waits a little longer, so that its reason arrives. */
@@ -80,11 +81,13 @@ async function firstLine(): Promise<string> {
 
 function addMembers(cluster: Command, terminal: Terminal): void {
   withAskOptions(cluster.command("members"))
-    .description("who belongs to the cluster, and who votes")
+    .description("who belongs to the cluster, who votes, and what each runs")
     .action(async (options: AskOptions) => {
-      const result = await adminCall(chooseSocket(options.socket), "cluster.members", {});
-      if (options.json) printJson(terminal, result);
-      else terminal.out(table(result.members));
+      const socket = chooseSocket(options.socket);
+      const { members } = await adminCall(socket, "cluster.members", {});
+      const processes = await processesBy(socket);
+      if (options.json) printJson(terminal, { members, processes });
+      else terminal.out(table(members, processes));
     });
 }
 
@@ -187,7 +190,7 @@ async function change<Method extends keyof AdminMethods>(
   else terminal.out(`${say(result)}\n`);
 }
 
-function table(members: AdminMethods["cluster.members"]["result"]["members"]): string {
+function table(members: readonly MemberView[], processes: readonly MemberProcess[]): string {
   const rows = members.map(({ id, name, role: is, address, weight, state, isDisabled, votes }) => [
     String(id),
     name,
@@ -196,8 +199,9 @@ function table(members: AdminMethods["cluster.members"]["result"]["members"]): s
     is === "node" ? String(weight) : "-",
     isDisabled ? `${state}, disabled` : state,
     votes ? "yes" : "no",
+    runsText(processes.find((process) => process.id === id)),
   ]);
-  const all = [["id", "name", "role", "address", "weight", "state", "votes"], ...rows];
+  const all = [["id", "name", "role", "address", "weight", "state", "votes", "runs"], ...rows];
   const widths = all[0]!.map((_, column) => Math.max(...all.map((row) => row[column]!.length)));
   return all
     .map(

@@ -40,6 +40,7 @@ import { formatMs, printJson, processTerminal, type Terminal, table } from "../t
 import { addClients } from "./lab-clients.ts";
 import { addDemo } from "./lab-demo.ts";
 import { addScans } from "./lab-scans.ts";
+import { addUpgrade } from "./lab-upgrade.ts";
 
 const EXAMPLES = `
 Examples:
@@ -65,6 +66,7 @@ export function labCommand(terminal: Terminal = processTerminal): Command {
   addFaults(lab, terminal);
   addClients(lab, terminal);
   addScans(lab, terminal);
+  addUpgrade(lab, terminal);
   return lab;
 }
 

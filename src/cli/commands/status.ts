@@ -2,7 +2,8 @@
  * `synwall status`: what the cluster looks like from one node, for an operator who was just woken up.
  */
 import type { Command } from "commander";
-import type { PeerStatus, StatusReport } from "../../node/admin-model.ts";
+import { SynwallError } from "../../base/errors.ts";
+import type { MemberProcess, PeerStatus, StatusReport } from "../../node/admin-model.ts";
 import { adminCall } from "../admin-client.ts";
 import { type AskOptions, withAskOptions } from "../options.ts";
 import { chooseSocket } from "../socket.ts";
@@ -18,23 +19,50 @@ import {
 
 /** `--json` has all of them. */
 const NAT_ADDRESSES_SHOWN = 16;
+const BUILD_DIGITS = 6;
 
 export function addStatusCommand(program: Command, terminal: Terminal): void {
   withAskOptions(program.command("status"))
     .description("epoch, leader, members, slots by owner, sync lag, readiness, alerts")
     .action(async (options: AskOptions) => {
-      const status = await adminCall(chooseSocket(options.socket), "status", {});
-      if (options.json) printJson(terminal, status);
-      else terminal.out(formatStatus(status));
+      const socket = chooseSocket(options.socket);
+      const status = await adminCall(socket, "status", {});
+      const processes = await processesBy(socket);
+      if (options.json) printJson(terminal, processes.length === 0 ? status : { ...status, processes });
+      else terminal.out(formatStatus(status, processes));
     });
 }
 
-export function formatStatus(status: StatusReport): string {
+/** What members run; empty when the one that is asked is too old to tell. */
+export async function processesBy(socket: string): Promise<readonly MemberProcess[]> {
+  try {
+    return (await adminCall(socket, "cluster.processes", {})).members;
+  } catch (error) {
+    if (error instanceof SynwallError && error.code === "SW_ADMIN_BAD_REQUEST") return [];
+    throw error;
+  }
+}
+
+/** "0.1.0 (3f2a41)": the beginning of a build's name tells it from others. */
+export function runsText(process: MemberProcess | undefined): string {
+  if (process?.version === undefined) return "?";
+  const build = process.process?.build ?? "";
+  return build === "" ? process.version : `${process.version} (${build.slice(0, BUILD_DIGITS)})`;
+}
+
+/** Versions of records that a node reads and writes. */
+export function recordsText(process: MemberProcess | undefined): string {
+  const versions = process?.process?.recordVersions ?? [];
+  return versions.length === 0 ? "-" : versions.join(", ");
+}
+
+export function formatStatus(status: StatusReport, processes: readonly MemberProcess[] = []): string {
   return [
     `${headline(status)}\n`,
     `${verdict(status)}\n`,
     ...alertLines(status),
-    `\n${memberTable(status)}`,
+    ...mixedLine(processes),
+    `\n${memberTable(status, processes)}`,
     ...syncSection(status),
     ...natSection(status),
     ...selfLines(status),
@@ -61,7 +89,17 @@ function alertLines(status: StatusReport): string[] {
   return status.alerts.map((alert) => `  ! ${alert}\n`);
 }
 
-function memberTable(status: StatusReport): string {
+/** Members understand each other, but nobody wants to stay half-way. */
+function mixedLine(processes: readonly MemberProcess[]): string[] {
+  const builds = new Set(processes.filter(({ isReachable }) => isReachable).map(runsText));
+  return builds.size < 2
+    ? []
+    : [
+        "  ! members run different builds: 'synwall upgrade', of the newer one, goes on from member to member\n",
+      ];
+}
+
+function memberTable(status: StatusReport, processes: readonly MemberProcess[]): string {
   const peers = new Map(status.peers.map((peer) => [peer.id, peer]));
   const rows = status.members.map((member) => {
     const isNode = member.role === "node";
@@ -71,9 +109,11 @@ function memberTable(status: StatusReport): string {
       member.state,
       isNode ? String(member.slotsOwned) : "-",
       isNode ? String(member.slotsBackedUp) : "-",
+      ...(processes.length === 0 ? [] : build(processes.find(({ id }) => id === member.id))),
       member.id === status.id ? "(this one)" : heard(peers.get(member.id)),
     ];
   });
+  const runs = ["RUNS", "RECORDS"].map((title) => ({ title }));
   return table(
     [
       { title: "MEMBER" },
@@ -81,10 +121,15 @@ function memberTable(status: StatusReport): string {
       { title: "STATE" },
       { title: "OWNS", isRight: true },
       { title: "BACKS UP", isRight: true },
+      ...(processes.length === 0 ? [] : runs),
       { title: "HEARD ON" },
     ],
     rows,
   );
+}
+
+function build(process: MemberProcess | undefined): string[] {
+  return [runsText(process), recordsText(process)];
 }
 
 /** Links on which the peer is heard, and silent ones called out. */

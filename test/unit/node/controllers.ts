@@ -114,6 +114,18 @@ export class Controllers {
         version: "0.1.0",
         onSyncLink: (_from, link) => link.close(),
         lostLinks: () => [],
+        processes: {
+          own: () => ({
+            build: "",
+            recordVersions: [],
+            syncVersion: 1,
+            commandVersion: 1,
+            heartbeatVersion: 1,
+            incarnation: 0,
+            isSupervised: false,
+          }),
+          restart: () => "nobody starts it again",
+        },
       }),
     );
     controller.start();

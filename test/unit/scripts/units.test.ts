@@ -25,6 +25,18 @@ describe.each(["node", "witness"])("synwall-%s.service", (role) => {
     expect([...settings.keys()].filter((key) => key.startsWith("RestartPrevent"))).toEqual([]);
   });
 
+  test("starts again when it was asked to end for that, and says so to the process", () => {
+    expect(settings.get("RestartForceExitStatus")).toBe("75");
+    expect(settings.get("SuccessExitStatus")).toBe("75");
+    expect(settings.get("Environment")).toBe("SYNWALL_SUPERVISED=1");
+    expect(read("src/node/main.ts")).toContain("const EXIT_RESTART = 75;");
+  });
+
+  test("lets the member write where its certificates are", () => {
+    expect(settings.get("ReadWritePaths")).toBe("-/etc/synwall");
+    expect(read("scripts/provision.sh")).toContain('install -d -m 0770 -o root -g synwall "$ETC"');
+  });
+
   test("runs the command of its role as synwall", () => {
     expect(settings.get("ExecStart")).toBe(
       `/usr/local/bin/synwall ${role} --config /etc/synwall/${role}.yaml`,

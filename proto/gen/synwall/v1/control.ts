@@ -25,6 +25,33 @@ export interface StatusResponse {
   epoch: number;
   /** Numbers of the zone links on which this node has no carrier. A version that does not know the field tells of none. */
   lostLinks: number[];
+  /** Absent in versions that do not know it. */
+  process: Process | undefined;
+}
+
+/** The process of a member: which build it runs, and what it can speak. */
+export interface Process {
+  /** Names the build; empty when it runs from its sources. */
+  build: string;
+  /** Versions of replicated records that it reads and writes. A witness has none. */
+  recordVersions: number[];
+  syncVersion: number;
+  commandVersion: number;
+  heartbeatVersion: number;
+  /** The life that the cluster gave it; 0 before it was let in. */
+  incarnation: number;
+  /** Whoever started it starts it again when it ends. */
+  isSupervised: boolean;
+}
+
+export interface RestartRequest {
+  /** The life that is meant: a later one is not ended. */
+  incarnation: number;
+}
+
+export interface RestartResponse {
+  /** Empty: it ends. Else why it does not. */
+  refusal: string;
 }
 
 function createBaseStatusRequest(): StatusRequest {
@@ -63,7 +90,18 @@ export const StatusRequest: MessageFns<StatusRequest> = {
 };
 
 function createBaseStatusResponse(): StatusResponse {
-  return { node: 0, version: "", term: 0, commit: 0, applied: 0, state: "", lead: 0, epoch: 0, lostLinks: [] };
+  return {
+    node: 0,
+    version: "",
+    term: 0,
+    commit: 0,
+    applied: 0,
+    state: "",
+    lead: 0,
+    epoch: 0,
+    lostLinks: [],
+    process: undefined,
+  };
 }
 
 export const StatusResponse: MessageFns<StatusResponse> = {
@@ -98,6 +136,9 @@ export const StatusResponse: MessageFns<StatusResponse> = {
         writer.uint32(v);
       }
       writer.join();
+    }
+    if (message.process !== undefined) {
+      Process.encode(message.process, writer.uint32(82).fork()).join();
     }
     return writer;
   },
@@ -197,6 +238,240 @@ export const StatusResponse: MessageFns<StatusResponse> = {
 
             break;
           }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.process = Process.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseProcess(): Process {
+  return {
+    build: "",
+    recordVersions: [],
+    syncVersion: 0,
+    commandVersion: 0,
+    heartbeatVersion: 0,
+    incarnation: 0,
+    isSupervised: false,
+  };
+}
+
+export const Process: MessageFns<Process> = {
+  encode(message: Process, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.build !== "") {
+      writer.uint32(10).string(message.build);
+    }
+    if (message.recordVersions.length !== 0) {
+      writer.uint32(18).fork();
+      for (const v of message.recordVersions) {
+        writer.uint32(v);
+      }
+      writer.join();
+    }
+    if (message.syncVersion !== 0) {
+      writer.uint32(24).uint32(message.syncVersion);
+    }
+    if (message.commandVersion !== 0) {
+      writer.uint32(32).uint32(message.commandVersion);
+    }
+    if (message.heartbeatVersion !== 0) {
+      writer.uint32(40).uint32(message.heartbeatVersion);
+    }
+    if (message.incarnation !== 0) {
+      writer.uint32(48).uint64(message.incarnation);
+    }
+    if (message.isSupervised !== false) {
+      writer.uint32(56).bool(message.isSupervised);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Process {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseProcess();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.build = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag === 16) {
+              message.recordVersions.push(reader.uint32());
+
+              continue;
+            }
+
+            if (tag === 18) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.recordVersions.push(reader.uint32());
+              }
+
+              continue;
+            }
+
+            break;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.syncVersion = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.commandVersion = reader.uint32();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.heartbeatVersion = reader.uint32();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.incarnation = longToNumber(reader.uint64());
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.isSupervised = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseRestartRequest(): RestartRequest {
+  return { incarnation: 0 };
+}
+
+export const RestartRequest: MessageFns<RestartRequest> = {
+  encode(message: RestartRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.incarnation !== 0) {
+      writer.uint32(8).uint64(message.incarnation);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RestartRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRestartRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.incarnation = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseRestartResponse(): RestartResponse {
+  return { refusal: "" };
+}
+
+export const RestartResponse: MessageFns<RestartResponse> = {
+  encode(message: RestartResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.refusal !== "") {
+      writer.uint32(10).string(message.refusal);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RestartResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRestartResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.refusal = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -220,6 +495,18 @@ export const ControlServiceDefinition = {
       requestType: StatusRequest as typeof StatusRequest,
       requestStream: false,
       responseType: StatusResponse as typeof StatusResponse,
+      responseStream: false,
+      options: {},
+    },
+    /**
+     * Has the member's process end in order, with the status for which whoever watches over it starts it again: the build that is
+     * installed by then. Refused while the member owns slots.
+     */
+    restart: {
+      name: "Restart",
+      requestType: RestartRequest as typeof RestartRequest,
+      requestStream: false,
+      responseType: RestartResponse as typeof RestartResponse,
       responseStream: false,
       options: {},
     },

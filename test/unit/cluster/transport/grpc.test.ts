@@ -45,14 +45,25 @@ function make(id: number, port: number, refused: string[], files = folder.member
   return transport;
 }
 
-test("the status of a version that tells of no lost links is understood, and the other way round", () => {
-  const known = { node: 1, version: "1", term: 3, commit: 9, applied: 8, state: "leader", lead: 1, epoch: 7 };
+test("the status of a version that tells of no lost links and no process is understood, and the other way round", () => {
+  const process = undefined;
+  const known = {
+    ...{ node: 1, version: "1", term: 3, commit: 9, applied: 8, state: "leader", lead: 1, epoch: 7 },
+    process,
+  };
   const older = StatusResponse.encode({ ...known, lostLinks: [] }).finish();
   const newer = StatusResponse.encode({ ...known, lostLinks: [1, 63] }).finish();
   // Protobuf writes no empty list, so `older` is what such a version sends; it skips what is behind the bytes that it knows.
   expect(newer.subarray(0, older.length)).toEqual(older);
   expect(StatusResponse.decode(older)).toEqual({ ...known, lostLinks: [] });
   expect(StatusResponse.decode(newer)).toEqual({ ...known, lostLinks: [1, 63] });
+  const told = {
+    ...{ build: "3f2a", recordVersions: [1, 2], syncVersion: 1, commandVersion: 1, heartbeatVersion: 1 },
+    ...{ incarnation: 4, isSupervised: true },
+  };
+  const newest = StatusResponse.encode({ ...known, lostLinks: [], process: told }).finish();
+  expect(newest.subarray(0, older.length)).toEqual(older);
+  expect(StatusResponse.decode(newest)).toEqual({ ...known, lostLinks: [], process: told });
 });
 
 describe("who is let in", () => {
