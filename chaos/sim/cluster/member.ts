@@ -18,7 +18,7 @@ import type { Log } from "../../../src/node/log.ts";
 import type { Processes } from "../../../src/node/processes.ts";
 import type { SharedMemory } from "../../../src/node/shared-memory.ts";
 import type { Link } from "../../lab/topology.ts";
-import { spoiledRaft, spoiledSync } from "./bugs.ts";
+import { spoiledRaft, spoiledReply, spoiledSync, spoilLog } from "./bugs.ts";
 import { SimDisk } from "./disk.ts";
 import { Life } from "./life.ts";
 import { EXACT_CLOCKS, type MachineClocks } from "./machine-clocks.ts";
@@ -118,6 +118,7 @@ export class SimMember {
       clocks: this.clocks,
       onRaft: (message) => onRaft(this, message),
       spoiledRaft: (message) => spoiledRaft(bug, this.id, message),
+      spoiledReply: (message) => spoiledReply(bug, this.id, message),
       spoiledSync: (message) => spoiledSync(bug, this.id, message),
     });
     this.#life = life;
@@ -136,7 +137,7 @@ export class SimMember {
 
   #makeBoot(life: Life): Boot {
     const { config } = this;
-    const { network, random, sizes, onEvent, onLog, onStored, onWorked } = this.#world;
+    const { bug, network, random, sizes, onEvent, onLog, onStored, onWorked } = this.#world;
     const recordFormats = this.#world.recordFormats?.(this.name, this.#processes);
     const storage = DurableStorage.open({
       directory: DATA_FOLDER,
@@ -148,6 +149,7 @@ export class SimMember {
       segmentBytes: sizes.segmentBytes,
     });
     onStored(this, storage);
+    spoilLog(bug, this.id, storage);
     return {
       world: this.#world,
       config,

@@ -23,6 +23,7 @@ export const FAULTS = [
   "broken-disk",
   "clock-jump",
   "drain",
+  "rivals",
 ] as const;
 export type Fault = (typeof FAULTS)[number];
 
@@ -42,11 +43,14 @@ const ODDS: Readonly<Record<Fault, number>> = {
   "broken-disk": 2,
   "clock-jump": 2,
   drain: 4,
+  rivals: 5,
 };
 const ODDS_ALL = FAULTS.reduce((sum, fault) => sum + ODDS[fault], 0);
 const DAY_MS = 86_400_000;
 /** A process that ended for a fault of its disk is started again, with a disk that works. */
 const RESTART_MS = 60;
+/** How often an operator looks for drained nodes when all is healed. */
+const BRING_BACK_MS = 200;
 
 export function drawFault(random: (bound: number) => number): Fault {
   let drawn = random(ODDS_ALL);
@@ -60,6 +64,8 @@ export function drawFault(random: (bound: number) => number): Fault {
 export class TrialFaults {
   /** What was done, for whoever reads a failed seed. */
   readonly done: string[] = [];
+  /** How many of each kind. */
+  readonly counts: Partial<Record<Fault | "weather", number>> = {};
   readonly #cluster: SimCluster;
   /** Everything is over by then. */
   #untilMs = Number.POSITIVE_INFINITY;
@@ -83,6 +89,7 @@ export class TrialFaults {
     const { clock } = this.#cluster;
     if (!member.isRunning) return;
     this.#note(`${fault} ${member.name} for ${ms.toFixed(1)} ms`);
+    this.#count(fault);
     switch (fault) {
       case "kill":
       case "power":
@@ -135,6 +142,9 @@ export class TrialFaults {
       case "drain":
         this.#drain(member, ms);
         return;
+      case "rivals":
+        this.#rivals(member);
+        return;
       default:
         fault satisfies never;
     }
@@ -154,6 +164,10 @@ export class TrialFaults {
       if (!member.isRunning) this.#start(member);
       this.#bringBack(member);
     }
+    // A member that lagged behind hears of its drain only now, and an operator would not leave it there.
+    clock.every(BRING_BACK_MS, () => {
+      for (const member of members) this.#bringBack(member);
+    });
   }
 
   /** Loss, doubling, detours and delay, as drawn. */
@@ -169,6 +183,7 @@ export class TrialFaults {
       const loss = this.#random(150);
       for (const a of members) for (const b of members) network.setLoss(a.id, b.id, loss);
     }
+    this.#count("weather");
     this.#note(`weather ${JSON.stringify(weather)}, replies within ${rpcMs.max.toFixed(1)} ms`);
   }
 
@@ -213,6 +228,14 @@ export class TrialFaults {
     if (!member.isNode) return;
     this.#setState(member, "draining");
     this.#cluster.clock.after(ms, () => this.#bringBack(member));
+  }
+
+  /** Two members campaign in the same instant, as when the leadership was handed over to both. */
+  #rivals(member: SimMember): void {
+    const rival = this.#pick(this.#cluster.members.filter((each) => each !== member));
+    this.#note(`  with ${rival.name}`);
+    this.#cluster.campaign(member);
+    this.#cluster.campaign(rival);
   }
 
   /** A node that was drained takes part again. */
@@ -261,6 +284,10 @@ export class TrialFaults {
 
   #between(low: number, high: number): number {
     return low + ((high - low) * this.#random(1_000_001)) / 1_000_000;
+  }
+
+  #count(fault: Fault | "weather"): void {
+    this.counts[fault] = (this.counts[fault] ?? 0) + 1;
   }
 
   #note(what: string): void {

@@ -8,12 +8,16 @@ import type { SimClock } from "./clock.ts";
 import type { SimHosts } from "./hosts.ts";
 import type { TcpSocket } from "./tcp.ts";
 
+const CLIENTS = clientAddresses();
 const TCP_PORT = 7000;
 const UDP_PORT = 7001;
 const WEB_PORT = 80;
 const PUBLISHED_PORT = 8080;
 const FIRST_CLIENT_PORT = 20_000;
 const FIRST_VISIT = 1000;
+/** From a port of the server itself it would be an answer, and no stranger. */
+const FIRST_STRANGE_PORT = 10_000;
+const STRANGE_PORTS = 20_000;
 const FINDINGS_MAX = 5;
 
 export interface TrialLoad {
@@ -191,7 +195,7 @@ export class TrialTraffic {
   #tryDenied(): void {
     const { client, server } = this.#hosts;
     this.denied++;
-    const fromPort = 1024 + this.#random(30_000);
+    const fromPort = FIRST_STRANGE_PORT + this.#random(STRANGE_PORTS);
     const stranger = { address: SERVER_ADDRESS, port: fromPort };
     const payload = marked(DENIED, this.denied);
     const pool = NAT_POOL[this.#random(NAT_POOL.length)]!;
@@ -210,8 +214,7 @@ export class TrialTraffic {
   }
 
   #client(): string {
-    const addresses = clientAddresses();
-    return addresses[this.#random(addresses.length)]!;
+    return CLIENTS[this.#random(CLIENTS.length)]!;
   }
 
   #every(ms: number, callback: () => void): void {
