@@ -45,7 +45,11 @@ test("an etcd elsewhere is reached with TLS, certificates and a user", () => {
 
 const tls = (): string => `tls: { ca: ${site.path("ca.crt")} }`;
 const MISTAKES: readonly (readonly [what: string, edits: () => Record<string, string>, line: RegExp])[] = [
-  ["no endpoints", () => ({ "control:\n": "control:\n  store: etcd\n" }), /control\.store.*add control\.etcd\.endpoints/],
+  [
+    "no endpoints",
+    () => ({ "control:\n": "control:\n  store: etcd\n" }),
+    /control\.store.*add control\.etcd\.endpoints/,
+  ],
   [
     "endpoints without store",
     () => ({ "control:\n": `control:\n  etcd: { ${OWN} }\n` }),
@@ -57,15 +61,27 @@ const MISTAKES: readonly (readonly [what: string, edits: () => Record<string, st
   ["no port", () => etcd("endpoints: [https://192.0.2.21]"), /a URL like https/],
   ["the same twice", () => etcd("endpoints: [http://127.0.0.1:1, http://127.0.0.1:1]"), /listed twice/],
   ["a prefix that ends in a slash", () => etcd(`${OWN}, prefix: /synwall/`), /a prefix of keys/],
-  ["half a certificate", () => etcd(`${FAR}, tls: { ca: ${site.path("ca.crt")}, cert: ${site.path("fw1.crt")} }`), /add control\.etcd\.tls\.key/],
+  [
+    "half a certificate",
+    () => etcd(`${FAR}, tls: { ca: ${site.path("ca.crt")}, cert: ${site.path("fw1.crt")} }`),
+    /add control\.etcd\.tls\.key/,
+  ],
   ["a user without a password", () => etcd(`${OWN}, user: synwall`), /add control\.etcd\.passwordFile/],
-  ["a password file that is not there", () => etcd(`${OWN}, user: synwall, passwordFile: /nowhere`), /cannot read \/nowhere/],
+  [
+    "a password file that is not there",
+    () => etcd(`${OWN}, user: synwall, passwordFile: /nowhere`),
+    /cannot read \/nowhere/,
+  ],
   [
     "a password that others can read",
     () => etcd(`${OWN}, user: synwall, passwordFile: ${site.write("open-password", "x", 0o644)}`),
     /run chmod 600/,
   ],
-  ["a CA that is none", () => etcd(`${FAR}, tls: { ca: ${site.write("no-ca", "x")} }`), /does not hold the CA certificate/],
+  [
+    "a CA that is none",
+    () => etcd(`${FAR}, tls: { ca: ${site.write("no-ca", "x")} }`),
+    /does not hold the CA certificate/,
+  ],
 ];
 
 for (const [what, edits, line] of MISTAKES) {

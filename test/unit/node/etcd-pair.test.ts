@@ -16,6 +16,7 @@ import { SynwallError } from "../../../src/base/errors.ts";
 import { Controller } from "../../../src/node/controller.ts";
 import { Journal } from "../../../src/node/journal.ts";
 import { initStore, type OpenedStore, openStore } from "../../../src/node/open-store.ts";
+import { isSettled } from "../../../src/node/status.ts";
 import { ETCD, EtcdServer } from "../../support/etcd.ts";
 import { exampleText } from "../config/site.ts";
 import { provenBy } from "./controllers.ts";
@@ -111,8 +112,8 @@ class Pair {
 
   async settled(): Promise<void> {
     await this.until(() => {
-      const { members, table } = this.state(1);
-      return members.filter(({ state }) => state === "active").length === 2 && table.synced.every(Boolean);
+      const [one, two] = [this.state(1), this.state(2)];
+      return one.revision === two.revision && isSettled(one) && one.members.length === 2;
     });
   }
 
@@ -168,10 +169,13 @@ describe.skipIf(ETCD === undefined)("a pair on etcd", () => {
     await pair.server.run();
     let isDone = false;
     while (!isDone) {
-      isDone = await pair.members.get(1)!.command({ type: "weight", node: 2, weight: 3 }).then(
-        () => true,
-        () => false,
-      );
+      isDone = await pair.members
+        .get(1)!
+        .command({ type: "weight", node: 2, weight: 3 })
+        .then(
+          () => true,
+          () => false,
+        );
     }
     await pair.until(() => pair.state(2).members[1]!.weight === 3);
     expect(pair.ended.size).toBe(0);

@@ -44,7 +44,9 @@ test("a log of the same length with one other entry differs, wherever that is", 
     const other = log(4, change);
     const next = continueLog(endOf(log(4)), { head: endOf(other), entries: [] });
     expect(next.type).toBe("differs");
-    expect(continueLog(endOf(log(4)), { head: endOf([...other, entry(5)]), entries: [entry(5)] }).type).toBe("differs");
+    expect(continueLog(endOf(log(4)), { head: endOf([...other, entry(5)]), entries: [entry(5)] }).type).toBe(
+      "differs",
+    );
   }
 });
 
@@ -62,7 +64,9 @@ test("a gap asks for the snapshot, and begins with it", () => {
 test("a gap behind the newest snapshot is no log that can be applied", () => {
   const all = log(8);
   const snapshot = snapshotAt(endOf(log(2)));
-  expect(continueLog(endOf(log(2)), { head: endOf(all), entries: all.slice(5), snapshot }).type).toBe("differs");
+  expect(continueLog(endOf(log(2)), { head: endOf(all), entries: all.slice(5), snapshot }).type).toBe(
+    "differs",
+  );
 });
 
 test("a page that is full is applied, and the log read on; what follows it is judged at its end", () => {
