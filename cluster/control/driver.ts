@@ -28,6 +28,7 @@ import { applyEntry, emptyMachine, encodeMachine, type MachineState, restoreMach
 import type { ClusterState, Command, CommandResult } from "./model.ts";
 import { Proposals } from "./proposals.ts";
 import { raftConfig } from "./raft-config.ts";
+import type { StoreStatus } from "./store-status.ts";
 import type { Timers } from "./timers.ts";
 import { DEFAULT_TUNING, type DriverTuning } from "./tuning.ts";
 
@@ -76,6 +77,8 @@ export interface DriverStatus {
   readonly matches: ReadonlyMap<number, number>;
   readonly proposalsWaiting: number;
   readonly messagesRefused: number;
+  /** The store that keeps the log, where it is not the members. */
+  readonly store?: StoreStatus;
 }
 
 const PROPOSE_TIMEOUT_MS = 2_000;

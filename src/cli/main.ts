@@ -60,6 +60,11 @@ const LAZY = [
     load: async (terminal: Terminal) => (await import("./commands/upgrade.ts")).upgradeCommand(terminal),
   },
   {
+    name: "store",
+    description: "the log of a cluster in the site's etcd: init",
+    load: async (terminal: Terminal) => (await import("./commands/store.ts")).storeCommand(terminal),
+  },
+  {
     name: "lab",
     description: "a whole cluster in network namespaces of this machine",
     load: async (terminal: Terminal) => (await import("./commands/lab.ts")).labCommand(terminal),

@@ -4,7 +4,6 @@
  */
 import { mkdirSync } from "node:fs";
 import { systemTimers } from "../../cluster/control/timers.ts";
-import { DurableStorage } from "../../cluster/storage/durable-storage.ts";
 import { GrpcTransport } from "../../cluster/transport/grpc.ts";
 import { writeMembers } from "../../config/members-file.ts";
 import type { NodeConfig } from "../../config/node-config.ts";
@@ -20,6 +19,8 @@ import type { Log } from "./log.ts";
 import { MACHINE_WATCH_MS, MachineWatch } from "./machine-watch.ts";
 import { REFUSAL_LINES_MS, RefusalLines } from "./refusal-lines.ts";
 import type { RestartWay } from "./processes.ts";
+import type { ControlStorage } from "./open-driver.ts";
+import { type OpenedStore, openStore } from "./open-store.ts";
 import { SuspensionWatch } from "./suspension-watch.ts";
 import { witnessHandlers } from "./witness-admin.ts";
 import { WitnessCore } from "./witness-core.ts";
@@ -71,14 +72,8 @@ export class Witness {
     });
     mkdirSync(control.dataDir, { recursive: true, mode: 0o700 });
     checkDiskRoom(control.dataDir, diskFreeBytesMin(this.#config));
-    const storage = DurableStorage.open({
-      directory: control.dataDir,
-      clusterName: cluster.name,
-      nodeId: cluster.self.id,
-      voters: cluster.founders,
-      slots: cluster.slots,
-    });
-    this.#undo.push(() => storage.close());
+    const store = await openStore(this.#config);
+    this.#undo.push(() => store.close());
     const transport = new GrpcTransport({
       self: cluster.self,
       peers: others,
@@ -87,9 +82,9 @@ export class Witness {
       onRefused: (why) => this.#log.line("warn", why),
     });
     this.#undo.push(() => transport.close());
-    const core = await this.#startCore(storage, transport);
+    const core = await this.#startCore(store.storage, transport);
     await transport.start(core.handlers());
-    await this.#startServers(core, storage, certificates);
+    await this.#startServers(core, store, certificates);
     this.#undo.push(() => core.stop());
     core.start();
     this.#undo.push(() => core.controller.handOver());
@@ -97,7 +92,7 @@ export class Witness {
   }
 
   /** The core, with heartbeats running. */
-  async #startCore(storage: DurableStorage, transport: GrpcTransport): Promise<WitnessCore> {
+  async #startCore(storage: ControlStorage, transport: GrpcTransport): Promise<WitnessCore> {
     const { cluster } = this.#config;
     const machine = this.#watchMachine();
     const core: WitnessCore = new WitnessCore({
@@ -159,12 +154,12 @@ export class Witness {
     return machine;
   }
 
-  async #startServers(core: WitnessCore, storage: DurableStorage, certificates: Certificates): Promise<void> {
+  async #startServers(core: WitnessCore, store: OpenedStore, certificates: Certificates): Promise<void> {
     const { control } = this.#config;
     const admin = new AdminServer(control.socket, witnessHandlers(core, { certificates }));
     await admin.start();
     this.#undo.push(() => admin.stop());
-    const metrics = new Metrics(() => core.metrics(storage.syncLatency));
+    const metrics = new Metrics(() => core.metrics(store));
     const http = new HttpServer(control.http.address, control.http.port, {
       metrics: async () => ({ contentType: metrics.contentType, body: await metrics.text() }),
       health: () => {

@@ -59,6 +59,7 @@ export function recordsText(process: MemberProcess | undefined): string {
 export function formatStatus(status: StatusReport, processes: readonly MemberProcess[] = []): string {
   return [
     `${headline(status)}\n`,
+    ...storeLine(status),
     `${verdict(status)}\n`,
     ...alertLines(status),
     ...mixedLine(processes),
@@ -72,6 +73,12 @@ export function formatStatus(status: StatusReport, processes: readonly MemberPro
 function headline(status: StatusReport): string {
   const { cluster, node, role, epoch, leader, version, uptimeMs, raft } = status;
   return `cluster ${cluster}, seen from ${role} ${node}: epoch ${epoch}, leader ${leader === "" ? "nobody" : leader}, term ${raft.term}; Synwall ${version}, up ${formatMs(uptimeMs)}`;
+}
+
+function storeLine({ store }: StatusReport): string[] {
+  if (store === undefined) return [];
+  const how = store.refusal !== "" ? "REFUSED" : store.isConnected ? "answers" : "DOES NOT ANSWER";
+  return [`log kept in etcd at ${store.place}: ${how}\n`];
 }
 
 function verdict(status: StatusReport): string {
