@@ -19,10 +19,9 @@ import { deriveKeys, heartbeatMac } from "./keys.ts";
 import { leaseVoters } from "./lease-voters.ts";
 import type { Log } from "./log.ts";
 import type { MachineWatch } from "./machine-watch.ts";
-import { Processes, type RestartWay } from "./processes.ts";
-import { buildStatus, slotsUnsynced } from "./status.ts";
 import { type ControlStorage, logIdOf } from "./open-driver.ts";
 import type { OpenedStore } from "./open-store.ts";
+import { Processes, type RestartWay } from "./processes.ts";
 import { buildStatus, slotsUnsynced, storeSnapshot } from "./status.ts";
 
 export interface WitnessCoreOptions {

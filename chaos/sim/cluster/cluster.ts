@@ -10,8 +10,8 @@
  */
 import type { Message } from "raft-ts";
 import type { DurableStorage } from "../../../cluster/storage/durable-storage.ts";
-import type { RecordFormat } from "../../../cluster/sync/wire-format.ts";
 import type { MemoryKv } from "../../../cluster/storage/memory-kv.ts";
+import type { RecordFormat } from "../../../cluster/sync/wire-format.ts";
 import { MemoryNetwork } from "../../../cluster/transport/in-memory.ts";
 import { parseNodeConfig } from "../../../config/load.ts";
 import type { NodeConfig } from "../../../config/node-config.ts";

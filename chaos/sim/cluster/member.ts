@@ -4,9 +4,9 @@
  */
 import { KvKeys } from "../../../cluster/control/kv-keys.ts";
 import { DurableStorage } from "../../../cluster/storage/durable-storage.ts";
-import type { RecordFormat } from "../../../cluster/sync/wire-format.ts";
 import type { KvWay } from "../../../cluster/storage/memory-kv.ts";
 import { MemoryNote } from "../../../cluster/storage/store-note.ts";
+import type { RecordFormat } from "../../../cluster/sync/wire-format.ts";
 import type { Transport } from "../../../cluster/transport/transport.ts";
 import type { NodeConfig } from "../../../config/node-config.ts";
 import type { Env } from "../../../src/base/env.ts";
@@ -18,8 +18,8 @@ import type { Controller } from "../../../src/node/controller.ts";
 import type { DataplaneCore } from "../../../src/node/dataplane-core.ts";
 import { Journal } from "../../../src/node/journal.ts";
 import type { Log } from "../../../src/node/log.ts";
-import type { Processes } from "../../../src/node/processes.ts";
 import type { ControlStorage } from "../../../src/node/open-driver.ts";
+import type { Processes } from "../../../src/node/processes.ts";
 import type { SharedMemory } from "../../../src/node/shared-memory.ts";
 import type { Link } from "../../lab/topology.ts";
 import { spoiledRaft, spoiledReply, spoiledSync, spoilLog } from "./bugs.ts";

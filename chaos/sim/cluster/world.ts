@@ -4,8 +4,8 @@
  */
 import type { Message } from "raft-ts";
 import type { DurableStorage } from "../../../cluster/storage/durable-storage.ts";
-import type { RecordFormat } from "../../../cluster/sync/wire-format.ts";
 import type { MemoryKv } from "../../../cluster/storage/memory-kv.ts";
+import type { RecordFormat } from "../../../cluster/sync/wire-format.ts";
 import type { MemoryNetwork } from "../../../cluster/transport/in-memory.ts";
 import type { JournalEvent } from "../../../src/node/admin-model.ts";
 import type { Bug } from "./bugs.ts";
