@@ -8,9 +8,9 @@
  *
  *   npm run build && node --import tsx bench/witness.bench.ts [--commits 20000] [--runs 5] [--smoke]
  *
- * Exit status 1 when the peak is over its budget. What a failover costs hosts is failover.bench.ts's: detection comes on top.
+ * Needs root for a network namespace of its own, whose loopback has the members' addresses. Exit status 1 when the peak is over its budget. What a failover costs hosts is failover.bench.ts's: detection comes on top.
  */
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, execFileSync, spawn, spawnSync } from "node:child_process";
 import { randomBytes, randomInt } from "node:crypto";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { connect, createServer, type Server, type Socket } from "node:net";
@@ -45,6 +45,8 @@ const BUDGET_KB = 100_000;
 const AT_ONCE = 64;
 const ALONE_COMMITS = values.smoke ? 10 : 100;
 const SLOTS = 64;
+/** Set for the process inside the namespace. */
+const INSIDE = "SYNWALL_WITNESS_BENCH";
 const IDS = [1, 2, 3];
 const SYNWALL = fileURLToPath(new URL("../bin/synwall", import.meta.url));
 const COMMAND = [
@@ -62,6 +64,21 @@ if (!existsSync(new URL("../dist/src/cli/main.js", import.meta.url))) {
   process.stdout.write("witness: skipped, it measures what npm run build makes\n");
   process.exit(0);
 }
+if (process.getuid?.() !== 0) {
+  process.stdout.write("witness: skipped, a network namespace needs root\n");
+  process.exit(0);
+}
+if (process.env[INSIDE] === undefined) {
+  const again = ["--net", process.execPath, ...process.execArgv, ...process.argv.slice(1)];
+  const { status: code } = spawnSync("unshare", again, {
+    stdio: "inherit",
+    env: { ...process.env, [INSIDE]: "1" },
+  });
+  process.exit(code ?? 1);
+}
+execFileSync("ip", ["link", "set", "lo", "up"]);
+for (const host of [1, 2, 3, 11, 12, 13])
+  execFileSync("ip", ["addr", "add", `192.0.2.${host}/32`, "dev", "lo"]);
 const certificates = new CertificateFolder();
 const folder = mkdtempSync(join(tmpdir(), "synwall-witness-"));
 const relays: Server[] = [];
@@ -82,9 +99,9 @@ async function main(): Promise<void> {
   );
   const port = await freePort();
   for (const [near, far] of [
-    ["127.0.0.11", "127.0.0.1"],
-    ["127.0.0.12", "127.0.0.2"],
-    ["127.0.0.13", "127.0.0.3"],
+    ["192.0.2.11", "192.0.2.1"],
+    ["192.0.2.12", "192.0.2.2"],
+    ["192.0.2.13", "192.0.2.3"],
   ] as const) {
     relays.push(await relay(near, far, port));
   }
@@ -92,7 +109,7 @@ async function main(): Promise<void> {
   for (const id of [1, 2]) await startNode(id, port);
   const first = await leader();
   for (const id of [1, 2]) {
-    const member = { id, name: `fw${id}`, role: "node", address: `127.0.0.${id}`, weight: 1 } as const;
+    const member = { id, name: `fw${id}`, role: "node", address: `192.0.2.${id}`, weight: 1 } as const;
     await first.driver.propose({ type: "up", member, slots: SLOTS });
   }
   await until(() => first.driver.state().members.length === IDS.length && isLevel(first));
@@ -143,10 +160,10 @@ async function leaderDies(port: number, isLast: boolean): Promise<number> {
 async function startNode(id: number, port: number): Promise<void> {
   const name = `fw${id}`;
   const transport = new GrpcTransport({
-    self: { id, name, address: `127.0.0.${id}` },
+    self: { id, name, address: `192.0.2.${id}` },
     peers: [
-      { id: 3 - id, name: `fw${3 - id}`, address: `127.0.0.${3 - id}` },
-      { id: 3, name: "witness", address: "127.0.0.13" },
+      { id: 3 - id, name: `fw${3 - id}`, address: `192.0.2.${3 - id}` },
+      { id: 3, name: "witness", address: "192.0.2.13" },
     ],
     port,
     tls: loadTls(certificates.member(name), name),
@@ -184,9 +201,9 @@ async function startWitness(port: number): Promise<ChildProcess> {
   writeFileSync(secret, `${randomBytes(32).toString("hex")}\n`, { mode: 0o600 });
   const config = join(folder, "witness.yaml");
   const members = [
-    { id: 1, name: "fw1", role: "node", address: "127.0.0.11" },
-    { id: 2, name: "fw2", role: "node", address: "127.0.0.12" },
-    { id: 3, name: "witness", role: "witness", address: "127.0.0.3" },
+    { id: 1, name: "fw1", role: "node", address: "192.0.2.11" },
+    { id: 2, name: "fw2", role: "node", address: "192.0.2.12" },
+    { id: 3, name: "witness", role: "witness", address: "192.0.2.3" },
   ];
   const cluster = {
     name: "bench",
