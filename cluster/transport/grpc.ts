@@ -18,6 +18,7 @@ import { GrpcServer } from "./grpc-server.ts";
 import { controlService, encodeSync, syncService } from "./grpc-services.ts";
 import type { TlsMaterial } from "./tls.ts";
 import {
+  CANNOT_RESTART,
   type PeerReport,
   type Transport,
   type TransportCounters,
@@ -213,6 +214,7 @@ export class GrpcTransport implements Transport {
     return {
       onRaft: unless((from, message) => handlers.onRaft(from, message)),
       onStatus: (from) => handlers.onStatus(from),
+      onRestart: (from, incarnation) => handlers.onRestart?.(from, incarnation) ?? CANNOT_RESTART,
       onSyncLink: unless((from, link) => handlers.onSyncLink(from, link)),
       onUnreachable: unless((to) => handlers.onUnreachable(to)),
       onSnapshotSent: unless((to, isDelivered) => handlers.onSnapshotSent(to, isDelivered)),

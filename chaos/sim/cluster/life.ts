@@ -8,7 +8,11 @@
 import type { Message, MsgSnap } from "raft-ts";
 import type { Timers } from "../../../cluster/control/timers.ts";
 import type { SyncLink } from "../../../cluster/sync/link.ts";
-import type { Transport, TransportHandlers } from "../../../cluster/transport/transport.ts";
+import {
+  CANNOT_RESTART,
+  type Transport,
+  type TransportHandlers,
+} from "../../../cluster/transport/transport.ts";
 import type { SimClock } from "./clock.ts";
 import { EXACT_CLOCKS, type MachineClocks } from "./machine-clocks.ts";
 import { SimThread } from "./thread.ts";
@@ -151,6 +155,7 @@ export class Life implements Timers {
     return {
       onRaft: (from, message) => this.run(() => handlers.onRaft(from, this.#spoiledRaft(message))),
       onStatus: (from) => handlers.onStatus(from),
+      onRestart: (from, incarnation) => handlers.onRestart?.(from, incarnation) ?? CANNOT_RESTART,
       onSyncLink: (from, link) => this.run(() => handlers.onSyncLink(from, this.#link(link))),
       onUnreachable: (to) => this.run(() => handlers.onUnreachable(to)),
       onSnapshotSent: (to, isDelivered) => this.run(() => handlers.onSnapshotSent(to, isDelivered)),

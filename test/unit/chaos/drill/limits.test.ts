@@ -63,7 +63,7 @@ test.each(breaches)("%s fails a drill", (_, change, reason) => {
   expect(result.reasons[0]).toMatch(reason);
 });
 
-test.each(["drain", "rejoin"] as const)("%s may not lose a single probe, kill may", (scenario) => {
+test.each(["drain", "rejoin", "upgrade"] as const)("%s may not lose a single probe, kill may", (scenario) => {
   const packets = { ...good.packets, lost: 1 };
   const ping = { ...good.ping, lost: 0 };
   expect(judge(goodMeasurement({ scenario, packets, ping }), "lan").reasons).toEqual([
@@ -72,7 +72,7 @@ test.each(["drain", "rejoin"] as const)("%s may not lose a single probe, kill ma
   expect(judge(goodMeasurement({ packets }), "lan").verdict).toBe("pass");
 });
 
-test.each(["drain", "rejoin"] as const)("%s may not lose a single ping, kill may", (scenario) => {
+test.each(["drain", "rejoin", "upgrade"] as const)("%s may not lose a single ping, kill may", (scenario) => {
   const packets = { ...good.packets, lost: 0 };
   const lost = { ping: { ...good.ping, lost: 1 }, packets };
   expect(judge(goodMeasurement({ scenario, ...lost }), "lan").reasons).toEqual(["1 pings lost, limit 0"]);
