@@ -8,9 +8,12 @@ import type { FlowTable } from "./flow-table.ts";
 import type { EnginePort, FrameMemory, FrameOutput } from "./frame-memory.ts";
 import type { PolicyModel } from "./policy-model.ts";
 import type { RedirectSeal } from "./redirect-seal.ts";
+import type { CompiledRules } from "./rules/compile.ts";
 
 export interface EngineOptions {
   readonly policy: PolicyModel;
+  /** Its rules, when somebody compiled them already. */
+  readonly compiled?: CompiledRules | undefined;
   readonly view: ClusterView;
   readonly frames: FrameMemory;
   readonly output: FrameOutput;

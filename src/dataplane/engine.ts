@@ -145,7 +145,7 @@ export class Engine {
       this.book.sequence,
       limits,
     );
-    this.#rules = new RuleTable(compileRules(options.policy.rules), options.ruleHits);
+    this.#rules = new RuleTable(options.compiled ?? compileRules(options.policy.rules), options.ruleHits);
     this.#cookies = new SynCookies(options.cookieKey ?? options.key);
     const shared = {
       context,

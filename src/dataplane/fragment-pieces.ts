@@ -7,6 +7,7 @@
  */
 import type { FragmentInfo } from "../packet/fragment.ts";
 import { NONE } from "./flow-layout.ts";
+import { freeLinks } from "./linked-lists.ts";
 
 /** place(): nothing in the way. */
 export const PLACE_FREE = 0;
@@ -49,7 +50,7 @@ export class FragmentPieces {
     this.port = new Uint8Array(capacity);
     this.way = new Uint8Array(capacity);
     this.wayEpoch = new Int32Array(capacity);
-    this.#next = Int32Array.from({ length: capacity }, (_, i) => (i + 1 < capacity ? i + 1 : NONE));
+    this.#next = freeLinks(capacity);
     this.#heads = new Int32Array(datagrams).fill(NONE);
     this.#tails = new Int32Array(datagrams).fill(NONE);
     this.#counts = new Uint16Array(datagrams);

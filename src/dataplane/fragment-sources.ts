@@ -5,7 +5,7 @@
 import { type HashKey, indexHash } from "../base/hash.ts";
 import type { FragmentInfo } from "../packet/fragment.ts";
 import { NONE } from "./flow-layout.ts";
-import { LinkedLists } from "./linked-lists.ts";
+import { freeLinks, LinkedLists } from "./linked-lists.ts";
 
 export class FragmentSources {
   /** Frames that a source has. */
@@ -34,7 +34,7 @@ export class FragmentSources {
     this.#low = new Int32Array(datagramsMax);
     this.#tag = new Int32Array(datagramsMax);
     this.#bucket = new Int32Array(datagramsMax);
-    this.#next = Int32Array.from({ length: datagramsMax }, (_, i) => (i + 1 < datagramsMax ? i + 1 : NONE));
+    this.#next = freeLinks(datagramsMax);
     this.#buckets = new Int32Array(2 ** Math.ceil(Math.log2(Math.max(2, datagramsMax)))).fill(NONE);
   }
 

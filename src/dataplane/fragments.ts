@@ -20,7 +20,7 @@ import { NONE } from "./flow-layout.ts";
 import type { FragmentLimits } from "./fragment-limits.ts";
 import { FragmentPieces, PLACE_CONFLICT, PLACE_DUPLICATE } from "./fragment-pieces.ts";
 import { FragmentSources } from "./fragment-sources.ts";
-import { LinkedLists } from "./linked-lists.ts";
+import { freeLinks, LinkedLists } from "./linked-lists.ts";
 import { DIRECT, REDIRECTED_TO_MEET } from "./packet.ts";
 import { dropVerdict, VERDICT_HELD } from "./verdict.ts";
 
@@ -103,7 +103,7 @@ export class Fragments {
     this.#deadlineMs = new Float64Array(datagramsMax);
     this.#refusal = new Uint8Array(datagramsMax);
     this.#bucket = new Int32Array(datagramsMax);
-    this.#next = Int32Array.from({ length: datagramsMax }, (_, i) => (i + 1 < datagramsMax ? i + 1 : NONE));
+    this.#next = freeLinks(datagramsMax);
     this.#buckets = new Int32Array(2 ** Math.ceil(Math.log2(Math.max(2, datagramsMax)))).fill(NONE);
     this.#datagramsReserved = Math.floor((datagramsMax * reservePercent) / 100);
     this.#framesReserved = Math.floor((framesMax * reservePercent) / 100);

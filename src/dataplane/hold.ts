@@ -6,6 +6,7 @@
  */
 import { ADDRESS_WORDS } from "../base/address.ts";
 import { NONE } from "./flow-layout.ts";
+import { freeLinks } from "./linked-lists.ts";
 
 export class HoldPool {
   readonly capacity: number;
@@ -44,7 +45,7 @@ export class HoldPool {
     this.row = new Int32Array(capacity);
     this.deadlineMs = new Float64Array(capacity);
     this.sequence = new Float64Array(capacity);
-    this.#next = Int32Array.from({ length: capacity }, (_, i) => (i + 1 < capacity ? i + 1 : NONE));
+    this.#next = freeLinks(capacity);
     this.#heads = new Int32Array(lists).fill(NONE);
     this.#tails = new Int32Array(lists).fill(NONE);
     this.#counts = new Int32Array(lists);

@@ -3,6 +3,13 @@
  */
 import { NONE } from "./flow-layout.ts";
 
+/** The links of items that are all free: each to the one behind it. */
+export function freeLinks(items: number): Int32Array {
+  const next = new Int32Array(items);
+  for (let item = 0; item < items; item++) next[item] = item + 1 < items ? item + 1 : NONE;
+  return next;
+}
+
 export class LinkedLists {
   readonly #heads: Int32Array;
   readonly #tails: Int32Array;

@@ -126,6 +126,7 @@ export class DataplaneCore {
     const changes = new RecordRing(memory.changes);
     this.engine = new Engine({
       policy,
+      compiled: setup.compiled,
       view: this.view,
       frames: pool,
       output: { send: (port, at, lengthBytes) => ports[port]!.send(at, lengthBytes) },
@@ -133,7 +134,7 @@ export class DataplaneCore {
       table: new FlowTable(setup.flowsMax, hashKeyFrom(setup.flowKey), memory.flows),
       changes,
       ruleLog: new RecordRing(memory.ruleLog),
-      limits: { ruleLogsPerSecond: setup.ruleLogsPerSecond },
+      limits: { ...setup.engineLimits, ruleLogsPerSecond: setup.ruleLogsPerSecond },
       counters: this.#counters,
       ruleHits: new Float64Array(memory.ruleHits),
       natUsage: memory.natUsage,

@@ -6,6 +6,7 @@
 import type { Member, Quorum, SlotTable } from "../../cluster/control/model.ts";
 import type { LivenessEvent, LivenessProfile, PeerConfig } from "../../cluster/liveness/model.ts";
 import type { SealMode } from "../base/seal-mode.ts";
+import type { EngineLimits } from "../dataplane/engine-options.ts";
 import type { PolicyModel } from "../dataplane/policy-model.ts";
 import type { CompiledRules } from "../dataplane/rules/compile.ts";
 import type { PortOptions } from "../io/port.ts";
@@ -24,6 +25,10 @@ export interface WorkerSetup {
   readonly memory: SharedMemory;
   readonly flowsMax: number;
   readonly policy: PolicyModel;
+  /** The policy's rules, when somebody compiled them already. */
+  readonly compiled?: CompiledRules;
+  /** Other limits than an engine's own. */
+  readonly engineLimits?: Partial<EngineLimits>;
   /** Records of rules with `log: true`, at most. */
   readonly ruleLogsPerSecond: number;
   readonly driver: "auto" | "xdp" | "cap";

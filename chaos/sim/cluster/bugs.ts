@@ -2,9 +2,11 @@
  * Bugs that can be planted in simulated nodes, each by a lie told at the seam of a real part, so that the checkers are seen to
  * find what they are for. The product knows none of them. Owns the list and the lies; what finds which is in docs/simulation.md.
  */
-import type { Entry, Message } from "raft-ts";
+import type { Entry, Message, Ready } from "raft-ts";
 import type { Command } from "../../../cluster/control/model.ts";
+import type { DurableStorage } from "../../../cluster/storage/durable-storage.ts";
 import { OP_DELETE, OP_UPSERT, RECORD_BYTES, RECORD_OP_AT } from "../../../src/base/record.ts";
+import { PROTOCOL_AT } from "../../../src/dataplane/flow-record.ts";
 import type { MemoryPort } from "../../../src/io/memory.ts";
 import type { SharedMemory } from "../../../src/node/shared-memory.ts";
 import type { FromWorker, ToWorker, WorkerSetup } from "../../../src/node/worker-protocol.ts";
@@ -34,6 +36,16 @@ export const BUGS = [
   "alters-entries",
   /** Disks say that they have synced, and have not. */
   "lying-disk",
+  /** One node grants its vote to everybody who asks. */
+  "votes-for-all",
+  /** One node takes a refused vote for a granted one. */
+  "elects-itself",
+  /** One node keeps another weight of members than was agreed on. */
+  "misapplies",
+  /** One node keeps its copies of flows with another translation, and digests are always called equal. */
+  "mangles-copies",
+  /** One node keeps its copies of UDP flows with one and the same translation, and digests are always called equal. */
+  "merges-copies",
 ] as const;
 export type Bug = (typeof BUGS)[number];
 
@@ -56,6 +68,11 @@ const TRIALS: Readonly<Record<Bug, Partial<TrialPlan>>> = {
   "repairs-nothing": { kind: "single", fault: "clock-jump" },
   "alters-entries": { kind: "single" },
   "lying-disk": { kind: "storm", nodes: 3, hasWitness: false },
+  "votes-for-all": { kind: "storm", nodes: 5, hasWitness: false },
+  "elects-itself": { kind: "storm", nodes: 5, hasWitness: false },
+  misapplies: { kind: "single" },
+  "mangles-copies": { kind: "single", fault: "kill" },
+  "merges-copies": { kind: "single", fault: "clock-jump" },
 };
 
 const STRETCH = 20;
@@ -63,6 +80,8 @@ const STRETCH = 20;
 const BUGGY_NODE = 1;
 const SHARED_PORT = 5000;
 const LOST_EVERY = 5;
+/** Of a record: the port that the network outside answers to, low byte first; and the protocol (dataplane/flow-record.ts). */
+const TRANSLATED_PORT_AT = 92;
 
 export function spoiledSetup(bug: Bug | undefined, setup: WorkerSetup): WorkerSetup {
   if (setup.selfId !== BUGGY_NODE) return setup;
@@ -71,7 +90,8 @@ export function spoiledSetup(bug: Bug | undefined, setup: WorkerSetup): WorkerSe
     return { ...setup, profile: { ...profile, leaseMs: profile.leaseMs * STRETCH } };
   if (bug !== "accepts-all") return setup;
   const { action } = policy.rules.at(-1)!;
-  return { ...setup, policy: { ...policy, rules: policy.rules.map((rule) => ({ ...rule, action })) } };
+  const { compiled: _, ...honest } = setup;
+  return { ...honest, policy: { ...policy, rules: policy.rules.map((rule) => ({ ...rule, action })) } };
 }
 
 export function spoiledMessage(bug: Bug | undefined, message: ToWorker): ToWorker {
@@ -80,7 +100,7 @@ export function spoiledMessage(bug: Bug | undefined, message: ToWorker): ToWorke
 }
 
 export function spoiledAnswer(bug: Bug | undefined, message: FromWorker): FromWorker {
-  if (bug !== "repairs-nothing" || message === 0 || message.type !== "digest") return message;
+  if (!isBlind(bug) || message === 0 || message.type !== "digest") return message;
   return { ...message, isEqual: true };
 }
 
@@ -116,28 +136,91 @@ export function spoilPort(bug: Bug | undefined, node: number, link: Link, port: 
   };
 }
 
+/** Digests are always called equal. */
+function isBlind(bug: Bug | undefined): boolean {
+  return bug === "repairs-nothing" || bug === "mangles-copies" || bug === "merges-copies";
+}
+
+interface Batch {
+  readonly firstSequence: number;
+  readonly count: number;
+  readonly slab: Uint8Array;
+}
+
 /** What a node makes of a message of replication. */
 export function spoiledSync(bug: Bug | undefined, node: number, message: unknown): unknown {
-  const isAll = bug === "drops-copies" && node === BUGGY_NODE;
-  if ((!isAll && bug !== "repairs-nothing") || (message as { type: string }).type !== "batch") return message;
-  const batch = message as {
-    readonly firstSequence: number;
-    readonly count: number;
-    readonly slab: Uint8Array;
-  };
+  const spoil = spoilerOf(bug, node);
+  if (spoil === undefined || (message as { type: string }).type !== "batch") return message;
+  const batch = message as Batch;
   const slab = batch.slab.slice();
   for (let i = 0; i < batch.count; i++) {
-    const at = i * RECORD_BYTES + RECORD_OP_AT;
-    const isLost = isAll || (batch.firstSequence + i) % LOST_EVERY === 0;
-    if (slab[at] === OP_UPSERT && isLost) slab[at] = OP_DELETE;
+    const at = i * RECORD_BYTES;
+    if (slab[at + RECORD_OP_AT] === OP_UPSERT) spoil(slab, at, batch.firstSequence + i);
   }
   return { ...batch, slab };
 }
 
+/** What happens to each copy of a flow. */
+function spoilerOf(
+  bug: Bug | undefined,
+  node: number,
+): ((slab: Uint8Array, at: number, sequence: number) => void) | undefined {
+  const isBuggy = node === BUGGY_NODE;
+  if (bug === "repairs-nothing") {
+    return (slab, at, sequence) => {
+      if (sequence % LOST_EVERY === 0) slab[at + RECORD_OP_AT] = OP_DELETE;
+    };
+  }
+  if (bug === "drops-copies" && isBuggy) {
+    return (slab, at) => {
+      slab[at + RECORD_OP_AT] = OP_DELETE;
+    };
+  }
+  if (bug === "mangles-copies" && isBuggy) {
+    return (slab, at) => {
+      slab[at + TRANSLATED_PORT_AT]! ^= 1;
+    };
+  }
+  if (bug !== "merges-copies" || !isBuggy) return undefined;
+  return (slab, at) => {
+    if (slab[at + PROTOCOL_AT] !== PROTOCOL_UDP) return;
+    slab[at + TRANSLATED_PORT_AT] = SHARED_PORT & 0xff;
+    slab[at + TRANSLATED_PORT_AT + 1] = SHARED_PORT >> 8;
+  };
+}
+
 /** What a node makes of a Raft message. */
 export function spoiledRaft(bug: Bug | undefined, node: number, message: Message): Message {
-  if (bug !== "alters-entries" || node !== BUGGY_NODE || message.type !== "MsgApp") return message;
+  if (node !== BUGGY_NODE) return message;
+  if (bug === "elects-itself" && message.type === "MsgVoteResp") return { ...message, reject: false };
+  if (bug !== "alters-entries" || message.type !== "MsgApp") return message;
   return { ...message, entries: message.entries.map(altered) };
+}
+
+/** What a node says instead of a Raft message. */
+export function spoiledReply(bug: Bug | undefined, node: number, message: Message): Message {
+  if (bug !== "votes-for-all" || node !== BUGGY_NODE || message.type !== "MsgVoteResp") return message;
+  return { ...message, reject: false };
+}
+
+/** A log from which other entries are applied than it holds. */
+export function spoilLog(bug: Bug | undefined, node: number, storage: DurableStorage): void {
+  if (bug !== "misapplies" || node !== BUGGY_NODE) return;
+  const save = storage.save.bind(storage);
+  storage.save = (saved) => {
+    save(saved);
+    const entries = (saved as Ready).committedEntries as Entry[];
+    entries.forEach((entry, i) => {
+      entries[i] = misread(entry);
+    });
+  };
+}
+
+/** Another weight of the member. */
+function misread(entry: Entry): Entry {
+  if (entry.type !== "normal") return entry;
+  const text = Buffer.from(entry.data).toString();
+  return { ...entry, data: Buffer.from(text.replace('"weight":100', '"weight":99')) };
 }
 
 /** Another letter in the id of its proposal. */

@@ -114,12 +114,21 @@ export class SimCluster {
     this.members = this.topology.members.map((member) => this.#makeMember(member, secret));
   }
 
-  /** Starts all members; they are settled later. */
-  async startAll(): Promise<void> {
+  /** Starts all members; they are settled later. `spreadMs`: from one start to the next, at most. */
+  async startAll(spreadMs = START_SPREAD_MS): Promise<void> {
     for (const member of this.members) {
-      await this.clock.pause((START_SPREAD_MS * this.random(256)) / 256);
+      await this.clock.pause((spreadMs * this.random(256)) / 256);
       this.start(member.name);
     }
+  }
+
+  /** One member campaigns at once, as if a leader had asked it to, instead of after an election timeout. */
+  hurryElection(): void {
+    const member = this.members[this.random(this.members.length)]!;
+    const { life, running } = member;
+    const term = running?.controller.driver.status().term ?? 0;
+    const from = this.members.find(({ id }) => id !== member.id)!.id;
+    life?.run(() => running?.controller.driver.receive({ type: "MsgTimeoutNow", from, to: member.id, term }));
   }
 
   member(name: string): SimMember {

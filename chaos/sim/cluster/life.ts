@@ -19,6 +19,7 @@ export interface LifeOptions {
   readonly onRaft?: (message: Message) => void;
   /** A planted bug may make something else of what arrives. */
   readonly spoiledRaft?: (message: Message) => Message;
+  readonly spoiledReply?: (message: Message) => Message;
   readonly spoiledSync?: (message: unknown) => unknown;
 }
 
@@ -31,6 +32,7 @@ export class Life implements Timers {
   readonly #clocks: MachineClocks;
   readonly #onRaft: (message: Message) => void;
   readonly #spoiledRaft: (message: Message) => Message;
+  readonly #spoiledReply: (message: Message) => Message;
   readonly #spoiledSync: (message: unknown) => unknown;
 
   constructor(clock: SimClock, options: LifeOptions = {}) {
@@ -38,9 +40,11 @@ export class Life implements Timers {
       clocks = EXACT_CLOCKS,
       onRaft = () => undefined,
       spoiledRaft = asIs,
+      spoiledReply = asIs,
       spoiledSync = asIs,
     } = options;
     this.#spoiledRaft = spoiledRaft;
+    this.#spoiledReply = spoiledReply;
     this.#spoiledSync = spoiledSync;
     this.#clock = clock;
     this.#clocks = clocks;
@@ -125,8 +129,9 @@ export class Life implements Timers {
       start: (handlers) => inner.start(this.#handlers(handlers)),
       sendRaft: (message: Exclude<Message, MsgSnap>) =>
         this.main.run(() => {
-          this.#onRaft(message);
-          inner.sendRaft(message);
+          const said = this.#spoiledReply(message) as Exclude<Message, MsgSnap>;
+          this.#onRaft(said);
+          inner.sendRaft(said);
         }),
       sendSnapshot: (message) =>
         this.main.run(() => {

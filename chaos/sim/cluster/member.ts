@@ -16,7 +16,7 @@ import { Journal } from "../../../src/node/journal.ts";
 import type { Log } from "../../../src/node/log.ts";
 import type { SharedMemory } from "../../../src/node/shared-memory.ts";
 import type { Link } from "../../lab/topology.ts";
-import { spoiledRaft, spoiledSync } from "./bugs.ts";
+import { spoiledRaft, spoiledReply, spoiledSync, spoilLog } from "./bugs.ts";
 import { SimDisk } from "./disk.ts";
 import { Life } from "./life.ts";
 import { EXACT_CLOCKS, type MachineClocks } from "./machine-clocks.ts";
@@ -113,6 +113,7 @@ export class SimMember {
       clocks: this.clocks,
       onRaft: (message) => onRaft(this, message),
       spoiledRaft: (message) => spoiledRaft(bug, this.id, message),
+      spoiledReply: (message) => spoiledReply(bug, this.id, message),
       spoiledSync: (message) => spoiledSync(bug, this.id, message),
     });
     this.#life = life;
@@ -130,7 +131,7 @@ export class SimMember {
 
   #makeBoot(life: Life): Boot {
     const { config } = this;
-    const { network, random, sizes, onEvent, onLog, onStored, onWorked } = this.#world;
+    const { bug, network, random, sizes, onEvent, onLog, onStored, onWorked } = this.#world;
     const storage = DurableStorage.open({
       directory: DATA_FOLDER,
       clusterName: config.cluster.name,
@@ -141,6 +142,7 @@ export class SimMember {
       segmentBytes: sizes.segmentBytes,
     });
     onStored(this, storage);
+    spoilLog(bug, this.id, storage);
     return {
       world: this.#world,
       config,

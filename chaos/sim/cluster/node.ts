@@ -4,6 +4,8 @@
  */
 
 import { flowTableBytes } from "../../../src/dataplane/flow-table.ts";
+import type { PolicyModel } from "../../../src/dataplane/policy-model.ts";
+import { type CompiledRules, compileRules } from "../../../src/dataplane/rules/compile.ts";
 import { createMemoryPool, MemoryPort } from "../../../src/io/memory.ts";
 import { adminHandlers } from "../../../src/node/admin-handlers.ts";
 import { DataplaneCore } from "../../../src/node/dataplane-core.ts";
@@ -77,7 +79,11 @@ export function bootNode(boot: Boot): Running {
     return port;
   });
   const dataplane = new DataplaneCore(
-    spoiledSetup(world.bug, setup),
+    spoiledSetup(world.bug, {
+      ...setup,
+      compiled: compiledOf(policy),
+      ...(sizes.engine === undefined ? {} : { engineLimits: sizes.engine }),
+    }),
     pool,
     ports,
     sizes.hasCheapMac ? cheapMac(0) : heartbeatMac(setup.heartbeatKey),
@@ -105,6 +111,19 @@ export function bootNode(boot: Boot): Running {
     lifelineOpened: (node) => core.lifelineOpened(node),
     lifelineClosed: (node) => core.lifelineClosed(node),
   };
+}
+
+/** Rules by their policy: seed after seed it is the same. */
+const COMPILED = new WeakMap<PolicyModel, CompiledRules>();
+
+function compiledOf(policy: PolicyModel): CompiledRules {
+  let compiled = COMPILED.get(policy);
+  if (compiled === undefined) {
+    compiled = compileRules(policy.rules);
+    COMPILED.set(policy, compiled);
+  }
+  // Tokens of rate limits are taken from it.
+  return { ...compiled, limits: compiled.limits.slice() };
 }
 
 /** What worker.ts does with a thread's event loop. */

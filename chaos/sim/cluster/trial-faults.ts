@@ -60,6 +60,8 @@ export function drawFault(random: (bound: number) => number): Fault {
 export class TrialFaults {
   /** What was done, for whoever reads a failed seed. */
   readonly done: string[] = [];
+  /** How many of each kind. */
+  readonly counts: Partial<Record<Fault | "weather", number>> = {};
   readonly #cluster: SimCluster;
   /** Everything is over by then. */
   #untilMs = Number.POSITIVE_INFINITY;
@@ -83,6 +85,7 @@ export class TrialFaults {
     const { clock } = this.#cluster;
     if (!member.isRunning) return;
     this.#note(`${fault} ${member.name} for ${ms.toFixed(1)} ms`);
+    this.#count(fault);
     switch (fault) {
       case "kill":
       case "power":
@@ -169,6 +172,7 @@ export class TrialFaults {
       const loss = this.#random(150);
       for (const a of members) for (const b of members) network.setLoss(a.id, b.id, loss);
     }
+    this.#count("weather");
     this.#note(`weather ${JSON.stringify(weather)}, replies within ${rpcMs.max.toFixed(1)} ms`);
   }
 
@@ -261,6 +265,10 @@ export class TrialFaults {
 
   #between(low: number, high: number): number {
     return low + ((high - low) * this.#random(1_000_001)) / 1_000_000;
+  }
+
+  #count(fault: Fault | "weather"): void {
+    this.counts[fault] = (this.counts[fault] ?? 0) + 1;
   }
 
   #note(what: string): void {

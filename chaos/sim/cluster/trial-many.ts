@@ -1,49 +1,50 @@
 /**
- * Many trials: `npx tsx chaos/sim/cluster/trial-many.ts FROM TO [brief] [BUG]` runs the seeds FROM..TO one after the other and ends with
- * the figures. Each seed that breaks a rule is named at once, with the command that replays it. With a bug planted it ends at the
- * first one.
+ * Many trials: `npx tsx chaos/sim/cluster/trial-many.ts FROM TO [brief] [BUG [mixed]] [--processes N] [--log FILE]` runs the seeds
+ * FROM..TO and ends with the figures. Each seed that breaks a rule is named at once, with the command that replays it. With a log, a
+ * run that was ended goes on where it was. With a bug planted it ends at the first violation; "mixed": in clusters as they come.
  */
+import { spawnSync } from "node:child_process";
+import { parseArgs } from "node:util";
+import { ROOT_DIRECTORY } from "../../../config/version.ts";
 import { BUGS } from "./bugs.ts";
-import { runTrial, type TrialReport } from "./trial.ts";
+import { runMany } from "./many.ts";
+import { recoveryMs, type TrialSums } from "./trial-sums.ts";
 
-const [fromText = "1", toText = "100", ...words] = process.argv.slice(2);
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { processes: { type: "string", default: "1" }, log: { type: "string" } },
+});
+const [fromText = "1", toText = "100", ...words] = positionals;
 const isBrief = words.includes("brief");
 const bug = BUGS.find((each) => words.includes(each));
+const git = spawnSync("git", ["describe", "--always", "--dirty"], { cwd: ROOT_DIRECTORY, encoding: "utf8" });
 
-const sums = { trials: 0, violations: 0, virtualMs: 0, faults: 0, committed: 0, flows: 0, looked: 0 };
-const recoveredMs: number[] = [];
-const nodes: Record<string, number> = {};
-for (let seed = Number(fromText); seed <= Number(toText); seed++) {
-  const report = await runTrial({ seed, isBrief, ...(bug === undefined ? {} : { bug }) });
-  add(report);
-  if (report.findings.length === 0) continue;
-  sums.violations++;
-  const [first = ""] = report.findings;
-  const command = ["npx tsx chaos/sim/cluster/trial-replay.ts", seed, ...words];
-  process.stdout.write(`seed ${seed}: ${first.split("\n")[0]}; replay: ${command.join(" ")}\n`);
-  if (bug !== undefined) break;
-}
-recoveredMs.sort((a, b) => a - b);
-const at = (share: number): number => Math.round(recoveredMs[Math.floor(share * (recoveredMs.length - 1))]!);
+const sums = await runMany({
+  fromSeed: Number(fromText),
+  toSeed: Number(toText),
+  processes: Number(values.processes),
+  isBrief,
+  bug,
+  isMixed: words.includes("mixed"),
+  isOver: bug === undefined ? "at its end" : "at a violation",
+  logPath: values.log,
+  version: git.stdout.trim(),
+  onBatch: tell,
+});
+const { virtualMs, recoveredMs: _, violations, ...rest } = sums;
 process.stdout.write(
   `${JSON.stringify({
-    from: Number(fromText),
-    ...sums,
-    virtualHours: Math.round(sums.virtualMs / 36_000) / 100,
-    nodes,
-    recoveredMs: { p50: at(0.5), p99: at(0.99), max: at(1) },
-    cpuSeconds: Math.round(process.cpuUsage().user / 1e6),
+    ...rest,
+    virtualHours: Math.round(virtualMs / 36_000) / 100,
+    recoveredMs: { p50: recoveryMs(sums, 0.5), p99: recoveryMs(sums, 0.99), max: recoveryMs(sums, 1) },
+    violations,
   })}\n`,
 );
-process.exitCode = sums.violations === 0 ? 0 : 1;
+process.exitCode = violations.length === 0 ? 0 : 1;
 
-function add({ plan, faults, counts, virtualMs, recoveredMs: ms }: TrialReport): void {
-  sums.trials++;
-  sums.virtualMs += virtualMs;
-  sums.faults += faults.length;
-  sums.committed += counts.committed;
-  sums.flows += counts.flows;
-  sums.looked += counts.looked;
-  recoveredMs.push(ms);
-  nodes[plan.nodes] = (nodes[plan.nodes] ?? 0) + 1;
+function tell({ violations: found }: TrialSums): void {
+  for (const { seed, finding } of found) {
+    const command = ["npx tsx chaos/sim/cluster/trial-replay.ts", seed, ...words];
+    process.stdout.write(`seed ${seed}: ${finding}; replay: ${command.join(" ")}\n`);
+  }
 }

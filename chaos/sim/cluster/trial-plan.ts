@@ -16,6 +16,8 @@ export interface TrialPlan {
   readonly kind: "single" | "storm";
   readonly isWeatherBad: boolean;
   readonly warmUpMs: number;
+  /** The first election is hurried: most trials are about what comes after it. */
+  readonly isHurried: boolean;
   /** Of a storm. */
   readonly stormMs: number;
   /** Of a single fault; default: drawn when it happens. */
@@ -36,17 +38,23 @@ const NODES: Shares = [
   [8, 2],
 ];
 const BRIEF_NODES: Shares = [
-  [2, 72],
-  [3, 26],
-  [4, 2],
+  [2, 62],
+  [3, 23],
+  [4, 8],
+  [5, 3],
+  [6, 2],
+  [7, 1],
+  [8, 1],
 ];
 /** Leases allow for 1 % between two clocks: each may be off by half of that. */
 const DRIFT_PPM_MAX = 5000;
 const STORM_MS = { lan: 450, vm: 1200 } as const;
-const BRIEF_STORM_MS = 200;
+const BRIEF_STORM_MS = { lan: 200, vm: 700 } as const;
 /** From the first questions to the fault: connections stand, copies are made. */
 const WARM_UP_MS = 120;
-const BRIEF_WARM_UP_MS = 60;
+const BRIEF_WARM_UP_MS = 20;
+/** Of a hundred brief trials, so many begin with an election that nobody hurries. */
+const UNHURRIED = 12;
 /** Keeps the plan's chances apart from the trial's. */
 const PLAN_SEED = 0x5eed;
 
@@ -54,12 +62,15 @@ export interface PlanOptions {
   /** Small clusters and little trouble, so that many of them cost little. */
   readonly isBrief?: boolean | undefined;
   readonly bug?: Bug | undefined;
+  /** A bug is planted in clusters and troubles as they come, not in those that show it soon. */
+  readonly isMixed?: boolean | undefined;
 }
 
-export function planTrial(seed: number, { isBrief = false, bug }: PlanOptions = {}): TrialPlan {
+export function planTrial(seed: number, options: PlanOptions = {}): TrialPlan {
+  const { isBrief = false, bug, isMixed = false } = options;
   const random = seededRandom(Math.imul(seed, 0x9e3779b1) ^ PLAN_SEED);
   const nodes = drawNodes(isBrief ? BRIEF_NODES : NODES, random(100));
-  const profile = random(100) < 85 || isBrief ? "lan" : "vm";
+  const profile = random(100) < (isBrief ? 97 : 85) ? "lan" : "vm";
   const plan: TrialPlan = {
     seed,
     nodes,
@@ -68,12 +79,13 @@ export function planTrial(seed: number, { isBrief = false, bug }: PlanOptions = 
     profile,
     kind: random(100) < 45 ? "single" : "storm",
     isWeatherBad: random(100) < 50,
-    stormMs: isBrief ? BRIEF_STORM_MS : STORM_MS[profile],
+    stormMs: isBrief ? BRIEF_STORM_MS[profile] : STORM_MS[profile],
     warmUpMs: isBrief ? BRIEF_WARM_UP_MS : WARM_UP_MS,
     driftPpmMax: random(100) < 80 ? DRIFT_PPM_MAX : 0,
+    isHurried: isBrief && random(100) >= UNHURRIED,
     bug,
   };
-  return { ...plan, ...trialOf(bug) };
+  return isMixed ? plan : { ...plan, ...trialOf(bug) };
 }
 
 function drawNodes(shares: Shares, drawn: number): number {

@@ -1,6 +1,6 @@
 /**
- * Replays one seed of a trial with all journals: `npx tsx chaos/sim/cluster/trial-replay.ts SEED [brief] [BUG]`. With SYNWALL_LOG=1 all
- * lines of all logs, too.
+ * Replays one seed of a trial with all journals: `npx tsx chaos/sim/cluster/trial-replay.ts SEED [brief] [BUG [mixed]]`. With
+ * SYNWALL_LOG=1 all lines of all logs, too.
  */
 import { BUGS } from "./bugs.ts";
 import { runTrial } from "./trial.ts";
@@ -12,7 +12,8 @@ const say = (trueMs: number, member: string, text: string): void =>
 const report = await runTrial({
   seed: Number(seedText),
   isBrief: words.includes("brief"),
-  ...(bug === undefined ? {} : { bug }),
+  bug,
+  isMixed: words.includes("mixed"),
   onEvent: (trueMs, member, { kind, epoch, text }) =>
     say(trueMs, member, `${kind.padEnd(18)}epoch ${epoch}  ${text}`),
   ...(process.env["SYNWALL_LOG"] === undefined

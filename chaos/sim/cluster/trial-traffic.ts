@@ -8,6 +8,7 @@ import type { SimClock } from "./clock.ts";
 import type { SimHosts } from "./hosts.ts";
 import type { TcpSocket } from "./tcp.ts";
 
+const CLIENTS = clientAddresses();
 const TCP_PORT = 7000;
 const UDP_PORT = 7001;
 const WEB_PORT = 80;
@@ -210,8 +211,7 @@ export class TrialTraffic {
   }
 
   #client(): string {
-    const addresses = clientAddresses();
-    return addresses[this.#random(addresses.length)]!;
+    return CLIENTS[this.#random(CLIENTS.length)]!;
   }
 
   #every(ms: number, callback: () => void): void {

@@ -24,6 +24,7 @@ const LOAD: TrialLoad = { flows: 4, askIntervalMs: 50, visitIntervalMs: 40, deni
 const FLOWS_MAX = 512;
 const SLOTS = 16;
 const POLL_MS = 10;
+const HURRIED_SPREAD_MS = 3;
 /** How long what must happen in the end may take. */
 const SETTLE_MS_MAX = 12_000;
 const FLOWS_MS_MAX = 8_000;
@@ -32,8 +33,9 @@ const ALIKE_MS_MAX = 12_000;
 export interface TrialOptions {
   readonly seed: number;
   /** Small clusters and little trouble. */
-  readonly isBrief?: boolean;
-  readonly bug?: Bug;
+  readonly isBrief?: boolean | undefined;
+  readonly bug?: Bug | undefined;
+  readonly isMixed?: boolean | undefined;
   /** Hears every entry of every journal, in true time. */
   readonly onEvent?: (trueMs: number, member: string, event: JournalEvent) => void;
   readonly onLog?: (trueMs: number, member: string, level: string, text: string) => void;
@@ -44,12 +46,15 @@ export interface TrialReport {
   /** Rules that were broken; empty when all held. */
   readonly findings: readonly string[];
   readonly faults: readonly string[];
+  readonly faultCounts: Readonly<Record<string, number>>;
   /** Of all events of the trial. */
   readonly digest: string;
   readonly virtualMs: number;
   /** From the end of the trouble until the cluster was whole. */
   readonly recoveredMs: number;
   readonly counts: {
+    readonly takeovers: number;
+    readonly fenced: number;
     readonly committed: number;
     readonly flows: number;
     readonly looked: number;
@@ -75,16 +80,22 @@ class Trial {
   readonly #findings: string[] = [];
   #standing: readonly TrialFlow[] = [];
   #recoveredMs = 0;
+  /** Epochs in which a member was declared down. */
+  readonly #takeovers = new Set<number>();
+  #fenced = 0;
 
-  constructor({ seed, isBrief, bug, onEvent, onLog }: TrialOptions) {
-    const plan = planTrial(seed, { isBrief, bug });
+  constructor({ seed, onEvent, onLog, ...planned }: TrialOptions) {
+    const plan = planTrial(seed, planned);
     const cluster: SimCluster = new SimCluster({
       ...plan,
       sizes: SMALL_SIZES,
       features: { ...LAB_FEATURES, ipv6: false, helpers: false },
       flowsMax: FLOWS_MAX,
       configure: inLittle,
-      onEvent: (member, event) => onEvent?.(cluster.clock.nowMs(), member, event),
+      onEvent: (member, event) => {
+        this.#count(event);
+        onEvent?.(cluster.clock.nowMs(), member, event);
+      },
       onLog: (member, level, text) => onLog?.(cluster.clock.nowMs(), member, level, text),
     });
     this.#plan = plan;
@@ -118,10 +129,13 @@ class Trial {
       plan: this.#plan,
       findings: this.#verdict(),
       faults: this.#faults.done,
+      faultCounts: this.#faults.counts,
       digest: digest.toString(),
       virtualMs: clock.nowMs() - startMs,
       recoveredMs: this.#recoveredMs,
       counts: {
+        takeovers: this.#takeovers.size,
+        fenced: this.#fenced,
         committed: this.#log.committed,
         flows: this.#standing.length,
         looked: this.#wire.looked,
@@ -134,7 +148,9 @@ class Trial {
 
   async #story(): Promise<void> {
     const { clock } = this.#cluster;
-    await this.#cluster.startAll();
+    const { isHurried } = this.#plan;
+    await this.#cluster.startAll(isHurried ? HURRIED_SPREAD_MS : undefined);
+    if (isHurried) this.#cluster.hurryElection();
     await this.#settled("after the start");
     this.#commits.isArmed = true;
     this.#traffic.begin();
@@ -182,6 +198,11 @@ class Trial {
     });
     await this.#until("logs applied", SETTLE_MS_MAX, () => this.#log.atRest()[0]);
     this.#findings.push(...this.#log.atRest(), ...sharedTuples(this.#cluster));
+  }
+
+  #count({ kind, epoch, node }: JournalEvent): void {
+    if (kind === "fenced") this.#fenced++;
+    if (kind === "epoch-committed" && node !== 0) this.#takeovers.add(epoch);
   }
 
   // ---------------------------------------------------------------- waiting

@@ -12,6 +12,8 @@ import { Progress } from "./progress.ts";
 export class Tracker {
   readonly #maxInflight: number;
   #membership: Membership = EMPTY_MEMBERSHIP;
+  /** As stored; made when it is asked for. */
+  #confState: ConfState | undefined;
   /** Ascending by id, so that messages go out in an order that does not depend on history. */
   #progress = new Map<NodeId, Progress>();
   #votes = new Map<NodeId, boolean>();
@@ -41,7 +43,8 @@ export class Tracker {
   }
 
   confState(): ConfState {
-    return toConfState(this.#membership);
+    this.#confState ??= toConfState(this.#membership);
+    return this.#confState;
   }
 
   /** Takes a new membership over: members that stay keep their progress, others come and go. */
@@ -60,6 +63,7 @@ export class Tracker {
       progress.set(id, pr);
     }
     this.#membership = membership;
+    this.#confState = undefined;
     this.#progress = progress;
   }
 
