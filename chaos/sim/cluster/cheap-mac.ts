@@ -5,15 +5,16 @@
 import type { Mac } from "../../../cluster/liveness/envelope.ts";
 
 const PRIME = 0x01000193;
+const WORDS = 8;
 
+/** What it answers is valid until it is called again. */
 export function cheapMac(key: number): Mac {
+  const words = new Int32Array(WORDS);
+  const answer = new Uint8Array(words.buffer);
   return (bytes) => {
-    let low = 0x811c9dc5 ^ key;
-    let high = 0x5bd1e995 ^ key;
-    for (let i = 0; i < bytes.length; i++) {
-      low = Math.imul(low ^ bytes[i]!, PRIME);
-      high = Math.imul(high + bytes[i]!, 0x85ebca6b) ^ (high >>> 13);
-    }
-    return new Uint8Array(Uint32Array.of(low, high, low, high, low, high, low, high).buffer);
+    let hash = 0x811c9dc5 ^ key;
+    for (let i = 0; i < bytes.length; i++) hash = Math.imul(hash ^ bytes[i]!, PRIME);
+    for (let i = 0; i < WORDS; i++) words[i] = hash + i;
+    return answer;
   };
 }

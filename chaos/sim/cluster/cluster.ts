@@ -122,9 +122,8 @@ export class SimCluster {
     }
   }
 
-  /** One member campaigns at once, as if a leader had asked it to, instead of after an election timeout. */
-  hurryElection(): void {
-    const member = this.members[this.random(this.members.length)]!;
+  /** A member campaigns at once, as if a leader had asked it to, instead of after an election timeout. */
+  campaign(member: SimMember): void {
     const { life, running } = member;
     const term = running?.controller.driver.status().term ?? 0;
     const from = this.members.find(({ id }) => id !== member.id)!.id;

@@ -3,7 +3,7 @@
  * in processes of its own, which get batches of seeds until none is left. Owns the processes, and what a log says is done already.
  */
 import { type ChildProcess, fork } from "node:child_process";
-import { appendFileSync, existsSync, readFileSync } from "node:fs";
+import { appendFileSync, existsSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { ROOT_DIRECTORY } from "../../../config/version.ts";
 import { bundle } from "../../../scripts/bundle.ts";
@@ -12,6 +12,10 @@ import { addSums, noSums, type TrialSums } from "./trial-sums.ts";
 import type { Batch } from "./trials-main.ts";
 
 const ENTRY = "chaos/sim/cluster/trials-main.ts";
+/** The process id keeps apart what several make at a time. */
+const MODULE = `node_modules/.cache/synwall/trials/trials-${process.pid}.mjs`;
+/** A trial leaves much behind that is garbage soon. */
+const FLAGS = ["--max-semi-space-size=32"];
 const BATCH_SEEDS = 25;
 
 export interface ManyOptions {
@@ -50,9 +54,11 @@ export async function runMany(options: ManyOptions): Promise<TrialSums> {
     if (!done.some((line) => line.fromSeed === from && line.toSeed === batch.toSeed)) batches.push(batch);
   }
   if (batches.length === 0) return sums;
-  const module = await bundled();
   const deal = async (): Promise<void> => {
-    const child = fork(module, { stdio: ["ignore", "ignore", "inherit", "ipc"] });
+    const child = fork(join(ROOT_DIRECTORY, MODULE), {
+      execArgv: FLAGS,
+      stdio: ["ignore", "ignore", "inherit", "ipc"],
+    });
     try {
       for (let batch = batches.shift(); batch !== undefined; batch = batches.shift()) {
         const more = await run(child, batch);
@@ -61,24 +67,20 @@ export async function runMany(options: ManyOptions): Promise<TrialSums> {
         if (logPath !== undefined) note(logPath, { ...batch, version, sums: more });
         if (isOver === "at a violation" && sums.violations.length > 0) return;
       }
+    } catch (error) {
+      batches.length = 0;
+      throw error;
     } finally {
-      child.disconnect();
+      if (child.connected) child.disconnect();
     }
   };
-  await Promise.all(Array.from({ length: Math.min(processes, batches.length) }, deal));
+  await bundle(ENTRY, MODULE);
+  try {
+    await Promise.all(Array.from({ length: Math.min(processes, batches.length) }, deal));
+  } finally {
+    rmSync(join(ROOT_DIRECTORY, MODULE), { force: true });
+  }
   return sums;
-}
-
-let making: Promise<string> | undefined;
-
-/** The module that each process runs, made once in this one. The process id keeps those of others apart. */
-function bundled(): Promise<string> {
-  making ??= (async () => {
-    const path = `node_modules/.cache/synwall/trials/trials-${process.pid}.mjs`;
-    await bundle(ENTRY, path);
-    return join(ROOT_DIRECTORY, path);
-  })();
-  return making;
 }
 
 function run(child: ChildProcess, batch: Batch): Promise<TrialSums> {

@@ -23,6 +23,7 @@ export const FAULTS = [
   "broken-disk",
   "clock-jump",
   "drain",
+  "rivals",
 ] as const;
 export type Fault = (typeof FAULTS)[number];
 
@@ -42,6 +43,7 @@ const ODDS: Readonly<Record<Fault, number>> = {
   "broken-disk": 2,
   "clock-jump": 2,
   drain: 4,
+  rivals: 5,
 };
 const ODDS_ALL = FAULTS.reduce((sum, fault) => sum + ODDS[fault], 0);
 const DAY_MS = 86_400_000;
@@ -138,6 +140,9 @@ export class TrialFaults {
       case "drain":
         this.#drain(member, ms);
         return;
+      case "rivals":
+        this.#rivals(member);
+        return;
       default:
         fault satisfies never;
     }
@@ -217,6 +222,14 @@ export class TrialFaults {
     if (!member.isNode) return;
     this.#setState(member, "draining");
     this.#cluster.clock.after(ms, () => this.#bringBack(member));
+  }
+
+  /** Two members campaign in the same instant, as when the leadership was handed over to both. */
+  #rivals(member: SimMember): void {
+    const rival = this.#pick(this.#cluster.members.filter((each) => each !== member));
+    this.#note(`  with ${rival.name}`);
+    this.#cluster.campaign(member);
+    this.#cluster.campaign(rival);
   }
 
   /** A node that was drained takes part again. */

@@ -148,9 +148,10 @@ class Trial {
 
   async #story(): Promise<void> {
     const { clock } = this.#cluster;
+    const { members, random } = this.#cluster;
     const { isHurried } = this.#plan;
     await this.#cluster.startAll(isHurried ? HURRIED_SPREAD_MS : undefined);
-    if (isHurried) this.#cluster.hurryElection();
+    if (isHurried) this.#cluster.campaign(members[random(members.length)]!);
     await this.#settled("after the start");
     this.#commits.isArmed = true;
     this.#traffic.begin();
