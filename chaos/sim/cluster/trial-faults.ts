@@ -49,6 +49,8 @@ const ODDS_ALL = FAULTS.reduce((sum, fault) => sum + ODDS[fault], 0);
 const DAY_MS = 86_400_000;
 /** A process that ended for a fault of its disk is started again, with a disk that works. */
 const RESTART_MS = 60;
+/** How often an operator looks for drained nodes when all is healed. */
+const BRING_BACK_MS = 200;
 
 export function drawFault(random: (bound: number) => number): Fault {
   let drawn = random(ODDS_ALL);
@@ -162,6 +164,10 @@ export class TrialFaults {
       if (!member.isRunning) this.#start(member);
       this.#bringBack(member);
     }
+    // A member that lagged behind hears of its drain only now, and an operator would not leave it there.
+    clock.every(BRING_BACK_MS, () => {
+      for (const member of members) this.#bringBack(member);
+    });
   }
 
   /** Loss, doubling, detours and delay, as drawn. */
