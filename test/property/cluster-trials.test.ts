@@ -43,7 +43,7 @@ const FINDINGS: Readonly<Record<Bug, RegExp>> = {
   "drops-copies": /flow \d+, .*: (no answer|is now|E[A-Z]+)|only its owner has|waits for slots to settle/,
   "repairs-nothing": /only its owner has|went out, and only/,
   "alters-entries": /holds another committed entry/,
-  "votes-for-all": /voted for \d+ and for \d+ in term/,
+  "votes-for-all": /voted for \d+ and for \d+ in term|both lead term/,
   "elects-itself": /both lead term/,
   misapplies: /to \d different states/,
   "mangles-copies": /flow \d+, .*: (no answer|is now|E[A-Z]+)/,

@@ -3,7 +3,7 @@
  * in processes of its own, which get batches of seeds until none is left. Owns the processes, and what a log says is done already.
  */
 import { type ChildProcess, fork } from "node:child_process";
-import { appendFileSync, existsSync, readFileSync, rmSync } from "node:fs";
+import { appendFileSync, existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { ROOT_DIRECTORY } from "../../../config/version.ts";
 import { bundle } from "../../../scripts/bundle.ts";
@@ -98,9 +98,12 @@ function run(child: ChildProcess, batch: Batch): Promise<TrialSums> {
 
 function linesOf(logPath: string): Line[] {
   if (!existsSync(logPath)) return [];
-  const lines = readFileSync(logPath, "utf8").split("\n");
+  const text = readFileSync(logPath, "utf8");
   // A last line without its end was being written when the machine stopped.
-  return lines.slice(0, -1).map((line) => JSON.parse(line) as Line);
+  const whole = text.slice(0, text.lastIndexOf("\n") + 1);
+  if (whole.length < text.length) writeFileSync(logPath, whole);
+  const lines = whole.split("\n").slice(0, -1);
+  return lines.map((line) => JSON.parse(line) as Line);
 }
 
 function note(logPath: string, { fromSeed, toSeed, version, sums }: Line): void {
