@@ -6,7 +6,6 @@ import type { Entry, Message, Ready } from "raft-ts";
 import type { Command } from "../../../cluster/control/model.ts";
 import type { DurableStorage } from "../../../cluster/storage/durable-storage.ts";
 import { OP_DELETE, OP_UPSERT, RECORD_BYTES, RECORD_OP_AT } from "../../../src/base/record.ts";
-import { PROTOCOL_AT } from "../../../src/dataplane/flow-record.ts";
 import type { MemoryPort } from "../../../src/io/memory.ts";
 import type { SharedMemory } from "../../../src/node/shared-memory.ts";
 import type { FromWorker, ToWorker, WorkerSetup } from "../../../src/node/worker-protocol.ts";
@@ -44,8 +43,6 @@ export const BUGS = [
   "misapplies",
   /** One node keeps its copies of flows with another translation, and digests are always called equal. */
   "mangles-copies",
-  /** One node keeps its copies of UDP flows with one and the same translation, and digests are always called equal. */
-  "merges-copies",
 ] as const;
 export type Bug = (typeof BUGS)[number];
 
@@ -72,7 +69,6 @@ const TRIALS: Readonly<Record<Bug, Partial<TrialPlan>>> = {
   "elects-itself": { kind: "single", nodes: 3, hasWitness: false, fault: "rivals" },
   misapplies: { kind: "single" },
   "mangles-copies": { kind: "single", fault: "kill" },
-  "merges-copies": { kind: "single", fault: "clock-jump" },
 };
 
 const STRETCH = 20;
@@ -80,7 +76,7 @@ const STRETCH = 20;
 const BUGGY_NODE = 1;
 const SHARED_PORT = 5000;
 const LOST_EVERY = 5;
-/** Of a record: the port that the network outside answers to, low byte first; and the protocol (dataplane/flow-record.ts). */
+/** Of a record: the port that answers are sent to, low byte first (dataplane/flow-record.ts). */
 const TRANSLATED_PORT_AT = 92;
 
 export function spoiledSetup(bug: Bug | undefined, setup: WorkerSetup): WorkerSetup {
@@ -138,7 +134,7 @@ export function spoilPort(bug: Bug | undefined, node: number, link: Link, port: 
 
 /** Digests are always called equal. */
 function isBlind(bug: Bug | undefined): boolean {
-  return bug === "repairs-nothing" || bug === "mangles-copies" || bug === "merges-copies";
+  return bug === "repairs-nothing" || bug === "mangles-copies";
 }
 
 interface Batch {
@@ -176,16 +172,9 @@ function spoilerOf(
       slab[at + RECORD_OP_AT] = OP_DELETE;
     };
   }
-  if (bug === "mangles-copies" && isBuggy) {
-    return (slab, at) => {
-      slab[at + TRANSLATED_PORT_AT]! ^= 1;
-    };
-  }
-  if (bug !== "merges-copies" || !isBuggy) return undefined;
+  if (bug !== "mangles-copies" || !isBuggy) return undefined;
   return (slab, at) => {
-    if (slab[at + PROTOCOL_AT] !== PROTOCOL_UDP) return;
-    slab[at + TRANSLATED_PORT_AT] = SHARED_PORT & 0xff;
-    slab[at + TRANSLATED_PORT_AT + 1] = SHARED_PORT >> 8;
+    slab[at + TRANSLATED_PORT_AT]! ^= 1;
   };
 }
 
@@ -220,7 +209,7 @@ export function spoilLog(bug: Bug | undefined, node: number, storage: DurableSto
 function misread(entry: Entry): Entry {
   if (entry.type !== "normal") return entry;
   const text = Buffer.from(entry.data).toString();
-  return { ...entry, data: Buffer.from(text.replace('"weight":100', '"weight":99')) };
+  return { ...entry, data: Buffer.from(text.replace(/"weight":1\b/, '"weight":2')) };
 }
 
 /** Another letter in the id of its proposal. */

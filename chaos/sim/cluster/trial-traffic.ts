@@ -15,6 +15,9 @@ const WEB_PORT = 80;
 const PUBLISHED_PORT = 8080;
 const FIRST_CLIENT_PORT = 20_000;
 const FIRST_VISIT = 1000;
+/** From a port of the server itself it would be an answer, and no stranger. */
+const FIRST_STRANGE_PORT = 10_000;
+const STRANGE_PORTS = 20_000;
 const FINDINGS_MAX = 5;
 
 export interface TrialLoad {
@@ -192,7 +195,7 @@ export class TrialTraffic {
   #tryDenied(): void {
     const { client, server } = this.#hosts;
     this.denied++;
-    const fromPort = 1024 + this.#random(30_000);
+    const fromPort = FIRST_STRANGE_PORT + this.#random(STRANGE_PORTS);
     const stranger = { address: SERVER_ADDRESS, port: fromPort };
     const payload = marked(DENIED, this.denied);
     const pool = NAT_POOL[this.#random(NAT_POOL.length)]!;
