@@ -23,7 +23,9 @@ test(`no rule is broken in ${TRIALS} clusters under random faults`, {
 }, async () => {
   const sums = await runMany({ fromSeed: 1, toSeed: TRIALS, processes: PROCESSES, isBrief: true });
   const [first] = sums.violations;
-  expect(sums.violations, `replay: npx tsx chaos/sim/cluster/trial-replay.ts ${first?.seed} brief`).toEqual([]);
+  expect(sums.violations, `replay: npx tsx chaos/sim/cluster/trial-replay.ts ${first?.seed} brief`).toEqual(
+    [],
+  );
   expect(sums.seeds).toBe(TRIALS);
 });
 
@@ -46,7 +48,11 @@ const FINDINGS: Readonly<Record<Bug, readonly RegExp[]>> = {
   "votes-for-all": [/voted for \d+ and for \d+ in term|both lead term/],
   "elects-itself": [/both lead term/],
   misapplies: [/to \d different states/],
-  "mangles-copies": [/flow \d+, .*: (no answer|is now|E[A-Z]+)/, /only its owner has/, /is given to .* and to/],
+  "mangles-copies": [
+    /flow \d+, .*: (no answer|is now|E[A-Z]+)/,
+    /only its owner has/,
+    /is given to .* and to/,
+  ],
   "lying-disk": [/SW_STORAGE_CORRUPT|another committed entry|committed entries/],
 };
 

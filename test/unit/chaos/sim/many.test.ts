@@ -16,7 +16,10 @@ test("a run with a log runs only the batches that are not in it, and answers wit
   const logPath = join(folder, "trials.log");
   const done = { ...noSums(), seeds: 25, nodes: { 2: 25 }, violations: [{ seed: 7, finding: "of before" }] };
   const halfALine = '{"fromSeed":26,';
-  writeFileSync(logPath, `${JSON.stringify({ fromSeed: 1, toSeed: 25, version: "v", sums: done })}\n${halfALine}`);
+  writeFileSync(
+    logPath,
+    `${JSON.stringify({ fromSeed: 1, toSeed: 25, version: "v", sums: done })}\n${halfALine}`,
+  );
   const ran: number[] = [];
   const sums = await runMany({
     ...{ fromSeed: 1, toSeed: 27, processes: 2, isBrief: true, logPath },
@@ -37,7 +40,9 @@ test("a run that is to end at a violation ends there, and names the seed", async
     ...{ fromSeed: 1, toSeed: 50, processes: 1, isBrief: true, bug: "accepts-all" },
     isOver: "at a violation",
   });
-  expect(sums.violations).toEqual([{ seed: sums.seeds, finding: expect.stringMatching(/that no rule allows/) }]);
+  expect(sums.violations).toEqual([
+    { seed: sums.seeds, finding: expect.stringMatching(/that no rule allows/) },
+  ]);
 });
 
 test("sums add up by name, and say within which time a share of all clusters was whole again", () => {
