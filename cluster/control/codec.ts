@@ -4,7 +4,7 @@
  * Owns the envelope `{ v: 1, id, by, cmd }`; machine.ts owns what a command does.
  */
 import { z } from "zod";
-import type { Command } from "./model.ts";
+import { type Command, STORE_VOTER } from "./model.ts";
 
 const VERSION = 1;
 /** The largest cluster has 1024 slots: about 40 KiB of JSON. Anything near this limit is not a command. */
@@ -25,6 +25,7 @@ export type Decoded<T> =
 const whole = z.number().int().min(0);
 const nodeId = z.number().int().min(0).max(255);
 const memberId = z.number().int().min(1).max(255);
+const voterId = z.number().int().min(1).max(STORE_VOTER);
 const slotNumber = z.number().int().min(0).max(1023);
 
 const table = z.strictObject({
@@ -48,8 +49,8 @@ const memberShape = {
 };
 const member = z.strictObject(memberShape);
 
-const memberSet = z.array(memberId).max(255);
-const quorum = z.strictObject({ epoch: whole, voters: memberSet, outgoing: memberSet, known: memberSet });
+const voterSet = z.array(voterId).max(255);
+const quorum = z.strictObject({ epoch: whole, voters: voterSet, outgoing: voterSet, known: voterSet });
 const tokenShape = {
   id: z.string().min(1).max(64),
   key: z.string().regex(/^[0-9a-f]{64}$/),
@@ -87,9 +88,9 @@ const command = z.discriminatedUnion("type", [
   }),
   z.strictObject({ type: z.literal("enable"), node: memberId, isEnabled: z.boolean() }),
   z.strictObject({ type: z.literal("weight"), node: memberId, weight: z.number().int().min(0).max(100) }),
-  z.strictObject({ type: z.literal("voters"), baseEpoch: whole, from: memberSet, to: memberSet }),
+  z.strictObject({ type: z.literal("voters"), baseEpoch: whole, from: voterSet, to: voterSet }),
   z.strictObject({ type: z.literal("votersDone"), baseEpoch: whole }),
-  z.strictObject({ type: z.literal("votersKnown"), node: memberId, epoch: whole }),
+  z.strictObject({ type: z.literal("votersKnown"), node: voterId, epoch: whole }),
   z.strictObject({ type: z.literal("token"), token: z.strictObject(tokenShape) }),
   z.strictObject({
     type: z.literal("join"),

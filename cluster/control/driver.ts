@@ -76,6 +76,16 @@ export interface DriverStatus {
   readonly matches: ReadonlyMap<number, number>;
   readonly proposalsWaiting: number;
   readonly messagesRefused: number;
+  /** The store that keeps the log, where it is not the members. */
+  readonly store?: StoreStatus;
+}
+
+export interface StoreStatus {
+  /** Where it is, for people. */
+  readonly place: string;
+  readonly isConnected: boolean;
+  /** Why it is not the store that this member knows; empty: it is. */
+  readonly refusal: string;
 }
 
 const PROPOSE_TIMEOUT_MS = 2_000;

@@ -13,6 +13,11 @@
 
 /** Ids are a byte on the wire; 0 is nobody. */
 export const MEMBER_ID_MAX = 255;
+/**
+ * Stands among voters for the store that keeps the log, where the site runs one (control.store): it votes on leases when the
+ * members that vote are even in number, so that a pair needs no witness. No member has this id.
+ */
+export const STORE_VOTER = MEMBER_ID_MAX + 1;
 /** Members of role node that a cluster has at a time. */
 export const NODES_MAX = 8;
 /** Join tokens that are remembered, used ones too. */

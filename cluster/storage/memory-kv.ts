@@ -217,4 +217,3 @@ function notify({ prefix, deliver }: Watch, events: readonly KvEvent[]): void {
 function isSame(a: Uint8Array, b: Uint8Array): boolean {
   return a.length === b.length && a.every((byte, i) => byte === b[i]);
 }
-

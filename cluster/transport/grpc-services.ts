@@ -86,7 +86,7 @@ export const encodeSync = {
   fromReceiver: (message: Parameters<typeof encodeFromReceiver>[0]) => asBuffer(encodeFromReceiver(message)),
 };
 
-function method<Request, Response>(
+export function method<Request, Response>(
   service: { readonly fullName: string },
   of: WireMethod<Request, Response>,
 ): MethodDefinition<Request, Response> {

@@ -13,6 +13,9 @@ export const ERROR_CODES = {
   SW_IO_INTERFACE: "An interface is missing, down or does not fit (MTU, offloads).",
   SW_STORAGE_CORRUPT: "The Raft log or a snapshot on disk is damaged beyond a torn tail.",
   SW_STORAGE_LOST: "The Raft log of this member was emptied: it has forgotten its votes.",
+  SW_STORE_EMPTY: "The store of the site (control.store) holds no cluster of this name yet.",
+  SW_STORE_LOST: "The store of the site holds another log than this member knows, or an older one.",
+  SW_STORE_UNREACHABLE: "The store of the site does not answer, or refuses.",
   SW_CLUSTER_DIFFERS: "The configuration has other members or slots than the cluster was begun with.",
   SW_MEMBER_REMOVED: "This member was removed from the cluster; its id is never used again.",
   SW_REGISTRATION_FAILED:

@@ -1,0 +1,45 @@
+/**
+ * Control driver: what the rest of a member needs of whatever keeps the cluster's log: proposals, the state that committed
+ * entries led to, and who leads. Owns the interface; driver.ts keeps the log among the members by Raft, kv-driver.ts in a store
+ * that the site runs.
+ */
+import type { ConfChange, Message } from "raft-ts";
+import type { FenceState } from "../takeover/promise.ts";
+import type { DriverStatus } from "./driver.ts";
+import type { ClusterState, Command, CommandResult } from "./model.ts";
+
+export interface ControlDriver {
+  start(): void;
+  stop(): void;
+  state(): ClusterState;
+  status(): DriverStatus;
+  /**
+   * Resolves when the command was applied on this member, with its result. Rejects with SW_CONTROL_TIMEOUT when that did not
+   * happen in time (it may still happen), with SW_CONTROL_REFUSED when too many wait.
+   */
+  propose(command: Command, timeoutMs?: number): Promise<CommandResult>;
+  /** A leader changes the log's own voters, where it has any. */
+  proposeConfChange(change: ConfChange): void;
+  /** A message of another member about the log. */
+  receive(message: Message): void;
+  leaderDied(node: number): void;
+  transferLeader(node: number): void;
+  unreachable(node: number): void;
+  snapshotSent(node: number, isDelivered: boolean): void;
+  /** The store's own voice on leases (kv-vote.ts); absent where members alone vote. */
+  readonly vote?: StoreVoice;
+}
+
+/** A request for a lease, as its holder's dataplane made it. */
+export interface StoreRequest {
+  readonly seq: number;
+  readonly epoch: number;
+  readonly incarnation: number;
+}
+
+export interface StoreVoice {
+  /** True: the store held nothing that this member had not applied, at a moment after this was asked. */
+  lease(request: StoreRequest): Promise<boolean>;
+  /** What is left of what the store gave `node` under `epoch` and earlier ones; undefined while it may still give more. */
+  fence(node: number, epoch: number): FenceState | undefined;
+}
