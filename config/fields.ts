@@ -68,6 +68,7 @@ export function powerOfTwo(min: number, max: number) {
 
 export const flag = z.boolean({ error: "true or false" });
 
+const ENDPOINT_NEED = "a URL like https://192.0.2.9:2379";
 export const tcpPort = whole(1, 65_535);
 
 const NAME_NEED = "a name of 1 to 32 small letters, digits and dashes that begins with a letter";
@@ -223,6 +224,20 @@ export const ratePerSecond = parsed<number>((text) => {
 }, "a rate, like 100/s, 30/m or 5/h");
 
 /** One line of the operator's own words. */
+/** Of an etcd member: a scheme, a host and a port, nothing behind them. */
+export const etcdEndpoint = z.string({ error: ENDPOINT_NEED }).refine(
+  (text) => {
+    const match = /^https?:\/\/(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+):(\d{1,5})$/.exec(text);
+    return match !== null && Number(match[2]) >= 1 && Number(match[2]) <= 65_535;
+  },
+  { error: ENDPOINT_NEED },
+);
+
+const KEY_PREFIX_NEED = "a prefix of keys, like /synwall: it begins with a slash and does not end with one";
+export const keyPrefix = z
+  .string({ error: KEY_PREFIX_NEED })
+  .regex(/^(\/[A-Za-z0-9._-]+)+$/, { error: KEY_PREFIX_NEED });
+
 export function words(max: number) {
   const error = `one line of 1 to ${max} characters`;
   return z

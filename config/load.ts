@@ -13,7 +13,13 @@ import { checkCluster, checkInterfaces } from "./check.ts";
 import { checkTls, type FileMistake, raise, readSecret } from "./files.ts";
 import { type KnownMembers, readMembers } from "./members-file.ts";
 import { formatMistake, lineOf, type Mistake, mistakesOf } from "./mistakes.ts";
-import { type InterfaceConfig, interfaceLabel, type MemberConfig, type NodeConfig } from "./node-config.ts";
+import {
+  type EtcdConfig,
+  type InterfaceConfig,
+  interfaceLabel,
+  type MemberConfig,
+  type NodeConfig,
+} from "./node-config.ts";
 import {
   type NodeFile,
   nodeSchema,
@@ -22,6 +28,7 @@ import {
   type WitnessFile,
   witnessSchema,
 } from "./schema.ts";
+import { checkStore, checkStoreFiles } from "./store.ts";
 
 /** A file's text, its place lines, and what it says. */
 export interface ReadFile {
@@ -50,9 +57,12 @@ interface Look {
 export function loadNodeConfig(path: string, role: "node" | "witness"): NodeConfig {
   const file = readYaml(path);
   const look: Look = {
-    surroundings: ({ cluster }) => ({
+    surroundings: ({ cluster, control }) => ({
       secret: readSecret(cluster.secretFile),
-      tlsMistakes: checkTls(cluster.tls, cluster.node, Date.now()),
+      tlsMistakes: [
+        ...checkTls(cluster.tls, cluster.node, Date.now()),
+        ...checkStoreFiles(etcdConfig(control)),
+      ],
     }),
     members: ({ control }) => readMembers(control.dataDir),
   };
@@ -87,7 +97,10 @@ export function loadNewcomer(path: string): Newcomer {
     raiseIfAny(file, [{ path: ["cluster", "members"], message }]);
   }
   const { name, node, profile, slots, secretFile, tls } = cluster;
-  return { role, name, node, profile, slots, secretFile, tls, dataDir: control.dataDir };
+  raiseIfAny(file, checkStore({ control }));
+  const etcd = etcdConfig(control);
+  const rest = { dataDir: control.dataDir, ...(etcd === undefined ? {} : { etcd }) };
+  return { role, name, node, profile, slots, secretFile, tls, ...rest };
 }
 
 export interface Newcomer {
@@ -106,6 +119,8 @@ export interface Newcomer {
     readonly caKey?: string | undefined;
   };
   readonly dataDir: string;
+  /** Where the site's etcd is, when it keeps the cluster's log. */
+  readonly etcd?: EtcdConfig;
 }
 
 /** The role of the member that a configuration is for, as far as it can be told; a node when it cannot. */
@@ -126,6 +141,7 @@ function loadNode(file: ReadFile, look: Look): NodeConfig {
   const policy = policySource(content);
   const mistakes = [
     ...checkCluster(content, "node"),
+    ...checkStore(content),
     ...checkInterfaces(content, policy),
     ...checkPolicy(policy),
   ];
@@ -151,7 +167,7 @@ function loadNode(file: ReadFile, look: Look): NodeConfig {
 
 function loadWitness(file: ReadFile, look: Look): NodeConfig {
   const { content, founders } = withMembers(file, parse(file, witnessSchema), look);
-  raiseIfAny(file, checkCluster(content, "witness"));
+  raiseIfAny(file, [...checkCluster(content, "witness"), ...checkStore(content)]);
   return deepFreeze<NodeConfig>(common(file, content, founders, look.surroundings(content)));
 }
 
@@ -194,6 +210,7 @@ function common(
   if (first !== undefined || !(secret instanceof Uint8Array)) {
     return raise(first!.code, formatAll(file, mistakes));
   }
+  const etcd = etcdConfig(control);
   return {
     cluster: {
       name: cluster.name,
@@ -211,11 +228,32 @@ function common(
     },
     control: {
       dataDir: control.dataDir,
+      ...(etcd === undefined ? {} : { etcd }),
       diskFreeMiBMin: control.diskFreeMiBMin,
       socket: control.socket ?? `/run/synwall/${cluster.node}.sock`,
       http: control.http,
     },
     logLevel: content.log.level,
+  };
+}
+
+function etcdConfig({ etcd }: NodeFile["control"]): EtcdConfig | undefined {
+  if (etcd === undefined) return undefined;
+  const { endpoints, prefix, tls, user, passwordFile, timeout } = etcd;
+  return {
+    endpoints,
+    prefix,
+    ...(tls === undefined
+      ? {}
+      : {
+          tls: {
+            ca: tls.ca,
+            ...(tls.cert === undefined ? {} : { cert: tls.cert }),
+            ...(tls.key === undefined ? {} : { key: tls.key }),
+          },
+        }),
+    ...(user === undefined || passwordFile === undefined ? {} : { user: { name: user, passwordFile } }),
+    timeoutMs: timeout,
   };
 }
 

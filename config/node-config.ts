@@ -35,6 +35,17 @@ export function interfaceLabel({
   return vlan === undefined ? name : `${name}.${vlan}`;
 }
 
+/** An etcd cluster of the site that keeps the cluster's log. */
+export interface EtcdConfig {
+  readonly endpoints: readonly string[];
+  /** Keys are under <prefix>/<name of the cluster>/. */
+  readonly prefix: string;
+  /** File paths, readable (checked while loading). */
+  readonly tls?: { readonly ca: string; readonly cert?: string; readonly key?: string };
+  readonly user?: { readonly name: string; readonly passwordFile: string };
+  readonly timeoutMs: number;
+}
+
 /** What `synwall node` and `synwall witness` run on. A witness has no dataplane, zones or rules. */
 export interface NodeConfig {
   readonly cluster: {
@@ -58,6 +69,8 @@ export interface NodeConfig {
   };
   readonly control: {
     readonly dataDir: string;
+    /** Absent: the members keep the log among themselves, by Raft. */
+    readonly etcd?: EtcdConfig;
     /** With less room there the member does not start, and a node gives up its slots. */
     readonly diskFreeMiBMin: number;
     readonly socket: string;

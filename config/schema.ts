@@ -18,6 +18,7 @@ import {
   days,
   durationBetween,
   durationMs,
+  etcdEndpoint,
   flag,
   icmpType,
   interfaceAddress,
@@ -26,6 +27,7 @@ import {
   interfaceName,
   ipv4Text,
   ipv6,
+  keyPrefix,
   listOf,
   mapping,
   name,
@@ -89,8 +91,25 @@ const cluster = mapping({
 
 const HTTP_DEFAULT = { address: "127.0.0.1", port: 9470 };
 
+/** A cluster of the site's. `cert` and `key`: for etcd with client certificates; `user`: for etcd with roles. */
+const etcd = mapping({
+  endpoints: someOf(etcdEndpoint, 9),
+  prefix: keyPrefix.default("/synwall"),
+  tls: mapping({
+    ca: absolutePath,
+    cert: absolutePath.optional(),
+    key: absolutePath.optional(),
+  }).optional(),
+  user: words(64).optional(),
+  passwordFile: absolutePath.optional(),
+  timeout: durationBetween(50, 10_000, "1s").default(1_000),
+});
+
 const control = mapping({
   dataDir: absolutePath.default("/var/lib/synwall"),
+  /** Who keeps the cluster's log: the members among themselves, or an etcd cluster. The same on all members, for ever. */
+  store: oneOf("raft", "etcd").default("raft"),
+  etcd: etcd.optional(),
   /** 0: never mind. */
   diskFreeMiBMin: whole(0, 1_048_576).default(64),
   /** Absent: /run/synwall/<node>.sock. */

@@ -47,6 +47,7 @@ SERVER_PACKAGES=(
   "vsftpd usr/sbin/vsftpd"
   "tftpd-hpa usr/sbin/in.tftpd"
   "caddy usr/bin/caddy"
+  "etcd-server usr/bin/etcd"
 )
 # A libcurl that speaks HTTP/3, from Debian's backports, beside the machine's own.
 HTTP3_PACKAGES=(libcurl3-gnutls libngtcp2-16 libngtcp2-crypto-gnutls8 libnghttp3-9)
@@ -171,7 +172,7 @@ unpack_servers() {
   unpack "$SERVERS" -- "$@" || { apt_get update && unpack "$SERVERS" -- "$@"; }
 }
 
-# The servers of the lab's real clients. Only root can run them: they change user.
+# The servers of the lab's real clients, which change user, and the etcd of control.store's tests.
 install_servers() {
   local entry names=() isMissing=no
   for entry in "${SERVER_PACKAGES[@]}"; do

@@ -73,6 +73,8 @@ export class KvDriver implements ControlDriver {
   /** Why the store is not the one that this member knows; empty: it is. */
   #refusal = "";
   #isReading = false;
+  /** What is being read may be too old for whoever asked meanwhile. */
+  #isReadAgain = false;
   #isReadWhole = true;
   #nextReadMs = 0;
   #isCommitting = false;
@@ -206,7 +208,8 @@ export class KvDriver implements ControlDriver {
     if (this.#isEnded) return;
     this.#isReadWhole ||= isWhole;
     this.#nextReadMs = this.#options.timers.nowMs();
-    if (!this.#isReading) this.#run(this.#read());
+    if (this.#isReading) this.#isReadAgain = true;
+    else this.#run(this.#read());
   }
 
   // ---------------------------------------------------------------- reading
@@ -229,6 +232,8 @@ export class KvDriver implements ControlDriver {
       this.#nextReadMs = this.#options.timers.nowMs() + RETRY_MS;
     } finally {
       this.#isReading = false;
+      if (this.#isReadAgain) this.#nextReadMs = this.#options.timers.nowMs();
+      this.#isReadAgain = false;
     }
   }
 
@@ -250,6 +255,10 @@ export class KvDriver implements ControlDriver {
     failure: Parameters<KvSession["transact"]>[2],
   ): Promise<KvResult | undefined> {
     return this.#session.transact(compare, success, failure, (why) => this.#refuse(why));
+  }
+
+  #take({ reads, revision }: KvResult): void {
+    if (this.#takeImage(this.#log.keys.imageOf(reads), revision)) this.#readSoon(false);
   }
 
   /** True: the log goes on behind what was read. */
@@ -363,7 +372,7 @@ export class KvDriver implements ControlDriver {
   #replaceLeader(record: LeaderRecord): void {
     this.#run(
       this.#transactLead(record, false).then((result) => {
-        if (result !== undefined) this.#takeImage(this.#log.keys.imageOf(result.reads), result.revision);
+        if (result !== undefined) this.#take(result);
       }),
     );
   }
@@ -404,7 +413,7 @@ export class KvDriver implements ControlDriver {
         image,
       );
       isDone = result?.succeeded === true;
-      if (result !== undefined) this.#takeImage(keys.imageOf(result.reads), result.revision);
+      if (result !== undefined) this.#take(result);
     } catch (error) {
       this.#notBeforeMs = this.#options.timers.nowMs() + RETRY_MS;
       this.#readSoon(false);

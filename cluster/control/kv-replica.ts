@@ -157,6 +157,7 @@ export class KvReplica {
   #writeNote(): void {
     if (this.#at.index < (this.#noted?.index ?? 0)) return;
     this.#noted = undefined;
-    this.#options.log.note.write({ id: this.#options.log.id, ...this.#at });
+    const { id, slots, note } = this.#options.log;
+    note.write({ id, slots, ...this.#at });
   }
 }

@@ -14,9 +14,10 @@
  * out. A holder that is ahead of the asker knows all that the asker knows: if the slot is its own again it awaits the asker.
  *
  * Dynamic quorum: a voter that is away for long does not vote until it is back. When one of two is left, or two are, while
- * others are away, a single voter stands the loss of all others; two would stand none.
+ * others are away, a single voter stands the loss of all others; two would stand none. Where a store keeps the log, it votes
+ * when the members that vote are even in number (kv-vote.ts): two stand the loss of one then.
  */
-import type { ClusterState, Command, Member, Quorum } from "./model.ts";
+import { type ClusterState, type Command, type Member, type Quorum, STORE_VOTER } from "./model.ts";
 import { changed, epochMoved, find, type Outcome, refused, unchanged } from "./outcome.ts";
 
 export interface QuorumFacts {
@@ -30,6 +31,13 @@ export interface QuorumFacts {
   readonly present: ReadonlySet<number>;
   /** The quorum as it stands, with all that is known of it, has stood for a promise's time. */
   readonly isCalm: boolean;
+  /** The log is in a store, which votes too (STORE_VOTER); default: it is the members'. */
+  readonly hasStore?: boolean;
+}
+
+/** Voters that a cluster with a store begins with: with it they are never even in number. */
+export function votersWithStore(members: readonly number[]): readonly number[] {
+  return members.length % 2 === 0 ? [...members, STORE_VOTER] : members;
 }
 
 /** The step that counts in `state`. */
@@ -49,7 +57,9 @@ export function beginVoters(
   if (to.length === 0 || new Set(to).size < to.length) return refused(cluster, `[${to}] is no set of voters`);
   if (isSame(from, to)) return unchanged(cluster);
   if (!isKnown(present)) return refused(cluster, "the change before is not known to a majority yet");
-  const stranger = to.find((id) => !from.includes(id) && isGone(find(cluster, id)));
+  const stranger = to.find(
+    (id) => !from.includes(id) && id !== STORE_VOTER && isGone(find(cluster, id)),
+  );
   if (stranger !== undefined) return refused(cluster, `member ${stranger} is not known`);
   const quorum = { voters: sorted(to), outgoing: present.voters };
   return changed(cluster, step(cluster, quorum));
@@ -75,9 +85,16 @@ export function noteVotersKnown(
 /** What the leader proposes next about voters; undefined when all is as it should be or has to wait. */
 export function planQuorum(state: ClusterState, facts: QuorumFacts): Command | undefined {
   const quorum = quorumOf(state, facts.founders);
+  const { voters, outgoing, known } = quorum;
+  // It goes by a step as soon as that is committed: it promises nothing to whoever has not applied it.
+  if ([...voters, ...outgoing].includes(STORE_VOTER) && !known.includes(STORE_VOTER)) {
+    return { type: "votersKnown", node: STORE_VOTER, epoch: quorum.epoch };
+  }
   if (!isKnown(quorum) || (quorum.epoch > 0 && !facts.isCalm)) return undefined;
   const baseEpoch = state.table.epoch;
   if (quorum.outgoing.length > 0) return { type: "votersDone", baseEpoch };
+  // A store takes the word of anybody who reaches it, also of one that is cut off from the others.
+  if (facts.hasStore === true && !hearsMajority(quorum.voters, facts.present)) return undefined;
   const to = wanted(state, quorum.voters, facts);
   if (isSame(to, quorum.voters)) return undefined;
   return { type: "voters", baseEpoch, from: quorum.voters, to };
@@ -87,7 +104,7 @@ export function planQuorum(state: ClusterState, facts: QuorumFacts): Command | u
 function wanted(
   state: ClusterState,
   voters: readonly number[],
-  { self, founders, away, present }: QuorumFacts,
+  { self, founders, away, present, hasStore }: QuorumFacts,
 ): readonly number[] {
   const belonging = membersOf(state, founders);
   const wasUp = new Set(state.members.filter(({ incarnation }) => incarnation > 0).map(({ id }) => id));
@@ -95,6 +112,7 @@ function wanted(
     voters.includes(id) ? !away.has(id) : wasUp.has(id) && present.has(id),
   );
   if (all.length === 0) return voters;
+  if (hasStore === true) return votersWithStore(all);
   const isSomebodyMissing = all.length < belonging.length;
   // A majority of two is both of them: one alone, who leads, stands the loss of the other.
   const isToLead = all.includes(self) && find(state, self)?.role === "node";
@@ -103,7 +121,7 @@ function wanted(
 
 /** Everybody who was not removed, by id; a founder that never came up belongs too, and its vote counts until it is away. */
 export function membersOf({ members }: Pick<ClusterState, "members">, founders: readonly number[]): number[] {
-  const unseen = founders.filter((id) => !members.some((member) => member.id === id));
+  const unseen = founders.filter((id) => id !== STORE_VOTER && !members.some((member) => member.id === id));
   return sorted([...members.filter((member) => !isGone(member)).map(({ id }) => id), ...unseen]);
 }
 
@@ -119,6 +137,10 @@ function isKnown({ voters, outgoing, known }: Quorum): boolean {
   return [voters, outgoing].every(
     (set) => set.length === 0 || 2 * set.filter((id) => known.includes(id)).length > set.length,
   );
+}
+
+function hearsMajority(voters: readonly number[], present: ReadonlySet<number>): boolean {
+  return 2 * voters.filter((id) => id === STORE_VOTER || present.has(id)).length > voters.length;
 }
 
 function isGone(member: Member | undefined): boolean {

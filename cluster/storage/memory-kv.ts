@@ -83,7 +83,10 @@ export class MemoryKv {
     const reads: (readonly KvPair[])[] = [];
     const events: KvEvent[] = [];
     const revision = this.#revision + 1;
-    for (const operation of succeeded ? success : failure) {
+    const operations = succeeded ? success : failure;
+    const puts = operations.filter(({ type }) => type === "put").map(({ key }) => key);
+    if (new Set(puts).size < puts.length) throw new KvError("refused", "duplicate key given in txn");
+    for (const operation of operations) {
       if (operation.type === "get") reads.push(this.#get(operation));
       else if (operation.type === "put") this.#put(operation.key, operation.value, revision, events);
       else for (const { key } of this.#get(operation)) this.#delete(key, revision, events);
@@ -117,14 +120,14 @@ export class MemoryKv {
   }
 
   #get({ key, to, limit = 0 }: { key: string; to?: string; limit?: number }): KvPair[] {
-    const isMeant = (candidate: string): boolean =>
-      to === undefined ? candidate === key : candidate >= key && candidate < to;
-    const found = this.keys.filter(isMeant).map((candidate) => this.#pairs.get(candidate)!);
+    const pair = this.#pairs.get(key);
+    if (to === undefined) return pair === undefined ? [] : [pair];
+    const found = [...this.#pairs.values()].filter((one) => one.key >= key && one.key < to);
+    found.sort((a, b) => (a.key < b.key ? -1 : 1));
     return limit === 0 ? found : found.slice(0, limit);
   }
 
   #put(key: string, value: Uint8Array, modRevision: number, events: KvEvent[]): void {
-    if (events.some((event) => event.key === key)) throw new KvError("refused", "duplicate key given in txn");
     this.#pairs.set(key, { key, value, modRevision });
     events.push({ key, value, modRevision });
   }

@@ -9,6 +9,8 @@ import { SynwallError } from "../../src/base/errors.ts";
 export interface Noted {
   /** Of the log. */
   readonly id: string;
+  /** That the log was begun with. */
+  readonly slots: number;
   /** The last entry that was applied, and the checksum up to it. */
   readonly index: number;
   readonly chain: number;
@@ -38,9 +40,9 @@ export class FileNote implements StoreNote {
       throw new SynwallError("SW_STORAGE_FAILED", `Cannot read ${this.path}`, { path: this.path }, error);
     }
     try {
-      const { id, index, chain } = JSON.parse(text) as Noted;
-      if (typeof id === "string" && Number.isSafeInteger(index) && Number.isSafeInteger(chain)) {
-        return { id, index, chain };
+      const { id, slots, index, chain } = JSON.parse(text) as Noted;
+      if (typeof id === "string" && [slots, index, chain].every((number) => Number.isSafeInteger(number))) {
+        return { id, slots, index, chain };
       }
     } catch {
       // Told below.

@@ -6,7 +6,7 @@
  * Effects and events come out synchronously, in the order in which they must be carried out.
  */
 import type { Env } from "../../src/base/env.ts";
-import type { ClusterState, Quorum } from "../control/model.ts";
+import { type ClusterState, type Quorum, STORE_VOTER } from "../control/model.ts";
 import type { Mac } from "../liveness/envelope.ts";
 import { Heartbeats } from "../liveness/heartbeats.ts";
 import type { LivenessEvent, LivenessProfile, PeerConfig } from "../liveness/model.ts";
@@ -63,6 +63,14 @@ export interface AuthorityOutput {
 export type AuthorityEffect =
   | OwnershipEffect
   | { readonly type: "voters"; readonly epoch: number }
+  /** To be asked of the store (control/kv-vote.ts), which votes too: storeAnswered() takes the answers. */
+  | {
+      readonly type: "storeLease";
+      readonly seq: number;
+      readonly epoch: number;
+      readonly incarnation: number;
+    }
+  | { readonly type: "storeFence"; readonly ask: FenceAsk }
   | { readonly type: "fenced" | "unfenced"; readonly atMs: number };
 
 export class Authority {
@@ -85,6 +93,7 @@ export class Authority {
   #believeAtMs = 0;
   #isStopping = false;
   #nextRequestMs = Number.NEGATIVE_INFINITY;
+  #nextStoreMs = Number.NEGATIVE_INFINITY;
   #wasFenced = true;
 
   constructor(config: AuthorityConfig, env: Env, output: AuthorityOutput) {
@@ -166,6 +175,16 @@ export class Authority {
     }
   }
 
+  /** The store gave its vote to the request with this number, or answers about a fence. */
+  storeAnswered(answer: number | FenceReply, nowMs: number): void {
+    if (typeof answer === "number") {
+      this.lease.ack(STORE_VOTER, this.heartbeats.nonce, answer);
+      return;
+    }
+    this.fences.reply(STORE_VOTER, answer, nowMs);
+    this.#run(this.ownership.tick(nowMs));
+  }
+
   /** This member has applied all that was committed at some moment after its start: it may vote on leases now. */
   setCaughtUp(): void {
     this.voter.setCaughtUp();
@@ -232,7 +251,7 @@ export class Authority {
   #isDeaf(nowMs: number): boolean {
     const voters = this.#voters;
     const isHeard = (id: number): boolean =>
-      id === this.#config.selfId || !this.heartbeats.isQuiet(id, nowMs);
+      id === this.#config.selfId || id === STORE_VOTER || !this.heartbeats.isQuiet(id, nowMs);
     return voters.length > 2 && voters.filter(isHeard).length < majority(voters.length);
   }
 
@@ -306,7 +325,8 @@ export class Authority {
   #askFence(ask: FenceAsk, nowMs: number): void {
     const body = encodeFenceAsk(ask);
     for (const v of this.#voters) {
-      if (v !== this.#config.selfId) this.heartbeats.sendNow(v, MESSAGE_FENCE_ASK, body);
+      if (v === STORE_VOTER) this.#output.effect({ type: "storeFence", ask });
+      else if (v !== this.#config.selfId) this.heartbeats.sendNow(v, MESSAGE_FENCE_ASK, body);
       else this.fences.reply(v, this.#answer(ask, nowMs), nowMs);
     }
   }
@@ -321,10 +341,19 @@ export class Authority {
     const seq = this.lease.request(nowMs);
     encodeLeaseRequest({ nonce, seq, epoch, incarnation: this.#incarnation }, this.#requestBody);
     for (const v of this.#voters) {
-      if (v !== selfId) this.heartbeats.setStanding(v, MESSAGE_LEASE_REQUEST, this.#requestBody);
+      if (v === STORE_VOTER) this.#askStore(seq, epoch, nowMs);
+      else if (v !== selfId) this.heartbeats.setStanding(v, MESSAGE_LEASE_REQUEST, this.#requestBody);
       else if (this.voter.request(selfId, epoch, this.#incarnation, nowMs))
         this.lease.ack(selfId, nonce, seq);
     }
+  }
+
+  /** The store is not bothered while members answer: only when half of the lease is gone, four times a lease. */
+  #askStore(seq: number, epoch: number, nowMs: number): void {
+    const { leaseMs } = this.#config.profile;
+    if (nowMs < this.#nextStoreMs || this.lease.validUntilMs - nowMs > leaseMs / 2) return;
+    this.#nextStoreMs = nowMs + leaseMs / 4;
+    this.#output.effect({ type: "storeLease", seq, epoch, incarnation: this.#incarnation });
   }
 
   #watchLease(nowMs: number): void {

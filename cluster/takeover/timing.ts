@@ -19,6 +19,11 @@ export const FENCE_BINDS_LEASES = 10;
 export const FENCE_TRUST_LEASES = 2;
 export const QUIET_LEASES = FENCE_TRUST_LEASES + 1;
 
+/** How long a voter's promise binds it, on its own clock, so that it outlives the lease that it backs. */
+export function promiseMs(leaseMs: number, marginMs = DEFAULT_MARGIN_MS): number {
+  return leaseMs * DRIFT + marginMs;
+}
+
 /** How many of `voters` make a majority. */
 export function majority(voters: number): number {
   return Math.floor(voters / 2) + 1;

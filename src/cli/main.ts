@@ -55,6 +55,11 @@ const LAZY = [
     load: async (terminal: Terminal) => (await import("./commands/cluster.ts")).clusterCommand(terminal),
   },
   {
+    name: "store",
+    description: "the log of a cluster in the site's etcd: init",
+    load: async (terminal: Terminal) => (await import("./commands/store.ts")).storeCommand(terminal),
+  },
+  {
     name: "lab",
     description: "a whole cluster in network namespaces of this machine",
     load: async (terminal: Terminal) => (await import("./commands/lab.ts")).labCommand(terminal),

@@ -290,6 +290,36 @@ const RAFT: readonly MetricEntry[] = [
   ),
 ];
 
+/** Only where a store of the site keeps the log. */
+const STORE: readonly MetricEntry[] = [
+  single(
+    "gauge",
+    "synwall_store_connected",
+    "1 when the store that keeps the log answers",
+    (s) => s.store?.isConnected,
+  ),
+  single(
+    "gauge",
+    "synwall_store_refused",
+    "1 when the store holds another log than this member knows, or an older one",
+    (s) => s.store?.isRefused,
+  ),
+  single("counter", "synwall_store_requests_total", "Requests to the store", (s) => s.store?.requests),
+  labelled(
+    "counter",
+    "synwall_store_failures_total",
+    "Requests that the store refused, or did not answer in time",
+    ["reason"],
+    ({ store }) => [
+      [["refused"], store?.refused],
+      [["unanswered"], store?.unanswered],
+    ],
+  ),
+  single("histogram", "synwall_store_request_seconds", "Time that the store took to answer", (s) =>
+    s.store === undefined ? undefined : buckets(s.store.latency, FSYNC_BOUNDS),
+  ),
+];
+
 const FAILOVER: readonly MetricEntry[] = [
   single(
     "counter",
@@ -352,5 +382,6 @@ export const CLUSTER_METRICS: readonly MetricArea[] = [
   { title: "Replication, seen by the owner", entries: SYNC },
   { title: "Replication, seen by the backup", entries: INBOUND },
   { title: "Raft", entries: RAFT },
+  { title: "Store of the site (`control.store: etcd`)", entries: STORE },
   { title: "Failover", entries: FAILOVER },
 ];

@@ -39,6 +39,8 @@ export interface MetricsSnapshot {
     /** How long the disk took to confirm a write to the log. */
     readonly fsync: Latencies;
   };
+  /** Absent where the members keep the log themselves. */
+  readonly store?: StoreSnapshot;
   readonly peers: readonly PeerSnapshot[];
   readonly failover: {
     /** Takeovers in which this node gained slots of a dead one. */
@@ -70,6 +72,17 @@ export interface MetricsSnapshot {
   readonly dataplane?: DataplaneSnapshot;
   /** Absent where there is no machine (simulation). */
   readonly machine?: MachineSnapshot;
+}
+
+/** The site's store that keeps the log (control.store). */
+export interface StoreSnapshot {
+  readonly isConnected: boolean;
+  /** It is not the store that this member knows. */
+  readonly isRefused: boolean;
+  readonly requests: number;
+  readonly refused: number;
+  readonly unanswered: number;
+  readonly latency: Latencies;
 }
 
 /** What may go wrong with the machine below the member. */

@@ -8,6 +8,7 @@ import { slotOfAddress } from "../dataplane/slot.ts";
 import { parseAddress } from "../policy/address.ts";
 import type { AdminHandlers } from "./admin-server.ts";
 import { type ClusterAdminParts, clusterHandlers } from "./cluster-admin.ts";
+import { leaseVoters } from "./lease-voters.ts";
 import type { LoadedPolicy } from "./loaded-policy.ts";
 import type { NodeReport } from "./node-report.ts";
 import { loadPolicyApart } from "./policy-loader.ts";
@@ -74,7 +75,7 @@ export function adminHandlers(
     counters: () => report.counters(),
     ...clusterHandlers({
       controller: core.controller,
-      founders: core.config.cluster.founders,
+      founders: leaseVoters(core.config),
       registration: () => undefined,
       ...parts,
     }),

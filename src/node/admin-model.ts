@@ -63,6 +63,8 @@ export interface StatusReport {
   readonly epoch: number;
   readonly leader: string;
   readonly raft: { readonly term: number; readonly commit: number; readonly state: string };
+  /** The store of the site that keeps the log; absent: the members keep it by Raft. `refusal`: empty when it is the right one. */
+  readonly store?: { readonly place: string; readonly isConnected: boolean; readonly refusal: string };
   readonly members: readonly {
     readonly id: number;
     readonly name: string;

@@ -3,18 +3,19 @@
  * may ask of the cluster. Owns no packet and no socket; storage, transport and liveness are handed in.
  */
 import { downCommand, wouldLoseFlows } from "../../cluster/control/commands.ts";
-import { type Committed, RaftDriver } from "../../cluster/control/driver.ts";
+import type { ControlDriver } from "../../cluster/control/control-driver.ts";
+import type { Committed } from "../../cluster/control/driver.ts";
 import type { ClusterState, Command, CommandResult } from "../../cluster/control/model.ts";
 import { plan } from "../../cluster/control/planner.ts";
 import type { Timers } from "../../cluster/control/timers.ts";
-import { tuningOf } from "../../cluster/control/tuning.ts";
 import { PROFILES } from "../../cluster/liveness/model.ts";
-import type { LogStore } from "../../cluster/storage/log-store.ts";
 import type { Transport, TransportHandlers } from "../../cluster/transport/transport.ts";
 import type { MemberConfig, NodeConfig } from "../../config/node-config.ts";
 import { SynwallError } from "../base/errors.ts";
 import type { Journal } from "./journal.ts";
 import { Membership } from "./membership.ts";
+import { leaseVoters } from "./lease-voters.ts";
+import { type ControlStorage, isShared, openDriver } from "./open-driver.ts";
 import { PeerList } from "./peer-list.ts";
 import { QuorumKeeper } from "./quorum-keeper.ts";
 import { isSettled } from "./status.ts";
@@ -31,7 +32,7 @@ const HAND_OVER_MS_MAX = 500;
 
 export interface ControllerOptions {
   readonly config: NodeConfig;
-  readonly storage: LogStore;
+  readonly storage: ControlStorage;
   readonly transport: Transport;
   readonly timers: Timers;
   readonly random: (bound: number) => number;
@@ -51,7 +52,7 @@ export interface ControllerOptions {
 }
 
 export class Controller {
-  readonly driver: RaftDriver;
+  readonly driver: ControlDriver;
   readonly membership: Membership;
   readonly quorum: QuorumKeeper;
   readonly peers: PeerList;
@@ -68,14 +69,15 @@ export class Controller {
     this.#options = options;
     const { config, storage, transport, timers, random, onFatal } = options;
     const { self, members, slots, profile } = config.cluster;
-    const log = storage.founding?.log ?? "";
+    const hasStore = isShared(storage);
+    const log = hasStore ? "" : (storage.founding?.log ?? "");
     this.peers = new PeerList({
       self: self.id,
       configured: members,
       timers,
       onChange: (peers) => options.onPeers(peers),
     });
-    this.driver = new RaftDriver({
+    this.driver = openDriver({
       self: self.id,
       isWitness: self.role === "witness",
       candidates: (_state, voters) => voters.filter((id) => this.#memberById(id)?.role === "node"),
@@ -84,7 +86,8 @@ export class Controller {
       transport,
       timers,
       random,
-      tuning: tuningOf(PROFILES[profile]),
+      profile: PROFILES[profile],
+      founders: leaseVoters(config),
       ...(options.isQuiet === undefined ? {} : { isQuiet: options.isQuiet }),
       plan: (state) => plan(state),
       onCommitted: (state, committed) => this.#onCommitted(state, committed),
@@ -105,7 +108,8 @@ export class Controller {
     });
     this.quorum = new QuorumKeeper({
       self: self.id,
-      founders: config.cluster.founders,
+      founders: leaseVoters(config),
+      hasStore,
       leaseMs: PROFILES[profile].leaseMs,
       forgiveAfterMs: config.cluster.forgiveAfterMs,
       timers,

@@ -39,6 +39,7 @@ import { WorkerBoard } from "./worker-board.ts";
 import {
   DOORBELL,
   type FromWorker,
+  nodesOf,
   type ToWorker,
   type WorkerPeer,
   type WorkerSetup,
@@ -214,6 +215,9 @@ export class DataplaneCore {
       case "caughtUp":
         this.authority.setCaughtUp();
         break;
+      case "store":
+        this.authority.storeAnswered(message.answer, nowMs);
+        break;
       case "lifeline":
         if (message.isOpen) this.authority.lifelineOpened(message.node);
         else this.authority.lifelineClosed(message.node, nowMs);
@@ -354,6 +358,8 @@ export class DataplaneCore {
         return;
       case "settle":
       case "voters":
+      case "storeLease":
+      case "storeFence":
         this.#post(effect);
         return;
       case "gained":
@@ -490,8 +496,4 @@ function makeView(setup: WorkerSetup, peers: readonly (PeerAddress | undefined)[
 function isZero(mac: Uint8Array): boolean {
   for (let i = 0; i < 6; i++) if (mac[i] !== 0) return false;
   return true;
-}
-
-function nodesOf(peers: readonly WorkerPeer[]): ReadonlySet<number> {
-  return new Set(peers.filter(({ role }) => role === "node").map(({ nodeId }) => nodeId));
 }

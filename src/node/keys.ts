@@ -14,10 +14,14 @@ export interface ClusterKeys {
   readonly redirectKey: Uint8Array;
 }
 
-export function deriveKeys(secret: Uint8Array, clusterName: string): ClusterKeys {
+/**
+ * `logId` names the log where a store of the site keeps it. Members of different logs must not count each other's promises, if
+ * somebody ever begins a second one for the same cluster: they do not understand each other's heartbeats.
+ */
+export function deriveKeys(secret: Uint8Array, clusterName: string, logId = ""): ClusterKeys {
   return {
     flowKey: derive(secret, clusterName, "synwall flow 1"),
-    heartbeatKey: derive(secret, clusterName, "synwall heartbeat 1"),
+    heartbeatKey: derive(secret, clusterName, `synwall heartbeat 1${logId === "" ? "" : ` of ${logId}`}`),
     cookieKey: derive(secret, clusterName, "synwall cookie 1"),
     redirectKey: derive(secret, clusterName, "synwall redirect 1"),
   };

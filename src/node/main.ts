@@ -19,6 +19,7 @@ const EXIT_WRONG = 2;
 const FOR_GOOD: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   "SW_CLUSTER_DIFFERS",
   "SW_STORAGE_LOST",
+  "SW_STORE_LOST",
   "SW_MEMBER_REMOVED",
 ]);
 /** Below the dataplane worker, above every ordinary process. */

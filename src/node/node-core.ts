@@ -8,7 +8,6 @@
  *                            +--> transport, storage, journal
  */
 import type { Timers } from "../../cluster/control/timers.ts";
-import type { LogStore } from "../../cluster/storage/log-store.ts";
 import type { SyncLimits } from "../../cluster/sync/limits.ts";
 import { Replication } from "../../cluster/sync/replication.ts";
 import type { Transport, TransportHandlers } from "../../cluster/transport/transport.ts";
@@ -26,9 +25,11 @@ import { LAG_SAMPLE_INTERVAL_MS, LagRecorder } from "./lag-recorder.ts";
 import { LinkWatch } from "./link-watch.ts";
 import type { LoadedPolicy } from "./loaded-policy.ts";
 import type { Log } from "./log.ts";
+import { type ControlStorage, logIdOf } from "./open-driver.ts";
 import { Policies } from "./policies.ts";
 import { checkPolicyChange } from "./policy-change.ts";
 import type { SharedMemory } from "./shared-memory.ts";
+import { StoreRelay } from "./store-relay.ts";
 import { SyncDoorbells } from "./sync-doorbells.ts";
 import { WorkerEvents } from "./worker-events.ts";
 import { WorkerMirror } from "./worker-mirror.ts";
@@ -54,7 +55,7 @@ export interface NodeCoreOptions {
   /** Of a node: with a dataplane. */
   readonly config: NodeConfig;
   readonly memory: SharedMemory;
-  readonly storage: LogStore;
+  readonly storage: ControlStorage;
   readonly transport: Transport;
   readonly timers: Timers;
   readonly env: Env;
@@ -84,6 +85,7 @@ export class NodeCore {
   readonly #options: NodeCoreOptions;
   readonly #events: WorkerEvents;
   readonly #links: LinkWatch;
+  readonly #storeRelay: StoreRelay;
   readonly #changes: RecordRing;
   readonly #replicas: RecordRing;
   readonly #bells: SyncDoorbells;
@@ -104,11 +106,15 @@ export class NodeCore {
     this.#changes = new RecordRing(memory.changes);
     this.#replicas = new RecordRing(memory.replicas);
     this.#bells = this.#makeDoorbells();
-    this.setup = workerSetup(config, memory);
+    this.setup = workerSetup(config, memory, logIdOf(options.storage));
     this.mirror = new WorkerMirror(this.setup);
     this.replication = this.#makeReplication();
     this.controller = this.#makeController();
     this.#links = this.#makeLinkWatch();
+    this.#storeRelay = new StoreRelay({
+      vote: this.controller.driver.vote,
+      answer: (answer) => options.post({ type: "store", answer }),
+    });
     this.#events = new WorkerEvents({
       config,
       journal,
@@ -119,6 +125,7 @@ export class NodeCore {
       digestResult: (slot, isEqual) => this.replication.digestResult(slot, isEqual),
       propose: (command) => void this.#propose(command),
       votersKnown: (epoch) => this.controller.quorum.known(epoch),
+      askStore: (question) => this.#storeRelay.ask(question),
     });
   }
 
@@ -335,6 +342,7 @@ export class NodeCore {
       ownIncarnation,
       ...(quorum === undefined ? {} : { quorum }),
     });
+    this.#storeRelay.stateChanged();
     this.replication.setTable(table);
     this.failover.applied(state, ownIncarnation !== 0, this.nowMs());
   }

@@ -21,8 +21,9 @@ import { deriveKeys } from "./keys.ts";
 import type { MachineWatch } from "./machine-watch.ts";
 import { NatView } from "./nat-view.ts";
 import type { NodeCore } from "./node-core.ts";
+import type { OpenedStore } from "./open-store.ts";
 import { RedirectView } from "./redirect-view.ts";
-import { buildStatus, slotsUnsynced } from "./status.ts";
+import { buildStatus, slotsUnsynced, storeSnapshot } from "./status.ts";
 import { WorkerBoard } from "./worker-board.ts";
 
 /** Usable ports of one address towards one destination: 1024..65535. */
@@ -32,7 +33,7 @@ export interface NodeReportOptions {
   readonly core: NodeCore;
   /** What the worker said when its ports were open. */
   readonly started: Started;
-  readonly storage: { readonly syncLatency: LatencyHistogram };
+  readonly store: Pick<OpenedStore, "syncLatency" | "counters">;
   readonly transport: Pick<Transport, "counters">;
   /** Absent where nobody can be refused (simulation). */
   readonly lifelines?: { readonly refused: Readonly<RefusalCounts> };
@@ -158,7 +159,7 @@ export class NodeReport {
 
   metrics(): MetricsSnapshot {
     const { config, controller, failover } = this.core;
-    const { storage, transport, lifelines, started, machine } = this.#options;
+    const { store, transport, lifelines, started, machine } = this.#options;
     const { driver, proposals, proposalsRefused } = controller;
     const { self, name, profile } = config.cluster;
     const status = this.status();
@@ -189,8 +190,9 @@ export class NodeReport {
         proposals,
         proposalsRefused,
         proposalsWaiting: raft.proposalsWaiting,
-        fsync: storage.syncLatency,
+        fsync: store.syncLatency,
       },
+      ...storeSnapshot(raft.store, store.counters),
       peers: status.peers.map((peer) => this.#peerMetrics(peer)),
       failover: {
         takeovers: failover.takeovers,

@@ -6,7 +6,6 @@
  */
 import { existsSync, mkdirSync } from "node:fs";
 import { systemTimers } from "../../cluster/control/timers.ts";
-import { DurableStorage } from "../../cluster/storage/durable-storage.ts";
 import { GrpcTransport } from "../../cluster/transport/grpc.ts";
 import type { TlsMaterial } from "../../cluster/transport/tls.ts";
 import { writeMembers } from "../../config/members-file.ts";
@@ -30,6 +29,8 @@ import type { Log } from "./log.ts";
 import { MACHINE_WATCH_MS, MachineWatch } from "./machine-watch.ts";
 import { NodeCore } from "./node-core.ts";
 import { NodeReport } from "./node-report.ts";
+import type { ControlStorage } from "./open-driver.ts";
+import { openStore } from "./open-store.ts";
 import { loadPolicyApart } from "./policy-loader.ts";
 import type { Registration } from "./registration.ts";
 import { RULE_LOG_WRITE_MS, RuleLogLines } from "./rule-log-lines.ts";
@@ -85,14 +86,8 @@ export class Node {
     const lifelines = await this.#startLifelines(tls);
     mkdirSync(control.dataDir, { recursive: true, mode: 0o700 });
     checkDiskRoom(control.dataDir, diskFreeBytesMin(this.#config));
-    const storage = DurableStorage.open({
-      directory: control.dataDir,
-      clusterName: cluster.name,
-      nodeId: cluster.self.id,
-      voters: cluster.founders,
-      slots: cluster.slots,
-    });
-    this.#undo.push(() => storage.close());
+    const store = await openStore(this.#config);
+    this.#undo.push(() => store.close());
     const transport = new GrpcTransport({
       self: cluster.self,
       peers: cluster.members.filter((member) => member.id !== cluster.self.id),
@@ -102,13 +97,13 @@ export class Node {
     });
     this.#transport = transport;
     this.#undo.push(() => transport.close());
-    const core = this.#makeCore(storage, transport);
+    const core = this.#makeCore(store.storage, transport);
     this.#startRuleLog(core);
     const started = await this.#startDataplane(core);
     const machine = this.#watchMachine(core);
     await transport.start(core.handlers());
     const registration = await this.#startRegistration(core, transport, tls);
-    await this.#startServers(new NodeReport({ core, started, storage, transport, lifelines, machine }), {
+    await this.#startServers(new NodeReport({ core, started, store, transport, lifelines, machine }), {
       certificates,
       registration: () => registration,
     });
@@ -161,7 +156,7 @@ export class Node {
     writeMembers(control.dataDir, { founders: cluster.founders, members: [cluster.self, ...peers] });
   }
 
-  #makeCore(storage: DurableStorage, transport: GrpcTransport): NodeCore {
+  #makeCore(storage: ControlStorage, transport: GrpcTransport): NodeCore {
     const { flowsMax, policy } = this.#config.dataplane!;
     const core = new NodeCore({
       config: this.#config,

@@ -18,6 +18,8 @@ export interface QuorumKeeperOptions {
   readonly self: number;
   /** Voters that the log was begun with. */
   readonly founders: readonly number[];
+  /** The log is in a store of the site, which votes too. */
+  readonly hasStore: boolean;
   readonly leaseMs: number;
   /** A voter that was silent for so long does not vote until it is back. */
   readonly forgiveAfterMs: number;
@@ -67,7 +69,7 @@ export class QuorumKeeper {
   }
 
   #lead(status: DriverStatus): void {
-    const { driver, self, founders, leaseMs, timers, alive } = this.#options;
+    const { driver, self, founders, hasStore, leaseMs, timers, alive } = this.#options;
     const state = driver.state();
     const nowMs = timers.nowMs();
     const { epoch, known } = quorumOf(state, founders);
@@ -83,6 +85,7 @@ export class QuorumKeeper {
     const facts = {
       self,
       founders,
+      hasStore,
       away: this.#away(nowMs),
       present,
       isCalm: nowMs - this.#seenSinceMs >= leaseMs * DRIFT + DEFAULT_MARGIN_MS,

@@ -3,7 +3,11 @@
  * it means and what to do. Pure: facts in, report out.
  */
 import { isCarrier } from "../../cluster/control/commands.ts";
-import type { ClusterState, Member } from "../../cluster/control/model.ts";
+import type { StoreStatus } from "../../cluster/control/driver.ts";
+import { type ClusterState, type Member, STORE_VOTER } from "../../cluster/control/model.ts";
+import { votersWithStore } from "../../cluster/control/quorum.ts";
+import type { KvCounters } from "../../cluster/transport/etcd-kv.ts";
+import type { StoreSnapshot } from "../metrics/snapshot.ts";
 import type { PeerStatus, StatusReport } from "./admin-model.ts";
 
 /** Lag beyond which `status` warns; the alert rules in config/ use the same. */
@@ -20,6 +24,7 @@ export interface StatusFacts {
     readonly commit: number;
     readonly state: string;
     readonly lead: number;
+    readonly store?: StoreStatus;
   };
   /** Ids of the voters, dead or alive. */
   readonly voters: readonly number[];
@@ -49,6 +54,7 @@ export function buildStatus(facts: StatusFacts): StatusReport {
     epoch: table.epoch,
     leader: nameOf(facts.raft.lead),
     raft: { term: facts.raft.term, commit: facts.raft.commit, state: facts.raft.state },
+    ...(facts.raft.store === undefined ? {} : { store: facts.raft.store }),
     members: state.members.map((member) => ({
       id: member.id,
       name: member.name,
@@ -109,16 +115,38 @@ function isNodeReady(state: ClusterState, id: number): boolean {
 }
 
 /** One more dead voter, and no majority is left to decide. */
-function isUnwitnessed({ voters, self, peers }: StatusFacts): boolean {
+function isUnwitnessed({ voters: members, self, peers, raft }: StatusFacts): boolean {
+  const voters = raft.store === undefined ? members : votersWithStore(members);
   const isAlive = (id: number): boolean =>
-    id === self.id || peers.some((peer) => peer.id === id && peer.alive);
+    id === self.id ||
+    (id === STORE_VOTER && raft.store?.isConnected === true) ||
+    peers.some((peer) => peer.id === id && peer.alive);
   return voters.filter(isAlive).length - 1 < Math.floor(voters.length / 2) + 1;
+}
+
+/** What metrics tell of the store; nothing where the members keep the log. */
+export function storeSnapshot(
+  status: StoreStatus | undefined,
+  counters: KvCounters | undefined,
+): { readonly store?: StoreSnapshot } {
+  if (status === undefined || counters === undefined) return {};
+  const { isConnected, refusal } = status;
+  return { store: { isConnected, isRefused: refusal !== "", ...counters } };
 }
 
 function alerts(facts: StatusFacts): string[] {
   const lines: string[] = [];
   const { state, self } = facts;
-  if (facts.raft.lead === 0) {
+  const { store } = facts.raft;
+  if (store !== undefined && store.refusal !== "") {
+    lines.push(
+      `the store at ${store.place} is not the one that this member knows (${store.refusal}): the cluster decides nothing; established flows go on; bring back the store that was, or see SW_STORE_LOST in docs/errors.md`,
+    );
+  } else if (store !== undefined && !store.isConnected) {
+    lines.push(
+      `the store at ${store.place} does not answer: the cluster decides nothing, and no takeover; nodes go on with what they own; check etcd and the network to it`,
+    );
+  } else if (facts.raft.lead === 0) {
     lines.push(
       "no leader: the cluster decides nothing; established flows go on; check the cluster link and the other members",
     );

@@ -5,7 +5,6 @@
 import type { Timers } from "../../cluster/control/timers.ts";
 import type { Mac } from "../../cluster/liveness/envelope.ts";
 import { CLUSTER_LINK, type LivenessEvent, type PeerConfig, PROFILES } from "../../cluster/liveness/model.ts";
-import type { LogStore } from "../../cluster/storage/log-store.ts";
 import { Authority } from "../../cluster/takeover/authority.ts";
 import type { Transport, TransportHandlers } from "../../cluster/transport/transport.ts";
 import type { MemberConfig, NodeConfig } from "../../config/node-config.ts";
@@ -17,13 +16,16 @@ import type { StatusReport } from "./admin-model.ts";
 import { Controller } from "./controller.ts";
 import type { Journal } from "./journal.ts";
 import { deriveKeys, heartbeatMac } from "./keys.ts";
+import { leaseVoters } from "./lease-voters.ts";
 import type { Log } from "./log.ts";
 import type { MachineWatch } from "./machine-watch.ts";
-import { buildStatus, slotsUnsynced } from "./status.ts";
+import { type ControlStorage, logIdOf } from "./open-driver.ts";
+import type { OpenedStore } from "./open-store.ts";
+import { buildStatus, slotsUnsynced, storeSnapshot } from "./status.ts";
 
 export interface WitnessCoreOptions {
   readonly config: NodeConfig;
-  readonly storage: LogStore;
+  readonly storage: ControlStorage;
   readonly transport: Transport;
   readonly timers: Timers;
   readonly env: Env;
@@ -56,7 +58,7 @@ export class WitnessCore {
   }
 
   get founders(): readonly number[] {
-    return this.#options.config.cluster.founders;
+    return leaseVoters(this.#options.config);
   }
 
   nowMs(): number {
@@ -124,7 +126,7 @@ export class WitnessCore {
     });
   }
 
-  metrics(fsync: LatencyHistogram): MetricsSnapshot {
+  metrics(store: Pick<OpenedStore, "syncLatency" | "counters">): MetricsSnapshot {
     const { config, transport, machine } = this.#options;
     const { cluster } = config;
     const status = this.status();
@@ -156,8 +158,9 @@ export class WitnessCore {
         proposals,
         proposalsRefused,
         proposalsWaiting: raft.proposalsWaiting,
-        fsync,
+        fsync: store.syncLatency,
       },
+      ...storeSnapshot(raft.store, store.counters),
       peers: status.peers.map((peer) => ({ name: peer.name, isAlive: peer.alive, links: peer.links })),
       failover: { takeovers: 0, detect: none, decide: none, activate: none },
       transport: { ...transport.counters, refusals: transport.counters.refused },
@@ -167,7 +170,7 @@ export class WitnessCore {
   }
 
   #makeAuthority(): Authority {
-    const { config, env, sendHeartbeat, mac } = this.#options;
+    const { config, storage, env, sendHeartbeat, mac } = this.#options;
     const { cluster } = config;
     return new Authority(
       {
@@ -176,9 +179,9 @@ export class WitnessCore {
         cluster: cluster.name,
         profile: PROFILES[cluster.profile],
         peers: heartbeatPeers(cluster.members.filter(({ id }) => id !== cluster.self.id)),
-        voters: cluster.founders,
+        voters: leaseVoters(config),
         slots: cluster.slots,
-        mac: mac ?? heartbeatMac(deriveKeys(cluster.secret, cluster.name).heartbeatKey),
+        mac: mac ?? heartbeatMac(deriveKeys(cluster.secret, cluster.name, logIdOf(storage)).heartbeatKey),
         lifelineReleases: false,
       },
       env,

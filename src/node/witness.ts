@@ -4,7 +4,6 @@
  */
 import { mkdirSync } from "node:fs";
 import { systemTimers } from "../../cluster/control/timers.ts";
-import { DurableStorage } from "../../cluster/storage/durable-storage.ts";
 import { GrpcTransport } from "../../cluster/transport/grpc.ts";
 import { writeMembers } from "../../config/members-file.ts";
 import type { NodeConfig } from "../../config/node-config.ts";
@@ -18,6 +17,8 @@ import { HttpServer } from "./http-server.ts";
 import { Journal } from "./journal.ts";
 import type { Log } from "./log.ts";
 import { MACHINE_WATCH_MS, MachineWatch } from "./machine-watch.ts";
+import type { ControlStorage } from "./open-driver.ts";
+import { type OpenedStore, openStore } from "./open-store.ts";
 import { SuspensionWatch } from "./suspension-watch.ts";
 import { WitnessCore } from "./witness-core.ts";
 import { WitnessHeartbeats } from "./witness-heartbeats.ts";
@@ -65,14 +66,8 @@ export class Witness {
     });
     mkdirSync(control.dataDir, { recursive: true, mode: 0o700 });
     checkDiskRoom(control.dataDir, diskFreeBytesMin(this.#config));
-    const storage = DurableStorage.open({
-      directory: control.dataDir,
-      clusterName: cluster.name,
-      nodeId: cluster.self.id,
-      voters: cluster.founders,
-      slots: cluster.slots,
-    });
-    this.#undo.push(() => storage.close());
+    const store = await openStore(this.#config);
+    this.#undo.push(() => store.close());
     const transport = new GrpcTransport({
       self: cluster.self,
       peers: others,
@@ -81,9 +76,9 @@ export class Witness {
       onRefused: (why) => this.#log.line("warn", why),
     });
     this.#undo.push(() => transport.close());
-    const core = await this.#startCore(storage, transport);
+    const core = await this.#startCore(store.storage, transport);
     await transport.start(core.handlers());
-    await this.#startServers(core, storage, certificates);
+    await this.#startServers(core, store, certificates);
     this.#undo.push(() => core.stop());
     core.start();
     this.#undo.push(() => core.controller.handOver());
@@ -91,7 +86,7 @@ export class Witness {
   }
 
   /** The core, with heartbeats running. */
-  async #startCore(storage: DurableStorage, transport: GrpcTransport): Promise<WitnessCore> {
+  async #startCore(storage: ControlStorage, transport: GrpcTransport): Promise<WitnessCore> {
     const { cluster } = this.#config;
     const machine = this.#watchMachine();
     const core: WitnessCore = new WitnessCore({
@@ -146,12 +141,12 @@ export class Witness {
     return machine;
   }
 
-  async #startServers(core: WitnessCore, storage: DurableStorage, certificates: Certificates): Promise<void> {
+  async #startServers(core: WitnessCore, store: OpenedStore, certificates: Certificates): Promise<void> {
     const { control } = this.#config;
     const admin = new AdminServer(control.socket, witnessHandlers(core, { certificates }));
     await admin.start();
     this.#undo.push(() => admin.stop());
-    const metrics = new Metrics(() => core.metrics(storage.syncLatency));
+    const metrics = new Metrics(() => core.metrics(store));
     const http = new HttpServer(control.http.address, control.http.port, {
       metrics: async () => ({ contentType: metrics.contentType, body: await metrics.text() }),
       health: () => {

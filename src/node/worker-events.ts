@@ -7,6 +7,7 @@ import { interfaceLabel, type NodeConfig } from "../../config/node-config.ts";
 import type { JournalKind } from "./admin-model.ts";
 import type { FailoverTimes } from "./failover-times.ts";
 import type { Journal } from "./journal.ts";
+import type { StoreQuestion } from "./store-relay.ts";
 import type { FromWorker, PathState } from "./worker-protocol.ts";
 
 export interface WorkerEventsOptions {
@@ -19,6 +20,7 @@ export interface WorkerEventsOptions {
   readonly propose: (command: Command) => void;
   /** The worker goes by the voters of this epoch. */
   readonly votersKnown: (epoch: number) => void;
+  readonly askStore: (question: StoreQuestion) => void;
 }
 
 type Liveness = Extract<FromWorker, { type: "liveness" }>["event"];
@@ -68,6 +70,10 @@ export class WorkerEvents {
       }
       case "voters":
         this.#options.votersKnown(message.epoch);
+        return;
+      case "storeLease":
+      case "storeFence":
+        this.#options.askStore(message);
         return;
       case "digest":
         digestResult(message.slot, message.isEqual);

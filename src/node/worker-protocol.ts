@@ -5,6 +5,7 @@
  */
 import type { Member, Quorum, SlotTable } from "../../cluster/control/model.ts";
 import type { LivenessEvent, LivenessProfile, PeerConfig } from "../../cluster/liveness/model.ts";
+import type { FenceAsk, FenceReply } from "../../cluster/takeover/messages.ts";
 import type { SealMode } from "../base/seal-mode.ts";
 import type { PolicyModel } from "../dataplane/policy-model.ts";
 import type { CompiledRules } from "../dataplane/rules/compile.ts";
@@ -12,6 +13,10 @@ import type { PortOptions } from "../io/port.ts";
 import type { SharedMemory } from "./shared-memory.ts";
 
 export const DOORBELL = 0;
+
+export function nodesOf(peers: readonly WorkerPeer[]): ReadonlySet<number> {
+  return new Set(peers.filter(({ role }) => role === "node").map(({ nodeId }) => nodeId));
+}
 
 export interface WorkerPeer extends PeerConfig {
   readonly name: string;
@@ -60,6 +65,8 @@ export type ToWorker =
   | { readonly type: "peers"; readonly peers: readonly WorkerPeer[] }
   /** All that was committed at some moment after the start is applied: the worker may vote on leases. */
   | { readonly type: "caughtUp" }
+  /** The store gave its vote to the lease request with this number, or tells about a fence. */
+  | { readonly type: "store"; readonly answer: number | FenceReply }
   | { readonly type: "lifeline"; readonly node: number; readonly isOpen: boolean }
   /** Send these slots whole, each ending in a digest. */
   | { readonly type: "export"; readonly slots: readonly number[] }
@@ -98,6 +105,9 @@ export type FromWorker =
   | { readonly type: "settle"; readonly slots: readonly number[]; readonly movedEpochs: readonly number[] }
   /** The worker goes by the voters of this epoch. */
   | { readonly type: "voters"; readonly epoch: number }
+  /** To be asked of the store that keeps the log, which votes too. */
+  | { readonly type: "storeLease"; readonly seq: number; readonly epoch: number; readonly incarnation: number }
+  | { readonly type: "storeFence"; readonly ask: FenceAsk }
   | { readonly type: "fenced"; readonly isFenced: boolean; readonly atMs: number }
   /** A digest in the replication stream of `slot` was compared. */
   | { readonly type: "digest"; readonly slot: number; readonly isEqual: boolean }

@@ -6,6 +6,7 @@ import { interfaceLabel, type MemberConfig, type NodeConfig } from "../../config
 import { GENEVE_PORT } from "../packet/geneve.ts";
 import { HEARTBEAT_PORT } from "../packet/udp.ts";
 import { deriveKeys } from "./keys.ts";
+import { leaseVoters } from "./lease-voters.ts";
 import type { SharedMemory } from "./shared-memory.ts";
 import type { WorkerPeer, WorkerSetup } from "./worker-protocol.ts";
 
@@ -18,7 +19,8 @@ export function workerPeer(
   return { nodeId: id, name, role, address, links: role === "node" ? [0, ...zoneLinks] : [0] };
 }
 
-export function workerSetup(config: NodeConfig, memory: SharedMemory): WorkerSetup {
+/** `logId`: names the log in a store of the site; see keys.ts. */
+export function workerSetup(config: NodeConfig, memory: SharedMemory, logId = ""): WorkerSetup {
   const { cluster, dataplane } = config;
   const { interfaces, policy, driver, realtime, sealRedirects, flowsMax, ruleLogsPerSecond } = dataplane!;
   const peers = cluster.members
@@ -43,8 +45,8 @@ export function workerSetup(config: NodeConfig, memory: SharedMemory): WorkerSet
     slots: cluster.slots,
     profile: PROFILES[cluster.profile],
     peers,
-    voters: cluster.founders,
-    ...deriveKeys(cluster.secret, cluster.name),
+    voters: leaseVoters(config),
+    ...deriveKeys(cluster.secret, cluster.name, logId),
     clusterName: cluster.name,
   };
 }

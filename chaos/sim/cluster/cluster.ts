@@ -10,6 +10,7 @@
  */
 import type { Message } from "raft-ts";
 import type { DurableStorage } from "../../../cluster/storage/durable-storage.ts";
+import type { MemoryKv } from "../../../cluster/storage/memory-kv.ts";
 import { MemoryNetwork } from "../../../cluster/transport/in-memory.ts";
 import { parseNodeConfig } from "../../../config/load.ts";
 import type { NodeConfig } from "../../../config/node-config.ts";
@@ -57,6 +58,8 @@ export interface SimOptions {
   readonly features?: LabFeatures;
   /** Default: a node's own. */
   readonly sizes?: Sizes;
+  /** Keeps the members' log (control.store: etcd), which must be begun in it; default: they keep it themselves, by Raft. */
+  readonly store?: MemoryKv;
   /** Machines' clocks run this much too fast or too slow, at most, in parts of a million; default 0. */
   readonly driftPpmMax?: number;
   readonly onEvent?: (member: string, event: JournalEvent) => void;
@@ -213,6 +216,7 @@ export class SimCluster {
       random,
       wires,
       network,
+      store: options.store,
       sizes: options.sizes ?? LAB_SIZES,
       bug: options.bug,
       onStored: (member, storage) => this.onStored(member, storage),

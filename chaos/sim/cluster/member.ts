@@ -2,7 +2,10 @@
  * Member of a simulated cluster: a machine with a disk, places on the wires, and a process that lives on it now and then.
  * Owns lives and what outlives them; what runs in a life is node.ts and witness.ts.
  */
+import { KvKeys } from "../../../cluster/control/kv-keys.ts";
 import { DurableStorage } from "../../../cluster/storage/durable-storage.ts";
+import type { KvWay } from "../../../cluster/storage/memory-kv.ts";
+import { MemoryNote } from "../../../cluster/storage/store-note.ts";
 import type { Transport } from "../../../cluster/transport/transport.ts";
 import type { NodeConfig } from "../../../config/node-config.ts";
 import type { Env } from "../../../src/base/env.ts";
@@ -14,6 +17,7 @@ import type { Controller } from "../../../src/node/controller.ts";
 import type { DataplaneCore } from "../../../src/node/dataplane-core.ts";
 import { Journal } from "../../../src/node/journal.ts";
 import type { Log } from "../../../src/node/log.ts";
+import type { ControlStorage } from "../../../src/node/open-driver.ts";
 import type { SharedMemory } from "../../../src/node/shared-memory.ts";
 import type { Link } from "../../lab/topology.ts";
 import { spoiledRaft, spoiledSync } from "./bugs.ts";
@@ -23,6 +27,8 @@ import { EXACT_CLOCKS, type MachineClocks } from "./machine-clocks.ts";
 import type { World } from "./world.ts";
 
 const DATA_FOLDER = "/data";
+/** Where the log is in a store that keeps it; it must be begun before the members start. */
+export const SIM_STORE = { prefix: "/synwall", logId: "sim" };
 const ASK_TIMEOUT_MS = 60_000;
 
 /** What a process is started with. */
@@ -31,7 +37,7 @@ export interface Boot {
   readonly config: NodeConfig;
   readonly life: Life;
   readonly env: Env;
-  readonly storage: DurableStorage;
+  readonly storage: ControlStorage;
   readonly transport: Transport;
   readonly journal: Journal;
   readonly log: Pick<Log, "line">;
@@ -46,7 +52,7 @@ export interface Boot {
 export interface Running {
   readonly admin: AdminHandlers;
   readonly controller: Controller;
-  readonly storage: DurableStorage;
+  readonly storage: ControlStorage;
   /** Tables and rings of a node. */
   readonly memory?: SharedMemory;
   readonly dataplane?: DataplaneCore;
@@ -60,6 +66,10 @@ export class SimMember {
   readonly #boot: (boot: Boot) => Running;
   readonly #plugs = new Map<Link, MemoryPort>();
   readonly disk: SimDisk;
+  /** How this machine reaches the store that keeps the log; may be changed. */
+  readonly storeWay: KvWay = { delayMs: 0.3, timeoutMs: 1_000, isCut: false, isMute: false };
+  /** On its disk. */
+  readonly #note = new MemoryNote();
   readonly clocks: MachineClocks;
   #life: Life | undefined;
   #running: Running | undefined;
@@ -128,19 +138,32 @@ export class SimMember {
     }
   }
 
-  #makeBoot(life: Life): Boot {
-    const { config } = this;
-    const { network, random, sizes, onEvent, onLog, onStored, onWorked } = this.#world;
+  /** The log on this machine's disk, or in the store that all share. */
+  #openStorage(life: Life): ControlStorage {
+    const { store, sizes, onStored } = this.#world;
+    const { cluster } = this.config;
+    if (store !== undefined) {
+      const kv = store.client({ schedule: (ms, work) => void life.after(ms, work) }, this.storeWay);
+      const keys = new KvKeys(SIM_STORE.prefix, cluster.name);
+      return { kv, keys, id: SIM_STORE.logId, slots: cluster.slots, note: this.#note };
+    }
     const storage = DurableStorage.open({
       directory: DATA_FOLDER,
-      clusterName: config.cluster.name,
+      clusterName: cluster.name,
       nodeId: this.id,
-      voters: config.cluster.founders,
-      slots: config.cluster.slots,
+      voters: cluster.founders,
+      slots: cluster.slots,
       fs: this.disk.fs,
       segmentBytes: sizes.segmentBytes,
     });
     onStored(this, storage);
+    return storage;
+  }
+
+  #makeBoot(life: Life): Boot {
+    const { config } = this;
+    const { network, random, onEvent, onLog, onWorked } = this.#world;
+    const storage = this.#openStorage(life);
     return {
       world: this.#world,
       config,

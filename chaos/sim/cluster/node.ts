@@ -3,6 +3,8 @@
  * memory ports; what they say to each other takes a moment, in order.
  */
 
+import type { DurableStorage } from "../../../cluster/storage/durable-storage.ts";
+import { LatencyHistogram } from "../../../src/base/histogram.ts";
 import { flowTableBytes } from "../../../src/dataplane/flow-table.ts";
 import { createMemoryPool, MemoryPort } from "../../../src/io/memory.ts";
 import { adminHandlers } from "../../../src/node/admin-handlers.ts";
@@ -11,6 +13,7 @@ import type { Started } from "../../../src/node/dataplane-host.ts";
 import { heartbeatMac } from "../../../src/node/keys.ts";
 import { NodeCore } from "../../../src/node/node-core.ts";
 import { NodeReport } from "../../../src/node/node-report.ts";
+import { isShared } from "../../../src/node/open-driver.ts";
 import { createSharedMemory } from "../../../src/node/shared-memory.ts";
 import { CLUSTER_MTU, type Link } from "../../lab/topology.ts";
 import {
@@ -92,12 +95,13 @@ export function bootNode(boot: Boot): Running {
   void transport.start(core.handlers());
   core.start();
   journal.add("started", `${config.cluster.self.name} started, ports by ${STARTED.reason}`);
+  const syncLatency = isShared(storage) ? new LatencyHistogram() : (storage as DurableStorage).syncLatency;
   const started = {
     ...STARTED,
     ports: ports.map(({ name, driver, mode, mtuBytes }) => ({ name, driver, mode, mtuBytes })),
   };
   return {
-    admin: adminHandlers(new NodeReport({ core, started, storage, transport })),
+    admin: adminHandlers(new NodeReport({ core, started, store: { syncLatency }, transport })),
     controller: core.controller,
     storage,
     memory,

@@ -4,6 +4,7 @@
  */
 import type { Message } from "raft-ts";
 import type { DurableStorage } from "../../../cluster/storage/durable-storage.ts";
+import type { MemoryKv } from "../../../cluster/storage/memory-kv.ts";
 import type { MemoryNetwork } from "../../../cluster/transport/in-memory.ts";
 import type { JournalEvent } from "../../../src/node/admin-model.ts";
 import type { Bug } from "./bugs.ts";
@@ -17,6 +18,8 @@ export interface World {
   readonly random: (bound: number) => number;
   readonly wires: SimWires;
   readonly network: MemoryNetwork;
+  /** Keeps the members' log; absent: they keep it themselves, by Raft. */
+  readonly store: MemoryKv | undefined;
   readonly sizes: Sizes;
   /** Planted on purpose, to see the checkers find it. */
   readonly bug: Bug | undefined;

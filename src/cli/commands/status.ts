@@ -32,6 +32,7 @@ export function addStatusCommand(program: Command, terminal: Terminal): void {
 export function formatStatus(status: StatusReport): string {
   return [
     `${headline(status)}\n`,
+    ...storeLine(status),
     `${verdict(status)}\n`,
     ...alertLines(status),
     `\n${memberTable(status)}`,
@@ -44,6 +45,12 @@ export function formatStatus(status: StatusReport): string {
 function headline(status: StatusReport): string {
   const { cluster, node, role, epoch, leader, version, uptimeMs, raft } = status;
   return `cluster ${cluster}, seen from ${role} ${node}: epoch ${epoch}, leader ${leader === "" ? "nobody" : leader}, term ${raft.term}; Synwall ${version}, up ${formatMs(uptimeMs)}`;
+}
+
+function storeLine({ store }: StatusReport): string[] {
+  if (store === undefined) return [];
+  const how = store.refusal !== "" ? "REFUSED" : store.isConnected ? "answers" : "DOES NOT ANSWER";
+  return [`log kept in etcd at ${store.place}: ${how}\n`];
 }
 
 function verdict(status: StatusReport): string {

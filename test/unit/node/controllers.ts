@@ -122,7 +122,7 @@ export class Controllers {
 }
 
 /** What a dataplane without flows reports about its slots. */
-function provenBy(node: number, { table }: ClusterState): Command[] {
+export function provenBy(node: number, { table }: ClusterState): Command[] {
   const all = [...table.owner.keys()];
   const own = all.filter((slot) => table.owner[slot] === node && table.awaiting[slot]!.length > 0);
   const copies = all.filter((slot) => table.backup[slot] === node && !table.synced[slot]);

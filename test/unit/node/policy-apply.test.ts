@@ -65,8 +65,8 @@ class Node {
       ...({ type: "started", driver: "memory", reason: "", realtimeReason: "" } as const),
       ...{ isRealtime: false, ports: [] },
     };
-    const storage = { syncLatency: new LatencyHistogram() };
-    const report = new NodeReport({ core: this.core, started, storage, transport });
+    const store = { syncLatency: new LatencyHistogram() };
+    const report = new NodeReport({ core: this.core, started, store, transport });
     // As the thread of its own does (policy-loader.ts), without the thread.
     this.admin = adminHandlers(report, async (path) => loadPolicy(path));
   }

@@ -1,0 +1,190 @@
+/**
+ * Whole pairs without a witness whose log is in a store (control.store: etcd), in virtual time: real nodes, their dataplanes and
+ * heartbeats, over a store in memory that has etcd's semantics.
+ */
+import { expect, test } from "vitest";
+import { SimCluster } from "../../../chaos/sim/cluster/cluster.ts";
+import { SIM_STORE } from "../../../chaos/sim/cluster/member.ts";
+import { beginLog } from "../../../cluster/control/kv-founding.ts";
+import { KvKeys } from "../../../cluster/control/kv-keys.ts";
+import { MemoryKv } from "../../../cluster/storage/memory-kv.ts";
+import { SLOT_OWNED } from "../../../src/base/slot-state.ts";
+import { isSettled } from "../../../src/node/status.ts";
+
+const ETCD = "control:\n  store: etcd\n  etcd: { endpoints: [http://127.0.0.1:2379] }\n";
+const LIMIT_MS = 20_000;
+
+interface World {
+  readonly sim: SimCluster;
+  readonly store: MemoryKv;
+  /** Moments in which two decided one slot. */
+  readonly owners: { twice: number };
+}
+
+/** Tells a story of a settled pair. */
+async function pair(seed: number, story: (world: World) => Promise<void>): Promise<void> {
+  const store = new MemoryKv();
+  const owners = { twice: 0 };
+  const sim: SimCluster = new SimCluster({
+    seed,
+    nodes: 2,
+    hasWitness: false,
+    profile: "vm",
+    flowsMax: 1024,
+    store,
+    configure: (text) => text.replace(/^control:\n/m, ETCD),
+  });
+  sim.onWorked = () => {
+    if (isOwnedTwice(sim)) owners.twice++;
+  };
+  const clock = { schedule: (ms: number, work: () => void) => void sim.clock.after(ms, work) };
+  const kv = store.client(clock, { delayMs: 0, timeoutMs: 100, isCut: false, isMute: false });
+  const { cluster } = sim.members[0]!.config;
+  const keys = new KvKeys(SIM_STORE.prefix, cluster.name);
+  await sim.clock.drive(
+    (async () => {
+      await beginLog({ kv, keys }, { id: SIM_STORE.logId, slots: cluster.slots });
+      await sim.startAll();
+      await until(sim, () => isCalm(sim, ["fw1", "fw2"]));
+      await story({ sim, store, owners });
+    })(),
+  );
+  expect(owners.twice).toBe(0);
+  expect(sim.failures).toEqual([]);
+}
+
+function isOwnedTwice({ members }: SimCluster): boolean {
+  const [a, b] = members;
+  const [one, two] = [a!.running?.dataplane, b!.running?.dataplane];
+  if (one === undefined || two === undefined) return false;
+  if (a!.life!.nowMs() >= one.view.leaseUntilMs[0]! || b!.life!.nowMs() >= two.view.leaseUntilMs[0]!)
+    return false;
+  for (let slot = 0; slot < one.view.slots; slot++) {
+    if (one.view.state[slot] === SLOT_OWNED && two.view.state[slot] === SLOT_OWNED) return true;
+  }
+  return false;
+}
+
+/** By slot: the node acts exclusively now. */
+function decides({ running, life }: SimCluster["members"][number]): boolean[] {
+  const { dataplane } = running ?? {};
+  if (dataplane === undefined || life === undefined) return [];
+  const hasLease = life.nowMs() < dataplane.view.leaseUntilMs[0]!;
+  return [...dataplane.view.state.subarray(0, dataplane.view.slots)].map(
+    (is) => hasLease && is === SLOT_OWNED,
+  );
+}
+
+function isCalm(sim: SimCluster, names: readonly string[]): boolean {
+  return names.every((name) => {
+    const { running } = sim.member(name);
+    return (
+      running !== undefined &&
+      isSettled(running.controller.driver.state()) &&
+      decides(sim.member(name)).includes(true)
+    );
+  });
+}
+
+async function until(sim: SimCluster, isDone: () => boolean): Promise<number> {
+  const beganMs = sim.clock.nowMs();
+  while (!isDone()) {
+    if (sim.clock.nowMs() - beganMs > LIMIT_MS) throw new Error(`not within ${LIMIT_MS} ms`);
+    await sim.clock.pause(2);
+  }
+  return sim.clock.nowMs() - beganMs;
+}
+
+const ownsAll = (sim: SimCluster, name: string): boolean => {
+  const own = decides(sim.member(name));
+  return own.length > 0 && own.every((is) => is);
+};
+
+test("a pair shares slots, its leases rest on the two of them, and the store is asked for no promise", async () => {
+  await pair(1, async ({ sim, store }) => {
+    await sim.clock.pause(2_000);
+    expect(store.keys.filter((key) => key.includes("/lease/"))).toEqual([]);
+    expect(sim.members.map((member) => decides(member).filter(Boolean).length)).toEqual([32, 32]);
+  });
+});
+
+test("one of a pair is killed: the other takes over as quickly as with a witness, and keeps its lease by the store", async () => {
+  await pair(2, async ({ sim }) => {
+    sim.kill("fw1");
+    const tookMs = await until(sim, () => ownsAll(sim, "fw2"));
+    expect(tookMs).toBeLessThan(300);
+    await sim.clock.pause(5_000);
+    expect(ownsAll(sim, "fw2")).toBe(true);
+    sim.start("fw1");
+    await until(sim, () => isCalm(sim, ["fw1", "fw2"]));
+  });
+});
+
+test("after forgiveAfter the survivor needs no voter but itself, and the pair is one again when the other is back", async () => {
+  await pair(3, async ({ sim }) => {
+    sim.kill("fw2");
+    await until(
+      sim,
+      () => sim.member("fw1").running!.controller.driver.state().quorum?.voters.join() === "1",
+    );
+    await until(
+      sim,
+      () => sim.member("fw1").running!.controller.driver.state().quorum?.outgoing.length === 0,
+    );
+    for (const member of sim.members) member.storeWay.isCut = true;
+    await sim.clock.pause(2_000);
+    expect(ownsAll(sim, "fw1")).toBe(true);
+    for (const member of sim.members) member.storeWay.isCut = false;
+    sim.start("fw2");
+    await until(
+      sim,
+      () => sim.member("fw1").running!.controller.driver.state().quorum?.voters.join() === "1,2,256",
+    );
+    await until(sim, () => isCalm(sim, ["fw1", "fw2"]));
+  });
+});
+
+test("while the store is away both go on with what they own; what waits is decided when it is back", async () => {
+  await pair(4, async ({ sim }) => {
+    for (const member of sim.members) member.storeWay.isCut = true;
+    await sim.clock.pause(8_000);
+    expect(sim.members.map((member) => decides(member).filter(Boolean).length)).toEqual([32, 32]);
+    // Without the store and without the other nobody may decide for the other's slots; its own lease runs out too.
+    sim.kill("fw1");
+    await sim.clock.pause(2_000);
+    expect(ownsAll(sim, "fw2")).toBe(false);
+    for (const member of sim.members) member.storeWay.isCut = false;
+    await until(sim, () => ownsAll(sim, "fw2"));
+  });
+});
+
+test("two that hear each other no more: one of them goes on, never both for one slot", async () => {
+  for (let seed = 10; seed < 13; seed++) {
+    await pair(seed, async ({ sim }) => {
+      sim.cut("fw1", "all", seed % 3 === 0 ? "both" : seed % 3 === 1 ? "in" : "out");
+      await until(sim, () => ownsAll(sim, "fw1") || ownsAll(sim, "fw2"));
+      await sim.clock.pause(3_000);
+      sim.healAll();
+      await until(sim, () => isCalm(sim, ["fw1", "fw2"]));
+    });
+  }
+});
+
+test("a node that reaches neither the other nor the store is fenced, and the other takes over", async () => {
+  await pair(20, async ({ sim }) => {
+    sim.cut("fw1", "all");
+    sim.member("fw1").storeWay.isCut = true;
+    await until(sim, () => ownsAll(sim, "fw2"));
+    expect(decides(sim.member("fw1")).includes(true)).toBe(false);
+  });
+});
+
+test("a node that stood still while the other took over decides nothing when it wakes up", async () => {
+  for (let seed = 30; seed < 32; seed++) {
+    await pair(seed, async ({ sim }) => {
+      sim.pause("fw2", 1_500);
+      await until(sim, () => ownsAll(sim, "fw1"));
+      await until(sim, () => isCalm(sim, ["fw1", "fw2"]));
+    });
+  }
+});
