@@ -21,6 +21,8 @@ export class KvSession {
   /** The newest one that was seen. */
   #revision = 0;
   #isConnected = false;
+  /** It was told that it does not answer. */
+  #isFailing = false;
   #isClosed = false;
   #stopWatch: (() => void) | undefined;
 
@@ -42,6 +44,7 @@ export class KvSession {
     const known = this.#revision;
     const result = await this.#options.kv.transact({ compare, success, failure });
     if (this.#isClosed) return undefined;
+    this.#isFailing = false;
     if (!this.#isConnected) {
       this.#isConnected = true;
       this.#options.onLog?.("info", "the store answers");
@@ -59,9 +62,12 @@ export class KvSession {
   /** Throws what is not about the store being away. */
   failed(error: unknown): void {
     if (!(error instanceof KvError)) throw error;
-    if (!this.#isConnected || this.#isClosed) return;
+    if (this.#isFailing || this.#isClosed) return;
+    this.#isFailing = true;
+    const what = error.failure === "refused" ? "refuses" : "does not answer";
+    this.#options.onLog?.("warn", `the store ${what}: ${error.message}`);
+    if (!this.#isConnected) return;
     this.#isConnected = false;
-    this.#options.onLog?.("warn", `the store does not answer: ${error.message}`);
     this.#options.onChange();
   }
 

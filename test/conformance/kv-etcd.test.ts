@@ -1,7 +1,25 @@
+import { execFileSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { EtcdKv, type EtcdKvOptions } from "../../cluster/transport/etcd-kv.ts";
 import { ETCD, EtcdServer } from "../support/etcd.ts";
 import { kvConformance } from "./kv-suite.ts";
+
+/** A CA, and certificates of it for 127.0.0.1 in `folder`. */
+function makePki(folder: string, names: readonly string[]): void {
+  const openssl = (...args: string[]): void =>
+    void execFileSync("openssl", args, { cwd: folder, stdio: "ignore" });
+  const key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
+  openssl("req", "-x509", ...key, "-keyout", "ca.key", "-out", "ca.crt", "-subj", "/CN=ca", "-days", "2");
+  writeFileSync(join(folder, "ext"), "subjectAltName=IP:127.0.0.1\nextendedKeyUsage=serverAuth,clientAuth\n");
+  for (const name of names) {
+    openssl("req", ...key, "-keyout", `${name}.key`, "-out", `${name}.csr`, "-subj", `/CN=${name}`);
+    const signed = ["-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", "ext"];
+    openssl("x509", "-req", "-in", `${name}.csr`, ...signed, "-out", `${name}.crt`);
+  }
+}
 
 const KEY = "/rights/1";
 const value = new TextEncoder().encode("x");
@@ -68,6 +86,41 @@ describe.skipIf(ETCD === undefined)("etcd", () => {
     while (result === undefined) result = await kv.transact(write).catch(() => undefined);
     expect(result.revision).toBeGreaterThan(revision);
     kv.close();
+  });
+
+  test("over TLS both ends prove who they are: no certificate, or a server of another CA, and nothing is said", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "synwall-etcd-pki-"));
+    const other = join(folder, "other");
+    mkdirSync(other);
+    makePki(folder, ["server", "client"]);
+    makePki(other, ["client"]);
+    const file = (name: string): string => join(folder, name);
+    const secured = await EtcdServer.start({ ca: file("ca.crt"), cert: file("server.crt"), key: file("server.key") });
+    const connect = (ca: string, client?: string): EtcdKv =>
+      open({
+        endpoints: [secured.url],
+        timeoutMs: 5_000,
+        tls: {
+          ca: readFileSync(file(ca)),
+          ...(client === undefined
+            ? {}
+            : { cert: readFileSync(file(`${client}.crt`)), key: readFileSync(file(`${client}.key`)) }),
+        },
+      });
+    try {
+      const kv = connect("ca.crt", "client");
+      let result: Awaited<ReturnType<EtcdKv["transact"]>> | undefined;
+      while (result === undefined) result = await kv.transact(write).catch(() => undefined);
+      expect(result.succeeded).toBe(true);
+      const strangers = [connect("ca.crt"), connect("ca.crt", "other/client"), connect("other/ca.crt", "client")];
+      for (const stranger of strangers) {
+        await expect(stranger.transact(write)).rejects.toMatchObject({ name: "KvError" });
+      }
+      for (const one of [kv, ...strangers]) one.close();
+    } finally {
+      await secured.stop();
+      rmSync(folder, { recursive: true, force: true });
+    }
   });
 
   // The last one: from here on the server asks who is there.
