@@ -188,3 +188,16 @@ test("a node that stood still while the other took over decides nothing when it 
     });
   }
 });
+
+test("what the store promised to a node that then reaches nobody is waited for before its slots are decided by the other", async () => {
+  await pair(40, async ({ sim, store }) => {
+    sim.cut("fw1", "all");
+    const isPromised = (): boolean => store.keys.some((key) => key.endsWith("/lease/1"));
+    await until(sim, isPromised);
+    await sim.clock.pause(2);
+    sim.member("fw1").storeWay.isCut = true;
+    // Its lease runs on, and it cannot learn that it was declared down.
+    expect(decides(sim.member("fw1")).includes(true)).toBe(true);
+    await until(sim, () => ownsAll(sim, "fw2"));
+  });
+});
