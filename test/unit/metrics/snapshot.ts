@@ -32,6 +32,14 @@ export const NODE_SNAPSHOT: MetricsSnapshot = {
     proposalsWaiting: 0,
     fsync: observedMs(0.8, 3),
   },
+  store: {
+    isConnected: true,
+    isRefused: false,
+    requests: 40,
+    refused: 1,
+    unanswered: 2,
+    latency: observedMs(0.8, 3),
+  },
   peers: [
     {
       name: "fw2",
