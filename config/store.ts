@@ -58,7 +58,10 @@ function checkIdentity({ tls, user, passwordFile }: EtcdFile): Mistake[] {
   const mistakes: Mistake[] = [];
   if ((tls?.cert === undefined) !== (tls?.key === undefined)) {
     const [has, lacks] = tls?.cert === undefined ? ["key", "cert"] : ["cert", "key"];
-    mistakes.push({ path: [...FIELD, "tls", has], message: `needs its other half: add control.etcd.tls.${lacks}` });
+    mistakes.push({
+      path: [...FIELD, "tls", has],
+      message: `needs its other half: add control.etcd.tls.${lacks}`,
+    });
   }
   if ((user === undefined) !== (passwordFile === undefined)) {
     const [has, lacks] = user === undefined ? ["passwordFile", "user"] : ["user", "passwordFile"];
@@ -71,7 +74,12 @@ function checkIdentity({ tls, user, passwordFile }: EtcdFile): Mistake[] {
 export function checkStoreFiles(etcd: EtcdConfig | undefined): FileMistake[] {
   if (etcd === undefined) return [];
   const mistakes: FileMistake[] = [];
-  const look = (field: string[], path: string | undefined, judge: (bytes: Buffer) => void, what: string): void => {
+  const look = (
+    field: string[],
+    path: string | undefined,
+    judge: (bytes: Buffer) => void,
+    what: string,
+  ): void => {
     if (path === undefined) return;
     const at = [...FIELD, ...field];
     let bytes: Buffer;
@@ -85,7 +93,11 @@ export function checkStoreFiles(etcd: EtcdConfig | undefined): FileMistake[] {
     try {
       judge(bytes);
     } catch {
-      mistakes.push({ code: "SW_TLS_INVALID", path: at, message: `${path} does not hold ${what}: install it there` });
+      mistakes.push({
+        code: "SW_TLS_INVALID",
+        path: at,
+        message: `${path} does not hold ${what}: install it there`,
+      });
     }
   };
   const { tls, user } = etcd;
@@ -126,6 +138,8 @@ export function readStoreFiles({ tls, user }: EtcdConfig): {
         }),
     ...(user === undefined
       ? {}
-      : { user: { name: user.name, password: readFileSync(user.passwordFile, "utf8").replace(/\r?\n$/, "") } }),
+      : {
+          user: { name: user.name, password: readFileSync(user.passwordFile, "utf8").replace(/\r?\n$/, "") },
+        }),
   };
 }

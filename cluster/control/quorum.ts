@@ -57,9 +57,7 @@ export function beginVoters(
   if (to.length === 0 || new Set(to).size < to.length) return refused(cluster, `[${to}] is no set of voters`);
   if (isSame(from, to)) return unchanged(cluster);
   if (!isKnown(present)) return refused(cluster, "the change before is not known to a majority yet");
-  const stranger = to.find(
-    (id) => !from.includes(id) && id !== STORE_VOTER && isGone(find(cluster, id)),
-  );
+  const stranger = to.find((id) => !from.includes(id) && id !== STORE_VOTER && isGone(find(cluster, id)));
   if (stranger !== undefined) return refused(cluster, `member ${stranger} is not known`);
   const quorum = { voters: sorted(to), outgoing: present.voters };
   return changed(cluster, step(cluster, quorum));

@@ -13,8 +13,8 @@ import type { Transport, TransportHandlers } from "../../cluster/transport/trans
 import type { MemberConfig, NodeConfig } from "../../config/node-config.ts";
 import { SynwallError } from "../base/errors.ts";
 import type { Journal } from "./journal.ts";
-import { Membership } from "./membership.ts";
 import { leaseVoters } from "./lease-voters.ts";
+import { Membership } from "./membership.ts";
 import { type ControlStorage, isShared, openDriver } from "./open-driver.ts";
 import { PeerList } from "./peer-list.ts";
 import { QuorumKeeper } from "./quorum-keeper.ts";

@@ -106,7 +106,12 @@ export type FromWorker =
   /** The worker goes by the voters of this epoch. */
   | { readonly type: "voters"; readonly epoch: number }
   /** To be asked of the store that keeps the log, which votes too. */
-  | { readonly type: "storeLease"; readonly seq: number; readonly epoch: number; readonly incarnation: number }
+  | {
+      readonly type: "storeLease";
+      readonly seq: number;
+      readonly epoch: number;
+      readonly incarnation: number;
+    }
   | { readonly type: "storeFence"; readonly ask: FenceAsk }
   | { readonly type: "fenced"; readonly isFenced: boolean; readonly atMs: number }
   /** A digest in the replication stream of `slot` was compared. */

@@ -95,7 +95,11 @@ describe.skipIf(ETCD === undefined)("etcd", () => {
     makePki(folder, ["server", "client"]);
     makePki(other, ["client"]);
     const file = (name: string): string => join(folder, name);
-    const secured = await EtcdServer.start({ ca: file("ca.crt"), cert: file("server.crt"), key: file("server.key") });
+    const secured = await EtcdServer.start({
+      ca: file("ca.crt"),
+      cert: file("server.crt"),
+      key: file("server.key"),
+    });
     const connect = (ca: string, client?: string): EtcdKv =>
       open({
         endpoints: [secured.url],
@@ -112,7 +116,11 @@ describe.skipIf(ETCD === undefined)("etcd", () => {
       let result: Awaited<ReturnType<EtcdKv["transact"]>> | undefined;
       while (result === undefined) result = await kv.transact(write).catch(() => undefined);
       expect(result.succeeded).toBe(true);
-      const strangers = [connect("ca.crt"), connect("ca.crt", "other/client"), connect("other/ca.crt", "client")];
+      const strangers = [
+        connect("ca.crt"),
+        connect("ca.crt", "other/client"),
+        connect("other/ca.crt", "client"),
+      ];
       for (const stranger of strangers) {
         await expect(stranger.transact(write)).rejects.toMatchObject({ name: "KvError" });
       }

@@ -8,7 +8,9 @@ import { initStore } from "../../node/open-store.ts";
 import type { Terminal } from "../terminal.ts";
 
 export function storeCommand(terminal: Terminal): Command {
-  const store = new Command("store").description("the log of a cluster in the site's etcd (control.store: etcd)");
+  const store = new Command("store").description(
+    "the log of a cluster in the site's etcd (control.store: etcd)",
+  );
   store
     .command("init")
     .description("begin the log of a new cluster, once, before its members are started")
