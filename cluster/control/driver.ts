@@ -28,6 +28,7 @@ import { applyEntry, emptyMachine, encodeMachine, type MachineState, restoreMach
 import type { ClusterState, Command, CommandResult } from "./model.ts";
 import { Proposals } from "./proposals.ts";
 import { raftConfig } from "./raft-config.ts";
+import type { StoreStatus } from "./store-status.ts";
 import type { Timers } from "./timers.ts";
 import { DEFAULT_TUNING, type DriverTuning } from "./tuning.ts";
 
@@ -78,14 +79,6 @@ export interface DriverStatus {
   readonly messagesRefused: number;
   /** The store that keeps the log, where it is not the members. */
   readonly store?: StoreStatus;
-}
-
-export interface StoreStatus {
-  /** Where it is, for people. */
-  readonly place: string;
-  readonly isConnected: boolean;
-  /** Why it is not the store that this member knows; empty: it is. */
-  readonly refusal: string;
 }
 
 const PROPOSE_TIMEOUT_MS = 2_000;

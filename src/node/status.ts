@@ -3,9 +3,9 @@
  * it means and what to do. Pure: facts in, report out.
  */
 import { isCarrier } from "../../cluster/control/commands.ts";
-import type { StoreStatus } from "../../cluster/control/driver.ts";
 import { type ClusterState, type Member, STORE_VOTER } from "../../cluster/control/model.ts";
 import { votersWithStore } from "../../cluster/control/quorum.ts";
+import type { StoreStatus } from "../../cluster/control/store-status.ts";
 import type { KvCounters } from "../../cluster/transport/etcd-kv.ts";
 import type { StoreSnapshot } from "../metrics/snapshot.ts";
 import type { PeerStatus, StatusReport } from "./admin-model.ts";

@@ -5,7 +5,7 @@ const site = new Site(["fw1"]);
 afterAll(() => site.remove());
 
 const etcd = (text: string): Record<string, string> => ({
-  "control:\n": `control:\n  store: etcd\n  etcd: { ${text} }\n`,
+  "  store: raft": `  etcd: { ${text} }\n  store: etcd`,
 });
 const OWN = "endpoints: [http://127.0.0.1:2379]";
 const FAR = "endpoints: [https://192.0.2.21:2379, https://etcd2.example:2379]";
@@ -47,12 +47,12 @@ const tls = (): string => `tls: { ca: ${site.path("ca.crt")} }`;
 const MISTAKES: readonly (readonly [what: string, edits: () => Record<string, string>, line: RegExp])[] = [
   [
     "no endpoints",
-    () => ({ "control:\n": "control:\n  store: etcd\n" }),
+    () => ({ "  store: raft": "  store: etcd" }),
     /control\.store.*add control\.etcd\.endpoints/,
   ],
   [
     "endpoints without store",
-    () => ({ "control:\n": `control:\n  etcd: { ${OWN} }\n` }),
+    () => ({ "  store: raft": `  etcd: { ${OWN} }` }),
     /control\.etcd.*set control\.store to etcd/,
   ],
   ["clear text over a network", () => etcd("endpoints: [http://192.0.2.21:2379]"), /clear text: use https/],
