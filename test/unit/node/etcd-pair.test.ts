@@ -113,7 +113,8 @@ class Pair {
   async settled(): Promise<void> {
     await this.until(() => {
       const [one, two] = [this.state(1), this.state(2)];
-      return one.revision === two.revision && isSettled(one) && one.members.length === 2;
+      const active = one.members.filter(({ state }) => state === "active");
+      return one.revision === two.revision && isSettled(one) && active.length === 2;
     });
   }
 
