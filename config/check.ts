@@ -40,6 +40,12 @@ export function checkCluster(file: NodeFile | WitnessFile, role: "node" | "witne
       message: `${nodes} members have the role node: list 1 to ${NODES_MAX}`,
     });
   }
+  if (cluster.quorum.mode === "pair" && nodes !== 2) {
+    mistakes.push({
+      path: ["cluster", "quorum"],
+      message: `pair is for clusters of exactly two nodes, this one has ${nodes}: use majority (the default), which needs no witness with three nodes or more`,
+    });
+  }
   if (cluster.members.length - nodes > 1) {
     mistakes.push({ path: ["cluster", "members"], message: "more than one witness: keep one" });
   }

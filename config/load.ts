@@ -205,6 +205,7 @@ function common(
       profile: cluster.profile,
       slots: cluster.slots,
       forgiveAfterMs: cluster.quorum.forgiveAfter,
+      isPair: cluster.quorum.mode === "pair",
       ports: cluster.ports,
       tls: { ca: cluster.tls.ca, cert: cluster.tls.cert, key: cluster.tls.key },
       ...(cluster.tls.caKey === undefined ? {} : { caKey: cluster.tls.caKey }),

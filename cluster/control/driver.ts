@@ -153,6 +153,11 @@ export class RaftDriver {
     this.#options.storage.close();
   }
 
+  /** Ends as stop() does, but leaves the store open for whoever drives another log with it. */
+  retire(why: string): void {
+    this.#end(why);
+  }
+
   state(): ClusterState {
     return this.#machine.cluster;
   }

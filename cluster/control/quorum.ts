@@ -30,6 +30,8 @@ export interface QuorumFacts {
   readonly present: ReadonlySet<number>;
   /** The quorum as it stands, with all that is known of it, has stood for a promise's time. */
   readonly isCalm: boolean;
+  /** The last two nodes need no single voter: one of them can go on alone (takeover/pair.ts), and nothing committed is lost. */
+  readonly isPair?: boolean;
 }
 
 /** The step that counts in `state`. */
@@ -87,7 +89,7 @@ export function planQuorum(state: ClusterState, facts: QuorumFacts): Command | u
 function wanted(
   state: ClusterState,
   voters: readonly number[],
-  { self, founders, away, present }: QuorumFacts,
+  { self, founders, away, present, isPair = false }: QuorumFacts,
 ): readonly number[] {
   const belonging = membersOf(state, founders);
   const wasUp = new Set(state.members.filter(({ incarnation }) => incarnation > 0).map(({ id }) => id));
@@ -98,6 +100,7 @@ function wanted(
   const isSomebodyMissing = all.length < belonging.length;
   // A majority of two is both of them: one alone, who leads, stands the loss of the other.
   const isToLead = all.includes(self) && find(state, self)?.role === "node";
+  if (isPair && all.every((id) => find(state, id)?.role === "node")) return all;
   return all.length === 2 && isSomebodyMissing && isToLead ? [self] : all;
 }
 

@@ -116,6 +116,7 @@ export class Heartbeats {
   readonly #isPeer = (node: number): boolean => this.#peers.has(node);
   #lastTickMs: number;
   #isWithdrawn = false;
+  #lasting: { readonly type: number; readonly body: Uint8Array } | undefined;
 
   constructor(config: HeartbeatConfig, env: Env, output: HeartbeatOutput) {
     this.#config = config;
@@ -242,12 +243,18 @@ export class Heartbeats {
     else standing?.set(type, body);
   }
 
+  /** Lets `body` ride along in every datagram to everybody, in front of all but BFD, whatever life the peer is in; undefined ends it. */
+  setLasting(type: number, body: Uint8Array | undefined): void {
+    this.#lasting = body === undefined ? undefined : { type, body };
+  }
+
   /** Sends a message to `node` on all its links now. */
   sendNow(node: number, type: number, body: Uint8Array): void {
     const peer = this.#peers.get(node);
     if (peer === undefined) return;
     for (const wire of peer.wires) {
       this.#begin(peer, wire, peer.nonce);
+      this.#addLasting();
       this.#addBody(type, body);
       this.#output.send(wire.detector.link, node, this.#writer.seal());
     }
@@ -382,6 +389,7 @@ export class Heartbeats {
   #transmit(peer: Peer, wire: Wire, nowMs: number, echo = peer.nonce): void {
     this.#begin(peer, wire, echo);
     encodeBfd(wire.detector.bfd.transmit(nowMs), this.#writer.view, this.#writer.add(MESSAGE_BFD, BFD_BYTES));
+    this.#addLasting();
     for (const [type, body] of peer.standing) this.#addBody(type, body);
     this.#output.send(wire.detector.link, peer.detector.peer.nodeId, this.#writer.seal());
   }
@@ -396,6 +404,10 @@ export class Heartbeats {
       echo,
       wire.seq,
     );
+  }
+
+  #addLasting(): void {
+    if (this.#lasting !== undefined) this.#addBody(this.#lasting.type, this.#lasting.body);
   }
 
   #addBody(type: number, body: Uint8Array): void {

@@ -173,6 +173,7 @@ export type JournalKind =
   | "lifeline-closed"
   | "takeover-proposed"
   | "takeover-deferred"
+  | "forced"
   | "epoch-committed"
   | "steered"
   | "slots-gained"

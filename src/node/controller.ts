@@ -3,7 +3,8 @@
  * may ask of the cluster. Owns no packet and no socket; storage, transport and liveness are handed in.
  */
 import { downCommand, wouldLoseFlows } from "../../cluster/control/commands.ts";
-import { type Committed, RaftDriver } from "../../cluster/control/driver.ts";
+import type { Committed } from "../../cluster/control/driver.ts";
+import { Generations } from "../../cluster/control/generations.ts";
 import type { ClusterState, Command, CommandResult } from "../../cluster/control/model.ts";
 import { plan } from "../../cluster/control/planner.ts";
 import type { Timers } from "../../cluster/control/timers.ts";
@@ -15,6 +16,7 @@ import type { MemberConfig, NodeConfig } from "../../config/node-config.ts";
 import { SynwallError } from "../base/errors.ts";
 import type { Journal } from "./journal.ts";
 import { Membership } from "./membership.ts";
+import { PAIR_TICK_MS, PairKeeper } from "./pair-keeper.ts";
 import { PeerList } from "./peer-list.ts";
 import { QuorumKeeper } from "./quorum-keeper.ts";
 import { isSettled } from "./status.ts";
@@ -40,6 +42,8 @@ export interface ControllerOptions {
   readonly alive: () => ReadonlySet<number>;
   /** See RaftDriverOptions; where heartbeats run in another thread, nobody can tell. */
   readonly isQuiet?: (node: number) => boolean;
+  /** Has the dataplane probe a silent node, or stop that. Absent on a witness. */
+  readonly probe?: (node: number, isOn: boolean) => void;
   /** Other peers than the configuration's, or than before: all of them. */
   readonly onPeers: (peers: readonly MemberConfig[]) => void;
   /** After every applied entry. */
@@ -51,9 +55,11 @@ export interface ControllerOptions {
 }
 
 export class Controller {
-  readonly driver: RaftDriver;
+  readonly driver: Generations;
   readonly membership: Membership;
   readonly quorum: QuorumKeeper;
+  /** With `quorum: pair`, on nodes. */
+  readonly pair: PairKeeper | undefined;
   readonly peers: PeerList;
   readonly #options: ControllerOptions;
   readonly #watchers = new Set<(state: ClusterState) => void>();
@@ -75,7 +81,15 @@ export class Controller {
       timers,
       onChange: (peers) => options.onPeers(peers),
     });
-    this.driver = new RaftDriver({
+    this.driver = new Generations({
+      founders: config.cluster.founders,
+      isServing: () =>
+        self.role === "witness" ? this.driver.status().lead !== 0 : this.membership.isAdmitted,
+      onGeneration: (change) => {
+        // What the log before knew of this life does not count in the next, unless this member made it.
+        if (change === "lost") this.membership.rejoin();
+      },
+      onYielding: (isYielding, to) => this.#onYielding(isYielding, to.by),
       self: self.id,
       isWitness: self.role === "witness",
       candidates: (_state, voters) => voters.filter((id) => this.#memberById(id)?.role === "node"),
@@ -108,11 +122,13 @@ export class Controller {
       founders: config.cluster.founders,
       leaseMs: PROFILES[profile].leaseMs,
       forgiveAfterMs: config.cluster.forgiveAfterMs,
+      isPair: config.cluster.isPair,
       timers,
       driver: this.driver,
       alive: options.alive,
       propose: (command) => this.propose(command),
     });
+    this.pair = this.#makePair();
   }
 
   /** What the transport must call; `onSyncLink` is the dataplane's business. */
@@ -124,7 +140,10 @@ export class Controller {
   ): TransportHandlers {
     const { driver } = this;
     return {
-      onRaft: (_from, message) => driver.receive(message),
+      onRaft: (from, message) => {
+        this.pair?.heard(from);
+        driver.receive(message);
+      },
       onStatus: () => {
         const { term, commit, applied, state, lead } = driver.status();
         const { self } = this.#options.config.cluster;
@@ -148,11 +167,18 @@ export class Controller {
 
   start(): void {
     this.peers.observe(this.driver.state());
-    this.driver.start();
-    this.#stopWatch = this.#options.timers.every(WATCH_INTERVAL_MS, () => {
+    const { timers } = this.#options;
+    this.driver.start(this.pair?.isToWait(this.driver.status().confState) === true);
+    const stopWatch = timers.every(WATCH_INTERVAL_MS, () => {
       this.#watchAbsent();
       this.quorum.tick();
+      this.driver.tick();
     });
+    const stopPair = this.pair === undefined ? undefined : timers.every(PAIR_TICK_MS, () => this.pair?.tick());
+    this.#stopWatch = () => {
+      stopWatch();
+      stopPair?.();
+    };
     void this.membership.join();
   }
 
@@ -365,6 +391,39 @@ export class Controller {
       .members.find(
         ({ id, role, state }) => id !== self.id && role === "node" && state === "active" && alive.has(id),
       )?.id;
+  }
+
+  #makePair(): PairKeeper | undefined {
+    const { config, timers, alive, probe, journal } = this.#options;
+    const { self, isPair, founders, profile, forgiveAfterMs } = config.cluster;
+    if (!isPair || probe === undefined) return undefined;
+    return new PairKeeper({
+      self: self.id,
+      founders,
+      profile: PROFILES[profile],
+      startPatienceMs: forgiveAfterMs,
+      timers,
+      driver: this.driver,
+      alive,
+      isAdmitted: () => this.membership.isAdmitted,
+      probe,
+      journal,
+      nameOf: (id) => this.name(id),
+    });
+  }
+
+  #onYielding(isYielding: boolean, winner: number): void {
+    const name = this.name(winner);
+    const text = isYielding
+      ? `${name} went on alone as well, and its log wins: this node gives way and takes over what ${name} decided`
+      : `${name} is not heard any more: this node goes on with its own log`;
+    this.#options.journal.add("forced", text, { node: winner });
+    if (!isYielding) {
+      this.membership.rejoin();
+      return;
+    }
+    this.membership.suspend();
+    this.#options.onState(this.driver.state(), 0);
   }
 
   #judgeLater(node: number, incarnation: number): void {

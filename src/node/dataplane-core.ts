@@ -35,6 +35,8 @@ import { findDatagram, writeClusterFrame, writeZoneFrame } from "./heartbeat-fra
 import { LinkSeals } from "./link-seals.ts";
 import { PacketLoop } from "./packet-loop.ts";
 import { PathWatch, PROBE_MS } from "./path-watch.ts";
+import { addressOf, nodesOf } from "./peer-addresses.ts";
+import { PeerProbe } from "./peer-probe.ts";
 import { WorkerBoard } from "./worker-board.ts";
 import {
   DOORBELL,
@@ -73,6 +75,7 @@ export class DataplaneCore {
   readonly #counters: Float64Array;
   readonly #board: WorkerBoard;
   readonly #seals: LinkSeals;
+  readonly #probe: PeerProbe;
   readonly #span = { at: 0, lengthBytes: 0 };
   readonly #isUp: boolean[];
   #isExporting = false;
@@ -113,6 +116,7 @@ export class DataplaneCore {
     const { memory, policy } = setup;
     this.#counters = new Float64Array(memory.counters);
     this.#board = new WorkerBoard(memory.board);
+    this.#probe = new PeerProbe({ ports, view: this.view, intervalMs: setup.profile.intervalMs / 2, post });
     this.#seals = new LinkSeals(setup.selfId, setup.redirectKey, setup.sealRedirects);
     this.#tickedMs = env.nowMs();
     this.#nodes = nodesOf(setup.peers);
@@ -167,6 +171,7 @@ export class DataplaneCore {
         mac,
         flags: FLAG_PROBING,
         lifelineReleases: true,
+        isPair: setup.isPair,
       },
       env,
       {
@@ -193,6 +198,7 @@ export class DataplaneCore {
     this.#watchMtus(nowMs);
     this.authority.tick(nowMs);
     this.#copyLease();
+    this.#probe.tick(nowMs);
     if (this.#isExporting) this.#isExporting = this.engine.exportStep(EXPORT_RECORDS_PER_TURN, nowMs);
     this.#publishBarriers();
     this.#loop.tick(nowMs);
@@ -217,6 +223,10 @@ export class DataplaneCore {
       case "lifeline":
         if (message.isOpen) this.authority.lifelineOpened(message.node);
         else this.authority.lifelineClosed(message.node, nowMs);
+        break;
+      case "probe":
+        if (message.isOn) this.#probe.begin(message.node, nowMs);
+        else this.#probe.end(message.node);
         break;
       case "export":
         for (const slot of message.slots) this.engine.exportSlot(slot);
@@ -275,6 +285,7 @@ export class DataplaneCore {
 
   #onHeartbeat(portIndex: number, at: number, lengthBytes: number, nowMs: number): void {
     const { bytes } = this.#pool;
+    if (this.#probe.take(portIndex, bytes, at, lengthBytes)) return;
     const clusterPort = this.#ports.length - 1;
     const isCluster = portIndex === clusterPort;
     if (!findDatagram(bytes, at, lengthBytes, isCluster, this.#span)) return;
@@ -354,6 +365,7 @@ export class DataplaneCore {
         return;
       case "settle":
       case "voters":
+      case "claim":
         this.#post(effect);
         return;
       case "gained":
@@ -460,15 +472,6 @@ export class DataplaneCore {
   }
 }
 
-function addressOf(peer: WorkerPeer, ports: number): PeerAddress {
-  return {
-    nodeId: peer.nodeId,
-    clusterIp: parseIpv4(peer.address) ?? 0,
-    clusterMac: new Uint8Array(6).fill(0xff),
-    zoneMac: Array.from({ length: ports }, () => new Uint8Array(6)),
-  };
-}
-
 function makeView(setup: WorkerSetup, peers: readonly (PeerAddress | undefined)[]): ClusterView {
   return {
     slots: setup.slots,
@@ -490,8 +493,4 @@ function makeView(setup: WorkerSetup, peers: readonly (PeerAddress | undefined)[
 function isZero(mac: Uint8Array): boolean {
   for (let i = 0; i < 6; i++) if (mac[i] !== 0) return false;
   return true;
-}
-
-function nodesOf(peers: readonly WorkerPeer[]): ReadonlySet<number> {
-  return new Set(peers.filter(({ role }) => role === "node").map(({ nodeId }) => nodeId));
 }

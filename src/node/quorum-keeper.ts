@@ -21,6 +21,8 @@ export interface QuorumKeeperOptions {
   readonly leaseMs: number;
   /** A voter that was silent for so long does not vote until it is back. */
   readonly forgiveAfterMs: number;
+  /** See QuorumFacts. */
+  readonly isPair?: boolean;
   readonly timers: Pick<Timers, "nowMs">;
   readonly driver: {
     state(): ClusterState;
@@ -67,7 +69,7 @@ export class QuorumKeeper {
   }
 
   #lead(status: DriverStatus): void {
-    const { driver, self, founders, leaseMs, timers, alive } = this.#options;
+    const { driver, self, founders, leaseMs, timers, alive, isPair = false } = this.#options;
     const state = driver.state();
     const nowMs = timers.nowMs();
     const { epoch, known } = quorumOf(state, founders);
@@ -85,6 +87,7 @@ export class QuorumKeeper {
       founders,
       away: this.#away(nowMs),
       present,
+      isPair,
       isCalm: nowMs - this.#seenSinceMs >= leaseMs * DRIFT + DEFAULT_MARGIN_MS,
     };
     void this.#propose(planQuorum(state, facts));

@@ -186,6 +186,7 @@ export class WitnessCore {
         send: (_link, node, bytes) => sendHeartbeat(node, bytes),
         event: (event) => this.#onLiveness(event),
         effect: (effect) => {
+          // What others claim matters to nodes: a witness follows the log that is led.
           if (effect.type === "voters") this.controller.quorum.known(effect.epoch);
         },
       },

@@ -3,6 +3,7 @@
  * tables, judgements, requests. The doorbell (DOORBELL) is the one frequent message: "look into the rings", at most one
  * per sleep of the receiver.
  */
+import type { Claim, Generation } from "../../cluster/control/generation.ts";
 import type { Member, Quorum, SlotTable } from "../../cluster/control/model.ts";
 import type { LivenessEvent, LivenessProfile, PeerConfig } from "../../cluster/liveness/model.ts";
 import type { SealMode } from "../base/seal-mode.ts";
@@ -37,6 +38,8 @@ export interface WorkerSetup {
   readonly peers: readonly WorkerPeer[];
   /** Ids of all voters that the log was begun with, this node's too if it is one. */
   readonly voters: readonly number[];
+  /** One of two nodes may go on alone. */
+  readonly isPair: boolean;
   /** Keys derived from the cluster secret; see keys.ts. */
   readonly flowKey: Uint8Array;
   readonly heartbeatKey: Uint8Array;
@@ -54,6 +57,7 @@ export type ToWorker =
       readonly table: SlotTable;
       readonly members: readonly Member[];
       readonly quorum?: Quorum;
+      readonly forced?: Generation;
       readonly ownIncarnation: number;
     }
   /** All other members, when they are others than before. */
@@ -61,6 +65,8 @@ export type ToWorker =
   /** All that was committed at some moment after the start is applied: the worker may vote on leases. */
   | { readonly type: "caughtUp" }
   | { readonly type: "lifeline"; readonly node: number; readonly isOpen: boolean }
+  /** Ask the machine of a silent node whether it is there, again and again, and tell what became of it. */
+  | { readonly type: "probe"; readonly node: number; readonly isOn: boolean }
   /** Send these slots whole, each ending in a digest. */
   | { readonly type: "export"; readonly slots: readonly number[] }
   | { readonly type: "digest"; readonly slots: readonly number[] }
@@ -98,6 +104,16 @@ export type FromWorker =
   | { readonly type: "settle"; readonly slots: readonly number[]; readonly movedEpochs: readonly number[] }
   /** The worker goes by the voters of this epoch. */
   | { readonly type: "voters"; readonly epoch: number }
+  /** What a peer says about its log. */
+  | { readonly type: "claim"; readonly node: number; readonly claim: Claim }
+  /** What came of `probes` ARP probes for a silent node. */
+  | {
+      readonly type: "probed";
+      readonly node: number;
+      readonly probes: number;
+      readonly isAnswering: boolean;
+      readonly areOthersHeard: boolean;
+    }
   | { readonly type: "fenced"; readonly isFenced: boolean; readonly atMs: number }
   /** A digest in the replication stream of `slot` was compared. */
   | { readonly type: "digest"; readonly slot: number; readonly isEqual: boolean }

@@ -44,6 +44,7 @@ export function workerSetup(config: NodeConfig, memory: SharedMemory): WorkerSet
     profile: PROFILES[cluster.profile],
     peers,
     voters: cluster.founders,
+    isPair: cluster.isPair,
     ...deriveKeys(cluster.secret, cluster.name),
     clusterName: cluster.name,
   };

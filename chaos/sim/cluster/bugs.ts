@@ -34,6 +34,8 @@ export const BUGS = [
   "alters-entries",
   /** Disks say that they have synced, and have not. */
   "lying-disk",
+  /** Nodes of a pair go on alone without asking whether the other one's machine is there. */
+  "probes-nobody",
 ] as const;
 export type Bug = (typeof BUGS)[number];
 
@@ -56,6 +58,8 @@ const TRIALS: Readonly<Record<Bug, Partial<TrialPlan>>> = {
   "repairs-nothing": { kind: "single", fault: "clock-jump" },
   "alters-entries": { kind: "single" },
   "lying-disk": { kind: "storm", nodes: 3, hasWitness: false },
+  // Found by pair.ts.
+  "probes-nobody": {},
 };
 
 const STRETCH = 20;
@@ -80,6 +84,9 @@ export function spoiledMessage(bug: Bug | undefined, message: ToWorker): ToWorke
 }
 
 export function spoiledAnswer(bug: Bug | undefined, message: FromWorker): FromWorker {
+  if (bug === "probes-nobody" && message !== 0 && message.type === "probed") {
+    return { ...message, isAnswering: false };
+  }
   if (bug !== "repairs-nothing" || message === 0 || message.type !== "digest") return message;
   return { ...message, isEqual: true };
 }
