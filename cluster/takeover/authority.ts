@@ -52,7 +52,11 @@ export interface AuthorityConfig {
   /** FLAG_* of liveness/envelope.ts, in all that is sent; default none. */
   readonly flags?: number;
   readonly lifelineReleases: boolean;
-  /** `quorum: pair`: this member says from the start which log it has, and whether it serves. */
+  /**
+   * `quorum: pair`: this member says from the start which log it has, and whether it serves. And leases are asked of all members and
+   * acknowledged by all, voters or not: when the other node votes again, both are needed, and nobody is to wait for its first
+   * promise. A promise that does not count yet binds all the same.
+   */
   readonly isPair?: boolean;
   readonly tickMs?: number;
   readonly marginMs?: number;
@@ -87,6 +91,8 @@ export class Authority {
   readonly #requestBody = new Uint8Array(LEASE_REQUEST_BYTES);
   /** All that are asked, and may answer. */
   #voters: readonly number[];
+  /** Those, and everybody else whom this member knows. */
+  #members: readonly number[] = [];
   #quorumEpoch = 0;
   #hasState = false;
   #peers: readonly PeerConfig[];
@@ -106,6 +112,7 @@ export class Authority {
     this.#output = output;
     this.#voters = voters;
     this.#peers = config.peers;
+    this.#noteMembers();
     this.heartbeats = new Heartbeats(config, env, {
       send: (link, to, bytes) => output.send(link, to, bytes),
       event: (event) => this.#onEvent(event),
@@ -178,6 +185,7 @@ export class Authority {
   setPeers(peers: readonly PeerConfig[], nowMs: number): void {
     const before = this.#peers;
     this.#peers = peers;
+    this.#noteMembers();
     for (const { nodeId } of before) {
       if (!peers.some((peer) => peer.nodeId === nodeId)) this.heartbeats.removePeer(nodeId);
     }
@@ -250,17 +258,23 @@ export class Authority {
     }
   }
 
+  #noteMembers(): void {
+    const known = [this.#config.selfId, ...this.#peers.map(({ nodeId }) => nodeId)];
+    this.#members = [...new Set([...this.#voters, ...known])];
+  }
+
   #useQuorum(quorum: Quorum | undefined): void {
     if (quorum === undefined || quorum.epoch === this.#quorumEpoch) return;
     const { epoch, voters, outgoing } = quorum;
     this.#quorumEpoch = epoch;
     this.#voters = [...new Set([...voters, ...outgoing])];
+    this.#noteMembers();
     const sets = outgoing.length === 0 ? [voters] : [voters, outgoing];
     this.voter.setQuorum(epoch);
     this.lease.setVoters(sets);
     this.fences.setVoters(sets);
     for (const { nodeId } of this.#peers) {
-      if (!this.#voters.includes(nodeId)) {
+      if (!this.#asked().includes(nodeId)) {
         this.heartbeats.setStanding(nodeId, MESSAGE_LEASE_REQUEST, undefined);
       }
     }
@@ -342,7 +356,7 @@ export class Authority {
         const r = decodeLeaseRequest(view, at, length);
         if (r === undefined) return;
         this.heartbeats.setIncarnation(from, r.incarnation);
-        if (!this.#voters.includes(this.#config.selfId)) return;
+        if (!this.#asked().includes(this.#config.selfId)) return;
         const isGiven = this.voter.request(from, r.epoch, r.incarnation, nowMs);
         this.heartbeats.setStanding(from, MESSAGE_LEASE_ACK, isGiven ? ackBody(r.nonce, r.seq) : undefined);
         return;
@@ -402,11 +416,15 @@ export class Authority {
     const nonce = this.heartbeats.nonce;
     const seq = this.lease.request(nowMs);
     encodeLeaseRequest({ nonce, seq, epoch, incarnation: this.#incarnation }, this.#requestBody);
-    for (const v of this.#voters) {
+    for (const v of this.#asked()) {
       if (v !== selfId) this.heartbeats.setStanding(v, MESSAGE_LEASE_REQUEST, this.#requestBody);
       else if (this.voter.request(selfId, epoch, this.#incarnation, nowMs))
         this.lease.ack(selfId, nonce, seq);
     }
+  }
+
+  #asked(): readonly number[] {
+    return this.#config.isPair === true ? this.#members : this.#voters;
   }
 
   #watchLease(nowMs: number): void {

@@ -4,6 +4,7 @@
  */
 import { downCommand, wouldLoseFlows } from "../../cluster/control/commands.ts";
 import type { Committed } from "../../cluster/control/driver.ts";
+import { termInside } from "../../cluster/control/generation.ts";
 import { Generations } from "../../cluster/control/generations.ts";
 import type { ClusterState, Command, CommandResult } from "../../cluster/control/model.ts";
 import { plan } from "../../cluster/control/planner.ts";
@@ -87,7 +88,9 @@ export class Controller {
         self.role === "witness" ? this.driver.status().lead !== 0 : this.membership.isAdmitted,
       onGeneration: (change) => {
         // What the log before knew of this life does not count in the next, unless this member made it.
-        if (change === "lost") this.membership.rejoin();
+        if (change !== "lost") return;
+        this.pair?.gaveWay();
+        this.membership.rejoin();
       },
       onYielding: (isYielding, to) => this.#onYielding(isYielding, to.by),
       self: self.id,
@@ -368,7 +371,8 @@ export class Controller {
   }
 
   #onLeader(lead: number, term: number): void {
-    const text = lead === 0 ? `no leader in term ${term}` : `${this.name(lead)} leads in term ${term}`;
+    const number = termInside(term);
+    const text = lead === 0 ? `no leader in term ${number}` : `${this.name(lead)} leads in term ${number}`;
     this.#options.journal.add("leader", text, { node: lead });
     if (lead === 0 || lead === this.#options.config.cluster.self.id) return;
     for (const done of this.#successionWatchers) done();

@@ -4,8 +4,8 @@
  */
 import type { ConfState } from "raft-ts";
 import type { Generations } from "../../cluster/control/generations.ts";
-import type { Claim } from "../../cluster/control/generation.ts";
-import { givesWay, isSameGeneration } from "../../cluster/control/generation.ts";
+import { type Claim, givesWay, isSameGeneration } from "../../cluster/control/generation.ts";
+import { quorumOf } from "../../cluster/control/quorum.ts";
 import type { Timers } from "../../cluster/control/timers.ts";
 import type { LivenessEvent, LivenessProfile } from "../../cluster/liveness/model.ts";
 import { judgePair, type PairVerdict, type PairWait, peerOf } from "../../cluster/takeover/pair.ts";
@@ -37,6 +37,16 @@ export interface PairKeeperOptions {
   readonly nameOf: (id: number) => string;
 }
 
+export interface PairView {
+  readonly isAlone: boolean;
+  readonly isHeld: boolean;
+  /** It was started, and has not met the other one. */
+  readonly isWaiting: boolean;
+  readonly why: PairWait | "force";
+  readonly forced: number;
+  readonly lost: number;
+}
+
 const NOTHING_PROBED = { probes: 0, isAnswering: false, areOthersHeard: false };
 
 /** While these are waited for, or found out, the peer is probed. */
@@ -57,6 +67,8 @@ export class PairKeeper {
   #probing = 0;
   #probed: Omit<Probed, "node"> = NOTHING_PROBED;
   #said: PairWait | undefined;
+  #forced = 0;
+  #lost = 0;
 
   constructor(options: PairKeeperOptions) {
     this.#options = options;
@@ -69,6 +81,26 @@ export class PairKeeper {
    */
   isToWait({ voters, learners }: ConfState): boolean {
     return learners.length > 0 && voters.every((id) => id === this.#options.self);
+  }
+
+  /** For status and metrics. */
+  get view(): PairView {
+    const { self, founders, driver } = this.#options;
+    const verdict = this.verdict;
+    const state = driver.state();
+    return {
+      isAlone: state.forced !== undefined && quorumOf(state, founders).voters.every((id) => id === self),
+      isHeld: verdict.type === "wait" && WAITS[verdict.why] !== undefined && !driver.isHeld,
+      isWaiting: driver.isHeld,
+      why: verdict.type === "wait" ? verdict.why : "force",
+      forced: this.#forced,
+      lost: this.#lost,
+    };
+  }
+
+  /** This member gave way to another log. */
+  gaveWay(): void {
+    this.#lost++;
   }
 
   /** Why this node does not go on alone, or that it may. */
@@ -148,7 +180,7 @@ export class PairKeeper {
       epoch: driver.state().table.epoch,
     });
     this.#said = undefined;
-    driver.force(peer);
+    if (driver.force(peer)) this.#forced++;
   }
 
   #probe({ type, peer, ...rest }: PairVerdict): void {

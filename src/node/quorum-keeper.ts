@@ -8,7 +8,7 @@ import type { DriverStatus } from "../../cluster/control/driver.ts";
 import type { ClusterState, Command, CommandResult } from "../../cluster/control/model.ts";
 import { membersOf, planQuorum, quorumOf } from "../../cluster/control/quorum.ts";
 import type { Timers } from "../../cluster/control/timers.ts";
-import { DEFAULT_MARGIN_MS, DRIFT } from "../../cluster/takeover/timing.ts";
+import { DEFAULT_MARGIN_MS, DRIFT, QUIET_LEASES } from "../../cluster/takeover/timing.ts";
 import { SynwallError } from "../base/errors.ts";
 
 /** Entries that a member may lack and still count as one that holds the log: what is under way at any moment. */
@@ -36,6 +36,8 @@ export interface QuorumKeeperOptions {
 export class QuorumKeeper {
   readonly #options: QuorumKeeperOptions;
   readonly #silentSinceMs = new Map<number, number>();
+  /** With `quorum: pair`: since when this member, as leader, knows a member in its present life. */
+  readonly #lives = new Map<number, { readonly life: number; readonly sinceMs: number }>();
   /** The epoch whose voters this member's authority goes by. */
   #knownEpoch = 0;
   #isProposing = false;
@@ -80,7 +82,9 @@ export class QuorumKeeper {
     }
     const present = new Set([self]);
     for (const id of alive()) {
-      if ((status.matches.get(id) ?? -1) >= status.commit - BEHIND_MAX) present.add(id);
+      if ((status.matches.get(id) ?? -1) >= status.commit - BEHIND_MAX && this.#isPromising(id, nowMs)) {
+        present.add(id);
+      }
     }
     const facts = {
       self,
@@ -93,6 +97,16 @@ export class QuorumKeeper {
     void this.#propose(planQuorum(state, facts));
     const change = planConfChange(state, founders, status.confState);
     if (change !== undefined) driver.proposeConfChange(change);
+  }
+
+  /** Of two voters both are needed: the other one must be past the time in which whoever starts promises nothing. */
+  #isPromising(id: number, nowMs: number): boolean {
+    const { driver, isPair = false, leaseMs } = this.#options;
+    if (!isPair) return true;
+    const life = driver.state().members.find((member) => member.id === id)?.incarnation ?? 0;
+    const seen = this.#lives.get(id);
+    if (seen?.life !== life) this.#lives.set(id, { life, sinceMs: nowMs });
+    return nowMs - (this.#lives.get(id)?.sinceMs ?? nowMs) >= 2 * QUIET_LEASES * leaseMs;
   }
 
   #watchSilence(): void {

@@ -2,6 +2,7 @@
  * Witness core: what a witness is besides disk and network: its vote on leases and fences joined to the control plane, and what
  * it says about itself. The process (witness.ts) runs it in real time, the simulator (chaos/sim/cluster) in virtual time.
  */
+import { termInside } from "../../cluster/control/generation.ts";
 import type { Timers } from "../../cluster/control/timers.ts";
 import type { Mac } from "../../cluster/liveness/envelope.ts";
 import { CLUSTER_LINK, type LivenessEvent, type PeerConfig, PROFILES } from "../../cluster/liveness/model.ts";
@@ -150,7 +151,7 @@ export class WitnessCore {
         slotsUnsynced: slotsUnsynced(driver.state()),
       },
       raft: {
-        term: raft.term,
+        term: termInside(raft.term),
         commitIndex: raft.commit,
         isLeader: raft.lead === cluster.self.id,
         proposals,

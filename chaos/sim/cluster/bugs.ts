@@ -34,10 +34,16 @@ export const BUGS = [
   "alters-entries",
   /** Disks say that they have synced, and have not. */
   "lying-disk",
-  /** Nodes of a pair go on alone without asking whether the other one's machine is there. */
-  "probes-nobody",
 ] as const;
-export type Bug = (typeof BUGS)[number];
+export type TrialBug = (typeof BUGS)[number];
+/** What stories of pairs find (pair.ts). */
+export const PAIR_BUGS = [
+  /** Nodes go on alone without asking whether the other one's machine is there. */
+  "probes-nobody",
+  /** Nodes do not tell which log they have, nor hear of another one. */
+  "claims-nothing",
+] as const;
+export type Bug = TrialBug | (typeof PAIR_BUGS)[number];
 
 /** What a trial must be like for a bug to show itself soon. */
 export function trialOf(bug: Bug | undefined): Partial<TrialPlan> {
@@ -46,7 +52,7 @@ export function trialOf(bug: Bug | undefined): Partial<TrialPlan> {
   return { ...small, ...TRIALS[bug] };
 }
 
-const TRIALS: Readonly<Record<Bug, Partial<TrialPlan>>> = {
+const TRIALS: Readonly<Partial<Record<Bug, Partial<TrialPlan>>> & Record<TrialBug, Partial<TrialPlan>>> = {
   // In a lan a lease is out by the time of detection: who awaits nobody does no harm there.
   "awaits-nobody": { kind: "single", profile: "vm", fault: "silence" },
   "forwards-unreplicated": { kind: "single" },
@@ -58,8 +64,6 @@ const TRIALS: Readonly<Record<Bug, Partial<TrialPlan>>> = {
   "repairs-nothing": { kind: "single", fault: "clock-jump" },
   "alters-entries": { kind: "single" },
   "lying-disk": { kind: "storm", nodes: 3, hasWitness: false },
-  // Found by pair.ts.
-  "probes-nobody": {},
 };
 
 const STRETCH = 20;
@@ -79,6 +83,10 @@ export function spoiledSetup(bug: Bug | undefined, setup: WorkerSetup): WorkerSe
 }
 
 export function spoiledMessage(bug: Bug | undefined, message: ToWorker): ToWorker {
+  if (bug === "claims-nothing" && message !== 0 && message.type === "state") {
+    const { forced: _, ...state } = message;
+    return state;
+  }
   if (bug !== "awaits-nobody" || message === 0 || message.type !== "state") return message;
   return { ...message, table: { ...message.table, awaiting: message.table.awaiting.map(() => []) } };
 }

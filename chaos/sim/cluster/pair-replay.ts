@@ -2,12 +2,12 @@
  * Replays one story of a pair with all journals: `npx tsx chaos/sim/cluster/pair-replay.ts STORY SEED [BUG]`, or counts seeds FROM..TO of
  * all stories: `pair-replay.ts all FROM TO`. With SYNWALL_LOG=1 all lines of all logs, too.
  */
-import { BUGS } from "./bugs.ts";
+import { PAIR_BUGS } from "./bugs.ts";
 import { PAIR_STORIES, runPair } from "./pair.ts";
 
 const [word = "kill", from = "1", to = from] = process.argv.slice(2);
 const story = PAIR_STORIES.find((each) => each === word);
-const bug = BUGS.find((each) => each === to);
+const bug = PAIR_BUGS.find((each) => each === to);
 
 function say(trueMs: number, member: string, text: string): void {
   process.stdout.write(`${trueMs.toFixed(3).padStart(13)} ${member.padEnd(8)}${text}\n`);

@@ -56,9 +56,8 @@ const POLL_MS = 5;
 const SETTLE_MS_MAX = 20_000;
 /** Of `forgiveAfter`: how long a node that starts alone waits. */
 const PATIENCE_MS = 1_500;
-/** Detection, promise, probes, the forced step; the profile is lan. */
-const ALONE_MS_MAX = 400;
-const ALONE_DEFERRED_MS_MAX = 1_500;
+/** Detection, promise, probes, the forced step; ten leases more when a copy was not proven. The profile is lan. */
+const ALONE_MS_MAX = 1_500;
 /** Nodes that can hear each other again have met. */
 const MEET_MS_MAX = 250;
 
@@ -211,7 +210,7 @@ class PairRun {
         cluster.kill(other.name, { isPowerLost: true });
         await awhile();
         cluster.start(other.name);
-        await this.#alone(other, PATIENCE_MS + ALONE_DEFERRED_MS_MAX);
+        await this.#alone(other, PATIENCE_MS + ALONE_MS_MAX);
         cluster.heal(victim.name);
         cluster.start(victim.name);
         return;
@@ -221,7 +220,7 @@ class PairRun {
         cluster.kill(other.name, { isPowerLost: true });
         cluster.heal(victim.name);
         cluster.start(victim.name);
-        await this.#alone(victim, PATIENCE_MS + ALONE_DEFERRED_MS_MAX);
+        await this.#alone(victim, PATIENCE_MS + ALONE_MS_MAX);
         await awhile();
         cluster.start(other.name);
         return;
@@ -254,7 +253,7 @@ class PairRun {
     this.#cluster.cutPair(victim, other, "all");
     this.#cluster.cutPair(other, victim, "all");
     const fromMs = clock.nowMs();
-    await this.#until("both to go on", 4 * ALONE_DEFERRED_MS_MAX, () =>
+    await this.#until("both to go on", 4 * ALONE_MS_MAX, () =>
       this.#forced >= 2 ? undefined : `${this.#forced} of 2 did`,
     );
     this.#aloneMs = clock.nowMs() - fromMs;
@@ -301,7 +300,7 @@ class PairRun {
   }
 
   /** Waits until `node` decides every slot. */
-  async #alone(node: SimMember, msMax = ALONE_DEFERRED_MS_MAX): Promise<void> {
+  async #alone(node: SimMember, msMax = ALONE_MS_MAX): Promise<void> {
     const { clock } = this.#cluster;
     const fromMs = clock.nowMs();
     await this.#until(`${node.name} to go on alone`, msMax, () => this.#owners.undecided(node));
@@ -348,6 +347,3 @@ function isHeartbeat(bytes: Uint8Array): boolean {
   if (etherType(bytes, 0) === ETHER_HEARTBEAT) return true;
   return etherType(bytes, 0) === 0x0800 && bytes[23] === PROTOCOL_UDP && bytes[36] === 0x0e && bytes[37] === 0xc8;
 }
-
-/** How long a survivor may take; longer when a copy was not proven. */
-export const PAIR_ALONE_MS_MAX = ALONE_MS_MAX;
