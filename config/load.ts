@@ -125,7 +125,7 @@ function loadNode(file: ReadFile, look: Look): NodeConfig {
   const { content, founders } = withMembers(file, parse(file, nodeSchema), look);
   const policy = policySource(content);
   const mistakes = [
-    ...checkCluster(content, "node"),
+    ...checkCluster(content, "node", founders === undefined),
     ...checkInterfaces(content, policy),
     ...checkPolicy(policy),
   ];
@@ -151,7 +151,7 @@ function loadNode(file: ReadFile, look: Look): NodeConfig {
 
 function loadWitness(file: ReadFile, look: Look): NodeConfig {
   const { content, founders } = withMembers(file, parse(file, witnessSchema), look);
-  raiseIfAny(file, checkCluster(content, "witness"));
+  raiseIfAny(file, checkCluster(content, "witness", founders === undefined));
   return deepFreeze<NodeConfig>(common(file, content, founders, look.surroundings(content)));
 }
 

@@ -21,6 +21,8 @@ export interface Claim {
   readonly generation: Generation;
   /** It was let in, in this life, by the log of its generation. */
   readonly isServing: boolean;
+  /** It stops for good in this life, and has given up its lease. */
+  readonly isStopped?: true;
 }
 
 export const FIRST_GENERATION: Generation = { epoch: 0, by: 0 };

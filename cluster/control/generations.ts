@@ -177,9 +177,9 @@ export class Generations {
       message.type === "MsgApp" || message.type === "MsgHeartbeat" || message.type === "MsgSnap";
     const mine: Claim = {
       generation: this.#generation,
-      isServing: this.#winner === undefined && this.#options.isServing(),
+      isServing: this.#winner === undefined && (this.#leads() || this.#options.isServing()),
     };
-    // Whoever leads serves.
+    // Whoever leads serves, and this member as well: else each of two leaders could give way to the other.
     if (!isLeader || !givesWay(mine, { generation: theirs, isServing: true })) {
       this.#foreign++;
       return;
@@ -187,6 +187,10 @@ export class Generations {
     this.#yield(theirs);
     if (message.type === "MsgSnap") this.#adopt(message, theirs);
     else this.#refuse(message);
+  }
+
+  #leads(): boolean {
+    return this.#driver.status().state === "leader";
   }
 
   #yield(winner: Generation): void {

@@ -312,6 +312,13 @@ export class Heartbeats {
     return this.#peers.get(node)?.detector.isQuiet(nowMs) !== false;
   }
 
+  /** The latest datagram of the peer on any link, whether it hears us or not; -Infinity: none. */
+  lastHeardMs(node: number): number {
+    let latestMs = Number.NEGATIVE_INFINITY;
+    for (const l of this.#peers.get(node)?.detector.links ?? []) latestMs = Math.max(latestMs, l.lastHeardMs);
+    return latestMs;
+  }
+
   /** The peer answers on this link. */
   isLinkUp(node: number, link: number): boolean {
     return this.#peers.get(node)?.detector.links.some((l) => l.link === link && l.isUp) === true;

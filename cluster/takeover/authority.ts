@@ -216,6 +216,10 @@ export class Authority {
   shutdown(nowMs: number): void {
     this.#isStopping = true;
     this.#watchLease(nowMs);
+    if (this.#config.isPair === true) {
+      const stopped: Claim = { ...this.rivals.mine, isServing: false, isStopped: true };
+      this.heartbeats.setLasting(MESSAGE_CLAIM, encodeClaim(stopped));
+    }
     this.heartbeats.shutdown(nowMs);
   }
 
@@ -283,7 +287,7 @@ export class Authority {
 
   #claim(generation: Generation, isServing: boolean): void {
     const before = this.rivals.mine.generation;
-    if (!this.rivals.setMine(generation, isServing)) return;
+    if (!this.rivals.setMine(generation, isServing) || this.#isStopping) return;
     const isTold = this.#config.isPair === true || generation.epoch > 0;
     this.heartbeats.setLasting(MESSAGE_CLAIM, isTold ? encodeClaim(this.rivals.mine) : undefined);
     if (isSameGeneration(before, generation)) return;

@@ -5,7 +5,7 @@
  *   lease ack       | nonce u64 | seq u64 |                                 voter -> holder
  *   fence ask       | ask u32 | epoch u32 | node u8 | zero u8 u16 |         asker -> voter
  *   fence reply     | ask u32 | epoch u32 | node u8 | zero u8 u16 | remaining us u32 | known epoch u32 | seen epoch u32 |
- *   claim           | forced epoch u32 | by u8 | serving u8 | zero u16 |      of members whose log is not the cluster's first
+ *   claim           | forced epoch u32 | by u8 | flags u8 | zero u16 |      flags: 1 serves, 2 has stopped for good
  *
  * Big-endian. Lengths must fit exactly.
  */
@@ -128,20 +128,25 @@ export function decodeFenceReply(v: DataView, at: number, length: number): Fence
   };
 }
 
-export function encodeClaim({ generation, isServing }: Claim): Uint8Array {
+const CLAIM_SERVES = 1;
+const CLAIM_STOPPED = 2;
+
+export function encodeClaim({ generation, isServing, isStopped }: Claim): Uint8Array {
   const body = new Uint8Array(CLAIM_BYTES);
   const v = viewOf(body);
   v.setUint32(0, generation.epoch);
   v.setUint8(4, generation.by);
-  v.setUint8(5, isServing ? 1 : 0);
+  v.setUint8(5, (isServing ? CLAIM_SERVES : 0) | (isStopped === true ? CLAIM_STOPPED : 0));
   return body;
 }
 
 export function decodeClaim(v: DataView, at: number, length: number): Claim | undefined {
   if (length !== CLAIM_BYTES) return undefined;
+  const flags = v.getUint8(at + 5);
   return {
     generation: { epoch: v.getUint32(at), by: v.getUint8(at + 4) },
-    isServing: v.getUint8(at + 5) === 1,
+    isServing: (flags & CLAIM_SERVES) !== 0,
+    ...((flags & CLAIM_STOPPED) === 0 ? {} : { isStopped: true }),
   };
 }
 

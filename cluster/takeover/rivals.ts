@@ -44,6 +44,7 @@ export class Rivals {
     const isSame =
       was !== undefined &&
       was.isServing === claim.isServing &&
+      was.isStopped === claim.isStopped &&
       isSameGeneration(was.generation, claim.generation);
     if (!isSame) this.#claims.set(node, claim);
     return !isSame;

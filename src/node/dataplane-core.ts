@@ -116,7 +116,10 @@ export class DataplaneCore {
     const { memory, policy } = setup;
     this.#counters = new Float64Array(memory.counters);
     this.#board = new WorkerBoard(memory.board);
-    this.#probe = new PeerProbe({ ports, view: this.view, intervalMs: setup.profile.intervalMs / 2, post });
+    this.#probe = new PeerProbe({
+      ...{ ports, view: this.view, intervalMs: setup.profile.intervalMs / 2, post },
+      lastHeardMs: (node) => this.authority.heartbeats.lastHeardMs(node),
+    });
     this.#seals = new LinkSeals(setup.selfId, setup.redirectKey, setup.sealRedirects);
     this.#tickedMs = env.nowMs();
     this.#nodes = nodesOf(setup.peers);

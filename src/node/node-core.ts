@@ -172,7 +172,7 @@ export class NodeCore {
     const { pair } = this.controller;
     if (message.type === "liveness") pair?.onLiveness(message.event);
     else if (message.type === "probed") pair?.probed(message);
-    else if (message.type === "claim") pair?.claimed(message.claim);
+    else if (message.type === "claim") pair?.claimed(message.node, message.claim);
   }
 
   lifelineOpened(node: number): void {

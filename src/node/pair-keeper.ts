@@ -16,6 +16,8 @@ export const PAIR_TICK_MS = 5;
 /** What the worker has found out about a peer that it probes. */
 export interface Probed {
   readonly node: number;
+  /** A node that does not hear us may be heard. */
+  readonly lastHeardMs: number;
   readonly probes: number;
   readonly isAnswering: boolean;
   readonly areOthersHeard: boolean;
@@ -65,7 +67,7 @@ export class PairKeeper {
   #lastHeardMs = Number.NEGATIVE_INFINITY;
   #isReleased = false;
   #probing = 0;
-  #probed: Omit<Probed, "node"> = NOTHING_PROBED;
+  #probed: Omit<Probed, "node" | "lastHeardMs"> = NOTHING_PROBED;
   #said: PairWait | undefined;
   #forced = 0;
   #lost = 0;
@@ -129,10 +131,11 @@ export class PairKeeper {
     if (event.type === "stalled" || event.node !== this.#peer()) return;
     if (event.type === "peerUp" || event.type === "linkUp") {
       this.#heardAt(event.atMs);
-      this.#isReleased = false;
+      if (event.type === "peerUp") this.#isReleased = false;
     } else if (event.type === "peerDown") {
       this.#heardAt(event.lastHeardMs);
-      this.#isReleased = event.cause === "admin" || event.cause === "lifeline";
+      // A good-bye alone may be that of a node that hears nobody (Heartbeats.withdraw): it says in its claim that it stops.
+      this.#isReleased ||= event.cause === "lifeline";
     } else if (event.type === "peerGone") {
       this.#isReleased = !this.#options.alive().has(event.node);
     }
@@ -144,16 +147,21 @@ export class PairKeeper {
     if (node === this.#peer()) this.#heardAt(this.#options.timers.nowMs());
   }
 
-  probed({ node, ...found }: Probed): void {
+  probed({ node, lastHeardMs, ...found }: Probed): void {
     if (node !== this.#probing) return;
+    this.#heardAt(lastHeardMs);
     this.#probed = found;
-    this.tick();
+    this.#look(true);
   }
 
-  /** What the peer says about its log. */
-  claimed(claim: Claim): void {
+  /** What a member says about its log. */
+  claimed(node: number, claim: Claim): void {
     const { driver, isAdmitted } = this.#options;
-    if (!driver.isHeld) return;
+    if (claim.isStopped === true && node === this.#peer()) {
+      this.#isReleased = true;
+      this.tick();
+    }
+    if (!driver.isHeld || claim.isStopped === true) return;
     const mine = { generation: driver.generation, isServing: isAdmitted() };
     if (isSameGeneration(mine.generation, claim.generation) || !givesWay(mine, claim)) driver.release();
   }
@@ -164,11 +172,17 @@ export class PairKeeper {
       if (timers.nowMs() - Math.max(this.#startedMs, this.#lastHeardMs) >= startPatienceMs) driver.release();
       return;
     }
-    if (driver.isYielding) return;
+    this.#look(false);
+  }
+
+  /** `isFresh`: what the worker found out is as of now. Nothing is decided by less, unless there is no need of it. */
+  #look(isFresh: boolean): void {
+    const { isHeld, isYielding } = this.#options.driver;
+    if (isHeld || isYielding) return;
     const verdict = this.verdict;
     this.#probe(verdict);
-    if (verdict.type === "force") this.#force(verdict.peer);
-    else this.#say(verdict.why, verdict.peer);
+    if (verdict.type === "wait") this.#say(verdict.why, verdict.peer);
+    else if (isFresh || this.#isReleased) this.#force(verdict.peer);
   }
 
   #force(peer: number): void {
@@ -184,8 +198,7 @@ export class PairKeeper {
   }
 
   #probe({ type, peer, ...rest }: PairVerdict): void {
-    const isOn =
-      type === "wait" && "why" in rest && PROBED.includes(rest.why);
+    const isOn = type === "force" || ("why" in rest && PROBED.includes(rest.why));
     const probing = isOn ? peer : 0;
     if (probing === this.#probing) return;
     if (this.#probing !== 0) this.#options.probe(this.#probing, false);

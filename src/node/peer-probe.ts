@@ -16,7 +16,7 @@ import { ARP_BYTES, ARP_REPLY, ARP_SENDER_MAC, isEthernetIpv4, operation, sender
 import { ETHER_ARP, ETHERNET_BYTES, etherType, isMac } from "../packet/ethernet.ts";
 import type { FromWorker } from "./worker-protocol.ts";
 
-/** Probes at the quick pace; later ones only tell whether anything changes. */
+/** Probes at the quick pace; later ones only show whether anything changes. */
 const QUICK_PROBES = 20;
 const SLOW_MS = 1000;
 /** An answer is remembered for so many probes. */
@@ -28,6 +28,8 @@ export interface PeerProbeOptions {
   readonly view: Pick<ClusterView, "peers">;
   /** Between two quick probes. */
   readonly intervalMs: number;
+  /** When anything was heard of a node, on whichever link, whether it hears us or not. */
+  readonly lastHeardMs: (node: number) => number;
   readonly post: (message: FromWorker) => void;
 }
 
@@ -36,6 +38,7 @@ export class PeerProbe {
   #node = 0;
   #sent = 0;
   #nextMs = 0;
+  #nextProbeMs = 0;
   /** The last probe before which an answer came; below any: none. */
   #answeredAt = Number.NEGATIVE_INFINITY;
   #heardBefore = 0;
@@ -48,6 +51,7 @@ export class PeerProbe {
     this.#node = node;
     this.#sent = 0;
     this.#nextMs = nowMs;
+    this.#nextProbeMs = nowMs;
     this.#answeredAt = Number.NEGATIVE_INFINITY;
     this.#heardBefore = this.#framesHeard();
   }
@@ -58,8 +62,11 @@ export class PeerProbe {
 
   tick(nowMs: number): void {
     if (this.#node === 0 || nowMs < this.#nextMs) return;
+    // What was heard is told all the time: who decides by it must know it as of now.
+    this.#nextMs = nowMs + this.#options.intervalMs;
     if (this.#sent > 0) this.#tell();
-    this.#nextMs = nowMs + (this.#sent < QUICK_PROBES ? this.#options.intervalMs : SLOW_MS);
+    if (nowMs < this.#nextProbeMs) return;
+    this.#nextProbeMs = nowMs + (this.#sent < QUICK_PROBES ? this.#options.intervalMs : SLOW_MS);
     this.#sent++;
     const address = this.#options.view.peers[this.#node]?.clusterIp;
     if (address === undefined) return;
@@ -90,6 +97,7 @@ export class PeerProbe {
     this.#options.post({
       type: "probed",
       node: this.#node,
+      lastHeardMs: this.#options.lastHeardMs(this.#node),
       probes: this.#sent,
       isAnswering: this.#answeredAt > this.#sent - ANSWER_PROBES,
       areOthersHeard: this.#framesHeard() > this.#heardBefore,

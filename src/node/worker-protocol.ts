@@ -110,6 +110,7 @@ export type FromWorker =
   | {
       readonly type: "probed";
       readonly node: number;
+      readonly lastHeardMs: number;
       readonly probes: number;
       readonly isAnswering: boolean;
       readonly areOthersHeard: boolean;

@@ -40,8 +40,6 @@ export type TrialBug = (typeof BUGS)[number];
 export const PAIR_BUGS = [
   /** Nodes go on alone without asking whether the other one's machine is there. */
   "probes-nobody",
-  /** Nodes do not tell which log they have, nor hear of another one. */
-  "claims-nothing",
 ] as const;
 export type Bug = TrialBug | (typeof PAIR_BUGS)[number];
 
@@ -83,10 +81,6 @@ export function spoiledSetup(bug: Bug | undefined, setup: WorkerSetup): WorkerSe
 }
 
 export function spoiledMessage(bug: Bug | undefined, message: ToWorker): ToWorker {
-  if (bug === "claims-nothing" && message !== 0 && message.type === "state") {
-    const { forced: _, ...state } = message;
-    return state;
-  }
   if (bug !== "awaits-nobody" || message === 0 || message.type !== "state") return message;
   return { ...message, table: { ...message.table, awaiting: message.table.awaiting.map(() => []) } };
 }

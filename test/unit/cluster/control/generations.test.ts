@@ -28,6 +28,14 @@ class Pair {
     return this.nodes[id - 1]!;
   }
 
+  /** A process that waits for the other one. */
+  restart(id: number): void {
+    this.node(id).stop();
+    this.serving.delete(id);
+    this.nodes[id - 1] = this.#make(id);
+    this.node(id).start(true);
+  }
+
   async run(ms: number): Promise<void> {
     await this.clock.pass(ms);
   }
@@ -136,7 +144,8 @@ describe("logs of a pair", () => {
     pair.isCut = true;
     pair.node(1).force(2);
     pair.node(2).force(1);
-    pair.serving.delete(1);
+    await pair.run(300);
+    pair.restart(1);
     await pair.run(300);
     pair.isCut = false;
     await pair.run(800);
