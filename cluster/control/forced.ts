@@ -10,7 +10,14 @@
 import type { ConfState, Entry, Snapshot } from "raft-ts";
 import { downCommand } from "./commands.ts";
 import { FORCED_EPOCH_MAX, floorTerm, type Generation } from "./generation.ts";
-import { applyCommand, applyEntry, emptyMachine, encodeMachine, type MachineState, restoreMachine } from "./machine.ts";
+import {
+  applyCommand,
+  applyEntry,
+  emptyMachine,
+  encodeMachine,
+  type MachineState,
+  restoreMachine,
+} from "./machine.ts";
 import { membersOf } from "./quorum.ts";
 
 /** What is read of a stored log. */
@@ -37,10 +44,7 @@ export function wholeState(log: StoredLog, slots: number): MachineState {
 }
 
 /** The log that `self` begins when it goes on without `peer`; undefined when epochs have run out. */
-export function forcedLog(
-  log: StoredLog,
-  { self, peer, slots, founders }: ForcedBy,
-): Forced | undefined {
+export function forcedLog(log: StoredLog, { self, peer, slots, founders }: ForcedBy): Forced | undefined {
   const { cluster: before, recent } = wholeState(log, slots);
   const down = downCommand(before, peer, new Set([self]));
   const { members, table, ...rest } = down === undefined ? before : applyCommand(before, down).cluster;

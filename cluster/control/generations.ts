@@ -14,7 +14,7 @@
  * Raft cluster of its own. Whoever comes into it holds no vote of it before that snapshot is durable.
  */
 import type { Message } from "raft-ts";
-import { RaftDriver, type DriverStatus, type RaftDriverOptions } from "./driver.ts";
+import { type DriverStatus, RaftDriver, type RaftDriverOptions } from "./driver.ts";
 import { forcedLog } from "./forced.ts";
 import {
   type Claim,
@@ -269,9 +269,7 @@ export class Generations {
     const { transport } = this.#options;
     return {
       sendRaft: (message) =>
-        transport.sendRaft(
-          message.term === 0 ? { ...message, term: floorTerm(this.#generation) } : message,
-        ),
+        transport.sendRaft(message.term === 0 ? { ...message, term: floorTerm(this.#generation) } : message),
       sendSnapshot: (message) => transport.sendSnapshot(message),
     };
   }

@@ -225,7 +225,10 @@ export class Authority {
 
   #makeVoter(nowMs: number): PromiseVoter {
     const { profile, marginMs } = this.#config;
-    return new PromiseVoter({ leaseMs: profile.leaseMs, ...(marginMs === undefined ? {} : { marginMs }) }, nowMs);
+    return new PromiseVoter(
+      { leaseMs: profile.leaseMs, ...(marginMs === undefined ? {} : { marginMs }) },
+      nowMs,
+    );
   }
 
   #makeFences(): FenceAsker {

@@ -51,7 +51,17 @@ export interface PeerFacts {
   readonly areOthersHeard: boolean;
 }
 
-export type PairWait = "alone" | "no-pair" | "unknown" | "heard" | "new" | "promise" | "unproven" | "probing" | "answers" | "deaf";
+export type PairWait =
+  | "alone"
+  | "no-pair"
+  | "unknown"
+  | "heard"
+  | "new"
+  | "promise"
+  | "unproven"
+  | "probing"
+  | "answers"
+  | "deaf";
 
 export type PairVerdict =
   | { readonly type: "force"; readonly peer: number }

@@ -11,7 +11,13 @@
  * Who votes alone (control/quorum.ts) needs nobody for its lease. If it stood still for longer than that, its peer may have gone on
  * alone meanwhile: it listens for a detection time before it leases again.
  */
-import { type Claim, FIRST_GENERATION, type Generation, givesWay, isSameGeneration } from "../control/generation.ts";
+import {
+  type Claim,
+  FIRST_GENERATION,
+  type Generation,
+  givesWay,
+  isSameGeneration,
+} from "../control/generation.ts";
 
 export class Rivals {
   #mine: Claim = { generation: FIRST_GENERATION, isServing: false };
@@ -21,7 +27,11 @@ export class Rivals {
   #tickedMs = Number.NEGATIVE_INFINITY;
   #listenUntilMs = Number.NEGATIVE_INFINITY;
 
-  constructor({ leaseMs, intervalMs, multiplier }: { leaseMs: number; intervalMs: number; multiplier: number }) {
+  constructor({
+    leaseMs,
+    intervalMs,
+    multiplier,
+  }: { leaseMs: number; intervalMs: number; multiplier: number }) {
     this.#leaseMs = leaseMs;
     this.#detectionMs = intervalMs * multiplier;
   }

@@ -18,7 +18,8 @@ const HEADERS_BYTES = 42;
 export function isForUs(filter: PortFilter, bytes: Uint8Array, at: number, lengthBytes: number): boolean {
   if (filter.kind === "all") return true;
   if (lengthBytes < HEADERS_BYTES) return false;
-  if (bytes[at + ETHERTYPE_AT] === 0x08 && bytes[at + ETHERTYPE_AT + 1] === 0x06) return isProbeAnswer(bytes, at);
+  if (bytes[at + ETHERTYPE_AT] === 0x08 && bytes[at + ETHERTYPE_AT + 1] === 0x06)
+    return isProbeAnswer(bytes, at);
   if (bytes[at + ETHERTYPE_AT] !== 0x08 || bytes[at + ETHERTYPE_AT + 1] !== 0x00) return false;
   if (bytes[at + IP_AT] !== 0x45) return false;
   // More fragments, or an offset: the kernel reassembles what is its own.

@@ -177,7 +177,8 @@ export class Controller {
       this.quorum.tick();
       this.driver.tick();
     });
-    const stopPair = this.pair === undefined ? undefined : timers.every(PAIR_TICK_MS, () => this.pair?.tick());
+    const stopPair =
+      this.pair === undefined ? undefined : timers.every(PAIR_TICK_MS, () => this.pair?.tick());
     this.#stopWatch = () => {
       stopWatch();
       stopPair?.();

@@ -36,7 +36,7 @@ import { LinkSeals } from "./link-seals.ts";
 import { PacketLoop } from "./packet-loop.ts";
 import { PathWatch, PROBE_MS } from "./path-watch.ts";
 import { addressOf, nodesOf } from "./peer-addresses.ts";
-import { PeerProbe } from "./peer-probe.ts";
+import { nextHopsOf, PeerProbe } from "./peer-probe.ts";
 import { WorkerBoard } from "./worker-board.ts";
 import {
   DOORBELL,
@@ -117,7 +117,13 @@ export class DataplaneCore {
     this.#counters = new Float64Array(memory.counters);
     this.#board = new WorkerBoard(memory.board);
     this.#probe = new PeerProbe({
-      ...{ ports, view: this.view, intervalMs: setup.profile.intervalMs / 2, post },
+      ...{
+        ports,
+        view: this.view,
+        intervalMs: setup.profile.intervalMs / 2,
+        post,
+        nextHops: nextHopsOf(policy),
+      },
       lastHeardMs: (node) => this.authority.heartbeats.lastHeardMs(node),
     });
     this.#seals = new LinkSeals(setup.selfId, setup.redirectKey, setup.sealRedirects);

@@ -3,8 +3,8 @@
  * alone when the rule says so. Owns when to look and what is said about it; the rule is cluster/takeover/pair.ts.
  */
 import type { ConfState } from "raft-ts";
-import type { Generations } from "../../cluster/control/generations.ts";
 import { type Claim, givesWay, isSameGeneration } from "../../cluster/control/generation.ts";
+import type { Generations } from "../../cluster/control/generations.ts";
 import { quorumOf } from "../../cluster/control/quorum.ts";
 import type { Timers } from "../../cluster/control/timers.ts";
 import type { LivenessEvent, LivenessProfile } from "../../cluster/liveness/model.ts";

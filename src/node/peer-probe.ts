@@ -11,8 +11,17 @@
  */
 import type { ClusterView } from "../dataplane/cluster-view.ts";
 import { writeArpProbe } from "../dataplane/neighbour-probe.ts";
+import type { PolicyModel } from "../dataplane/policy-model.ts";
 import type { Port } from "../io/port.ts";
-import { ARP_BYTES, ARP_REPLY, ARP_SENDER_MAC, isEthernetIpv4, operation, senderIp, targetIp } from "../packet/arp.ts";
+import {
+  ARP_BYTES,
+  ARP_REPLY,
+  ARP_SENDER_MAC,
+  isEthernetIpv4,
+  operation,
+  senderIp,
+  targetIp,
+} from "../packet/arp.ts";
 import { ETHER_ARP, ETHERNET_BYTES, etherType, isMac } from "../packet/ethernet.ts";
 import type { FromWorker } from "./worker-protocol.ts";
 
@@ -26,11 +35,30 @@ export interface PeerProbeOptions {
   /** Zone ports first, the cluster port last. */
   readonly ports: readonly Port[];
   readonly view: Pick<ClusterView, "peers">;
+  /** Asked as well, so that a node finds out quickly whether it hears anybody. */
+  readonly nextHops: readonly NextHop[];
   /** Between two quick probes. */
   readonly intervalMs: number;
   /** When anything was heard of a node, on whichever link, whether it hears us or not. */
   readonly lastHeardMs: (node: number) => number;
   readonly post: (message: FromWorker) => void;
+}
+
+/** Routers that should answer wherever a zone is not cut off: hosts may send to the dead node's MACs for half a minute. */
+export interface NextHop {
+  readonly port: number;
+  readonly address: number;
+}
+
+const NEXT_HOPS_MAX = 8;
+
+/** IPv4 next hops of all zones, on each port of theirs. */
+export function nextHopsOf({ routes, zones }: Pick<PolicyModel, "routes" | "zones">): readonly NextHop[] {
+  const hops = routes.flatMap(({ zone, via }) => {
+    const ports = zones.find(({ id }) => id === zone)?.ports ?? [];
+    return typeof via === "number" && via !== 0 ? ports.map((port) => ({ port, address: via })) : [];
+  });
+  return hops.slice(0, NEXT_HOPS_MAX);
 }
 
 export class PeerProbe {
@@ -70,12 +98,9 @@ export class PeerProbe {
     this.#sent++;
     const address = this.#options.view.peers[this.#node]?.clusterIp;
     if (address === undefined) return;
-    for (const port of this.#options.ports) {
-      const at = port.pool.alloc();
-      if (at < 0) continue;
-      port.send(at, writeArpProbe(port.pool.bytes, at, port.mac, address | 0));
-      port.flush();
-    }
+    const { ports, nextHops } = this.#options;
+    for (const port of ports) ask(port, address);
+    for (const hop of nextHops) ask(ports[hop.port]!, hop.address);
   }
 
   /** A frame that the engine left to the node. True when it was an answer to a probe, of whomever. */
@@ -89,7 +114,8 @@ export class PeerProbe {
     const peer = view.peers[this.#node];
     if (this.#node === 0 || peer === undefined || senderIp(bytes, arp) !== (peer.clusterIp | 0)) return true;
     const isCluster = portIndex === ports.length - 1;
-    if (isCluster || isMac(bytes, arp + ARP_SENDER_MAC, peer.zoneMac[portIndex]!, 0)) this.#answeredAt = this.#sent;
+    if (isCluster || isMac(bytes, arp + ARP_SENDER_MAC, peer.zoneMac[portIndex]!, 0))
+      this.#answeredAt = this.#sent;
     return true;
   }
 
@@ -110,4 +136,11 @@ export class PeerProbe {
     for (const port of this.#options.ports.slice(0, -1)) frames += port.counters.rxFrames;
     return frames;
   }
+}
+
+function ask(port: Port, address: number): void {
+  const at = port.pool.alloc();
+  if (at < 0) return;
+  port.send(at, writeArpProbe(port.pool.bytes, at, port.mac, address | 0));
+  port.flush();
 }

@@ -10,17 +10,21 @@ const SEEDS = Number(process.env["SYNWALL_PAIRS"] ?? 2);
 /** A story takes 2 s to 6 s of one core; the machine may be busy. */
 const STORY_MS_MAX = 60_000;
 
-test.each(PAIR_STORIES)("one of two nodes goes on, and both come together again: %s", {
-  timeout: SEEDS * STORY_MS_MAX,
-}, async (story) => {
-  for (let seed = 1; seed <= SEEDS; seed++) {
-    const { findings, forced, excused } = await runPair({ seed, story });
-    expect(findings, `replay: npx tsx chaos/sim/cluster/pair-replay.ts ${story} ${seed}`).toEqual([]);
-    if (story === "mute") expect(forced).toBe(0);
-    else expect(forced).toBeGreaterThan(0);
-    if (story !== "split") expect(excused).toBe(0);
-  }
-});
+test.each(PAIR_STORIES)(
+  "one of two nodes goes on, and both come together again: %s",
+  {
+    timeout: SEEDS * STORY_MS_MAX,
+  },
+  async (story) => {
+    for (let seed = 1; seed <= SEEDS; seed++) {
+      const { findings, forced, excused } = await runPair({ seed, story });
+      expect(findings, `replay: npx tsx chaos/sim/cluster/pair-replay.ts ${story} ${seed}`).toEqual([]);
+      if (story === "mute") expect(forced).toBe(0);
+      else expect(forced).toBeGreaterThan(0);
+      if (story !== "split") expect(excused).toBe(0);
+    }
+  },
+);
 
 const FOUND_IN: Readonly<Record<(typeof PAIR_BUGS)[number], readonly [story: PairStory, what: RegExp]>> = {
   "probes-nobody": ["mute", /both decide slot|went on alone, though/],

@@ -29,7 +29,8 @@ export class OwnerCheck {
     const { slots } = this.#cluster.members[0]!.config.cluster;
     for (let slot = 0; slot < slots; slot++) {
       const deciders = this.#nodes.filter((node) => this.#decides(node, slot));
-      if (deciders.length !== 1 || (by !== undefined && deciders[0] !== by)) return `slot ${slot} is decided by [${deciders.map(({ name }) => name)}]`;
+      if (deciders.length !== 1 || (by !== undefined && deciders[0] !== by))
+        return `slot ${slot} is decided by [${deciders.map(({ name }) => name)}]`;
     }
     return undefined;
   }

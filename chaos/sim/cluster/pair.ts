@@ -168,6 +168,8 @@ class PairRun {
         cluster.start(victim.name);
         return;
       case "stop":
+        // As Node.stop() does: the control plane first.
+        victim.running!.controller.stop();
         victim.running!.dataplane!.receive({ type: "stop" }, victim.life!.nowMs());
         await this.#alone(other);
         cluster.kill(victim.name);
@@ -345,5 +347,7 @@ function asPair(text: string): string {
 /** In a zone by its type, on the cluster link by its port. */
 function isHeartbeat(bytes: Uint8Array): boolean {
   if (etherType(bytes, 0) === ETHER_HEARTBEAT) return true;
-  return etherType(bytes, 0) === 0x0800 && bytes[23] === PROTOCOL_UDP && bytes[36] === 0x0e && bytes[37] === 0xc8;
+  return (
+    etherType(bytes, 0) === 0x0800 && bytes[23] === PROTOCOL_UDP && bytes[36] === 0x0e && bytes[37] === 0xc8
+  );
 }

@@ -101,7 +101,11 @@ describe("logs of a pair", () => {
     const { epoch } = pair.node(2).state().table;
     expect(pair.node(2).force(1)).toBe(true);
     const { table, quorum, forced } = pair.node(2).state();
-    expect([table.cause, table.epoch > epoch, forced]).toEqual(["forced", true, { epoch: table.epoch, by: 2 }]);
+    expect([table.cause, table.epoch > epoch, forced]).toEqual([
+      "forced",
+      true,
+      { epoch: table.epoch, by: 2 },
+    ]);
     expect([quorum?.voters, stateOf(pair.node(2), 1)]).toEqual([[2], "down"]);
     const decided = pair.node(2).propose({ type: "weight", node: 2, weight: 7 });
     await pair.run(100);
@@ -124,7 +128,10 @@ describe("logs of a pair", () => {
   test("when both went on, the higher epoch wins and the other log is replaced whole", async () => {
     const pair = await settled();
     pair.isCut = true;
-    void pair.node(2).propose({ type: "weight", node: 2, weight: 3 }).catch(() => undefined);
+    void pair
+      .node(2)
+      .propose({ type: "weight", node: 2, weight: 3 })
+      .catch(() => undefined);
     pair.node(1).force(2);
     pair.node(2).force(1);
     void pair.node(1).propose({ type: "weight", node: 1, weight: 5 });
@@ -136,7 +143,12 @@ describe("logs of a pair", () => {
     await pair.run(800);
     expect(pair.nodes.map((node) => node.generation.by)).toEqual([1, 1]);
     expect(pair.node(2).state()).toEqual(pair.node(1).state());
-    expect(pair.node(1).state().members.find(({ id }) => id === 1)?.weight).toBe(5);
+    expect(
+      pair
+        .node(1)
+        .state()
+        .members.find(({ id }) => id === 1)?.weight,
+    ).toBe(5);
   });
 
   test("who has not served since it started gives way to a lower epoch that serves", async () => {

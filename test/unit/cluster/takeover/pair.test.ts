@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { emptyState, type ClusterState, type Member } from "../../../../cluster/control/model.ts";
+import { type ClusterState, emptyState, type Member } from "../../../../cluster/control/model.ts";
 import { judgePair, type PairFacts, type PeerFacts, peerOf } from "../../../../cluster/takeover/pair.ts";
 
 const LEASE_MS = 60;
