@@ -19,8 +19,6 @@ import { RecordRing } from "../base/ring.ts";
 import { clusterMtuNeeded } from "../dataplane/cluster-mtu.ts";
 import {
   type ClusterView,
-  MAX_NODE_ID,
-  MAX_SLOTS,
   PEER_ALIVE,
   PEER_ON_CLUSTER_LINK,
   type PeerAddress,
@@ -35,7 +33,7 @@ import { findDatagram, writeClusterFrame, writeZoneFrame } from "./heartbeat-fra
 import { LinkSeals } from "./link-seals.ts";
 import { PacketLoop } from "./packet-loop.ts";
 import { PathWatch, PROBE_MS } from "./path-watch.ts";
-import { addressOf, nodesOf } from "./peer-addresses.ts";
+import { addressOf, makeView, nodesOf } from "./peer-addresses.ts";
 import { nextHopsOf, PeerProbe } from "./peer-probe.ts";
 import { WorkerBoard } from "./worker-board.ts";
 import {
@@ -479,24 +477,6 @@ export class DataplaneCore {
       this.#post({ type: "carrier", port: index, isUp, atMs: nowMs });
     }
   }
-}
-
-function makeView(setup: WorkerSetup, peers: readonly (PeerAddress | undefined)[]): ClusterView {
-  return {
-    slots: setup.slots,
-    selfId: setup.selfId,
-    clusterIp: parseIpv4(setup.selfAddress) ?? 0,
-    epoch: 0,
-    owner: new Uint8Array(MAX_SLOTS),
-    backup: new Uint8Array(MAX_SLOTS),
-    home: new Uint8Array(MAX_SLOTS),
-    state: new Uint8Array(MAX_SLOTS),
-    gainedEpoch: new Uint32Array(MAX_SLOTS),
-    peerFlags: new Uint8Array(MAX_NODE_ID + 1),
-    peers,
-    leaseUntilMs: new Float64Array(setup.memory.lease),
-    ackedSequence: new Float64Array(setup.memory.acked),
-  };
 }
 
 function isZero(mac: Uint8Array): boolean {

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { slotOfAddress } from "../../../src/dataplane/slot.ts";
+import { VERDICT_LOCAL } from "../../../src/dataplane/verdict.ts";
 import { virtualMac } from "../../../src/dataplane/virtual-mac.ts";
 import { arp, echo, ethernet, ip, mac, macText, see, tcp, udp, words } from "./frames.ts";
 import { Pair, SLOTS } from "./pair.ts";
@@ -61,6 +62,33 @@ describe("ARP answers", () => {
       expect(pair.worlds.map((world) => world.sent.length)).toEqual(index === 0 ? [1, 0] : [0, 1]);
       expect(see(pair.worlds[index]!.takeOne().frame).arp!.senderMac).toBe(virtualText(OUTSIDE, index));
     }
+  });
+
+  test("for a node's own address are given to a probe, by that node alone, lease or not, with the port's MAC", () => {
+    const pair = new Pair();
+    for (const world of pair.worlds) world.view.leaseUntilMs[0] = 0;
+    const probe = ethernet(
+      BROADCAST,
+      hostMac("10.10.0.2"),
+      0x0806,
+      arp({ op: 1, senderMac: hostMac("10.10.0.2"), sender: "0.0.0.0", target: "172.16.0.2" }),
+    );
+    for (const world of pair.worlds) world.receive(PORT_INSIDE, probe);
+    expect(pair.worlds.map((world) => world.sent.length)).toEqual([0, 1]);
+    const answer = see(pair.worlds[1]!.takeOne().frame);
+    expect([answer.arp!.op, answer.arp!.sender, answer.arp!.target]).toEqual([2, "172.16.0.2", "0.0.0.0"]);
+    expect(answer.arp!.senderMac).toBe("02:00:00:00:02:00");
+  });
+
+  test("to probes of this node's own are left to the node", () => {
+    const world = new World();
+    const reply = ethernet(
+      mac("02:00:00:00:01:00"),
+      hostMac("10.10.0.2"),
+      0x0806,
+      arp({ op: 2, senderMac: hostMac("10.10.0.2"), sender: "192.0.2.2", target: "0.0.0.0" }),
+    );
+    expect(world.receive(PORT_INSIDE, reply)).toBe(VERDICT_LOCAL);
   });
 
   test("are not given by a fenced node, for other zones' addresses, to strangers, or for anybody else", () => {
