@@ -72,7 +72,8 @@ export function judgePair(facts: PairFacts): PairVerdict {
   const { nowMs, leaseMs, startPatienceMs, startedMs, isAdmitted } = facts;
   const wait = (why: PairWait): PairVerdict => ({ type: "wait", why, peer });
   if (peer === 0) return wait("no-pair");
-  if (quorumOf(facts.state, facts.founders).voters.every((id) => id === facts.self)) return wait("alone");
+  const { voters, outgoing } = quorumOf(facts.state, facts.founders);
+  if ([...voters, ...outgoing].every((id) => id === facts.self)) return wait("alone");
   if (!isKnown(facts)) return wait("unknown");
   const { isHeard, isReleased, lastHeardMs, probes, isAnswering, areOthersHeard } = facts.peer;
   if (isHeard) return wait("heard");

@@ -108,7 +108,11 @@ describe("a node of a pair", () => {
   });
 
   test("that votes alone has nothing to force", () => {
-    expect(why(facts({ state: stateOf([member(1), member(2)], [1]) }))).toBe("alone");
+    const state = stateOf([member(1), member(2)], [1]);
+    expect(why(facts({ state }))).toBe("alone");
+    // Still on the way there: the lost one is needed for it.
+    const quorum = { epoch: 6, voters: [1], outgoing: [1, 2], known: [1] };
+    expect(why(facts({ state: { ...state, quorum } }))).toBe("force");
   });
 });
 
