@@ -5,7 +5,8 @@
  *   gateway of the zone     the owner of the asking host's slot, with that slot's virtual MAC
  *   pool and DNAT address   the owner of slot (index in the policy's list) mod slots, with that slot's virtual MAC
  *   this node's own address   this node, whoever owns what, with the port's MAC: to a probe (RFC 5227) only, which asks whether the
- *                           machine is there. Answers to such probes of ours are left to the node (node/peer-probe.ts)
+ *                           machine is there. Peers' answers to such probes of ours are left to the node
+ *                           (node/peer-probe.ts)
  *
  * So with affinity `source` a host's packets arrive at its slot's owner at once, and replies to a pool address at its owner.
  */
@@ -53,7 +54,7 @@ export function serveArp(
   if (sender === 0 && isRequest && target === (context.view.clusterIp | 0)) {
     return answer(context, egress, port, at, context.ports[port]!.mac);
   }
-  if (target === 0 && arp.operation(bytes, packet) === arp.ARP_REPLY) return VERDICT_LOCAL;
+  if (target === 0 && !isRequest && isPeer(context, sender)) return VERDICT_LOCAL;
   if (sender !== 0 && (!policy.isOnLink(zone, asked, SENDER) || policy.isOwn(asked, SENDER)))
     return drop(context, at, DROP_ARP);
   const slot = isRequest && sender !== target ? slotAsked(context, zone, asked, SENDER, TARGET) : NO_SLOT;
@@ -79,6 +80,12 @@ function answer(context: EngineContext, egress: Egress, port: number, at: number
   if (!egress.emit(port, at, length)) return DROP_TX_FULL;
   count(context.counters, COUNT.arpAnswered);
   return VERDICT_ANSWERED;
+}
+
+/** Another node's own address, on the cluster link. */
+function isPeer({ view }: EngineContext, address: number): boolean {
+  for (const peer of view.peers) if (peer !== undefined && (peer.clusterIp | 0) === address) return true;
+  return false;
 }
 
 /** Whether this node may act exclusively in a slot now: it owns the slot and its lease runs, by the clock as it is now. */

@@ -157,7 +157,8 @@ export class PairKeeper {
   /** What a member says about its log. */
   claimed(node: number, claim: Claim): void {
     const { driver, isAdmitted } = this.#options;
-    if (claim.isStopped === true && node === this.#peer()) {
+    if (node !== this.#peer()) return;
+    if (claim.isStopped === true) {
       this.#isReleased = true;
       this.tick();
     }

@@ -4,7 +4,7 @@
 import { CompactedError, UnavailableError } from "raft-ts";
 import { describe, expect, test } from "vitest";
 import type { LogStore } from "../../cluster/storage/log-store.ts";
-import { CONF, entries, entry, LIFE, pictureOf, run } from "../unit/cluster/storage/workload.ts";
+import { CONF, entries, entry, pictureOf, run, WHOLE_LIFE } from "../unit/cluster/storage/workload.ts";
 
 export interface StorageWorld {
   /** An empty store of a cluster with voters 1, 2 and 3. */
@@ -98,7 +98,7 @@ export function storageConformance(name: string, world: StorageWorld): void {
 
     test.runIf(world.reopen !== undefined)("the next process finds all of it", () => {
       let store = world.open();
-      for (const step of LIFE) {
+      for (const step of WHOLE_LIFE) {
         run(store, step);
         const before = pictureOf(store);
         store = world.reopen!(store);

@@ -338,7 +338,7 @@ class PairRun {
 }
 
 function asPair(text: string): string {
-  return text.replace(
+  return text.replace(/^ +quorum: .*\n/m, "").replace(
     /^( +)node: /m,
     `$1slots: ${SLOTS}\n$1quorum: { mode: pair, forgiveAfter: ${PATIENCE_MS}ms }\n$1node: `,
   );

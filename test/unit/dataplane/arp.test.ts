@@ -1,6 +1,5 @@
 import { describe, expect, test } from "vitest";
 import { slotOfAddress } from "../../../src/dataplane/slot.ts";
-import { VERDICT_LOCAL } from "../../../src/dataplane/verdict.ts";
 import { virtualMac } from "../../../src/dataplane/virtual-mac.ts";
 import { arp, echo, ethernet, ip, mac, macText, see, tcp, udp, words } from "./frames.ts";
 import { Pair, SLOTS } from "./pair.ts";
@@ -80,15 +79,17 @@ describe("ARP answers", () => {
     expect(answer.arp!.senderMac).toBe("02:00:00:00:02:00");
   });
 
-  test("to probes of this node's own are left to the node", () => {
-    const world = new World();
-    const reply = ethernet(
-      mac("02:00:00:00:01:00"),
-      hostMac("10.10.0.2"),
-      0x0806,
-      arp({ op: 2, senderMac: hostMac("10.10.0.2"), sender: "192.0.2.2", target: "0.0.0.0" }),
-    );
-    expect(world.receive(PORT_INSIDE, reply)).toBe(VERDICT_LOCAL);
+  test("of peers to probes of this node are left to the node, and of hosts to probes are learned from", () => {
+    const { one } = new Pair();
+    const replyOf = (sender: string): Uint8Array =>
+      ethernet(
+        mac("02:00:00:00:01:00"),
+        hostMac("10.10.0.2"),
+        0x0806,
+        arp({ op: 2, senderMac: hostMac("10.10.0.2"), sender, target: "0.0.0.0" }),
+      );
+    expect(verdictName(one.receive(PORT_INSIDE, replyOf("172.16.0.2")))).toBe("local");
+    expect(verdictName(one.receive(PORT_INSIDE, replyOf("10.10.0.2")))).toBe("arp");
   });
 
   test("are not given by a fenced node, for other zones' addresses, to strangers, or for anybody else", () => {

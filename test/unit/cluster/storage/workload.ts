@@ -95,6 +95,11 @@ export const LIFE: readonly Step[] = [
   },
   { type: "save", hardState: { term: 4, vote: 0, commit: 51 }, entries: entries(4, 51, 56, 500) },
   { type: "save", hardState: { term: 5, vote: 2, commit: 56 }, entries: entries(5, 57, 57) },
+];
+
+/** The same, and what becomes of a log whose cluster went on in another one, twice. */
+export const WHOLE_LIFE: readonly Step[] = [
+  ...LIFE,
   // The log of a node that went on alone takes the place of this one: earlier in index, higher in term; and then a later one.
   {
     type: "restart",
