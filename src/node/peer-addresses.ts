@@ -2,12 +2,7 @@
  * Peer addresses: where the dataplane worker sends to its peers, as far as that is known when it first hears of them, and the view of
  * the cluster that its engine begins with.
  */
-import {
-  type ClusterView,
-  MAX_NODE_ID,
-  MAX_SLOTS,
-  type PeerAddress,
-} from "../dataplane/cluster-view.ts";
+import { type ClusterView, MAX_NODE_ID, MAX_SLOTS, type PeerAddress } from "../dataplane/cluster-view.ts";
 import { parseIpv4 } from "../policy/address.ts";
 import type { WorkerPeer, WorkerSetup } from "./worker-protocol.ts";
 

@@ -338,10 +338,12 @@ class PairRun {
 }
 
 function asPair(text: string): string {
-  return text.replace(/^ +quorum: .*\n/m, "").replace(
-    /^( +)node: /m,
-    `$1slots: ${SLOTS}\n$1quorum: { mode: pair, forgiveAfter: ${PATIENCE_MS}ms }\n$1node: `,
-  );
+  return text
+    .replace(/^ +quorum: .*\n/m, "")
+    .replace(
+      /^( +)node: /m,
+      `$1slots: ${SLOTS}\n$1quorum: { mode: pair, forgiveAfter: ${PATIENCE_MS}ms }\n$1node: `,
+    );
 }
 
 /** In a zone by its type, on the cluster link by its port. */

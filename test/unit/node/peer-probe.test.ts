@@ -1,10 +1,10 @@
 import { expect, test } from "vitest";
 import { createMemoryPool, MemoryPort } from "../../../src/io/memory.ts";
-import { PeerProbe, nextHopsOf } from "../../../src/node/peer-probe.ts";
+import { nextHopsOf, PeerProbe } from "../../../src/node/peer-probe.ts";
 import type { FromWorker } from "../../../src/node/worker-protocol.ts";
 import { parseIpv4 } from "../../../src/policy/address.ts";
-import { LAB_POLICY } from "../dataplane/world.ts";
 import { arpReply, PEER_ADDRESS } from "../../conformance/port-frames.ts";
+import { LAB_POLICY } from "../dataplane/world.ts";
 
 const PEER = 2;
 const PEER_MAC = Uint8Array.of(2, 0, 0, 0, 2, 0);

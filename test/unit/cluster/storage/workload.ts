@@ -103,13 +103,23 @@ export const WHOLE_LIFE: readonly Step[] = [
   // The log of a node that went on alone takes the place of this one: earlier in index, higher in term; and then a later one.
   {
     type: "restart",
-    snapshot: { index: 7, term: 900, confState: { ...CONF, voters: [2] }, data: Buffer.from("state of node 2") },
+    snapshot: {
+      index: 7,
+      term: 900,
+      confState: { ...CONF, voters: [2] },
+      data: Buffer.from("state of node 2"),
+    },
     hardState: { term: 901, vote: 0, commit: 7 },
   },
   { type: "save", hardState: { term: 901, vote: 2, commit: 8 }, entries: entries(901, 8, 10, 300) },
   {
     type: "restart",
-    snapshot: { index: 60, term: 800, confState: { ...CONF, voters: [1] }, data: Buffer.from("state of node 1") },
+    snapshot: {
+      index: 60,
+      term: 800,
+      confState: { ...CONF, voters: [1] },
+      data: Buffer.from("state of node 1"),
+    },
     hardState: { term: 801, vote: 0, commit: 60 },
   },
   { type: "save", entries: entries(801, 61, 62) },

@@ -24,7 +24,10 @@ const frames = fc
     protocol: mostly(fc.constant(17), 6, 1),
     port: mostly<number>(fc.constantFrom(...ports), 6082, 0xc817, 0xc10e, 0),
     lengthBytes: mostly(fc.constantFrom(60, 42), 41, 38, 34, 14, 13, 0),
-    arp: fc.record({ operation: mostly(fc.constant(2), 1, 3, 0x0200), target: mostly(fc.constant(0), 1, 0x0a000001, 0x10000) }),
+    arp: fc.record({
+      operation: mostly(fc.constant(2), 1, 3, 0x0200),
+      target: mostly(fc.constant(0), 1, 0x0a000001, 0x10000),
+    }),
     noise: fc.uint8Array({ minLength: 60, maxLength: 60 }),
   })
   .map(({ etherType, version, fragment, protocol, port, lengthBytes, arp, noise }) => {
