@@ -6,8 +6,8 @@
  *
  *   term = | forced epoch, 25 bits | 255 - node, 8 bits | terms of this generation, 20 bits |      53 bits: a safe integer
  *
- * The log that a cluster begins with is generation 0: its terms are plain ones. An epoch was forced once by each of two nodes
- * at most, and a node forces epochs beyond those that it knows, so a generation follows from higher ones never.
+ * The log that a cluster begins with is generation 0: its terms are plain ones. A node forces an epoch beyond all that it knows, so
+ * a log never comes out of one with a higher number.
  */
 export interface Generation {
   /** The epoch in which one node went on alone; 0: never. */

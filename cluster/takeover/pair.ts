@@ -6,7 +6,8 @@
  *   silent       no heartbeat on any link and nothing of its control plane, for as long as a promise runs: what this node, or the
  *                peer as the only voter, had granted is out
  *   unanswered   ARP probes for its address, on every link, have had no answer since: its machine is gone, or all links to it are
- *   not deaf     frames of others arrived since, in a zone: else it is this node that is cut off, and nobody whom it could serve
+ *   not deaf     after each of these probes frames of others arrived in a zone: else it is this node that is cut off, and nobody
+ *                whom it could serve. When links come back, hosts may be heard before the peer
  *   not new      who just started may only not have met the peer yet: it is given more time
  *
  * A peer that said good-bye, or whose process is provably gone, has no lease: nothing is waited for then, and its machine may answer.
@@ -46,9 +47,9 @@ export interface PeerFacts {
   readonly isReleased: boolean;
   /** Probes to which an answer could have come by now. */
   readonly probes: number;
+  /** Of them, those after which frames of others arrived in a zone: this node would have heard an answer. */
+  readonly probesHeard: number;
   readonly isAnswering: boolean;
-  /** Frames arrived in zones. */
-  readonly areOthersHeard: boolean;
 }
 
 export type PairWait =
@@ -75,7 +76,7 @@ export function judgePair(facts: PairFacts): PairVerdict {
   const { voters, outgoing } = quorumOf(facts.state, facts.founders);
   if ([...voters, ...outgoing].every((id) => id === facts.self)) return wait("alone");
   if (!isKnown(facts)) return wait("unknown");
-  const { isHeard, isReleased, lastHeardMs, probes, isAnswering, areOthersHeard } = facts.peer;
+  const { isHeard, isReleased, lastHeardMs, probes, probesHeard, isAnswering } = facts.peer;
   if (isHeard) return wait("heard");
   const wasMet = isAdmitted && lastHeardMs > Number.NEGATIVE_INFINITY;
   if (!wasMet && nowMs - Math.max(startedMs, lastHeardMs) < startPatienceMs) return wait("new");
@@ -85,7 +86,8 @@ export function judgePair(facts: PairFacts): PairVerdict {
   if (silentMs < UNPROVEN_LEASES * leaseMs && wouldLoseFlows(facts.state, peer)) return wait("unproven");
   if (probes < PROBES_NEEDED) return wait("probing");
   if (isAnswering) return wait("answers");
-  if (!areOthersHeard) return wait("deaf");
+  if (probesHeard === 0) return wait("deaf");
+  if (probesHeard < PROBES_NEEDED) return wait("probing");
   return { type: "force", peer };
 }
 

@@ -19,8 +19,8 @@ export interface Probed {
   /** A node that does not hear us may be heard. */
   readonly lastHeardMs: number;
   readonly probes: number;
+  readonly probesHeard: number;
   readonly isAnswering: boolean;
-  readonly areOthersHeard: boolean;
 }
 
 export interface PairKeeperOptions {
@@ -49,7 +49,7 @@ export interface PairView {
   readonly lost: number;
 }
 
-const NOTHING_PROBED = { probes: 0, isAnswering: false, areOthersHeard: false };
+const NOTHING_PROBED = { probes: 0, probesHeard: 0, isAnswering: false };
 
 /** While these are waited for, or found out, the peer is probed. */
 const PROBED: readonly PairWait[] = ["new", "promise", "unproven", "probing", "answers", "deaf"];

@@ -7,6 +7,9 @@
  *                  (proxy ARP) are no peer
  *   cluster link   any answer counts
  *
+ * Only silence that one could hear means anything: a probe counts when frames of others arrived in a zone before the next one. A node
+ * that was cut off hears hosts before it hears the peer, when its links are back; then it asks anew.
+ *
  * Members have no IPv6 address of their own, so there is nothing to ask neighbour discovery for.
  */
 import type { ClusterView } from "../dataplane/cluster-view.ts";
@@ -69,7 +72,9 @@ export class PeerProbe {
   #nextProbeMs = 0;
   /** The last probe before which an answer came; below any: none. */
   #answeredAt = Number.NEGATIVE_INFINITY;
-  #heardBefore = 0;
+  /** Probes after which frames of others arrived before the next one. */
+  #probesHeard = 0;
+  #framesBefore = 0;
 
   constructor(options: PeerProbeOptions) {
     this.#options = options;
@@ -81,7 +86,8 @@ export class PeerProbe {
     this.#nextMs = nowMs;
     this.#nextProbeMs = nowMs;
     this.#answeredAt = Number.NEGATIVE_INFINITY;
-    this.#heardBefore = this.#framesHeard();
+    this.#probesHeard = 0;
+    this.#framesBefore = this.#framesHeard();
   }
 
   end(node: number): void {
@@ -92,8 +98,16 @@ export class PeerProbe {
     if (this.#node === 0 || nowMs < this.#nextMs) return;
     // What was heard is told all the time: who decides by it must know it as of now.
     this.#nextMs = nowMs + this.#options.intervalMs;
-    if (this.#sent > 0) this.#tell();
-    if (nowMs < this.#nextProbeMs) return;
+    if (nowMs < this.#nextProbeMs) {
+      this.#tell();
+      return;
+    }
+    const frames = this.#framesHeard();
+    if (this.#sent > 0) {
+      if (frames > this.#framesBefore) this.#probesHeard++;
+      this.#tell();
+    }
+    this.#framesBefore = frames;
     this.#nextProbeMs = nowMs + (this.#sent < QUICK_PROBES ? this.#options.intervalMs : SLOW_MS);
     this.#sent++;
     const address = this.#options.view.peers[this.#node]?.clusterIp;
@@ -126,14 +140,15 @@ export class PeerProbe {
       lastHeardMs: this.#options.lastHeardMs(this.#node),
       probes: this.#sent,
       isAnswering: this.#answeredAt > this.#sent - ANSWER_PROBES,
-      areOthersHeard: this.#framesHeard() > this.#heardBefore,
+      probesHeard: this.#probesHeard,
     });
   }
 
   /** In zones: the cluster link's own traffic is the peer's, or the kernel's. */
   #framesHeard(): number {
     let frames = 0;
-    for (const port of this.#options.ports.slice(0, -1)) frames += port.counters.rxFrames;
+    const { ports } = this.#options;
+    for (let index = 0; index < ports.length - 1; index++) frames += ports[index]!.counters.rxFrames;
     return frames;
   }
 }

@@ -112,8 +112,9 @@ export type FromWorker =
       readonly node: number;
       readonly lastHeardMs: number;
       readonly probes: number;
+      /** Of them, those after which others were heard. */
+      readonly probesHeard: number;
       readonly isAnswering: boolean;
-      readonly areOthersHeard: boolean;
     }
   | { readonly type: "fenced"; readonly isFenced: boolean; readonly atMs: number }
   /** A digest in the replication stream of `slot` was compared. */

@@ -68,9 +68,9 @@ class Bench {
     this.keeper.tick();
   }
 
-  probed(found: { isAnswering?: boolean; areOthersHeard?: boolean; lastHeardMs?: number } = {}): void {
+  probed(found: { isAnswering?: boolean; lastHeardMs?: number } = {}): void {
     this.keeper.probed({
-      ...{ node: PEER, probes: 3, isAnswering: false, areOthersHeard: true },
+      ...{ node: PEER, probes: 3, probesHeard: 3, isAnswering: false },
       ...{ lastHeardMs: Number.NEGATIVE_INFINITY, ...found },
     });
   }

@@ -34,8 +34,8 @@ const GONE: PeerFacts = {
   lastHeardMs: NOW_MS - 100,
   isReleased: false,
   probes: 3,
+  probesHeard: 3,
   isAnswering: false,
-  areOthersHeard: true,
 };
 
 function facts(more: Partial<PairFacts> = {}, peer: Partial<PeerFacts> = {}): PairFacts {
@@ -81,7 +81,11 @@ describe("a node of a pair", () => {
   });
 
   test("does not go on when it hears nobody else either", () => {
-    expect(why(facts({}, { areOthersHeard: false }))).toBe("deaf");
+    expect(why(facts({}, { probesHeard: 0 }))).toBe("deaf");
+  });
+
+  test("that has just begun to hear others asks anew", () => {
+    expect(why(facts({}, { probes: 50, probesHeard: 2 }))).toBe("probing");
   });
 
   test("goes on at once when the other one stopped in order, or its process is gone, whoever answers", () => {
