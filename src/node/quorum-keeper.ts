@@ -99,13 +99,14 @@ export class QuorumKeeper {
     if (change !== undefined) driver.proposeConfChange(change);
   }
 
-  /** Of two voters both are needed: the other one must be past the time in which whoever starts promises nothing. */
+  /** Of two voters both are needed: the other one must have been let in, and be past the time in which whoever starts promises nothing. */
   #isPromising(id: number, nowMs: number): boolean {
     const { driver, isPair = false, leaseMs } = this.#options;
     if (!isPair) return true;
-    const life = driver.state().members.find((member) => member.id === id)?.incarnation ?? 0;
-    const seen = this.#lives.get(id);
-    if (seen?.life !== life) this.#lives.set(id, { life, sinceMs: nowMs });
+    const member = driver.state().members.find((each) => each.id === id);
+    const life = member?.state === "down" ? 0 : (member?.incarnation ?? 0);
+    if (this.#lives.get(id)?.life !== life) this.#lives.set(id, { life, sinceMs: nowMs });
+    if (life === 0) return false;
     return nowMs - (this.#lives.get(id)?.sinceMs ?? nowMs) >= 2 * QUIET_LEASES * leaseMs;
   }
 
