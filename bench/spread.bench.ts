@@ -38,6 +38,7 @@ if (process.getuid?.() !== 0) {
 try {
   lab("up", "--nodes", String(nodes), "--profile", "vm");
   lab("exec", "client", "--", "ip", "-6", "route", "add", "local", `${HOSTS}:0/112`, "dev", "lo");
+  lab("exec", "client", "--", "sh", "-c", "echo 1 >/proc/sys/net/ipv6/ip_nonlocal_bind");
   process.stdout.write(`spread: one flow of each of ${hosts} hosts\n`);
   print(`${nodes} nodes`, []);
   const dead: string[] = [];

@@ -12,7 +12,12 @@ import type { NodeFile, WitnessFile } from "./schema.ts";
 const NODES_MAX = 8;
 const INTERFACES_OF_CLUSTER = 1;
 
-export function checkCluster(file: NodeFile | WitnessFile, role: "node" | "witness"): Mistake[] {
+/** `isComplete`: the members are listed in the file, so nobody joins before this one starts. */
+export function checkCluster(
+  file: NodeFile | WitnessFile,
+  role: "node" | "witness",
+  isComplete = true,
+): Mistake[] {
   const { cluster } = file;
   const mistakes: Mistake[] = [];
   cluster.members.forEach((member, i) => {
@@ -38,6 +43,12 @@ export function checkCluster(file: NodeFile | WitnessFile, role: "node" | "witne
     mistakes.push({
       path: ["cluster", "members"],
       message: `${nodes} members have the role node: list 1 to ${NODES_MAX}`,
+    });
+  }
+  if (cluster.quorum.mode === "pair" && (nodes > 2 || (isComplete && nodes < 2))) {
+    mistakes.push({
+      path: ["cluster", "quorum"],
+      message: `pair is for clusters of exactly two nodes, this one has ${nodes}: use majority (the default), which needs no witness with three nodes or more`,
     });
   }
   if (cluster.members.length - nodes > 1) {

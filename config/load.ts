@@ -97,7 +97,7 @@ export function loadNewcomer(path: string): Newcomer {
     raiseIfAny(file, [{ path: ["cluster", "members"], message }]);
   }
   const { name, node, profile, slots, secretFile, tls } = cluster;
-  raiseIfAny(file, checkStore({ control }));
+  raiseIfAny(file, checkStore({ cluster, control }));
   const etcd = etcdConfig(control);
   const rest = { dataDir: control.dataDir, ...(etcd === undefined ? {} : { etcd }) };
   return { role, name, node, profile, slots, secretFile, tls, ...rest };
@@ -140,7 +140,7 @@ function loadNode(file: ReadFile, look: Look): NodeConfig {
   const { content, founders } = withMembers(file, parse(file, nodeSchema), look);
   const policy = policySource(content);
   const mistakes = [
-    ...checkCluster(content, "node"),
+    ...checkCluster(content, "node", founders === undefined),
     ...checkStore(content),
     ...checkInterfaces(content, policy),
     ...checkPolicy(policy),
@@ -167,7 +167,7 @@ function loadNode(file: ReadFile, look: Look): NodeConfig {
 
 function loadWitness(file: ReadFile, look: Look): NodeConfig {
   const { content, founders } = withMembers(file, parse(file, witnessSchema), look);
-  raiseIfAny(file, [...checkCluster(content, "witness"), ...checkStore(content)]);
+  raiseIfAny(file, [...checkCluster(content, "witness", founders === undefined), ...checkStore(content)]);
   return deepFreeze<NodeConfig>(common(file, content, founders, look.surroundings(content)));
 }
 
@@ -222,6 +222,7 @@ function common(
       profile: cluster.profile,
       slots: cluster.slots,
       forgiveAfterMs: cluster.quorum.forgiveAfter,
+      isPair: cluster.quorum.mode === "pair",
       ports: cluster.ports,
       tls: { ca: cluster.tls.ca, cert: cluster.tls.cert, key: cluster.tls.key },
       ...(cluster.tls.caKey === undefined ? {} : { caKey: cluster.tls.caKey }),

@@ -61,6 +61,8 @@ export interface NodeConfig {
     readonly slots: number;
     /** A voter that was silent for so long does not vote until it is back. */
     readonly forgiveAfterMs: number;
+    /** `quorum: pair`: of two nodes that nobody else votes with, one may go on alone. */
+    readonly isPair: boolean;
     readonly ports: { readonly grpc: number; readonly lifeline: number; readonly registration: number };
     /** File paths, readable and matching (checked while loading). */
     readonly tls: { readonly ca: string; readonly cert: string; readonly key: string };

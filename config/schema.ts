@@ -66,6 +66,25 @@ const member = z.discriminatedUnion(
   { error: "a member whose role is node or witness" },
 );
 
+const QUORUM_MODES = ["majority", "pair"] as const;
+const FORGIVE_AFTER_MS = 10_000;
+
+/** `quorum: pair` alone, or with the time. */
+const quorum = z
+  .union(
+    [
+      z.literal(QUORUM_MODES),
+      mapping({
+        mode: oneOf(...QUORUM_MODES).default("majority"),
+        forgiveAfter: durationBetween(1000, 86_400_000, "10s").default(FORGIVE_AFTER_MS),
+      }),
+    ],
+    { error: "majority, pair, or a mapping like { mode: pair, forgiveAfter: 10s }" },
+  )
+  .transform((given): { mode: (typeof QUORUM_MODES)[number]; forgiveAfter: number } =>
+    typeof given === "string" ? { mode: given, forgiveAfter: FORGIVE_AFTER_MS } : given,
+  );
+
 const PORTS_DEFAULT = { grpc: 7400, lifeline: 7401, registration: 7402 };
 
 const cluster = mapping({
@@ -74,9 +93,7 @@ const cluster = mapping({
   secretFile: absolutePath,
   profile: oneOf("lan", "vm", "wan").default("vm"),
   slots: powerOfTwo(16, 1024).default(64),
-  quorum: mapping({ forgiveAfter: durationBetween(1000, 86_400_000, "10s").default(10_000) }).default({
-    forgiveAfter: 10_000,
-  }),
+  quorum: quorum.prefault({}),
   affinity: oneOf("source", "flow").default("source"),
   /** Absent: as `cluster init` or `join` left it in control.dataDir. */
   members: someOf(member, 9).optional(),

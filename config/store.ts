@@ -13,7 +13,13 @@ import type { NodeFile, WitnessFile } from "./schema.ts";
 const FIELD = ["control", "etcd"];
 const OWN_HOSTS = /^(127(\.\d+){3}|localhost|\[::1\])$/;
 
-export function checkStore({ control }: Pick<NodeFile | WitnessFile, "control">): Mistake[] {
+export function checkStore({
+  cluster,
+  control,
+}: {
+  readonly cluster: Pick<NodeFile["cluster"], "quorum">;
+  readonly control: NodeFile["control"] | WitnessFile["control"];
+}): Mistake[] {
   const { store, etcd } = control;
   if (store === "raft") {
     if (etcd === undefined) return [];
@@ -22,7 +28,12 @@ export function checkStore({ control }: Pick<NodeFile | WitnessFile, "control">)
   if (etcd === undefined) {
     return [{ path: ["control", "store"], message: "etcd needs to be found: add control.etcd.endpoints" }];
   }
-  return [...checkEndpoints(etcd), ...checkIdentity(etcd)];
+  const mistakes = [...checkEndpoints(etcd), ...checkIdentity(etcd)];
+  if (cluster.quorum.mode === "pair") {
+    const message = "with control.store etcd the store votes, and a pair needs no more: remove this";
+    mistakes.push({ path: ["cluster", "quorum", "mode"], message });
+  }
+  return mistakes;
 }
 
 type EtcdFile = NonNullable<NodeFile["control"]["etcd"]>;

@@ -89,7 +89,11 @@ function toYaml(config: object): string {
 
 function baseConfig(options: LabOptions, member: LabMember, paths: LabPaths) {
   return {
-    cluster: { name: options.name, node: member.name, profile: options.profile },
+    cluster: {
+      ...{ name: options.name, node: member.name, profile: options.profile },
+      // Two without a witness: else neither could go on without the other.
+      ...(options.nodes === 2 && !options.hasWitness ? { quorum: "pair" } : {}),
+    },
     control: {
       dataDir: paths.data(member.name),
       socket: paths.socket(member.name),

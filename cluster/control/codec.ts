@@ -37,7 +37,7 @@ const table = z.strictObject({
   awaiting: z.array(z.array(memberId).max(255)).max(1024),
   movedEpoch: z.array(whole).max(1024),
   backupEpoch: z.array(whole).max(1024),
-  cause: z.enum(["initial", "takeover", "handover", "backup", "settled", "voters"]),
+  cause: z.enum(["initial", "takeover", "handover", "backup", "settled", "voters", "forced"]),
 });
 
 const logName = z.string().min(1).max(64);
@@ -133,6 +133,7 @@ const snapshot = z.strictObject({
       .max(255),
     table,
     quorum: quorum.exactOptional(),
+    forced: z.strictObject({ epoch: whole, by: memberId }).exactOptional(),
     tokens: z
       .array(z.strictObject({ ...tokenShape, usedBy: memberId.exactOptional() }))
       .max(32)

@@ -3,10 +3,35 @@
  * entries led to, and who leads. Owns the interface; driver.ts keeps the log among the members by Raft, kv-driver.ts in a store
  * that the site runs.
  */
-import type { ConfChange, Message } from "raft-ts";
+import type { ConfChange, ConfState, Message } from "raft-ts";
 import type { FenceState } from "../takeover/promise.ts";
-import type { DriverStatus } from "./driver.ts";
 import type { ClusterState, Command, CommandResult } from "./model.ts";
+import type { StoreStatus } from "./store-status.ts";
+
+/** What an applied entry did; `result` of a command that this node proposed also answers its propose(). */
+export interface Committed {
+  readonly index: number;
+  readonly command?: Command;
+  /** Node id of the proposer; 0 for snapshots. */
+  readonly by: number;
+  readonly result: CommandResult;
+}
+
+export interface DriverStatus {
+  readonly term: number;
+  readonly commit: number;
+  readonly applied: number;
+  readonly state: string;
+  readonly lead: number;
+  readonly voters: readonly number[];
+  readonly confState: ConfState;
+  /** On a leader: entries that each other member holds. */
+  readonly matches: ReadonlyMap<number, number>;
+  readonly proposalsWaiting: number;
+  readonly messagesRefused: number;
+  /** The store that keeps the log, where it is not the members. */
+  readonly store?: StoreStatus;
+}
 
 export interface ControlDriver {
   start(): void;

@@ -22,24 +22,15 @@ import { SynwallError } from "../../src/base/errors.ts";
 import type { LogStore } from "../storage/log-store.ts";
 import type { Transport } from "../transport/transport.ts";
 import { encodeEnvelope } from "./codec.ts";
+import type { Committed, DriverStatus } from "./control-driver.ts";
 import { isBeyondEmptyLog, requireFit, requireWholeLog } from "./fitness.ts";
 import { LeaderLoss } from "./leader-loss.ts";
 import { applyEntry, emptyMachine, encodeMachine, type MachineState, restoreMachine } from "./machine.ts";
 import type { ClusterState, Command, CommandResult } from "./model.ts";
 import { Proposals } from "./proposals.ts";
 import { raftConfig } from "./raft-config.ts";
-import type { StoreStatus } from "./store-status.ts";
 import type { Timers } from "./timers.ts";
 import { DEFAULT_TUNING, type DriverTuning } from "./tuning.ts";
-
-/** What an applied entry did; `result` of a command that this node proposed also answers its propose(). */
-export interface Committed {
-  readonly index: number;
-  readonly command?: Command;
-  /** Node id of the proposer; 0 for snapshots. */
-  readonly by: number;
-  readonly result: CommandResult;
-}
 
 export interface RaftDriverOptions {
   readonly self: number;
@@ -63,22 +54,6 @@ export interface RaftDriverOptions {
   /** The node must end: its disk failed or an invariant is broken. Called once, last. */
   readonly onFatal: (error: unknown) => void;
   readonly onLog?: (level: "debug" | "info" | "warn", message: string) => void;
-}
-
-export interface DriverStatus {
-  readonly term: number;
-  readonly commit: number;
-  readonly applied: number;
-  readonly state: string;
-  readonly lead: number;
-  readonly voters: readonly number[];
-  readonly confState: ConfState;
-  /** On a leader: entries that each other member holds. */
-  readonly matches: ReadonlyMap<number, number>;
-  readonly proposalsWaiting: number;
-  readonly messagesRefused: number;
-  /** The store that keeps the log, where it is not the members. */
-  readonly store?: StoreStatus;
 }
 
 const PROPOSE_TIMEOUT_MS = 2_000;
@@ -154,6 +129,11 @@ export class RaftDriver {
   stop(): void {
     this.#end("this node is stopping");
     this.#options.storage.close();
+  }
+
+  /** Ends as stop() does, but leaves the store open for whoever drives another log with it. */
+  retire(why: string): void {
+    this.#end(why);
   }
 
   state(): ClusterState {

@@ -11,8 +11,7 @@
 import type { ConfState } from "raft-ts";
 import { SynwallError } from "../../src/base/errors.ts";
 import type { KvEvent, KvResult } from "../storage/kv.ts";
-import type { ControlDriver } from "./control-driver.ts";
-import type { Committed, DriverStatus } from "./driver.ts";
+import type { Committed, ControlDriver, DriverStatus } from "./control-driver.ts";
 import {
   advance,
   decodeKvSnapshot,

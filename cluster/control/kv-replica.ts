@@ -5,7 +5,7 @@
 import { SynwallError } from "../../src/base/errors.ts";
 import type { Kv } from "../storage/kv.ts";
 import type { Noted, StoreNote } from "../storage/store-note.ts";
-import type { Committed } from "./driver.ts";
+import type { Committed } from "./control-driver.ts";
 import { requireFit } from "./fitness.ts";
 import {
   advance,

@@ -10,6 +10,7 @@
  *   A restart ends a drain: whoever upgrades a node need not remember to bring it back. `removed` is for good. A member that
  *   joined with a token is `down` in life 0 until it comes up; a disabled one comes up as `drained`.
  */
+import type { Generation } from "./generation.ts";
 
 /** Ids are a byte on the wire; 0 is nobody. */
 export const MEMBER_ID_MAX = 255;
@@ -93,13 +94,16 @@ export interface SlotTable {
   readonly movedEpoch: readonly number[];
   /** The epoch in which the present backup got the slot; `ready` must name it. */
   readonly backupEpoch: readonly number[];
-  readonly cause: "initial" | "takeover" | "handover" | "backup" | "settled" | "voters";
+  /** `forced`: one node of a pair went on alone, without a majority (forced.ts). */
+  readonly cause: "initial" | "takeover" | "handover" | "backup" | "settled" | "voters" | "forced";
 }
 
 export interface ClusterState {
   readonly members: readonly Member[];
   readonly table: SlotTable;
   readonly quorum?: Quorum;
+  /** Where this log began, when it is not the cluster's first: the latest forced epoch, and who forced it. */
+  readonly forced?: Generation;
   /** The latest ones; absent: none was ever issued. */
   readonly tokens?: readonly JoinToken[];
   /** Counts applied commands that changed something. */

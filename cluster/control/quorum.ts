@@ -33,6 +33,8 @@ export interface QuorumFacts {
   readonly isCalm: boolean;
   /** The log is in a store, which votes too (STORE_VOTER); default: it is the members'. */
   readonly hasStore?: boolean;
+  /** The last two nodes need no single voter: one of them can go on alone (takeover/pair.ts), and nothing committed is lost. */
+  readonly isPair?: boolean;
 }
 
 /** Voters that a cluster with a store begins with: with it they are never even in number. */
@@ -102,7 +104,7 @@ export function planQuorum(state: ClusterState, facts: QuorumFacts): Command | u
 function wanted(
   state: ClusterState,
   voters: readonly number[],
-  { self, founders, away, present, hasStore }: QuorumFacts,
+  { self, founders, away, present, hasStore, isPair = false }: QuorumFacts,
 ): readonly number[] {
   const belonging = membersOf(state, founders);
   const wasUp = new Set(state.members.filter(({ incarnation }) => incarnation > 0).map(({ id }) => id));
@@ -114,6 +116,7 @@ function wanted(
   const isSomebodyMissing = all.length < belonging.length;
   // A majority of two is both of them: one alone, who leads, stands the loss of the other.
   const isToLead = all.includes(self) && find(state, self)?.role === "node";
+  if (isPair && all.every((id) => find(state, id)?.role === "node")) return all;
   return all.length === 2 && isSomebodyMissing && isToLead ? [self] : all;
 }
 

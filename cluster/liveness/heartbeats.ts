@@ -122,6 +122,7 @@ export class Heartbeats {
   #lastTickMs: number;
   #sender = 0;
   #isWithdrawn = false;
+  #lasting: { readonly type: number; readonly body: Uint8Array } | undefined;
 
   constructor(config: HeartbeatConfig, env: Env, output: HeartbeatOutput) {
     this.#config = config;
@@ -252,12 +253,18 @@ export class Heartbeats {
     else standing?.set(type, body);
   }
 
+  /** Lets `body` ride along in every datagram to everybody, in front of all but BFD, whatever life the peer is in; undefined ends it. */
+  setLasting(type: number, body: Uint8Array | undefined): void {
+    this.#lasting = body === undefined ? undefined : { type, body };
+  }
+
   /** Sends a message to `node` on all its links now. */
   sendNow(node: number, type: number, body: Uint8Array): void {
     const peer = this.#peers.get(node);
     if (peer === undefined) return;
     for (const wire of peer.wires) {
       this.#begin(peer, wire, peer.nonce);
+      this.#addLasting();
       this.#addBody(type, body);
       this.#output.send(wire.detector.link, node, this.#writer.seal());
     }
@@ -318,6 +325,13 @@ export class Heartbeats {
   /** The peer says that what we send it on the cluster link comes late, or not at all. */
   isLateThere(node: number): boolean {
     return this.#peers.get(node)?.pace.isLateThere === true;
+  }
+
+  /** The latest datagram of the peer on any link, whether it hears us or not; -Infinity: none. */
+  lastHeardMs(node: number): number {
+    let latestMs = Number.NEGATIVE_INFINITY;
+    for (const l of this.#peers.get(node)?.detector.links ?? []) latestMs = Math.max(latestMs, l.lastHeardMs);
+    return latestMs;
   }
 
   /** The peer answers on this link. */
@@ -409,6 +423,7 @@ export class Heartbeats {
     this.#begin(peer, wire, echo);
     encodeBfd(wire.detector.bfd.transmit(nowMs), this.#writer.view, this.#writer.add(MESSAGE_BFD, BFD_BYTES));
     peer.pace.write(this.#writer.view, this.#writer.add(MESSAGE_PACE, PACE_BYTES), nowMs);
+    this.#addLasting();
     for (const [type, body] of peer.standing) this.#addBody(type, body);
     this.#output.send(wire.detector.link, peer.detector.peer.nodeId, this.#writer.seal());
   }
@@ -423,6 +438,10 @@ export class Heartbeats {
       echo,
       wire.seq,
     );
+  }
+
+  #addLasting(): void {
+    if (this.#lasting !== undefined) this.#addBody(this.#lasting.type, this.#lasting.body);
   }
 
   #addBody(type: number, body: Uint8Array): void {

@@ -37,7 +37,7 @@ export interface DurableStorageOptions {
 export class DurableStorage implements LogStore {
   /** How long writes took until they were durable. */
   readonly syncLatency = new LatencyHistogram();
-  readonly #memory: MemoryStorage;
+  #memory: MemoryStorage;
   readonly #wal: Wal;
   readonly #snapshots: SnapshotStore;
   readonly #unlock: () => void;
@@ -109,6 +109,10 @@ export class DurableStorage implements LogStore {
     return this.#attempt(() => this.#saveSnapshot(index, confState, data, keepEntries));
   }
 
+  restart(snapshot: Snapshot, hardState: HardState): void {
+    this.#attempt(() => this.#restart(snapshot, hardState));
+  }
+
   #save(ready: Saved): void {
     const { hardState, entries, snapshot } = ready;
     const next = hardState ?? this.#memory.initialState().hardState;
@@ -160,6 +164,22 @@ export class DurableStorage implements LogStore {
     }
     this.#snapshots.purge(index);
     return stored;
+  }
+
+  /** Both records are one write: what is found later is the old log or the new one. */
+  #restart(snapshot: Snapshot, hardState: HardState): void {
+    const { index, term } = snapshot;
+    this.#snapshots.save(snapshot);
+    const marker: WalRecord = { type: "snapshot", index, term, isInstalled: true };
+    this.#wal.append([marker, { type: "hardState", hardState }], this.#head());
+    this.#written = hardState;
+    this.#marker = { index, term };
+    this.#memory = new MemoryStorage(snapshot.confState);
+    this.#memory.applySnapshot(snapshot);
+    this.#memory.setHardState(hardState);
+    this.#bytes = 0;
+    this.#wal.dropUpTo(Number.POSITIVE_INFINITY);
+    this.#snapshots.purge(index);
   }
 
   get founding(): Founding {

@@ -2,7 +2,7 @@
  * Log store: what the Raft driver needs of a disk. Implemented by DurableStorage (WAL and snapshots) and MemoryLogStore.
  * Every call is synchronous: when save() has returned, the Ready is as durable as it will ever be.
  */
-import type { ConfState, Ready, Snapshot, Storage } from "raft-ts";
+import type { ConfState, HardState, Ready, Snapshot, Storage } from "raft-ts";
 import type { Founding } from "./founding.ts";
 
 /** The part of a Ready that is stored. */
@@ -15,6 +15,11 @@ export interface LogStore extends Storage {
   save(ready: Saved): void;
   /** Records the state machine at `index` and drops the log up to `index - keepEntries`. */
   saveSnapshot(index: number, confState: ConfState, data: Uint8Array, keepEntries: number): Snapshot;
+  /**
+   * Another log takes the place of this one: it begins with `snapshot`, whatever was here, and `hardState` goes with it. All of it
+   * or nothing. For another generation only (control/generation.ts): Raft's promises about the old log end here.
+   */
+  restart(snapshot: Snapshot, hardState: HardState): void;
   /** Bytes of entries stored since the last snapshot. */
   bytesSinceSnapshot(): number;
   close(): void;

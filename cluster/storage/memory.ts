@@ -8,7 +8,7 @@ import type { LogStore, Saved } from "./log-store.ts";
 
 export class MemoryLogStore implements LogStore {
   readonly founding: Founding | undefined;
-  readonly #memory: MemoryStorage;
+  #memory: MemoryStorage;
   #bytes = 0;
 
   constructor(confState: ConfState, founding?: Founding) {
@@ -32,6 +32,13 @@ export class MemoryLogStore implements LogStore {
     const upTo = index - keepEntries;
     if (upTo >= this.#memory.firstIndex()) this.#memory.compact(upTo);
     return snapshot;
+  }
+
+  restart(snapshot: Snapshot, hardState: HardState): void {
+    this.#memory = new MemoryStorage(snapshot.confState);
+    this.#memory.applySnapshot(snapshot);
+    this.#memory.setHardState(hardState);
+    this.#bytes = 0;
   }
 
   bytesSinceSnapshot(): number {

@@ -6,6 +6,7 @@
  * Effects and events come out synchronously, in the order in which they must be carried out.
  */
 import type { Env } from "../../src/base/env.ts";
+import { type Claim, FIRST_GENERATION, type Generation, isSameGeneration } from "../control/generation.ts";
 import { type ClusterState, type Quorum, STORE_VOTER } from "../control/model.ts";
 import type { Mac } from "../liveness/envelope.ts";
 import { Heartbeats } from "../liveness/heartbeats.ts";
@@ -13,10 +14,12 @@ import type { LivenessEvent, LivenessProfile, PeerConfig } from "../liveness/mod
 import { FenceAsker } from "./fence.ts";
 import { LeaseHolder } from "./lease.ts";
 import {
+  decodeClaim,
   decodeFenceAsk,
   decodeFenceReply,
   decodeLeaseAck,
   decodeLeaseRequest,
+  encodeClaim,
   encodeFenceAsk,
   encodeFenceReply,
   encodeLeaseAck,
@@ -25,6 +28,7 @@ import {
   type FenceReply,
   LEASE_ACK_BYTES,
   LEASE_REQUEST_BYTES,
+  MESSAGE_CLAIM,
   MESSAGE_FENCE_ASK,
   MESSAGE_FENCE_REPLY,
   MESSAGE_LEASE_ACK,
@@ -32,6 +36,7 @@ import {
 } from "./messages.ts";
 import { Ownership, type OwnershipEffect } from "./ownership.ts";
 import { PromiseVoter } from "./promise.ts";
+import { Rivals } from "./rivals.ts";
 import { majority } from "./timing.ts";
 
 export interface AuthorityConfig {
@@ -47,6 +52,12 @@ export interface AuthorityConfig {
   /** FLAG_* of liveness/envelope.ts, in all that is sent; default none. */
   readonly flags?: number;
   readonly lifelineReleases: boolean;
+  /**
+   * `quorum: pair`: this member says from the start which log it has, and whether it serves. And leases are asked of all members and
+   * acknowledged by all, voters or not: when the other node votes again, both are needed, and nobody is to wait for its first
+   * promise. A promise that does not count yet binds all the same.
+   */
+  readonly isPair?: boolean;
   readonly tickMs?: number;
   readonly marginMs?: number;
   readonly patienceMs?: number;
@@ -71,20 +82,27 @@ export type AuthorityEffect =
       readonly incarnation: number;
     }
   | { readonly type: "storeFence"; readonly ask: FenceAsk }
+  /** A peer says that its log is another one than before, or that it serves or does so no more. */
+  | { readonly type: "claim"; readonly node: number; readonly claim: Claim }
   | { readonly type: "fenced" | "unfenced"; readonly atMs: number };
 
 export class Authority {
   readonly heartbeats: Heartbeats;
-  readonly voter: PromiseVoter;
   readonly lease: LeaseHolder;
-  readonly fences: FenceAsker;
-  readonly ownership: Ownership;
+  readonly rivals: Rivals;
+  // Anew when this member gave way to another log.
+  voter: PromiseVoter;
+  fences: FenceAsker;
+  ownership: Ownership;
   readonly #config: AuthorityConfig;
   readonly #output: AuthorityOutput;
   readonly #requestBody = new Uint8Array(LEASE_REQUEST_BYTES);
   /** All that are asked, and may answer. */
   #voters: readonly number[];
+  /** Those, and everybody else whom this member knows. */
+  #members: readonly number[] = [];
   #quorumEpoch = 0;
+  #hasState = false;
   #peers: readonly PeerConfig[];
   /** The incarnation that this process was admitted as; 0: it is not. */
   #incarnation = 0;
@@ -97,29 +115,30 @@ export class Authority {
   #wasFenced = true;
 
   constructor(config: AuthorityConfig, env: Env, output: AuthorityOutput) {
-    const { selfId, voters, profile, slots, lifelineReleases } = config;
+    const { voters, profile } = config;
     const { leaseMs } = profile;
-    const margin = config.marginMs === undefined ? {} : { marginMs: config.marginMs };
-    const patience = config.patienceMs === undefined ? {} : { patienceMs: config.patienceMs };
     this.#config = config;
     this.#output = output;
     this.#voters = voters;
     this.#peers = config.peers;
+    this.#noteMembers();
     this.heartbeats = new Heartbeats(config, env, {
       send: (link, to, bytes) => output.send(link, to, bytes),
       event: (event) => this.#onEvent(event),
       message: (from, _link, type, view, at, length, nowMs) =>
         this.#onMessage(from, type, view, at, length, nowMs),
     });
-    this.voter = new PromiseVoter({ leaseMs, ...margin }, env.nowMs());
+    this.rivals = new Rivals(profile);
     this.lease = new LeaseHolder({ leaseMs, voters, nonce: this.heartbeats.nonce });
-    this.fences = new FenceAsker({ leaseMs, voters, repeatMs: profile.intervalMs / 2, ...margin });
-    this.ownership = new Ownership({ selfId, slots, leaseMs, lifelineReleases, ...patience }, this.fences);
+    this.voter = this.#makeVoter(env.nowMs());
+    this.fences = this.#makeFences();
+    this.ownership = this.#makeOwnership();
+    if (config.isPair === true) this.heartbeats.setLasting(MESSAGE_CLAIM, encodeClaim(this.rivals.mine));
   }
 
   /** Exclusive actions are allowed while now < this. */
   get leaseUntilMs(): number {
-    return this.#isStopping ? Number.NEGATIVE_INFINITY : this.lease.validUntilMs;
+    return this.#isStopping || this.rivals.isOutranked ? Number.NEGATIVE_INFINITY : this.lease.validUntilMs;
   }
 
   /** A datagram. Returns the member that provably sent it, or 0; see Heartbeats.receive(). */
@@ -128,6 +147,7 @@ export class Authority {
   }
 
   tick(nowMs: number): void {
+    this.rivals.tick(nowMs);
     this.heartbeats.tick(nowMs);
     // Fenced, and what peers send does not arrive: they shall take over, although they hear us.
     if (nowMs >= this.leaseUntilMs && this.heartbeats.hearsNobody) this.heartbeats.withdraw(nowMs);
@@ -145,14 +165,20 @@ export class Authority {
    * incarnation alive, this process owns nothing, whatever the table says about its id.
    */
   applyState(
-    state: Pick<ClusterState, "table" | "members" | "quorum">,
+    state: Pick<ClusterState, "table" | "members" | "quorum" | "forced">,
     ownIncarnation: number,
     nowMs: number,
   ): void {
-    const { table, members } = state;
+    const { table, members, forced = FIRST_GENERATION } = state;
+    const isOther = !isSameGeneration(forced, this.rivals.mine.generation);
+    if (isOther && this.#hasState && forced.by !== this.#config.selfId) this.#forget(nowMs);
+    this.#hasState = true;
     this.#useQuorum(state.quorum);
     this.voter.observe(table.epoch, members);
-    if (this.#config.role !== "node") return;
+    if (this.#config.role !== "node") {
+      this.#claim(forced, false);
+      return;
+    }
     const me = members.find((m) => m.id === this.#config.selfId);
     const isAdmitted =
       ownIncarnation !== 0 &&
@@ -160,6 +186,7 @@ export class Authority {
       me.state !== "down" &&
       me.state !== "removed";
     this.#incarnation = isAdmitted ? ownIncarnation : 0;
+    this.#claim(forced, isAdmitted);
     this.#run(this.ownership.applyTable(table, members, isAdmitted, nowMs));
   }
 
@@ -167,6 +194,7 @@ export class Authority {
   setPeers(peers: readonly PeerConfig[], nowMs: number): void {
     const before = this.#peers;
     this.#peers = peers;
+    this.#noteMembers();
     for (const { nodeId } of before) {
       if (!peers.some((peer) => peer.nodeId === nodeId)) this.heartbeats.removePeer(nodeId);
     }
@@ -207,7 +235,58 @@ export class Authority {
   shutdown(nowMs: number): void {
     this.#isStopping = true;
     this.#watchLease(nowMs);
+    if (this.#config.isPair === true) {
+      const stopped: Claim = { ...this.rivals.mine, isServing: false, isStopped: true };
+      this.heartbeats.setLasting(MESSAGE_CLAIM, encodeClaim(stopped));
+    }
     this.heartbeats.shutdown(nowMs);
+  }
+
+  #makeVoter(nowMs: number): PromiseVoter {
+    const { profile, marginMs } = this.#config;
+    return new PromiseVoter(
+      { leaseMs: profile.leaseMs, ...(marginMs === undefined ? {} : { marginMs }) },
+      nowMs,
+    );
+  }
+
+  #makeFences(): FenceAsker {
+    const { profile, marginMs, voters } = this.#config;
+    const { leaseMs, intervalMs } = profile;
+    const margin = marginMs === undefined ? {} : { marginMs };
+    return new FenceAsker({ leaseMs, voters, repeatMs: intervalMs / 2, ...margin });
+  }
+
+  #makeOwnership(): Ownership {
+    const { selfId, slots, profile, lifelineReleases, patienceMs } = this.#config;
+    const patience = patienceMs === undefined ? {} : { patienceMs };
+    return new Ownership(
+      { selfId, slots, leaseMs: profile.leaseMs, lifelineReleases, ...patience },
+      this.fences,
+    );
+  }
+
+  /**
+   * This member gave way to another log: epochs and lives are numbered apart there. As after a restart it knows nothing, assumes a
+   * promise to everybody, and votes again when it is let in.
+   */
+  #forget(nowMs: number): void {
+    this.#incarnation = 0;
+    this.#run(this.ownership.retire());
+    this.lease.forget();
+    this.voter = this.#makeVoter(nowMs);
+    this.fences = this.#makeFences();
+    this.ownership = this.#makeOwnership();
+    this.#quorumEpoch = 0;
+    this.#unbelieved.clear();
+    for (const { nodeId } of this.#peers) {
+      if (this.heartbeats.isAlive(nodeId)) this.#run(this.ownership.peerUp(nodeId, nowMs));
+    }
+  }
+
+  #noteMembers(): void {
+    const known = [this.#config.selfId, ...this.#peers.map(({ nodeId }) => nodeId)];
+    this.#members = [...new Set([...this.#voters, ...known])];
   }
 
   #useQuorum(quorum: Quorum | undefined): void {
@@ -215,20 +294,35 @@ export class Authority {
     const { epoch, voters, outgoing } = quorum;
     this.#quorumEpoch = epoch;
     this.#voters = [...new Set([...voters, ...outgoing])];
+    this.#noteMembers();
     const sets = outgoing.length === 0 ? [voters] : [voters, outgoing];
     this.voter.setQuorum(epoch);
     this.lease.setVoters(sets);
     this.fences.setVoters(sets);
     for (const { nodeId } of this.#peers) {
-      if (!this.#voters.includes(nodeId)) {
+      if (!this.#asked().includes(nodeId)) {
         this.heartbeats.setStanding(nodeId, MESSAGE_LEASE_REQUEST, undefined);
       }
     }
     this.#output.effect({ type: "voters", epoch });
   }
 
+  #claim(generation: Generation, isServing: boolean): void {
+    const before = this.rivals.mine.generation;
+    if (!this.rivals.setMine(generation, isServing) || this.#isStopping) return;
+    const isTold = this.#config.isPair === true || generation.epoch > 0;
+    this.heartbeats.setLasting(MESSAGE_CLAIM, isTold ? encodeClaim(this.rivals.mine) : undefined);
+    if (isSameGeneration(before, generation)) return;
+    for (const { nodeId } of this.#peers) {
+      // What was asked and promised in another log is over.
+      this.heartbeats.setStanding(nodeId, MESSAGE_LEASE_REQUEST, undefined);
+      this.heartbeats.setStanding(nodeId, MESSAGE_LEASE_ACK, undefined);
+    }
+  }
+
   #onEvent(event: LivenessEvent): void {
     const isDeaf = event.type === "peerDown" && event.cause === "silent" && this.#isDeaf(event.atMs);
+    if (event.type === "peerDown") this.rivals.gone(event.node);
     this.#output.event(isDeaf ? { ...event, isDeaf } : event);
     if (this.#config.role !== "node") return;
     if (event.type === "peerUp") this.#unbelieved.delete(event.node);
@@ -276,12 +370,20 @@ export class Authority {
   }
 
   #onMessage(from: number, type: number, view: DataView, at: number, length: number, nowMs: number): void {
+    if (type !== MESSAGE_CLAIM && this.rivals.isForeign(from)) return;
     switch (type) {
+      case MESSAGE_CLAIM: {
+        const claim = decodeClaim(view, at, length);
+        if (claim !== undefined && this.rivals.claimed(from, claim)) {
+          this.#output.effect({ type: "claim", node: from, claim });
+        }
+        return;
+      }
       case MESSAGE_LEASE_REQUEST: {
         const r = decodeLeaseRequest(view, at, length);
         if (r === undefined) return;
         this.heartbeats.setIncarnation(from, r.incarnation);
-        if (!this.#voters.includes(this.#config.selfId)) return;
+        if (!this.#asked().includes(this.#config.selfId)) return;
         const isGiven = this.voter.request(from, r.epoch, r.incarnation, nowMs);
         this.heartbeats.setStanding(from, MESSAGE_LEASE_ACK, isGiven ? ackBody(r.nonce, r.seq) : undefined);
         return;
@@ -336,12 +438,13 @@ export class Authority {
   #requestLease(nowMs: number): void {
     const { role, selfId, profile } = this.#config;
     if (role !== "node" || this.#incarnation === 0 || this.#isStopping || nowMs < this.#nextRequestMs) return;
+    if (this.#voters.length === 1 && this.rivals.isListening(nowMs)) return;
     this.#nextRequestMs = nowMs + profile.intervalMs / 4;
     const { epoch } = this.ownership;
     const nonce = this.heartbeats.nonce;
     const seq = this.lease.request(nowMs);
     encodeLeaseRequest({ nonce, seq, epoch, incarnation: this.#incarnation }, this.#requestBody);
-    for (const v of this.#voters) {
+    for (const v of this.#asked()) {
       if (v === STORE_VOTER) this.#askStore(seq, epoch, nowMs);
       else if (v !== selfId) this.heartbeats.setStanding(v, MESSAGE_LEASE_REQUEST, this.#requestBody);
       else if (this.voter.request(selfId, epoch, this.#incarnation, nowMs))
@@ -355,6 +458,10 @@ export class Authority {
     if (nowMs < this.#nextStoreMs || this.lease.validUntilMs - nowMs > leaseMs / 2) return;
     this.#nextStoreMs = nowMs + leaseMs / 4;
     this.#output.effect({ type: "storeLease", seq, epoch, incarnation: this.#incarnation });
+  }
+
+  #asked(): readonly number[] {
+    return this.#config.isPair === true ? this.#members : this.#voters;
   }
 
   #watchLease(nowMs: number): void {

@@ -46,6 +46,12 @@ export class LeaseHolder {
     this.#update();
   }
 
+  /** What was acknowledged so far counts no more. */
+  forget(): void {
+    this.#ackedSentMs.clear();
+    this.#update();
+  }
+
   /** Begins a new request, sent now (or later, never earlier), and returns its number. */
   request(nowMs: number): number {
     this.#seq++;

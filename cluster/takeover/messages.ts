@@ -5,20 +5,24 @@
  *   lease ack       | nonce u64 | seq u64 |                                 voter -> holder
  *   fence ask       | ask u32 | epoch u32 | node u8 | zero u8 u16 |         asker -> voter
  *   fence reply     | ask u32 | epoch u32 | node u8 | zero u8 u16 | remaining us u32 | known epoch u32 | seen epoch u32 |
+ *   claim           | forced epoch u32 | by u8 | flags u8 | zero u16 |      flags: 1 serves, 2 has stopped for good
  *
  * Big-endian. Lengths must fit exactly.
  */
+import type { Claim } from "../control/generation.ts";
 import { readU53, writeU53 } from "../liveness/envelope.ts";
 
 export const MESSAGE_LEASE_REQUEST = 2;
 export const MESSAGE_LEASE_ACK = 3;
 export const MESSAGE_FENCE_ASK = 4;
 export const MESSAGE_FENCE_REPLY = 5;
+export const MESSAGE_CLAIM = 6;
 
 export const LEASE_REQUEST_BYTES = 24;
 export const LEASE_ACK_BYTES = 16;
 export const FENCE_ASK_BYTES = 12;
 export const FENCE_REPLY_BYTES = 24;
+export const CLAIM_BYTES = 8;
 
 const US_PER_MS = 1000;
 const U32_MAX = 0xffff_ffff;
@@ -121,6 +125,28 @@ export function decodeFenceReply(v: DataView, at: number, length: number): Fence
     remainingMs: v.getUint32(at + 12) / US_PER_MS,
     knownEpoch: v.getUint32(at + 16),
     seenEpoch: v.getUint32(at + 20),
+  };
+}
+
+const CLAIM_SERVES = 1;
+const CLAIM_STOPPED = 2;
+
+export function encodeClaim({ generation, isServing, isStopped }: Claim): Uint8Array {
+  const body = new Uint8Array(CLAIM_BYTES);
+  const v = viewOf(body);
+  v.setUint32(0, generation.epoch);
+  v.setUint8(4, generation.by);
+  v.setUint8(5, (isServing ? CLAIM_SERVES : 0) | (isStopped === true ? CLAIM_STOPPED : 0));
+  return body;
+}
+
+export function decodeClaim(v: DataView, at: number, length: number): Claim | undefined {
+  if (length !== CLAIM_BYTES) return undefined;
+  const flags = v.getUint8(at + 5);
+  return {
+    generation: { epoch: v.getUint32(at), by: v.getUint8(at + 4) },
+    isServing: (flags & CLAIM_SERVES) !== 0,
+    ...((flags & CLAIM_STOPPED) === 0 ? {} : { isStopped: true }),
   };
 }
 

@@ -111,6 +111,19 @@ export class Ownership {
     return this.#evaluate(nowMs, true);
   }
 
+  /** Owns nothing from now on, and is not used any more: another one begins, in another log. */
+  retire(): OwnershipEffect[] {
+    this.#table = undefined;
+    this.#open = [];
+    const lost: number[] = [];
+    for (let s = 0; s < this.#config.slots; s++) if (this.state[s] === SLOT_OWNED) lost.push(s);
+    this.state.fill(SLOT_REMOTE);
+    this.owner.fill(0);
+    this.backup.fill(0);
+    const view: OwnershipEffect = { type: "view" };
+    return lost.length === 0 ? [view] : [view, { type: "lost", slots: lost }];
+  }
+
   /** The barrier of `from` for `slot` went through this node's dataplane: all of its changes before it are applied. */
   barrierApplied(from: number, slot: number, epoch: number, nowMs: number): OwnershipEffect[] {
     if (slot >= this.#config.slots) return [];

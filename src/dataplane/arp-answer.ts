@@ -4,6 +4,9 @@
  *
  *   gateway of the zone     the owner of the asking host's slot, with that slot's virtual MAC
  *   pool and DNAT address   the owner of slot (index in the policy's list) mod slots, with that slot's virtual MAC
+ *   this node's own address   this node, whoever owns what, with the port's MAC: to a probe (RFC 5227) only, which asks whether the
+ *                           machine is there. Peers' answers to such probes of ours are left to the node
+ *                           (node/peer-probe.ts)
  *
  * So with affinity `source` a host's packets arrive at its slot's owner at once, and replies to a pool address at its owner.
  */
@@ -14,7 +17,7 @@ import { SLOT_OWNED } from "./cluster-view.ts";
 import { COUNT, count, type EngineContext } from "./context.ts";
 import type { Egress } from "./egress.ts";
 import { slotOfAddress } from "./slot.ts";
-import { dropVerdict, VERDICT_ANSWERED } from "./verdict.ts";
+import { dropVerdict, VERDICT_ANSWERED, VERDICT_LOCAL } from "./verdict.ts";
 import { virtualMac } from "./virtual-mac.ts";
 
 const DROP_TRUNCATED = dropVerdict("truncated");
@@ -24,6 +27,8 @@ export const NO_SLOT = -1;
 
 /** Sender and target of the request in hand. */
 const asked = new Int32Array(2 * ADDRESS_WORDS);
+/** The virtual MAC of the answer in hand. */
+const answering = new Uint8Array(MAC_BYTES);
 const SENDER = 0;
 const TARGET = ADDRESS_WORDS;
 
@@ -46,21 +51,41 @@ export function serveArp(
   setIpv4(asked, SENDER, sender);
   setIpv4(asked, TARGET, target);
   const isRequest = arp.operation(bytes, packet) === arp.ARP_REQUEST;
+  if (sender === 0 && isRequest && target === (context.view.clusterIp | 0)) {
+    return answer(context, egress, port, at, context.ports[port]!.mac);
+  }
+  if (target === 0 && !isRequest && isPeer(context, sender)) return VERDICT_LOCAL;
   if (sender !== 0 && (!policy.isOnLink(zone, asked, SENDER) || policy.isOwn(asked, SENDER)))
     return drop(context, at, DROP_ARP);
   const slot = isRequest && sender !== target ? slotAsked(context, zone, asked, SENDER, TARGET) : NO_SLOT;
   // A host that asks for us will send to us, and every node hears it: then the address is known after a takeover too.
   if (sender !== 0) egress.learn(zone, asked, SENDER, port, packet + arp.ARP_SENDER_MAC, slot !== NO_SLOT);
   if (slot === NO_SLOT || !isExclusive(context, slot)) return drop(context, at, DROP_ARP);
+  virtualMac(zone, slot, answering, 0);
+  return answer(context, egress, port, at, answering);
+}
+
+/** Turns the request at `at` into its answer, from `mac`. */
+function answer(context: EngineContext, egress: Egress, port: number, at: number, mac: Uint8Array): number {
+  const { bytes } = context.frames;
+  const packet = at + ETHERNET_BYTES;
+  const sender = arp.senderIp(bytes, packet);
+  const target = arp.targetIp(bytes, packet);
   setMac(bytes, at, bytes, packet + arp.ARP_SENDER_MAC);
-  virtualMac(zone, slot, bytes, at + MAC_BYTES);
+  setMac(bytes, at + MAC_BYTES, mac, 0);
   setMac(bytes, packet + arp.ARP_TARGET_MAC, bytes, packet + arp.ARP_SENDER_MAC);
-  virtualMac(zone, slot, bytes, packet + arp.ARP_SENDER_MAC);
+  setMac(bytes, packet + arp.ARP_SENDER_MAC, mac, 0);
   arp.writeArp(bytes, packet, arp.ARP_REPLY, target, sender);
   const length = padFrame(bytes, at, ETHERNET_BYTES + arp.ARP_BYTES);
   if (!egress.emit(port, at, length)) return DROP_TX_FULL;
   count(context.counters, COUNT.arpAnswered);
   return VERDICT_ANSWERED;
+}
+
+/** Another node's own address, on the cluster link. */
+function isPeer({ view }: EngineContext, address: number): boolean {
+  for (const peer of view.peers) if (peer !== undefined && (peer.clusterIp | 0) === address) return true;
+  return false;
 }
 
 /** Whether this node may act exclusively in a slot now: it owns the slot and its lease runs, by the clock as it is now. */

@@ -371,6 +371,8 @@ export class Engine {
     if (lengthBytes < ethernet.ETHERNET_BYTES + ipv4.IPV4_BYTES + udp.UDP_BYTES) {
       return this.#forwarder.drop(at, DROP_TRUNCATED);
     }
+    // The port's filter leaves all other ARP to the kernel.
+    if (ethernet.etherType(bytes, at) === ethernet.ETHER_ARP) return VERDICT_LOCAL;
     if (ethernet.etherType(bytes, at) !== ethernet.ETHER_IPV4) return this.#forwarder.drop(at, DROP_NOT_IP);
     if (bytes[ip] !== 0x45 || ipv4.protocol(bytes, ip) !== ipv4.PROTOCOL_UDP) {
       return this.#forwarder.drop(at, DROP_UNKNOWN_PROTOCOL);

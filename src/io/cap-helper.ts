@@ -178,7 +178,8 @@ function onLifeline(): void {
 function expressionOf(filter: PortFilter): string {
   if (filter.kind === "all") return "";
   const udpPorts = filter.udpPorts.map((port) => `udp dst port ${port}`).join(" or ");
-  return `ip[0] = 0x45 and ip[6:2] & 0x3fff = 0 and (${udpPorts || "udp"})`;
+  const ours = `ip[0] = 0x45 and ip[6:2] & 0x3fff = 0 and (${udpPorts || "udp"})`;
+  return `(${ours}) or (arp[6:2] = 2 and arp[24:4] = 0)`;
 }
 
 function bufferOf(ring: RecordRing): Buffer {

@@ -80,8 +80,8 @@ export interface Port {
   close(): void;
 }
 
-/** What a driver shall let through to us. `all` for zones. `cluster`: only UDP to `udpPorts` (IPv4, no options);
- * all else goes on to the kernel, which keeps its own address on that interface. */
+/** What a driver shall let through to us. `all` for zones. `cluster`: only UDP to `udpPorts` (IPv4, no options)
+ * and ARP replies to 0.0.0.0, which answer our own probes; all else goes on to the kernel, which keeps its own address on that interface. */
 export type PortFilter =
   | { readonly kind: "all" }
   | { readonly kind: "cluster"; readonly udpPorts: readonly number[] };

@@ -37,6 +37,30 @@ const CLUSTER: readonly MetricEntry[] = [
   ),
   single(
     "gauge",
+    "synwall_pair_alone",
+    "1 while this node of a pair votes alone: it went on without the other one; only with quorum: pair",
+    (s) => s.cluster.pair?.isAlone,
+  ),
+  single(
+    "gauge",
+    "synwall_pair_held",
+    "1 while the other node of a pair is silent and this one must not go on alone; only with quorum: pair",
+    (s) => s.cluster.pair?.isHeld,
+  ),
+  single(
+    "counter",
+    "synwall_pair_forced_total",
+    "Times that this node of a pair went on alone; only with quorum: pair",
+    (s) => s.cluster.pair?.forced,
+  ),
+  single(
+    "counter",
+    "synwall_pair_logs_lost_total",
+    "Times that this node gave way to the log of the other one, which went on alone; only with quorum: pair",
+    (s) => s.cluster.pair?.lost,
+  ),
+  single(
+    "gauge",
     "synwall_cluster_epoch",
     "Number of the slot table that the cluster agreed on",
     (s) => s.cluster.epoch,

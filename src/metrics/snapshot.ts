@@ -8,6 +8,16 @@ import type { InboundCounts } from "../../cluster/sync/inbound.ts";
 import type { SenderCounts } from "../../cluster/sync/sender.ts";
 import type { Latencies } from "./histogram.ts";
 
+export interface PairSnapshot {
+  /** This node votes alone: it went on without the other one, which does not vote again yet. */
+  readonly isAlone: boolean;
+  /** The other node is silent, and this one does not go on alone: its machine answers, or nobody else is heard either. */
+  readonly isHeld: boolean;
+  /** Times that this node went on alone, and that it gave way to the other one's log, since it was started. */
+  readonly forced: number;
+  readonly lost: number;
+}
+
 export interface MetricsSnapshot {
   readonly info: {
     readonly cluster: string;
@@ -24,6 +34,8 @@ export interface MetricsSnapshot {
     readonly isSettled: boolean;
     readonly isReady: boolean;
     readonly isUnwitnessed: boolean;
+    /** Where `quorum: pair` is set. */
+    readonly pair?: PairSnapshot;
     /** State of each member, this one included. */
     readonly memberStates: readonly MemberState[];
     /** Slots of the whole cluster without a proven backup, where two nodes are up. */

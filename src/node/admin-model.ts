@@ -91,6 +91,16 @@ export interface StatusReport {
   readonly lease?: { readonly validForMs: number; readonly isFenced: boolean };
   /** No witness or third voter: a single failure leaves no majority. */
   readonly isUnwitnessed: boolean;
+  /** With `quorum: pair`: whether this node decides alone, and what it makes of a silent other one. */
+  readonly pair?: {
+    readonly isAlone: boolean;
+    /** The other one is silent, and this node must not go on alone. */
+    readonly isHeld: boolean;
+    readonly isWaiting: boolean;
+    readonly why: string;
+  };
+  /** The latest epoch in which one node of a pair went on alone, and its id; absent: never. */
+  readonly forced?: { readonly epoch: number; readonly by: number };
   readonly dataplane?: {
     readonly driver: string;
     readonly realtime: boolean;
@@ -192,6 +202,7 @@ export type JournalKind =
   | "lifeline-closed"
   | "takeover-proposed"
   | "takeover-deferred"
+  | "forced"
   | "epoch-committed"
   | "steered"
   | "slots-gained"

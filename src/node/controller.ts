@@ -3,8 +3,9 @@
  * may ask of the cluster. Owns no packet and no socket; storage, transport and liveness are handed in.
  */
 import { downCommand, wouldLoseFlows } from "../../cluster/control/commands.ts";
-import type { ControlDriver } from "../../cluster/control/control-driver.ts";
-import type { Committed } from "../../cluster/control/driver.ts";
+import type { Committed, ControlDriver } from "../../cluster/control/control-driver.ts";
+import { termInside } from "../../cluster/control/generation.ts";
+import { Generations } from "../../cluster/control/generations.ts";
 import type { ClusterState, Command, CommandResult } from "../../cluster/control/model.ts";
 import { plan } from "../../cluster/control/planner.ts";
 import type { Timers } from "../../cluster/control/timers.ts";
@@ -16,6 +17,7 @@ import type { Journal } from "./journal.ts";
 import { leaseVoters } from "./lease-voters.ts";
 import { Membership } from "./membership.ts";
 import { type ControlStorage, isShared, openDriver } from "./open-driver.ts";
+import { PAIR_TICK_MS, PairKeeper } from "./pair-keeper.ts";
 import { PeerList } from "./peer-list.ts";
 import type { Processes } from "./processes.ts";
 import { QuorumKeeper } from "./quorum-keeper.ts";
@@ -42,6 +44,8 @@ export interface ControllerOptions {
   readonly alive: () => ReadonlySet<number>;
   /** See RaftDriverOptions; where heartbeats run in another thread, nobody can tell. */
   readonly isQuiet?: (node: number) => boolean;
+  /** Has the dataplane probe a silent node, or stop that. Absent on a witness. */
+  readonly probe?: (node: number, isOn: boolean) => void;
   /** Other peers than the configuration's, or than before: all of them. */
   readonly onPeers: (peers: readonly MemberConfig[]) => void;
   /** After every applied entry. */
@@ -56,6 +60,10 @@ export class Controller {
   readonly driver: ControlDriver;
   readonly membership: Membership;
   readonly quorum: QuorumKeeper;
+  /** With `quorum: pair`, on nodes. */
+  readonly pair: PairKeeper | undefined;
+  /** Where the members keep the log. */
+  readonly #generations: Generations | undefined;
   readonly peers: PeerList;
   readonly #options: ControllerOptions;
   readonly #watchers = new Set<(state: ClusterState) => void>();
@@ -79,6 +87,15 @@ export class Controller {
       onChange: (peers) => options.onPeers(peers),
     });
     this.driver = openDriver({
+      isServing: () =>
+        self.role === "witness" ? this.driver.status().lead !== 0 : this.membership.isAdmitted,
+      onGeneration: (change) => {
+        // What the log before knew of this life does not count in the next, unless this member made it.
+        if (change !== "lost") return;
+        this.pair?.gaveWay();
+        this.membership.rejoin();
+      },
+      onYielding: (isYielding, to) => this.#onYielding(isYielding, to.by),
       self: self.id,
       isWitness: self.role === "witness",
       candidates: (_state, voters) => voters.filter((id) => this.#memberById(id)?.role === "node"),
@@ -96,6 +113,7 @@ export class Controller {
       onFatal,
       onLog: options.log,
     });
+    this.#generations = this.driver instanceof Generations ? this.driver : undefined;
     this.membership = new Membership({
       self,
       timers,
@@ -113,11 +131,13 @@ export class Controller {
       hasStore,
       leaseMs: PROFILES[profile].leaseMs,
       forgiveAfterMs: config.cluster.forgiveAfterMs,
+      isPair: config.cluster.isPair,
       timers,
       driver: this.driver,
       alive: options.alive,
       propose: (command) => this.propose(command),
     });
+    this.pair = this.#makePair();
   }
 
   /** What the transport must call; `onSyncLink` is the dataplane's business. */
@@ -130,7 +150,10 @@ export class Controller {
   ): TransportHandlers {
     const { driver } = this;
     return {
-      onRaft: (_from, message) => driver.receive(message),
+      onRaft: (from, message) => {
+        this.pair?.heard(from);
+        driver.receive(message);
+      },
       onStatus: () => {
         const { term, commit, applied, state, lead } = driver.status();
         const { self } = this.#options.config.cluster;
@@ -156,11 +179,21 @@ export class Controller {
 
   start(): void {
     this.peers.observe(this.driver.state());
-    this.driver.start();
-    this.#stopWatch = this.#options.timers.every(WATCH_INTERVAL_MS, () => {
+    const { timers } = this.#options;
+    const isToWait = this.pair?.isToWait(this.driver.status().confState) === true;
+    if (this.#generations === undefined) this.driver.start();
+    else this.#generations.start(isToWait);
+    const stopWatch = timers.every(WATCH_INTERVAL_MS, () => {
       this.#watchAbsent();
       this.quorum.tick();
+      this.#generations?.tick();
     });
+    const stopPair =
+      this.pair === undefined ? undefined : timers.every(PAIR_TICK_MS, () => this.pair?.tick());
+    this.#stopWatch = () => {
+      stopWatch();
+      stopPair?.();
+    };
     void this.membership.join();
   }
 
@@ -350,7 +383,8 @@ export class Controller {
   }
 
   #onLeader(lead: number, term: number): void {
-    const text = lead === 0 ? `no leader in term ${term}` : `${this.name(lead)} leads in term ${term}`;
+    const number = termInside(term);
+    const text = lead === 0 ? `no leader in term ${number}` : `${this.name(lead)} leads in term ${number}`;
     this.#options.journal.add("leader", text, { node: lead });
     if (lead === 0 || lead === this.#options.config.cluster.self.id) return;
     for (const done of this.#successionWatchers) done();
@@ -373,6 +407,40 @@ export class Controller {
       .members.find(
         ({ id, role, state }) => id !== self.id && role === "node" && state === "active" && alive.has(id),
       )?.id;
+  }
+
+  #makePair(): PairKeeper | undefined {
+    const { config, timers, alive, probe, journal } = this.#options;
+    const { self, isPair, founders, profile, forgiveAfterMs } = config.cluster;
+    const driver = this.#generations;
+    if (!isPair || probe === undefined || driver === undefined) return undefined;
+    return new PairKeeper({
+      self: self.id,
+      founders,
+      profile: PROFILES[profile],
+      startPatienceMs: forgiveAfterMs,
+      timers,
+      driver,
+      alive,
+      isAdmitted: () => this.membership.isAdmitted,
+      probe,
+      journal,
+      nameOf: (id) => this.name(id),
+    });
+  }
+
+  #onYielding(isYielding: boolean, winner: number): void {
+    const name = this.name(winner);
+    const text = isYielding
+      ? `${name} went on alone as well, and its log wins: this node gives way and takes over what ${name} decided`
+      : `${name} is not heard any more: this node goes on with its own log`;
+    this.#options.journal.add("forced", text, { node: winner });
+    if (!isYielding) {
+      this.membership.rejoin();
+      return;
+    }
+    this.membership.suspend();
+    this.#options.onState(this.driver.state(), 0);
   }
 
   #judgeLater(node: number, incarnation: number): void {

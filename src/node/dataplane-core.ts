@@ -17,7 +17,7 @@ import { hashKeyFrom } from "../base/hash.ts";
 import { RECORD_EPOCH_AT, RECORD_OPAQUE_AT, RECORD_SLOT_AT } from "../base/record.ts";
 import { RecordRing } from "../base/ring.ts";
 import { clusterMtuNeeded } from "../dataplane/cluster-mtu.ts";
-import { type ClusterView, MAX_NODE_ID, MAX_SLOTS, type PeerAddress } from "../dataplane/cluster-view.ts";
+import type { ClusterView, PeerAddress } from "../dataplane/cluster-view.ts";
 import { COUNT, count } from "../dataplane/context.ts";
 import { Engine } from "../dataplane/engine.ts";
 import { FlowTable } from "../dataplane/flow-table.ts";
@@ -29,7 +29,9 @@ import { senderOf } from "./heartbeat-sender.ts";
 import { LinkSeals } from "./link-seals.ts";
 import { PacketLoop } from "./packet-loop.ts";
 import { PathWatch, PROBE_MS } from "./path-watch.ts";
+import { addressOf, makeView } from "./peer-addresses.ts";
 import { peerFlagsOf } from "./peer-flags.ts";
+import { nextHopsOf, PeerProbe } from "./peer-probe.ts";
 import { WorkerBoard } from "./worker-board.ts";
 import {
   DOORBELL,
@@ -69,6 +71,7 @@ export class DataplaneCore {
   readonly #counters: Float64Array;
   readonly #board: WorkerBoard;
   readonly #seals: LinkSeals;
+  readonly #probe: PeerProbe;
   readonly #span = { at: 0, lengthBytes: 0 };
   readonly #isUp: boolean[];
   #isExporting = false;
@@ -111,6 +114,16 @@ export class DataplaneCore {
     const { memory, policy } = setup;
     this.#counters = new Float64Array(memory.counters);
     this.#board = new WorkerBoard(memory.board);
+    this.#probe = new PeerProbe({
+      ...{
+        ports,
+        view: this.view,
+        intervalMs: setup.profile.intervalMs / 2,
+        post,
+        nextHops: nextHopsOf(policy),
+      },
+      lastHeardMs: (node) => this.authority.heartbeats.lastHeardMs(node),
+    });
     this.#seals = new LinkSeals(setup.selfId, setup.redirectKey, setup.sealRedirects);
     this.#tickedMs = env.nowMs();
     this.#nodes = nodesOf(setup.peers);
@@ -166,6 +179,7 @@ export class DataplaneCore {
         mac,
         flags: FLAG_PROBING,
         lifelineReleases: true,
+        isPair: setup.isPair,
       },
       env,
       {
@@ -192,6 +206,7 @@ export class DataplaneCore {
     this.#watchMtus(nowMs);
     this.authority.tick(nowMs);
     this.#copyLease();
+    this.#probe.tick(nowMs);
     if (this.#isExporting) this.#isExporting = this.engine.exportStep(EXPORT_RECORDS_PER_TURN, nowMs);
     this.#publishBarriers();
     this.#loop.tick(nowMs);
@@ -219,6 +234,10 @@ export class DataplaneCore {
       case "lifeline":
         if (message.isOpen) this.authority.lifelineOpened(message.node);
         else this.authority.lifelineClosed(message.node, nowMs);
+        break;
+      case "probe":
+        if (message.isOn) this.#probe.begin(message.node, nowMs);
+        else this.#probe.end(message.node);
         break;
       case "export":
         for (const slot of message.slots) this.engine.exportSlot(slot);
@@ -280,6 +299,7 @@ export class DataplaneCore {
 
   #onHeartbeat(portIndex: number, at: number, lengthBytes: number, nowMs: number): void {
     const { bytes } = this.#pool;
+    if (this.#probe.take(portIndex, bytes, at, lengthBytes)) return;
     const clusterPort = this.#ports.length - 1;
     const isCluster = portIndex === clusterPort;
     if (!findDatagram(bytes, at, lengthBytes, isCluster, this.#span)) return;
@@ -358,6 +378,7 @@ export class DataplaneCore {
       case "voters":
       case "storeLease":
       case "storeFence":
+      case "claim":
         this.#post(effect);
         return;
       case "gained":
@@ -462,33 +483,6 @@ export class DataplaneCore {
       this.#post({ type: "carrier", port: index, isUp, atMs: nowMs });
     }
   }
-}
-
-function addressOf(peer: WorkerPeer, ports: number): PeerAddress {
-  return {
-    nodeId: peer.nodeId,
-    clusterIp: parseIpv4(peer.address) ?? 0,
-    clusterMac: new Uint8Array(6).fill(0xff),
-    zoneMac: Array.from({ length: ports }, () => new Uint8Array(6)),
-  };
-}
-
-function makeView(setup: WorkerSetup, peers: readonly (PeerAddress | undefined)[]): ClusterView {
-  return {
-    slots: setup.slots,
-    selfId: setup.selfId,
-    clusterIp: parseIpv4(setup.selfAddress) ?? 0,
-    epoch: 0,
-    owner: new Uint8Array(MAX_SLOTS),
-    backup: new Uint8Array(MAX_SLOTS),
-    home: new Uint8Array(MAX_SLOTS),
-    state: new Uint8Array(MAX_SLOTS),
-    gainedEpoch: new Uint32Array(MAX_SLOTS),
-    peerFlags: new Uint8Array(MAX_NODE_ID + 1),
-    peers,
-    leaseUntilMs: new Float64Array(setup.memory.lease),
-    ackedSequence: new Float64Array(setup.memory.acked),
-  };
 }
 
 function isZero(mac: Uint8Array): boolean {

@@ -75,6 +75,17 @@ export class Membership {
     this.#isStopped = true;
   }
 
+  /** This member gave way to another log, which let nobody in yet: what this life was given does not count there. */
+  rejoin(): void {
+    this.#incarnation = 0;
+    void this.join();
+  }
+
+  /** It waits for that log. */
+  suspend(): void {
+    this.#incarnation = 0;
+  }
+
   /** After each applied entry: were we declared down while alive, is a dead peer still a carrier? */
   onCommitted(): void {
     if (this.#incarnation !== 0 && !this.isAdmitted && this.#member()?.state !== "removed") void this.join();

@@ -97,6 +97,7 @@ export class NodeCore {
   readonly #replicas: RecordRing;
   readonly #bells: SyncDoorbells;
   #revision = -1;
+  #forcedEpoch: number | undefined;
   #incarnation = 0;
   #isStopped = false;
   #isStateDue = false;
@@ -179,7 +180,15 @@ export class NodeCore {
     }
     this.mirror.note(message);
     this.#events.receive(message);
+    this.#passToPair(message);
     if (message.type === "carrier") this.#links.tick(this.nowMs(), true);
+  }
+
+  #passToPair(message: Exclude<FromWorker, typeof DOORBELL>): void {
+    const { pair } = this.controller;
+    if (message.type === "liveness") pair?.onLiveness(message.event);
+    else if (message.type === "probed") pair?.probed(message);
+    else if (message.type === "claim") pair?.claimed(message.node, message.claim);
   }
 
   lifelineOpened(node: number): void {
@@ -271,7 +280,7 @@ export class NodeCore {
   }
 
   #makeController(): Controller {
-    const { config, storage, transport, timers, env, journal, log, onFatal } = this.#options;
+    const { config, storage, transport, timers, env, journal, log, post, onFatal } = this.#options;
     return new Controller({
       config,
       storage,
@@ -280,6 +289,7 @@ export class NodeCore {
       random: (bound) => env.random(bound),
       journal,
       alive: () => this.mirror.alive(),
+      probe: (node, isOn) => post({ type: "probe", node, isOn }),
       onPeers: (peers) => this.#onPeers(peers),
       onState: () => this.#onState(),
       onAdmitted: () => this.#onAdmitted(),
@@ -356,9 +366,11 @@ export class NodeCore {
     this.#isStateDue = false;
     const state = this.controller.driver.state();
     const ownIncarnation = this.controller.membership.incarnation;
-    const { table, members, quorum, revision } = state;
-    if (this.#isStopped || (revision === this.#revision && ownIncarnation === this.#incarnation)) return;
+    const { table, members, quorum, forced, revision } = state;
+    const isOld = revision === this.#revision && forced?.epoch === this.#forcedEpoch;
+    if (this.#isStopped || (isOld && ownIncarnation === this.#incarnation)) return;
     this.#revision = revision;
+    this.#forcedEpoch = forced?.epoch;
     this.#incarnation = ownIncarnation;
     // The worker first: replication asks it at once for slots whole, and what is sent in an earlier epoch is stale. No record
     // of the new epoch is routed by the old table, since rings are drained in turns of their own.
@@ -368,6 +380,7 @@ export class NodeCore {
       members,
       ownIncarnation,
       ...(quorum === undefined ? {} : { quorum }),
+      ...(forced === undefined ? {} : { forced }),
     });
     this.#storeRelay.stateChanged();
     this.replication.setTable(table);

@@ -2,6 +2,7 @@
  * Node report: what a node says about itself, to operators (status, flows), to Prometheus (metrics) and to load balancers
  * (health). Reads the parts when asked; keeps nothing.
  */
+import { termInside } from "../../cluster/control/generation.ts";
 import { addRefusals, type RefusalCounts, zeroRefusals } from "../../cluster/transport/refusals.ts";
 import type { Transport } from "../../cluster/transport/transport.ts";
 import { interfaceLabel } from "../../config/node-config.ts";
@@ -90,6 +91,7 @@ export class NodeReport {
       state,
       raft,
       voters: raft.voters,
+      ...(this.core.controller.pair === undefined ? {} : { pair: this.core.controller.pair.view }),
       peers: this.#peers(),
       unsettledOwn: state.table.owner.filter(
         (owner, slot) => owner === self.id && state.table.awaiting[slot]!.length > 0,
@@ -180,11 +182,12 @@ export class NodeReport {
         isSettled: status.isSettled,
         isReady: status.isReady,
         isUnwitnessed: status.isUnwitnessed,
+        ...(controller.pair === undefined ? {} : { pair: controller.pair.view }),
         memberStates: state.members.map((member) => member.state),
         slotsUnsynced: slotsUnsynced(state),
       },
       raft: {
-        term: raft.term,
+        term: termInside(raft.term),
         commitIndex: raft.commit,
         isLeader: raft.lead === self.id,
         proposals,

@@ -3,7 +3,7 @@
  * take the same hooks.
  */
 import type { ControlDriver } from "../../cluster/control/control-driver.ts";
-import { RaftDriver, type RaftDriverOptions } from "../../cluster/control/driver.ts";
+import { Generations, type GenerationsOptions } from "../../cluster/control/generations.ts";
 import { KvDriver } from "../../cluster/control/kv-driver.ts";
 import type { SharedLog } from "../../cluster/control/kv-replica.ts";
 import type { ClusterState, Command } from "../../cluster/control/model.ts";
@@ -15,11 +15,9 @@ import { promiseMs } from "../../cluster/takeover/timing.ts";
 /** Where a member's log is: on its own disk, or in a store of the site. */
 export type ControlStorage = LogStore | SharedLog;
 
-export interface OpenDriverOptions extends Omit<RaftDriverOptions, "storage" | "tuning" | "plan"> {
+export interface OpenDriverOptions extends Omit<GenerationsOptions, "storage" | "tuning" | "plan"> {
   readonly storage: ControlStorage;
   readonly profile: LivenessProfile;
-  /** Members that the cluster was begun with. */
-  readonly founders: readonly number[];
   readonly plan: (state: ClusterState) => Command | undefined;
 }
 
@@ -35,6 +33,6 @@ export function logIdOf(storage: ControlStorage): string {
 /** Throws what the drivers throw. */
 export function openDriver(options: OpenDriverOptions): ControlDriver {
   const { storage, profile } = options;
-  if (!isShared(storage)) return new RaftDriver({ ...options, storage, tuning: tuningOf(profile) });
+  if (!isShared(storage)) return new Generations({ ...options, storage, tuning: tuningOf(profile) });
   return new KvDriver({ ...options, log: storage, promiseMs: promiseMs(profile.leaseMs) });
 }

@@ -4,11 +4,11 @@
  * conf-plan.ts.
  */
 import { planConfChange } from "../../cluster/control/conf-plan.ts";
-import type { DriverStatus } from "../../cluster/control/driver.ts";
+import type { DriverStatus } from "../../cluster/control/control-driver.ts";
 import type { ClusterState, Command, CommandResult } from "../../cluster/control/model.ts";
 import { membersOf, planQuorum, quorumOf } from "../../cluster/control/quorum.ts";
 import type { Timers } from "../../cluster/control/timers.ts";
-import { DEFAULT_MARGIN_MS, DRIFT } from "../../cluster/takeover/timing.ts";
+import { DEFAULT_MARGIN_MS, DRIFT, QUIET_LEASES } from "../../cluster/takeover/timing.ts";
 import { SynwallError } from "../base/errors.ts";
 
 /** Entries that a member may lack and still count as one that holds the log: what is under way at any moment. */
@@ -23,6 +23,8 @@ export interface QuorumKeeperOptions {
   readonly leaseMs: number;
   /** A voter that was silent for so long does not vote until it is back. */
   readonly forgiveAfterMs: number;
+  /** See QuorumFacts. */
+  readonly isPair?: boolean;
   readonly timers: Pick<Timers, "nowMs">;
   readonly driver: {
     state(): ClusterState;
@@ -36,6 +38,8 @@ export interface QuorumKeeperOptions {
 export class QuorumKeeper {
   readonly #options: QuorumKeeperOptions;
   readonly #silentSinceMs = new Map<number, number>();
+  /** With `quorum: pair`: since when this member, as leader, knows a member in its present life. */
+  readonly #lives = new Map<number, { readonly life: number; readonly sinceMs: number }>();
   /** The epoch whose voters this member's authority goes by. */
   #knownEpoch = 0;
   #isProposing = false;
@@ -69,7 +73,7 @@ export class QuorumKeeper {
   }
 
   #lead(status: DriverStatus): void {
-    const { driver, self, founders, hasStore, leaseMs, timers, alive } = this.#options;
+    const { driver, self, founders, hasStore, leaseMs, timers, alive, isPair = false } = this.#options;
     const state = driver.state();
     const nowMs = timers.nowMs();
     const { epoch, known } = quorumOf(state, founders);
@@ -80,7 +84,9 @@ export class QuorumKeeper {
     }
     const present = new Set([self]);
     for (const id of alive()) {
-      if ((status.matches.get(id) ?? -1) >= status.commit - BEHIND_MAX) present.add(id);
+      if ((status.matches.get(id) ?? -1) >= status.commit - BEHIND_MAX && this.#isPromising(id, nowMs)) {
+        present.add(id);
+      }
     }
     const facts = {
       self,
@@ -88,11 +94,23 @@ export class QuorumKeeper {
       hasStore,
       away: this.#away(nowMs),
       present,
+      isPair,
       isCalm: nowMs - this.#seenSinceMs >= leaseMs * DRIFT + DEFAULT_MARGIN_MS,
     };
     void this.#propose(planQuorum(state, facts));
     const change = planConfChange(state, founders, status.confState);
     if (change !== undefined) driver.proposeConfChange(change);
+  }
+
+  /** Of two voters both are needed: the other one must have been let in, and be past the time in which whoever starts promises nothing. */
+  #isPromising(id: number, nowMs: number): boolean {
+    const { driver, isPair = false, leaseMs } = this.#options;
+    if (!isPair) return true;
+    const member = driver.state().members.find((each) => each.id === id);
+    const life = member?.state === "down" ? 0 : (member?.incarnation ?? 0);
+    if (this.#lives.get(id)?.life !== life) this.#lives.set(id, { life, sinceMs: nowMs });
+    if (life === 0) return false;
+    return nowMs - (this.#lives.get(id)?.sinceMs ?? nowMs) >= 2 * QUIET_LEASES * leaseMs;
   }
 
   #watchSilence(): void {

@@ -3,6 +3,7 @@
  * it means and what to do. Pure: facts in, report out.
  */
 import { isCarrier } from "../../cluster/control/commands.ts";
+import { termInside } from "../../cluster/control/generation.ts";
 import { type ClusterState, type Member, STORE_VOTER } from "../../cluster/control/model.ts";
 import { votersWithStore } from "../../cluster/control/quorum.ts";
 import type { StoreStatus } from "../../cluster/control/store-status.ts";
@@ -34,6 +35,8 @@ export interface StatusFacts {
   readonly lease?: { readonly validForMs: number; readonly isFenced: boolean };
   readonly dataplane?: NonNullable<StatusReport["dataplane"]>;
   readonly unprotectedFlows: number;
+  /** Where `quorum: pair` is set. */
+  readonly pair?: NonNullable<StatusReport["pair"]>;
   /** What is wrong with disk, clocks or threads, ready to be read. */
   readonly machineAlerts?: readonly string[];
 }
@@ -53,7 +56,7 @@ export function buildStatus(facts: StatusFacts): StatusReport {
     uptimeMs: facts.uptimeMs,
     epoch: table.epoch,
     leader: nameOf(facts.raft.lead),
-    raft: { term: facts.raft.term, commit: facts.raft.commit, state: facts.raft.state },
+    raft: { term: termInside(facts.raft.term), commit: facts.raft.commit, state: facts.raft.state },
     ...(facts.raft.store === undefined ? {} : { store: facts.raft.store }),
     members: state.members.map((member) => ({
       id: member.id,
@@ -70,6 +73,8 @@ export function buildStatus(facts: StatusFacts): StatusReport {
     isReady,
     ...(facts.lease === undefined ? {} : { lease: facts.lease }),
     isUnwitnessed: isUnwitnessed(facts),
+    ...(facts.pair === undefined ? {} : { pair: facts.pair }),
+    ...(state.forced === undefined ? {} : { forced: state.forced }),
     ...(facts.dataplane === undefined ? {} : { dataplane: facts.dataplane }),
     alerts: alerts(facts),
   };
@@ -132,6 +137,24 @@ export function storeSnapshot(
   if (status === undefined || counters === undefined) return {};
   const { isConnected, refusal } = status;
   return { store: { isConnected, isRefused: refusal !== "", ...counters } };
+}
+
+function unwitnessedText({ pair }: StatusFacts): string {
+  if (pair === undefined) {
+    return "unwitnessed: one more failure leaves no majority, and no takeover could be decided; bring the missing members back";
+  }
+  if (pair.isAlone) {
+    return "unwitnessed: this node went on alone (quorum: pair); if the other one still serves behind cut links, both do; repair it or the links, it then takes over this node's log by itself";
+  }
+  if (pair.isWaiting) {
+    return "unwitnessed: this node was alone when it ended and has not met the other one yet: it waits for quorum.forgiveAfter before it goes on";
+  }
+  if (pair.isHeld) {
+    return pair.why === "answers"
+      ? "unwitnessed: the other node is silent, but its machine answers ARP: it may still serve, so this node does not go on alone; restart it or power it off"
+      : "unwitnessed: the other node is silent, and nobody else is heard in any zone: this node may be the one that is cut off; check its cables and switch ports";
+  }
+  return "unwitnessed: a pair without a witness (quorum: pair) cannot tell a dead peer from cut links; if all links between the nodes are cut, both serve; add a witness";
 }
 
 function alerts(facts: StatusFacts): string[] {
@@ -215,11 +238,7 @@ function alerts(facts: StatusFacts): string[] {
       );
     }
   }
-  if (isUnwitnessed(facts)) {
-    lines.push(
-      "unwitnessed: one more failure leaves no majority, and no takeover could be decided; bring the missing members back",
-    );
-  }
+  if (isUnwitnessed(facts)) lines.push(unwitnessedText(facts));
   lines.push(...(facts.machineAlerts ?? []));
   return lines;
 }

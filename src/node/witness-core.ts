@@ -2,6 +2,7 @@
  * Witness core: what a witness is besides disk and network: its vote on leases and fences joined to the control plane, and what
  * it says about itself. The process (witness.ts) runs it in real time, the simulator (chaos/sim/cluster) in virtual time.
  */
+import { termInside } from "../../cluster/control/generation.ts";
 import type { Timers } from "../../cluster/control/timers.ts";
 import type { Mac } from "../../cluster/liveness/envelope.ts";
 import { CLUSTER_LINK, type LivenessEvent, type PeerConfig, PROFILES } from "../../cluster/liveness/model.ts";
@@ -158,7 +159,7 @@ export class WitnessCore {
         slotsUnsynced: slotsUnsynced(driver.state()),
       },
       raft: {
-        term: raft.term,
+        term: termInside(raft.term),
         commitIndex: raft.commit,
         isLeader: raft.lead === cluster.self.id,
         proposals,
@@ -195,6 +196,7 @@ export class WitnessCore {
         send: (_link, node, bytes) => sendHeartbeat(node, bytes),
         event: (event) => this.#onLiveness(event),
         effect: (effect) => {
+          // What others claim matters to nodes: a witness follows the log that is led.
           if (effect.type === "voters") this.controller.quorum.known(effect.epoch);
         },
       },

@@ -103,6 +103,8 @@ export class WorkerEvents {
         journal.add("mtu", PATH_TEXT[path](name), { node, atMs });
         return;
       }
+      case "claim":
+      case "probed":
       case "started":
       case "failed":
       case "stopped":

@@ -3,6 +3,7 @@
  * tables, judgements, requests. The doorbell (DOORBELL) is the one frequent message: "look into the rings", at most one
  * per sleep of the receiver.
  */
+import type { Claim, Generation } from "../../cluster/control/generation.ts";
 import type { Member, Quorum, SlotTable } from "../../cluster/control/model.ts";
 import type { LivenessEvent, LivenessProfile, PeerConfig } from "../../cluster/liveness/model.ts";
 import type { FenceAsk, FenceReply } from "../../cluster/takeover/messages.ts";
@@ -47,6 +48,8 @@ export interface WorkerSetup {
   readonly peers: readonly WorkerPeer[];
   /** Ids of all voters that the log was begun with, this node's too if it is one. */
   readonly voters: readonly number[];
+  /** One of two nodes may go on alone. */
+  readonly isPair: boolean;
   /** Keys derived from the cluster secret; see keys.ts. */
   readonly flowKey: Uint8Array;
   readonly heartbeatKey: Uint8Array;
@@ -64,6 +67,7 @@ export type ToWorker =
       readonly table: SlotTable;
       readonly members: readonly Member[];
       readonly quorum?: Quorum;
+      readonly forced?: Generation;
       readonly ownIncarnation: number;
     }
   /** All other members, when they are others than before. */
@@ -73,6 +77,8 @@ export type ToWorker =
   /** The store gave its vote to the lease request with this number, or tells about a fence. */
   | { readonly type: "store"; readonly answer: number | FenceReply }
   | { readonly type: "lifeline"; readonly node: number; readonly isOpen: boolean }
+  /** Ask the machine of a silent node whether it is there, again and again, and tell what became of it. */
+  | { readonly type: "probe"; readonly node: number; readonly isOn: boolean }
   /** Send these slots whole, each ending in a digest. */
   | { readonly type: "export"; readonly slots: readonly number[] }
   | { readonly type: "digest"; readonly slots: readonly number[] }
@@ -118,6 +124,18 @@ export type FromWorker =
       readonly incarnation: number;
     }
   | { readonly type: "storeFence"; readonly ask: FenceAsk }
+  /** What a peer says about its log. */
+  | { readonly type: "claim"; readonly node: number; readonly claim: Claim }
+  /** What came of `probes` ARP probes for a silent node. */
+  | {
+      readonly type: "probed";
+      readonly node: number;
+      readonly lastHeardMs: number;
+      readonly probes: number;
+      /** Of them, those after which others were heard. */
+      readonly probesHeard: number;
+      readonly isAnswering: boolean;
+    }
   | { readonly type: "fenced"; readonly isFenced: boolean; readonly atMs: number }
   /** A digest in the replication stream of `slot` was compared. */
   | { readonly type: "digest"; readonly slot: number; readonly isEqual: boolean }

@@ -46,6 +46,7 @@ export function workerSetup(config: NodeConfig, memory: SharedMemory, logId = ""
     profile: PROFILES[cluster.profile],
     peers,
     voters: leaseVoters(config),
+    isPair: cluster.isPair,
     ...deriveKeys(cluster.secret, cluster.name, logId),
     clusterName: cluster.name,
   };

@@ -51,6 +51,19 @@ export function udpFrame(shape: UdpShape): Uint8Array {
   return frame;
 }
 
+/** An ARP reply for PEER_ADDRESS, to `target`. */
+export function arpReply(destination: Uint8Array, source: Uint8Array, target: readonly number[]): Uint8Array {
+  const frame = new Uint8Array(60);
+  frame.set(destination, 0);
+  frame.set(source, 6);
+  frame.set([8, 6, 0, 1, 8, 0, 6, 4, 0, 2], 12);
+  frame.set(source, 22);
+  frame.set(PEER_ADDRESS, 28);
+  frame.set(destination, 32);
+  frame.set(target, 38);
+  return frame;
+}
+
 /** A frame of no known protocol, whose every byte follows from its number and length. */
 export function patternFrame(
   destination: Uint8Array,

@@ -7,9 +7,11 @@ import { getHeapStatistics } from "node:v8";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { FramePool, Port, PortFilter, RxBatch } from "../../src/io/port.ts";
 import {
+  arpReply,
   CLUSTER_UDP_PORT,
   getFrame,
   KERNEL_UDP_PORT,
+  OUR_ADDRESS,
   patternFrame,
   putFrame,
   type UdpShape,
@@ -282,6 +284,14 @@ function describeClusterPort(driver: PortDriver): void {
         sendBytes(world.peer, world.peerPool, frame);
         expect(await next(world.port, world.pool)).toEqual(frame);
       }
+    });
+
+    test("takes answers to its own ARP probes, and no other ARP", async () => {
+      const { mac } = world.port;
+      sendBytes(world.peer, world.peerPool, arpReply(mac, world.peer.mac, OUR_ADDRESS));
+      const answer = arpReply(mac, world.peer.mac, [0, 0, 0, 0]);
+      sendBytes(world.peer, world.peerPool, answer);
+      expect(await next(world.port, world.pool)).toEqual(answer);
     });
 
     test("leaves all else to the kernel", async () => {

@@ -4,7 +4,7 @@
 import { CompactedError, UnavailableError } from "raft-ts";
 import { describe, expect, test } from "vitest";
 import type { LogStore } from "../../cluster/storage/log-store.ts";
-import { CONF, entries, entry, LIFE, pictureOf, run } from "../unit/cluster/storage/workload.ts";
+import { CONF, entries, entry, pictureOf, run, WHOLE_LIFE } from "../unit/cluster/storage/workload.ts";
 
 export interface StorageWorld {
   /** An empty store of a cluster with voters 1, 2 and 3. */
@@ -83,9 +83,22 @@ export function storageConformance(name: string, world: StorageWorld): void {
       store.close();
     });
 
+    test("another log takes the place of this one, whatever its indices and terms are", () => {
+      const store = world.open();
+      store.save({ hardState: { term: 9, vote: 1, commit: 40 }, entries: entries(9, 1, 40), mustSync: true });
+      const confState = { ...CONF, voters: [2], learners: [1, 3] };
+      const snapshot = { index: 12, term: 5, confState, data: Uint8Array.of(4) };
+      store.restart(snapshot, { term: 6, vote: 0, commit: 12 });
+      expect([store.firstIndex(), store.lastIndex(), store.term(12)]).toEqual([13, 12, 5]);
+      expect(store.initialState()).toEqual({ hardState: { term: 6, vote: 0, commit: 12 }, confState });
+      store.save({ entries: entries(6, 13, 14), mustSync: true });
+      expect([store.lastIndex(), store.bytesSinceSnapshot()]).toEqual([14, 40]);
+      store.close();
+    });
+
     test.runIf(world.reopen !== undefined)("the next process finds all of it", () => {
       let store = world.open();
-      for (const step of LIFE) {
+      for (const step of WHOLE_LIFE) {
         run(store, step);
         const before = pictureOf(store);
         store = world.reopen!(store);

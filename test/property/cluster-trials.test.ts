@@ -4,7 +4,7 @@
  */
 import { describe, expect, test } from "vitest";
 import { waitSettledOn } from "../../chaos/drill/stage.ts";
-import { BUGS, type Bug } from "../../chaos/sim/cluster/bugs.ts";
+import { BUGS, type TrialBug } from "../../chaos/sim/cluster/bugs.ts";
 import { SimCluster } from "../../chaos/sim/cluster/cluster.ts";
 import { plugHosts } from "../../chaos/sim/cluster/hosts.ts";
 import { runMany } from "../../chaos/sim/cluster/many.ts";
@@ -35,7 +35,7 @@ test("a trial does the same to the last frame when it is run again", async () =>
   expect((await runTrial({ seed: 8 })).digest).not.toBe(first.digest);
 });
 
-const FINDINGS: Readonly<Record<Bug, readonly RegExp[]>> = {
+const FINDINGS: Readonly<Record<TrialBug, readonly RegExp[]>> = {
   "awaits-nobody": [/both decide slot/],
   "stretches-lease": [/both decide slot/],
   races: [/both decide slot/],

@@ -44,7 +44,13 @@ export const BUGS = [
   /** One node keeps its copies of flows with another translation, and digests are always called equal. */
   "mangles-copies",
 ] as const;
-export type Bug = (typeof BUGS)[number];
+export type TrialBug = (typeof BUGS)[number];
+/** What stories of pairs find (pair.ts). */
+export const PAIR_BUGS = [
+  /** Nodes go on alone without asking whether the other one's machine is there. */
+  "probes-nobody",
+] as const;
+export type Bug = TrialBug | (typeof PAIR_BUGS)[number];
 
 /** What a trial must be like for a bug to show itself soon. */
 export function trialOf(bug: Bug | undefined): Partial<TrialPlan> {
@@ -53,7 +59,7 @@ export function trialOf(bug: Bug | undefined): Partial<TrialPlan> {
   return { ...small, ...TRIALS[bug] };
 }
 
-const TRIALS: Readonly<Record<Bug, Partial<TrialPlan>>> = {
+const TRIALS: Readonly<Partial<Record<Bug, Partial<TrialPlan>>> & Record<TrialBug, Partial<TrialPlan>>> = {
   // In a lan a lease is out by the time of detection: who awaits nobody does no harm there.
   "awaits-nobody": { kind: "single", profile: "vm", fault: "silence" },
   "forwards-unreplicated": { kind: "single" },
@@ -96,6 +102,9 @@ export function spoiledMessage(bug: Bug | undefined, message: ToWorker): ToWorke
 }
 
 export function spoiledAnswer(bug: Bug | undefined, message: FromWorker): FromWorker {
+  if (bug === "probes-nobody" && message !== 0 && message.type === "probed") {
+    return { ...message, isAnswering: false };
+  }
   if (!isBlind(bug) || message === 0 || message.type !== "digest") return message;
   return { ...message, isEqual: true };
 }

@@ -6,10 +6,14 @@
  *   one vote a term   no member votes for two in a term, across restarts too (section 5.2)
  *   one leader a term (Election Safety, section 5.2)
  *
+ * All of it holds within one generation of the log (cluster/control/generation.ts). What the log of a node that went on alone, and
+ * lost, had committed is lost with it; in the end all are in one generation.
+ *
  * A ledger keeps a hash of each committed entry. It is read from the members' stores after every write, and again whenever a
  * process opens its log.
  */
 import type { Entry, Message } from "raft-ts";
+import { floorTerm, generationOf } from "../../../cluster/control/generation.ts";
 import type { DurableStorage } from "../../../cluster/storage/durable-storage.ts";
 import type { SimCluster } from "./cluster.ts";
 import type { SimMember } from "./member.ts";
@@ -25,8 +29,10 @@ interface Seen {
 export class LogCheck {
   readonly findings: string[] = [];
   readonly #cluster: SimCluster;
-  /** By index. */
-  readonly #ledger = new Map<number, Seen>();
+  /** By generation and index. */
+  readonly #ledger = new Map<string, Seen>();
+  /** By generation. */
+  readonly #lastIndexes = new Map<number, number>();
   readonly #votes = new Map<string, number>();
   readonly #leaders = new Map<number, string>();
   #lastIndex = 0;
@@ -46,28 +52,37 @@ export class LogCheck {
   atRest(): string[] {
     const { members } = this.#cluster;
     const states = new Set<string>();
+    const generations = new Set<number>();
     const findings = members.flatMap(({ name, running }) => {
       if (running === undefined) return [`${name} does not run`];
-      const { commit, applied } = running.controller.driver.status();
+      const { commit, applied, term } = running.controller.driver.status();
+      const generation = floorTerm(generationOf(term));
+      const lastIndex = this.#lastIndexes.get(generation) ?? 0;
+      generations.add(generation);
       const { table, members: of } = running.controller.driver.state();
       states.add(JSON.stringify([table, of]));
-      if (applied >= this.#lastIndex) return [];
-      return [`${name} applied ${applied} of ${this.#lastIndex} committed entries (commit ${commit})`];
+      if (applied >= lastIndex) return [];
+      return [`${name} applied ${applied} of ${lastIndex} committed entries (commit ${commit})`];
     });
+    if (generations.size > 1) findings.push(`members have logs of ${generations.size} generations`);
     if (states.size > 1) findings.push(`members applied the same log to ${states.size} different states`);
     return findings;
   }
 
   #watch(member: SimMember, storage: DurableStorage): void {
     let noted = 0;
+    let generation = -1;
     const note = (): void => {
-      const { commit } = storage.initialState().hardState;
+      const { commit, term } = storage.initialState().hardState;
+      const present = floorTerm(generationOf(term));
+      if (present !== generation) noted = 0;
+      generation = present;
       const snapshot = storage.snapshot();
-      if (snapshot.index > noted) this.#note(member, snapshot.index, snapshot.term);
+      if (snapshot.index > noted) this.#note(member, generation, snapshot.index, snapshot.term);
       const from = Math.max(noted + 1, storage.firstIndex());
       if (from <= commit) {
         for (const entry of storage.entries(from, commit + 1, Number.MAX_SAFE_INTEGER)) {
-          this.#note(member, entry.index, entry.term, hashOf(entry));
+          this.#note(member, generation, entry.index, entry.term, hashOf(entry));
         }
       }
       noted = Math.max(noted, commit);
@@ -77,14 +92,21 @@ export class LogCheck {
       save(ready);
       note();
     };
+    const restart = storage.restart.bind(storage);
+    storage.restart = (snapshot, hardState) => {
+      restart(snapshot, hardState);
+      note();
+    };
     note();
   }
 
-  #note({ name }: SimMember, index: number, term: number, hash?: number): void {
-    const seen = this.#ledger.get(index);
+  #note({ name }: SimMember, generation: number, index: number, term: number, hash?: number): void {
+    const key = `${generation} ${index}`;
+    const seen = this.#ledger.get(key);
     this.#lastIndex = Math.max(this.#lastIndex, index);
+    this.#lastIndexes.set(generation, Math.max(this.#lastIndexes.get(generation) ?? 0, index));
     if (seen === undefined) {
-      if (hash !== undefined) this.#ledger.set(index, { hash, term, by: name });
+      if (hash !== undefined) this.#ledger.set(key, { hash, term, by: name });
       return;
     }
     if (seen.term === term && (hash === undefined || seen.hash === hash)) return;

@@ -3,6 +3,7 @@
  */
 import {
   clientAddresses,
+  HOP_ADDRESS,
   INSIDE_GATEWAY,
   OUTSIDE_GATEWAY,
   SERVER_ADDRESS,
@@ -22,7 +23,7 @@ export function plugHosts({ clock, random, wires }: SimCluster): SimHosts {
     new SimHost({ name, addresses, gateway }, clock, random);
   const client = make("client", clientAddresses(), INSIDE_GATEWAY);
   const web = make("web", [WEB_ADDRESS], INSIDE_GATEWAY);
-  const server = make("server", [SERVER_ADDRESS], OUTSIDE_GATEWAY);
+  const server = make("server", [SERVER_ADDRESS, HOP_ADDRESS], OUTSIDE_GATEWAY);
   wires.segments.inside.attach(client.nic.port);
   wires.segments.inside.attach(web.nic.port);
   wires.segments.outside.attach(server.nic.port);

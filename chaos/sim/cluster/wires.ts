@@ -83,6 +83,9 @@ export class SimWires {
     this.#cuts.clear();
   }
 
+  /** Which frames get lost, whoever sends them; undefined: none for that. */
+  isFiltered: ((frame: FrameInFlight) => boolean) | undefined;
+
   /** Fair weather from now on. */
   calm(): void {
     Object.assign(this.weather, FAIR_WEATHER);
@@ -92,7 +95,7 @@ export class SimWires {
     const { lostPpm, duplicatedPpm } = this.weather;
     this.#onSent(frame);
     if (this.#cuts.size > 0 && this.#cuts.has(`${frame.from.name}>${frame.to.name}`)) return;
-    if (this.#chance(lostPpm)) return;
+    if (this.isFiltered?.(frame) === true || this.#chance(lostPpm)) return;
     this.#send(frame);
     if (this.#chance(duplicatedPpm)) this.#send(frame);
   }

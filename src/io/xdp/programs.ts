@@ -20,6 +20,8 @@ const IP_VERSION_AT = 14;
 const FRAGMENT_AT = 20;
 const PROTOCOL_AT = 23;
 const UDP_DESTINATION_AT = 36;
+const ARP_OPERATION_AT = 20;
+const ARP_TARGET_AT = 38;
 const HEADERS_BYTES = 42;
 
 /** The program of a filter; `socketMapFd` is an XSKMAP with one socket for each receive queue. */
@@ -38,7 +40,7 @@ function redirectAll(socketMapFd: number): Uint8Array {
     .assemble();
 }
 
-/** IPv4 UDP, whole and without options, to one of the ports: to the socket. All else: to the kernel. */
+/** IPv4 UDP, whole and without options, to one of the ports, and ARP replies to 0.0.0.0: to the socket. All else: to the kernel. */
 function redirectCluster(socketMapFd: number, udpPorts: readonly number[]): Uint8Array {
   const program = new Assembler()
     .load(4, 2, 1, DATA)
@@ -48,6 +50,7 @@ function redirectCluster(socketMapFd: number, udpPorts: readonly number[]): Uint
     // The verifier lets us read only what this comparison has proven to be there.
     .jumpIfGreater(4, 3, "pass")
     .load(2, 4, 2, ETHERTYPE_AT)
+    .jumpIfEqual(4, networkOrder(0x0806), "arp")
     .jumpIfNotEqual(4, networkOrder(0x0800), "pass")
     .load(1, 4, 2, IP_VERSION_AT)
     .jumpIfNotEqual(4, 0x45, "pass")
@@ -60,6 +63,13 @@ function redirectCluster(socketMapFd: number, udpPorts: readonly number[]): Uint
   for (const port of udpPorts) program.jumpIfEqual(4, networkOrder(port), "take");
   return program
     .jump("pass")
+    .label("arp")
+    .load(2, 4, 2, ARP_OPERATION_AT)
+    .jumpIfNotEqual(4, networkOrder(2), "pass")
+    .load(2, 4, 2, ARP_TARGET_AT)
+    .jumpIfNotEqual(4, 0, "pass")
+    .load(2, 4, 2, ARP_TARGET_AT + 2)
+    .jumpIfNotEqual(4, 0, "pass")
     .label("take")
     .load(4, 2, 1, RX_QUEUE_INDEX)
     .loadMap(1, socketMapFd)

@@ -63,6 +63,35 @@ describe("ARP answers", () => {
     }
   });
 
+  test("for a node's own address are given to a probe, by that node alone, lease or not, with the port's MAC", () => {
+    const pair = new Pair();
+    for (const world of pair.worlds) world.view.leaseUntilMs[0] = 0;
+    const probe = ethernet(
+      BROADCAST,
+      hostMac("10.10.0.2"),
+      0x0806,
+      arp({ op: 1, senderMac: hostMac("10.10.0.2"), sender: "0.0.0.0", target: "172.16.0.2" }),
+    );
+    for (const world of pair.worlds) world.receive(PORT_INSIDE, probe);
+    expect(pair.worlds.map((world) => world.sent.length)).toEqual([0, 1]);
+    const answer = see(pair.worlds[1]!.takeOne().frame);
+    expect([answer.arp!.op, answer.arp!.sender, answer.arp!.target]).toEqual([2, "172.16.0.2", "0.0.0.0"]);
+    expect(answer.arp!.senderMac).toBe("02:00:00:00:02:00");
+  });
+
+  test("of peers to probes of this node are left to the node, and of hosts to probes are learned from", () => {
+    const { one } = new Pair();
+    const replyOf = (sender: string): Uint8Array =>
+      ethernet(
+        mac("02:00:00:00:01:00"),
+        hostMac("10.10.0.2"),
+        0x0806,
+        arp({ op: 2, senderMac: hostMac("10.10.0.2"), sender, target: "0.0.0.0" }),
+      );
+    expect(verdictName(one.receive(PORT_INSIDE, replyOf("172.16.0.2")))).toBe("local");
+    expect(verdictName(one.receive(PORT_INSIDE, replyOf("10.10.0.2")))).toBe("arp");
+  });
+
   test("are not given by a fenced node, for other zones' addresses, to strangers, or for anybody else", () => {
     const world = new World();
     expect(verdictName(world.receive(PORT_INSIDE, who("10.10.0.2", "198.51.100.1")))).toBe("arp");

@@ -15,3 +15,16 @@ test("a cluster port takes UDP to its ports at any offset, and no other port's",
   expect(isForUs({ kind: "cluster", udpPorts: [1, 6081] }, memory, 77, frame.length)).toBe(true);
   expect(isForUs({ kind: "cluster", udpPorts: [1, 6080] }, memory, 77, frame.length)).toBe(false);
 });
+
+test("a cluster port takes ARP replies to 0.0.0.0, which answer probes of ours, and leaves all other ARP to the kernel", () => {
+  const port = { kind: "cluster", udpPorts: [6081] } as const;
+  const taken = (operation: number, target: readonly number[]): boolean => {
+    const arp = new Uint8Array(60);
+    arp.set([8, 6, 0, 1, 8, 0, 6, 4, 0, operation], 12);
+    arp.set(target, 38);
+    return isForUs(port, arp, 0, arp.length);
+  };
+  expect(taken(2, [0, 0, 0, 0])).toBe(true);
+  expect(taken(2, [192, 0, 2, 1])).toBe(false);
+  expect(taken(1, [0, 0, 0, 0])).toBe(false);
+});

@@ -20,6 +20,7 @@ export const NODE_SNAPSHOT: MetricsSnapshot = {
     isSettled: true,
     isReady: true,
     isUnwitnessed: false,
+    pair: { isAlone: false, isHeld: false, forced: 1, lost: 0 },
     memberStates: ["active", "active", "down"],
     slotsUnsynced: 0,
   },

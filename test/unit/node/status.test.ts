@@ -61,3 +61,30 @@ test("a refused stream stands among the alerts with its reason, while the peer i
   expect(alertsOf(true, "needs 2")).toEqual([expect.stringMatching(/^sync to fw2 is refused: needs 2; /)]);
   expect(alertsOf(false, "needs 2").join()).not.toContain("refused");
 });
+
+test("a pair without a witness says what it is, and what it may not do", () => {
+  const factsOf = (pair: { isAlone: boolean; isHeld: boolean; isWaiting: boolean; why: string }) => ({
+    cluster: "edge",
+    self: { id: 1, name: "fw1", role: "node" } as const,
+    version: "0.1.0",
+    uptimeMs: 1,
+    state: clusterState([
+      ["node", "active"],
+      ["node", "active"],
+    ]),
+    raft: { term: 1, commit: 1, state: "leader", lead: 1 },
+    voters: [1, 2],
+    peers: [],
+    pair,
+    unsettledOwn: 0,
+    unprotectedFlows: 0,
+  });
+  const whole = { isAlone: false, isHeld: false, isWaiting: false, why: "heard" };
+  const lineOf = (pair: typeof whole): string =>
+    buildStatus(factsOf(pair)).alerts.find((line) => line.startsWith("unwitnessed")) ?? "";
+  expect(lineOf(whole)).toMatch(/cannot tell a dead peer from cut links/);
+  expect(lineOf({ ...whole, isAlone: true })).toMatch(/went on alone/);
+  expect(lineOf({ ...whole, isWaiting: true })).toMatch(/waits for quorum.forgiveAfter/);
+  expect(lineOf({ ...whole, isHeld: true, why: "answers" })).toMatch(/answers ARP/);
+  expect(lineOf({ ...whole, isHeld: true, why: "deaf" })).toMatch(/the one that is cut off/);
+});

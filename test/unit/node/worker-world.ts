@@ -73,6 +73,7 @@ function setup(memory: SharedMemory, selfId: number): WorkerSetup {
     selfId,
     selfAddress: `192.0.2.${selfId}`,
     slots: 64,
+    isPair: false,
     profile: PROFILES.lan,
     peers: [
       { nodeId: peerId, name: `fw${peerId}`, role: "node", address: `192.0.2.${peerId}`, links: [0, 1, 2] },

@@ -2,7 +2,8 @@
  * A cluster of drivers over a memory network in virtual time: what driver tests and properties stand on.
  */
 
-import { type Committed, RaftDriver, type RaftDriverOptions } from "../../../../cluster/control/driver.ts";
+import type { Committed } from "../../../../cluster/control/control-driver.ts";
+import { RaftDriver, type RaftDriverOptions } from "../../../../cluster/control/driver.ts";
 import { decodeMachine } from "../../../../cluster/control/machine.ts";
 import type { ClusterState } from "../../../../cluster/control/model.ts";
 import type { LogStore } from "../../../../cluster/storage/log-store.ts";

@@ -7,7 +7,7 @@ import { MemoryLogStore } from "../../../../cluster/storage/memory.ts";
 import { CrashError, type CrashModel, MemoryFs } from "../../../../cluster/storage/memory-fs.ts";
 import { seededRandom } from "../../../../src/base/env.ts";
 import { SynwallError } from "../../../../src/base/errors.ts";
-import { CONF, entry, LIFE, type Picture, pictureOf, run } from "./workload.ts";
+import { CONF, entry, WHOLE_LIFE as LIFE, type Picture, pictureOf, run } from "./workload.ts";
 
 export const SEGMENT_BYTES = 2048;
 export const FOUNDING = { voters: [1, 2, 3], slots: 64 };

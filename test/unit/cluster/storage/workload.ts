@@ -44,11 +44,17 @@ export type Step =
       readonly entries: Entry[];
       readonly snapshot?: Snapshot;
     }
-  | { readonly type: "snapshot"; readonly index: number; readonly keep: number };
+  | { readonly type: "snapshot"; readonly index: number; readonly keep: number }
+  /** Another log from here on. */
+  | { readonly type: "restart"; readonly snapshot: Snapshot; readonly hardState: HardState };
 
 export function run(store: LogStore, step: Step): void {
   if (step.type === "snapshot") {
     store.saveSnapshot(step.index, CONF, Buffer.from(`state at ${step.index}`), step.keep);
+    return;
+  }
+  if (step.type === "restart") {
+    store.restart(step.snapshot, step.hardState);
     return;
   }
   const { hardState, entries, snapshot } = step;
@@ -89,4 +95,32 @@ export const LIFE: readonly Step[] = [
   },
   { type: "save", hardState: { term: 4, vote: 0, commit: 51 }, entries: entries(4, 51, 56, 500) },
   { type: "save", hardState: { term: 5, vote: 2, commit: 56 }, entries: entries(5, 57, 57) },
+];
+
+/** The same, and what becomes of a log whose cluster went on in another one, twice. */
+export const WHOLE_LIFE: readonly Step[] = [
+  ...LIFE,
+  // The log of a node that went on alone takes the place of this one: earlier in index, higher in term; and then a later one.
+  {
+    type: "restart",
+    snapshot: {
+      index: 7,
+      term: 900,
+      confState: { ...CONF, voters: [2] },
+      data: Buffer.from("state of node 2"),
+    },
+    hardState: { term: 901, vote: 0, commit: 7 },
+  },
+  { type: "save", hardState: { term: 901, vote: 2, commit: 8 }, entries: entries(901, 8, 10, 300) },
+  {
+    type: "restart",
+    snapshot: {
+      index: 60,
+      term: 800,
+      confState: { ...CONF, voters: [1] },
+      data: Buffer.from("state of node 1"),
+    },
+    hardState: { term: 801, vote: 0, commit: 60 },
+  },
+  { type: "save", entries: entries(801, 61, 62) },
 ];

@@ -24,26 +24,36 @@ const frames = fc
     protocol: mostly(fc.constant(17), 6, 1),
     port: mostly<number>(fc.constantFrom(...ports), 6082, 0xc817, 0xc10e, 0),
     lengthBytes: mostly(fc.constantFrom(60, 42), 41, 38, 34, 14, 13, 0),
+    arp: fc.record({
+      operation: mostly(fc.constant(2), 1, 3, 0x0200),
+      target: mostly(fc.constant(0), 1, 0x0a000001, 0x10000),
+    }),
     noise: fc.uint8Array({ minLength: 60, maxLength: 60 }),
   })
-  .map(({ etherType, version, fragment, protocol, port, lengthBytes, noise }) => {
+  .map(({ etherType, version, fragment, protocol, port, lengthBytes, arp, noise }) => {
     const view = new DataView(noise.buffer, noise.byteOffset);
     view.setUint16(12, etherType);
     view.setUint8(14, version);
     view.setUint16(20, fragment);
     view.setUint8(23, protocol);
     view.setUint16(36, port);
+    if (etherType === 0x0806) {
+      view.setUint16(20, arp.operation);
+      view.setUint32(38, arp.target);
+    }
     return noise.slice(0, lengthBytes);
   });
 
 test("the cluster program takes exactly what isForUs() takes, and reads only what is there", () => {
   const program = programOf(cluster, MAP_FD);
   let taken = 0;
+  let answers = 0;
   fc.assert(
     fc.property(frames, fc.integer({ min: 0, max: 7 }), (frame, queue) => {
       const outcome = run(program, frame, queue);
       if (isForUs(cluster, frame, 0, frame.length)) {
         taken++;
+        if (frame[13] === 6) answers++;
         expect(outcome).toEqual({ redirect: { mapFd: MAP_FD, queue, fallback: XDP_PASS } });
       } else {
         expect(outcome).toEqual({ action: XDP_PASS });
@@ -52,6 +62,7 @@ test("the cluster program takes exactly what isForUs() takes, and reads only wha
     { numRuns: 5000 },
   );
   expect(taken).toBeGreaterThan(100);
+  expect(answers).toBeGreaterThan(20);
 });
 
 test("the program for all frames is six instructions, and drops where no socket listens", () => {
