@@ -92,7 +92,7 @@ function baseConfig(options: LabOptions, member: LabMember, paths: LabPaths) {
     cluster: {
       ...{ name: options.name, node: member.name, profile: options.profile },
       // Two without a witness: else neither could go on without the other.
-      ...(options.nodes === 2 && !options.hasWitness ? { quorum: "pair" } : {}),
+      ...((options.isPair ?? (options.nodes === 2 && !options.hasWitness)) ? { quorum: "pair" } : {}),
     },
     control: {
       dataDir: paths.data(member.name),

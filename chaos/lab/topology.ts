@@ -72,6 +72,8 @@ export interface LabOptions {
   readonly profile: "lan" | "vm";
   /** Entries of each node's flow table; absent: the default. */
   readonly flowsMax?: number;
+  /** `quorum: pair`; absent: for two nodes without a witness. */
+  readonly isPair?: boolean;
   /** Absent: LAB_FEATURES. */
   readonly features?: LabFeatures;
 }

@@ -13,7 +13,7 @@
  */
 import type { LivenessProfile } from "./model.ts";
 
-export const MESSAGE_PACE = 6;
+export const MESSAGE_PACE = 7;
 /** | sender's clock us u32 | flags u8 | zero u8 u16 | */
 export const PACE_BYTES = 8;
 const FLAG_LATE = 1;

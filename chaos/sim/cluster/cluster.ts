@@ -262,8 +262,12 @@ export class SimCluster {
 /** Named in the configuration, and never looked at. */
 const PATHS = labPaths("sim", { uid: 0, isUserNamespace: false });
 
-function labOptions({ nodes, hasWitness, profile, features }: SimOptions) {
-  const rest = features === undefined ? {} : { features };
+function labOptions({ nodes, hasWitness, profile, features, store }: SimOptions) {
+  const rest = {
+    ...(features === undefined ? {} : { features }),
+    // The store votes.
+    ...(store === undefined ? {} : { isPair: false }),
+  };
   return { name: "sim", nodes, hasWitness, profile, port: "auto", ...rest } as const;
 }
 
