@@ -8,11 +8,36 @@
 import { randomInt } from "node:crypto";
 import type { Env } from "../base/env.ts";
 
+/** Readings of both clocks that are compared. */
+const READINGS = 32;
+
+/**
+ * What has to be added to `count()` to have `clock()`, both in milliseconds and equally fast. Between two readings a thread may stand
+ * still for a long time, above all while it starts on a busy machine, and would go wrong by that for ever: so `clock` is read
+ * between two readings of `count`, again and again, and what was least interrupted counts.
+ */
+export function offsetBetween(clock: () => number, count: () => number): number {
+  let leastMs = Number.POSITIVE_INFINITY;
+  let offsetMs = 0;
+  for (let i = 0; i < READINGS; i++) {
+    const before = count();
+    const at = clock();
+    const tookMs = count() - before;
+    if (tookMs >= leastMs) continue;
+    leastMs = tookMs;
+    offsetMs = at - before - tookMs / 2;
+  }
+  return offsetMs;
+}
+
 /** performance.now() counts from the thread's start; hrtime() from boot. One difference makes them one clock. */
-const OFFSET_MS = ((): number => {
-  const [seconds, nanoseconds] = process.hrtime();
-  return seconds * 1e3 + nanoseconds / 1e6 - performance.now();
-})();
+const OFFSET_MS = offsetBetween(
+  () => {
+    const [seconds, nanoseconds] = process.hrtime();
+    return seconds * 1e3 + nanoseconds / 1e6;
+  },
+  () => performance.now(),
+);
 
 /** How long the machine was suspended in the life of this process, as far as this thread knows. */
 let suspendedMs = 0;
