@@ -10,6 +10,8 @@
 import { execFileSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { SETTLE_TIMEOUT_MS } from "../chaos/lab/settling.ts";
+import { poll } from "../chaos/lab/wait.ts";
 import type { AdminMethods } from "../src/node/admin-model.ts";
 
 const { values } = parseArgs({
@@ -25,6 +27,7 @@ const SYNWALL = fileURLToPath(new URL("../bin/synwall", import.meta.url));
 const OPEN_FLOWS = fileURLToPath(new URL("spread/open-flows.ts", import.meta.url));
 const NAME = `spread${process.pid % 1000}`;
 const PORT = 9;
+const ASK_INTERVAL_MS = 200;
 /** Where nobody answers: an answer would have the nodes look for thousands of hosts that are none. */
 const NOBODY = "2001:db8:dead::1";
 /** A part of the inside network that the client has whole (ip-route(8), "local"). */
@@ -42,14 +45,15 @@ try {
   process.stdout.write(`spread: one flow of each of ${hosts} hosts\n`);
   print(`${nodes} nodes`, []);
   const dead: string[] = [];
-  for (const name of ["fw1", "fw2"].slice(0, nodes - 1)) {
+  // One after the other, without a pause: a majority of nodes and witness must be left.
+  for (const name of ["fw1", "fw2"].slice(0, Math.ceil((nodes + 1) / 2) - 1)) {
     lab("kill", name);
     dead.push(name);
-    settle(dead);
+    await settle(dead);
     print(`${dead.join(" and ")} dead`, dead);
   }
   for (const name of dead) lab("start", name);
-  settle([]);
+  await settle([]);
   print("all back", []);
 } finally {
   execFileSync(SYNWALL, ["lab", "down", "--name", NAME], { stdio: ["ignore", "ignore", "inherit"] });
@@ -83,11 +87,12 @@ function ask<Result>(command: readonly string[], member: string): Result {
 }
 
 /** Until every living node says that no slot is on its way. */
-function settle(without: readonly string[]): void {
+async function settle(without: readonly string[]): Promise<void> {
   const living = names().filter((name) => !without.includes(name));
   for (const name of living) {
-    while (!isSettled(ask<AdminMethods["status"]["result"]>(["status"], name), living))
-      execFileSync("sleep", ["0.2"]);
+    const isDone = (): boolean => isSettled(ask<AdminMethods["status"]["result"]>(["status"], name), living);
+    if (await poll(isDone, SETTLE_TIMEOUT_MS, { intervalMs: ASK_INTERVAL_MS })) continue;
+    throw new Error(`${name} was not settled after ${SETTLE_TIMEOUT_MS / 1000} s`);
   }
 }
 

@@ -16,10 +16,10 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "no
 import { connect, createServer, type Server, type Socket } from "node:net";
 import { cpus, release, tmpdir } from "node:os";
 import { join } from "node:path";
-import { setTimeout as pause } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { stringify } from "yaml";
+import { pause, poll } from "../chaos/lab/wait.ts";
 import { RaftDriver } from "../cluster/control/driver.ts";
 import { systemTimers } from "../cluster/control/timers.ts";
 import { MemoryLogStore } from "../cluster/storage/memory.ts";
@@ -40,6 +40,7 @@ const { values } = parseArgs({
 const commits = values.smoke ? 500 : Number(values.commits);
 const runs = values.smoke ? 1 : Number(values.runs);
 const ONE_WAY_MS = 10;
+const WAIT_MS_MAX = 120_000;
 const BUDGET_KB = 100_000;
 /** Proposals on their way at a time. */
 const AT_ONCE = 64;
@@ -311,5 +312,7 @@ function say(line: string): void {
 }
 
 async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await pause(1);
+  if (!(await poll(condition, WAIT_MS_MAX, { intervalMs: 1 }))) {
+    throw new Error(`the cluster did not get there in ${WAIT_MS_MAX / 1000} s`);
+  }
 }

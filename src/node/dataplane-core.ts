@@ -115,13 +115,11 @@ export class DataplaneCore {
     this.#counters = new Float64Array(memory.counters);
     this.#board = new WorkerBoard(memory.board);
     this.#probe = new PeerProbe({
-      ...{
-        ports,
-        view: this.view,
-        intervalMs: setup.profile.intervalMs / 2,
-        post,
-        nextHops: nextHopsOf(policy),
-      },
+      ports,
+      view: this.view,
+      intervalMs: setup.profile.intervalMs / 2,
+      post,
+      nextHops: nextHopsOf(policy),
       lastHeardMs: (node) => this.authority.heartbeats.lastHeardMs(node),
     });
     this.#seals = new LinkSeals(setup.selfId, setup.redirectKey, setup.sealRedirects);
