@@ -38,9 +38,10 @@ export interface DrillOptions {
 
 /** Runs one drill and answers its measured result. Throws SW_DRILL_FAILED when it could not be carried out. */
 export async function runDrill(stage: Stage, options: DrillOptions): Promise<DrillResult> {
-  const { scenario, victim } = options;
-  checkVictim(stage, scenario, victim);
+  const { scenario } = options;
+  checkVictim(stage, scenario, options.victim);
   await restore(stage);
+  const victim = (await SCRIPTS[scenario].choose?.(stage, options.victim)) ?? options.victim;
   const helper = nodesOf(stage).find((name) => name !== victim)!;
   const flows = await chooseFlows(stage, helper, victim);
   await SCRIPTS[scenario].prepare?.(stage, victim);
@@ -52,7 +53,7 @@ export async function runDrill(stage: Stage, options: DrillOptions): Promise<Dri
     downloadAddress: flows[0]!.address,
   });
   try {
-    const plan = { ...options, helper, flows };
+    const plan = { ...options, victim, helper, flows };
     const measured = toMeasurement(stage, plan, await observe(stage, plan, traffic));
     await restore(stage);
     return judge(measured, stage.profile);

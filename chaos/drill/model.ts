@@ -48,7 +48,8 @@ export const SCENARIO_TEXT: Readonly<Record<Scenario, string>> = {
   flap: "a node's cluster link goes and comes five times in 3 s",
   loss: "a fifth of all frames on a node's cluster link is lost for 4 s, both ways",
   slow: "a node's cluster link carries 200 kB/s for 4 s",
-  witness: "the witness dies, and when it is forgiven, a node dies too",
+  witness:
+    "the witness dies, and when it is forgiven, a node dies too (of two, the one that does not vote alone)",
   relay: "a node dies and comes back, then the other one dies",
   overtaken: "a node is killed while it is drained: a drill during a drill",
   flood: "a node is killed while spoofed SYNs come in as fast as the machine can send them",

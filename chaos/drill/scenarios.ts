@@ -62,6 +62,8 @@ export interface Injection {
 interface Script {
   /** The fault is the victim's return. */
   readonly isVictimDownBefore?: boolean;
+  /** Which node the fault may hit, where that is not free: `asked`, or another one. */
+  choose?(stage: Stage, asked: string): Promise<string>;
   /** Before traffic starts. */
   prepare?(stage: Stage, victim: string): Promise<void>;
   inject(stage: Stage, victim: string, helper: string): Promise<Injection>;
@@ -129,6 +131,7 @@ export const SCRIPTS: Readonly<Record<Scenario, Script>> = {
     inject: (stage, victim) => harmed(stage, victim, { way: "in", kbytesPerSecond: SLOW_KBYTES_PER_SECOND }),
   },
   witness: {
+    choose: sparingTheSingleVoter,
     async prepare(stage) {
       const witness = witnessOf(stage);
       await stage.kill(witness);
@@ -321,6 +324,21 @@ async function harmed(stage: Stage, victim: string, harm: Harm): Promise<Injecti
   await stage.pause(HARMED_MS);
   await stage.heal();
   return { faultAtMs, isStill: true, settle: {} };
+}
+
+/**
+ * Of two nodes whose witness is gone the leader votes alone (cluster/control/quorum.ts): its loss ends all decisions, the loss of the
+ * other one ends nothing. With `quorum: pair` either may die.
+ */
+async function sparingTheSingleVoter(stage: Stage, asked: string): Promise<string> {
+  const { leader, pair } = await stage.ask(asked, "status", {});
+  const nodes = nodesOf(stage);
+  if (nodes.length > 2 || pair !== undefined || leader !== asked) return asked;
+  const other = nodes.find((name) => name !== asked)!;
+  stage.progress(
+    `${asked} leads, so it votes alone when the witness is forgiven, and must live (unless quorum: pair): ${other} dies instead`,
+  );
+  return other;
 }
 
 function witnessOf(stage: Stage): string {

@@ -22,6 +22,13 @@ describe("a cluster of real nodes in virtual time", () => {
     },
   );
 
+  test("loses its witness, and then whichever node does not vote alone", async () => {
+    const scenarios = ["witness", "witness"] as const;
+    const { findings, results } = await runSimulation({ ...SMALL_RUN, seed: 17, scenarios });
+    expect(findings).toEqual([]);
+    expect(results.map(({ wasLeader }) => wasLeader)).toEqual([false, false]);
+  });
+
   test("does the same to the last frame when it is run again", async () => {
     const given = { ...SMALL_RUN, seed: 13, scenarios: ["drain"] } as const;
     const [first, second] = [await runSimulation(given), await runSimulation(given)];

@@ -117,7 +117,7 @@ export async function runDrills(
         continue;
       }
       const reasons = result.reasons.length > 0 ? ` (${result.reasons.join("; ")})` : "";
-      stage.progress(`${scenario} ${victim}: ${result.verdict}${reasons}`);
+      stage.progress(`${scenario} ${result.victim}: ${result.verdict}${reasons}`);
       onResult(result);
     }
   }
