@@ -2,7 +2,6 @@
  * Main: runs a member until it is told to stop. Owns signals, the process's priority and its exit; failure to start leaves
  * nothing behind and throws the one error that the command line prints.
  */
-import { setFlagsFromString } from "node:v8";
 import { isSupervised } from "../../config/environment.ts";
 import type { NodeConfig } from "../../config/node-config.ts";
 import { type ErrorCode, SynwallError } from "../base/errors.ts";
@@ -45,8 +44,6 @@ export async function runNode(config: NodeConfig): Promise<void> {
 
 /** Runs a witness; as runNode(). Each loads its own: a witness has no memory for a dataplane. */
 export async function runWitness(config: NodeConfig): Promise<void> {
-  // It allocates little and lives long: room that young objects once took would stay with the process, some 20 MB.
-  setFlagsFromString("--semi-space-growth-factor=1");
   const { Witness } = await import("./witness.ts");
   return run(config, (log, onFatal, restart) => new Witness(config, log, onFatal, restart));
 }
