@@ -223,6 +223,7 @@ function common(
       slots: cluster.slots,
       forgiveAfterMs: cluster.quorum.forgiveAfter,
       isPair: cluster.quorum.mode === "pair",
+      witnessHops: cluster.witnessHops,
       ports: cluster.ports,
       tls: { ca: cluster.tls.ca, cert: cluster.tls.cert, key: cluster.tls.key },
       ...(cluster.tls.caKey === undefined ? {} : { caKey: cluster.tls.caKey }),

@@ -63,6 +63,8 @@ export interface NodeConfig {
     readonly forgiveAfterMs: number;
     /** `quorum: pair`: of two nodes that nobody else votes with, one may go on alone. */
     readonly isPair: boolean;
+    /** Routers between the nodes and the witness, at most. */
+    readonly witnessHops: number;
     readonly ports: { readonly grpc: number; readonly lifeline: number; readonly registration: number };
     /** File paths, readable and matching (checked while loading). */
     readonly tls: { readonly ca: string; readonly cert: string; readonly key: string };

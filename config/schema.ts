@@ -95,6 +95,8 @@ const cluster = mapping({
   slots: powerOfTwo(16, 1024).default(64),
   quorum: quorum.prefault({}),
   affinity: oneOf("source", "flow").default("source"),
+  /** Nodes are one network; the witness may be behind so many routers. */
+  witnessHops: whole(0, 64).default(0),
   /** Absent: as `cluster init` or `join` left it in control.dataDir. */
   members: someOf(member, 9).optional(),
   ports: mapping({

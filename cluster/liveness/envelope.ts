@@ -132,6 +132,7 @@ export const ENVELOPE_REFUSALS = [
   "replayed",
   "stale", // of a life that is over
   "malformed",
+  "distant", // it crossed more routers than it may
 ] as const;
 export type EnvelopeRefusal = (typeof ENVELOPE_REFUSALS)[number];
 

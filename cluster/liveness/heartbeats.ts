@@ -107,6 +107,7 @@ export class Heartbeats {
     replayed: 0,
     stale: 0,
     malformed: 0,
+    distant: 0,
   };
   /** Who sent the last datagram that was refused, by reason, as receive() was told; for the log. */
   readonly refusedSender: Record<EnvelopeRefusal, number> = { ...this.refused };
@@ -199,6 +200,12 @@ export class Heartbeats {
     this.#deliver(peer, wire, bytes, nowMs);
     if (wire.detector.bfd.isTransmitDue(nowMs)) this.#transmit(peer, wire, nowMs);
     return from;
+  }
+
+  /** Counts a datagram that the shell refused by itself. */
+  refuse(reason: EnvelopeRefusal, sender: number): void {
+    this.#sender = sender;
+    this.#refuse(reason);
   }
 
   /** Lets time pass: judges peers and sends what is due. Call it after the receive() calls of the same turn. */

@@ -26,6 +26,7 @@ import type { FramePool, Port } from "../io/port.ts";
 import { parseIpv4 } from "../policy/address.ts";
 import { findDatagram, writeClusterFrame, writeZoneFrame } from "./heartbeat-frames.ts";
 import { senderOf } from "./heartbeat-sender.ts";
+import { HopLimit } from "./hop-limit.ts";
 import { LinkSeals } from "./link-seals.ts";
 import { PacketLoop } from "./packet-loop.ts";
 import { PathWatch, PROBE_MS } from "./path-watch.ts";
@@ -72,7 +73,7 @@ export class DataplaneCore {
   readonly #board: WorkerBoard;
   readonly #seals: LinkSeals;
   readonly #probe: PeerProbe;
-  readonly #span = { at: 0, lengthBytes: 0 };
+  readonly #span = { at: 0, lengthBytes: 0, ttl: 0 };
   readonly #isUp: boolean[];
   #isExporting = false;
   #viewAtMs = 0;
@@ -87,6 +88,7 @@ export class DataplaneCore {
   #tickedMs: number;
   /** When other voters made the lease end earlier: until then it held. */
   #shrunkMs = Number.NEGATIVE_INFINITY;
+  readonly #hopLimit: HopLimit;
   #boardDueMs = 0;
   #wallDueMs = 0;
   readonly #wallMs: () => number;
@@ -125,6 +127,7 @@ export class DataplaneCore {
     this.#seals = new LinkSeals(setup.selfId, setup.redirectKey, setup.sealRedirects);
     this.#tickedMs = env.nowMs();
     this.#nodes = nodesOf(setup.peers);
+    this.#hopLimit = new HopLimit(setup.witnessHops, setup.peers);
     this.#mtus = ports.map((port) => port.mtuBytes);
     this.#mtuNeeded = clusterMtuNeeded(Math.max(...this.#mtus.slice(0, -1)), this.#seals.isSealing);
     this.#enginePorts = ports.map((port, index) => ({
@@ -259,6 +262,7 @@ export class DataplaneCore {
 
   #usePeers(peers: readonly WorkerPeer[], nowMs: number): void {
     this.#nodes = nodesOf(peers);
+    this.#hopLimit.usePeers(peers);
     const { peerFlags } = this.view;
     for (let id = 1; id < this.#peers.length; id++) {
       if (peers.some(({ nodeId }) => nodeId === id)) continue;
@@ -303,6 +307,10 @@ export class DataplaneCore {
     if (!findDatagram(bytes, at, lengthBytes, isCluster, this.#span)) return;
     const datagram = bytes.subarray(this.#span.at, this.#span.at + this.#span.lengthBytes);
     const sender = senderOf(bytes, at, isCluster);
+    if (!this.#hopLimit.allows(sender, this.#span.ttl)) {
+      this.authority.heartbeats.refuse("distant", sender);
+      return;
+    }
     const from = this.authority.receive(isCluster ? CLUSTER_LINK : portIndex + 1, datagram, nowMs, sender);
     const peer = this.view.peers[from];
     if (from === 0 || peer === undefined) return;

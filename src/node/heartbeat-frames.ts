@@ -6,7 +6,7 @@
  *   zone:     | dst 6 | src 6 | 0x88B5 | length u16 | datagram | pad to 60 |
  *   cluster:  | dst 6 | src 6 | 0x0800 | IPv4 20, TTL 255 | UDP 8, port 3784 | datagram |
  *
- * TTL 255 is checked on receipt (RFC 5881 section 5): no packet from beyond the link can carry it.
+ * The TTL is checked on receipt (RFC 5881 section 5): no packet from beyond the link can carry 255; see hop-limit.ts.
  */
 
 import { setU16, u16 } from "../packet/bytes.ts";
@@ -20,7 +20,14 @@ import {
   padFrame,
   setEtherType,
 } from "../packet/ethernet.ts";
-import { IPV4_BYTES, IPV4_CHECKSUM, PROTOCOL_UDP, writeHeader as writeIpv4 } from "../packet/ipv4.ts";
+import {
+  IPV4_BYTES,
+  IPV4_CHECKSUM,
+  PROTOCOL_UDP,
+  protocol,
+  ttl,
+  writeHeader as writeIpv4,
+} from "../packet/ipv4.ts";
 import {
   HEARTBEAT_PORT,
   UDP_BYTES,
@@ -35,16 +42,18 @@ const LENGTH_BYTES = 2;
 const ZONE_HEADER_BYTES = ETHERNET_BYTES + LENGTH_BYTES;
 const CLUSTER_HEADER_BYTES = ETHERNET_BYTES + IPV4_BYTES + UDP_BYTES;
 const SOURCE_PORT = 49_152;
-const TTL = 255;
+/** RFC 5881 section 5. */
+export const HEARTBEAT_TTL = 255;
 /** First words of the header: version 4 of 5 words, and the same with DSCP CS6, network control. */
 const PLAIN = 0x4500;
 const NETWORK_CONTROL = 0x45c0;
-const TTL_AND_UDP = (TTL << 8) | PROTOCOL_UDP;
 
 /** Where a heartbeat's datagram starts in a received frame, and how long it is. */
 export interface DatagramSpan {
   at: number;
   lengthBytes: number;
+  /** As it arrived; 255 on a zone's wire, which no router touches. */
+  ttl: number;
 }
 
 /** Writes a zone frame at `at`; returns its length. */
@@ -80,7 +89,7 @@ export function writeClusterFrame(
   const udp = ip + IPV4_BYTES;
   const whole = IPV4_BYTES + UDP_BYTES + datagram.length;
   const total = Math.max(whole, packetBytes);
-  writeIpv4(bytes, ip, total, TTL, PROTOCOL_UDP, sourceIp, destinationIp);
+  writeIpv4(bytes, ip, total, HEARTBEAT_TTL, PROTOCOL_UDP, sourceIp, destinationIp);
   setU16(bytes, ip, NETWORK_CONTROL);
   adjust16(bytes, ip + IPV4_CHECKSUM, PLAIN, NETWORK_CONTROL);
   writeUdp(bytes, udp, SOURCE_PORT, HEARTBEAT_PORT, total - IPV4_BYTES);
@@ -101,13 +110,15 @@ export function findDatagram(
     if (lengthBytes < ZONE_HEADER_BYTES || etherType(bytes, at) !== ETHER_HEARTBEAT) return false;
     out.at = at + ZONE_HEADER_BYTES;
     out.lengthBytes = u16(bytes, at + ETHERNET_BYTES);
+    out.ttl = HEARTBEAT_TTL;
     return out.lengthBytes <= lengthBytes - ZONE_HEADER_BYTES;
   }
   if (lengthBytes < CLUSTER_HEADER_BYTES || etherType(bytes, at) !== ETHER_IPV4) return false;
   const ip = at + ETHERNET_BYTES;
   const udp = ip + IPV4_BYTES;
-  if (bytes[ip] !== PLAIN >> 8 || u16(bytes, ip + 8) !== TTL_AND_UDP) return false;
+  if (bytes[ip] !== PLAIN >> 8 || protocol(bytes, ip) !== PROTOCOL_UDP) return false;
   if (u16(bytes, udp + 2) !== HEARTBEAT_PORT) return false;
+  out.ttl = ttl(bytes, ip);
   out.at = at + CLUSTER_HEADER_BYTES;
   out.lengthBytes = udpBytes(bytes, udp) - UDP_BYTES;
   return out.lengthBytes >= 0 && out.lengthBytes <= lengthBytes - CLUSTER_HEADER_BYTES;

@@ -35,6 +35,7 @@ const HEARTBEAT_WORDS: Readonly<Record<EnvelopeRefusal, string>> = {
   replayed: "they were received before",
   stale: "they are of a process that has ended",
   malformed: "what they say cannot be read",
+  distant: "they crossed a router: only the witness may be so far away, at most cluster.witnessHops routers",
 };
 
 const REDIRECT_WORDS: Readonly<Record<RedirectRefusal, string>> = {

@@ -48,6 +48,8 @@ export interface WorkerSetup {
   readonly peers: readonly WorkerPeer[];
   /** Ids of all voters that the log was begun with, this node's too if it is one. */
   readonly voters: readonly number[];
+  /** Routers between this node and the witness, at most. */
+  readonly witnessHops: number;
   /** One of two nodes may go on alone. */
   readonly isPair: boolean;
   /** Keys derived from the cluster secret; see keys.ts. */

@@ -47,6 +47,7 @@ export function workerSetup(config: NodeConfig, memory: SharedMemory, logId = ""
     peers,
     voters: leaseVoters(config),
     isPair: cluster.isPair,
+    witnessHops: cluster.witnessHops,
     ...deriveKeys(cluster.secret, cluster.name, logId),
     clusterName: cluster.name,
   };

@@ -23,7 +23,7 @@ export function bootWitness(boot: Boot): Running {
   /** By node id, as heard. */
   const macs = new Map<number, Uint8Array>();
   const out = new Uint8Array(HEADER_BYTES + HEARTBEAT_BYTES_MAX);
-  const span = { at: 0, lengthBytes: 0 };
+  const span = { at: 0, lengthBytes: 0, ttl: 0 };
   const core: WitnessCore = new WitnessCore({
     ...boot,
     timers: life,

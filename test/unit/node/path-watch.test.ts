@@ -73,7 +73,7 @@ test("a probe is a heartbeat with zeros behind it, up to the length asked for", 
   const mac = new Uint8Array(6);
   const length = writeClusterFrame(bytes, 0, mac, mac, 1, 2, datagram, 1562);
   expect(length).toBe(14 + 1562);
-  const span = { at: 0, lengthBytes: 0 };
+  const span = { at: 0, lengthBytes: 0, ttl: 0 };
   expect(findDatagram(bytes, 0, length, true, span)).toBe(true);
   expect(span.lengthBytes).toBe(1562 - 28);
   expect(bytes.slice(span.at, span.at + 90)).toEqual(datagram);

@@ -74,6 +74,7 @@ function setup(memory: SharedMemory, selfId: number): WorkerSetup {
     selfAddress: `192.0.2.${selfId}`,
     slots: 64,
     isPair: false,
+    witnessHops: 0,
     profile: PROFILES.lan,
     peers: [
       { nodeId: peerId, name: `fw${peerId}`, role: "node", address: `192.0.2.${peerId}`, links: [0, 1, 2] },
