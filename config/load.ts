@@ -99,6 +99,8 @@ export function loadNewcomer(path: string): Newcomer {
   const { name, node, profile, slots, secretFile, tls } = cluster;
   raiseIfAny(file, checkStore({ cluster, control }));
   const etcd = etcdConfig(control);
+  const unusable = checkStoreFiles(etcd);
+  if (unusable[0] !== undefined) raise(unusable[0].code, formatAll(file, unusable));
   const rest = { dataDir: control.dataDir, ...(etcd === undefined ? {} : { etcd }) };
   return { role, name, node, profile, slots, secretFile, tls, ...rest };
 }

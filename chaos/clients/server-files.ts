@@ -3,19 +3,44 @@
  * (pure); nothing of the machine's own configuration is read.
  */
 import { createHash, randomBytes } from "node:crypto";
-import { mkdirSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync,
+  cpSync,
+  mkdirSync,
+  readdirSync,
+  readlinkSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { run } from "../lab/run.ts";
 import type { Blob } from "./model.ts";
 
 const CERTIFICATE_DAYS = 30;
+/** What programs and the linker look up there. */
+const ETC_FOLDERS: ReadonlySet<string> = new Set(["alternatives", "ld.so.conf.d"]);
+/** And the copies and new files of whoever edits them. */
+const ACCOUNTS = /^(passwd|shadow)/;
+
+/**
+ * Shell text: runs a command with the folder "$1" as /etc, and an empty /run. `ip netns exec` gives each command mounts of its own:
+ * what is mounted here is seen by this command alone.
+ */
+export const PRIVATELY = [
+  'mount --bind "$1" /etc',
+  "mount -t tmpfs -o mode=755 tmpfs /run",
+  "mkdir /run/sshd /run/vsftpd",
+  "shift",
+  'exec "$@"',
+].join(" && ");
 export const FTP_BYTES_PER_SECOND = 600_000;
 
 /** Everything that servers run on, under one folder. */
 export interface ServerFiles {
   readonly directory: string;
-  readonly passwd: string;
-  readonly shadow: string;
+  /** What the servers see as /etc. */
+  readonly etc: string;
   readonly sshConfig: string;
   readonly sshKey: string;
   readonly caddyConfig: string;
@@ -30,8 +55,7 @@ export function serverFiles(directory: string): ServerFiles {
   const file = (name: string): string => join(directory, name);
   return {
     directory,
-    passwd: file("passwd"),
-    shadow: file("shadow"),
+    etc: file("etc"),
     sshConfig: file("sshd.conf"),
     sshKey: file("client_key"),
     caddyConfig: file("caddy.json"),
@@ -55,8 +79,7 @@ export async function writeServerFiles(files: ServerFiles, plan: ServerPlan): Pr
   for (const name of ["served", "empty", "caddy"])
     mkdirSync(join(files.directory, name), { recursive: true });
   const keep = (path: string, text: string): void => writeFileSync(path, text, { mode: 0o600 });
-  writeFileSync(files.passwd, passwdText(files.served));
-  keep(files.shadow, "root:*:19000:0:99999:7:::\n");
+  writeEtc(files.etc, passwdText(files.served));
   keep(files.sshConfig, sshdText(files.directory));
   const addresses = [plan.address4, ...(plan.address6 === undefined ? [] : [plan.address6])];
   keep(files.caddyConfig, caddyText(files, addresses));
@@ -68,6 +91,31 @@ export async function writeServerFiles(files: ServerFiles, plan: ServerPlan): Pr
     writeFileSync(join(files.served, name), content, { mode: 0o644 });
     return { name, bytes, sha256: createHash("sha256").update(content).digest("hex") };
   });
+}
+
+/**
+ * Copies of what anybody may read in /etc itself, with accounts of the servers' own. A copy, since the machine's files are replaced
+ * by other programs at any time, and a file that is mounted over one of them is gone from there when that is renamed.
+ */
+export function writeEtc(etc: string, passwd: string): void {
+  mkdirSync(etc, { recursive: true, mode: 0o755 });
+  for (const entry of readdirSync("/etc", { withFileTypes: true })) {
+    const [from, to] = [join("/etc", entry.name), join(etc, entry.name)];
+    if (ACCOUNTS.test(entry.name)) continue;
+    if (entry.isSymbolicLink()) symlinkSync(readlinkSync(from), to);
+    else if (entry.isFile() && isPublic(from)) copyFileSync(from, to);
+    else if (entry.isDirectory() && ETC_FOLDERS.has(entry.name)) {
+      cpSync(from, to, { recursive: true, verbatimSymlinks: true });
+    }
+  }
+  writeFileSync(join(etc, "passwd"), passwd);
+  writeFileSync(join(etc, "shadow"), "root:*:19000:0:99999:7:::\n", { mode: 0o600 });
+}
+
+/** Also while it is being replaced, when it is not there for a moment. */
+function isPublic(file: string): boolean {
+  const found = statSync(file, { throwIfNoEntry: false });
+  return found !== undefined && (found.mode & 0o004) !== 0;
 }
 
 async function makeKeys(files: ServerFiles, names: readonly string[]): Promise<void> {

@@ -1,24 +1,14 @@
 /**
  * Servers that the clients talk to: started on the lab's outside server for one run of the suite, ended with it. They run with
- * accounts of their own and a private /run, so that nothing of this machine is used or touched.
+ * a /etc and a /run of their own, so that nothing of this machine is used or touched.
  */
 import { SynwallError } from "../../src/base/errors.ts";
 import type { HostProcess, Hosts } from "./hosts.ts";
 import { lastWords } from "./model.ts";
-import type { ServerFiles } from "./server-files.ts";
+import { PRIVATELY, type ServerFiles } from "./server-files.ts";
 import { SERVER_FILES } from "./tools.ts";
 
 const SERVER_HOST = "server";
-
-/** `ip netns exec` gives each command mounts of its own: what is mounted here is seen by this server alone. */
-const PRIVATELY = [
-  'mount --bind "$1" /etc/passwd',
-  'mount --bind "$2" /etc/shadow',
-  "mount -t tmpfs -o mode=755 tmpfs /run",
-  "mkdir /run/sshd /run/vsftpd",
-  "shift 2",
-  'exec "$@"',
-].join(" && ");
 
 interface ServerSpec {
   readonly name: string;
@@ -42,11 +32,7 @@ export async function startServers(
 
 function start(hosts: Hosts, files: ServerFiles, { command }: ServerSpec): HostProcess {
   const environment = ["env", `HOME=${files.directory}/caddy`];
-  return hosts.start(SERVER_HOST, [
-    ...["sh", "-c", PRIVATELY, "sh", files.passwd, files.shadow],
-    ...environment,
-    ...command,
-  ]);
+  return hosts.start(SERVER_HOST, [...["sh", "-c", PRIVATELY, "sh", files.etc], ...environment, ...command]);
 }
 
 function serverSpecs(

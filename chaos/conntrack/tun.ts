@@ -1,13 +1,14 @@
 /**
  * TUN device: an interface whose wire is this process. What is written arrives at the kernel as a received IP packet, within the
- * call; what the kernel sends is read back. Owns the device, which is gone when it is closed.
+ * call; what the kernel sends is read back. A TAP device is the same for Ethernet frames. Owns the device, which is gone when it
+ * is closed.
  */
 import { closeSync, constants, openSync } from "node:fs";
 import { ioctl, readFd, setns, writeFd } from "../../src/io/libc.ts";
 
 const CLONE_NEWNET = 0x40000000;
 const TUNSETIFF = 0x400454ca;
-const IFF_TUN = 0x0001;
+const FLAGS = { tun: 0x0001, tap: 0x0002 } as const;
 /** No header before each packet. */
 const IFF_NO_PI = 0x1000;
 const IFREQ_BYTES = 40;
@@ -18,14 +19,19 @@ export class Tun {
   readonly #into = new Uint8Array(65_536);
 
   /** Makes the device `name` in the namespace that this thread is in. */
-  constructor(name: string) {
+  constructor(name: string, kind: keyof typeof FLAGS = "tun") {
     this.#fd = openSync("/dev/net/tun", constants.O_RDWR | constants.O_NONBLOCK);
     const request = Buffer.alloc(IFREQ_BYTES);
     request.write(name, "latin1");
-    request.writeUInt16LE(IFF_TUN | IFF_NO_PI, NAME_BYTES);
+    request.writeUInt16LE(FLAGS[kind] | IFF_NO_PI, NAME_BYTES);
     if (ioctl(this.#fd, TUNSETIFF, request) === 0) return;
     closeSync(this.#fd);
-    throw new Error(`cannot make the TUN device ${name}`);
+    throw new Error(`cannot make the ${kind} device ${name}`);
+  }
+
+  /** To wait on with poll(2). */
+  get fd(): number {
+    return this.#fd;
   }
 
   write(packet: Uint8Array): void {

@@ -7,14 +7,14 @@ import type { LatencySummary, StatusReport } from "../../src/node/admin-model.ts
 import { clientAddresses } from "../lab/topology.ts";
 import type { TrafficReport } from "../traffic/traffic.ts";
 import { judge } from "./limits.ts";
-import { measureTraffic, type ProbeFlowInfo, worstLag } from "./measure.ts";
+import { aloneOf, measureTraffic, type ProbeFlowInfo, worstLag } from "./measure.ts";
 import {
   type DrillMeasurement,
   type DrillResult,
   type DrillSeries,
   type MemberEvent,
-  NODES_MIN,
   type Scenario,
+  whyNot,
 } from "./model.ts";
 import { overlapsOf, reigns } from "./ownership.ts";
 import { restore } from "./restore.ts";
@@ -167,6 +167,7 @@ function toMeasurement(stage: Stage, { scenario, victim, flows }: Plan, seen: Ob
     syncLag: worstLag(evidence.lag),
     epochBefore: before.status.epoch,
     epochAfter: after.status.epoch,
+    alone: aloneOf(before.status, after.status, injection.gone),
     flowShare: seen.shares,
     overlaps: overlapsOf(all, stage.stampToleranceMs),
     events: evidence.events,
@@ -198,13 +199,8 @@ interface Evidence {
 
 function checkVictim(stage: Stage, scenario: Scenario, victim: string): void {
   const nodes = nodesOf(stage);
-  const nodesMin = NODES_MIN[scenario] ?? 2;
-  if (nodes.length < nodesMin) {
-    throw new SynwallError(
-      "SW_LAB_FAILED",
-      `${scenario} needs ${nodesMin} nodes: this lab has ${nodes.length}; make one with --nodes ${nodesMin}`,
-    );
-  }
+  const why = whyNot(scenario, stage.members);
+  if (why !== "") throw new SynwallError("SW_LAB_FAILED", why);
   if (!nodes.includes(victim)) {
     throw new SynwallError("SW_LAB_FAILED", `no node "${victim}": use one of ${nodes.join(", ")}`);
   }

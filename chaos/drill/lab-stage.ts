@@ -4,6 +4,7 @@
 import { nowMs } from "../../src/node/clock.ts";
 import { Hosts } from "../clients/hosts.ts";
 import { requireTools } from "../clients/tools.ts";
+import { setDistance } from "../lab/distance.ts";
 import {
   cutMember,
   healAll,
@@ -58,6 +59,7 @@ export function labStage(lab: Lab): Stage {
     cut: (member, link) => cutMember(lab, member, link),
     setCarrier: (member, link, isUp) => setCarrier(lab, member, link, isUp),
     harm: (member, link, harm) => harmWires(lab, member, link, harm),
+    setDistance: (member, oneWayMs) => setDistance(lab, member, oneWayMs),
     pauseMember: (member, ms) => pauseMember(lab, member, ms),
     join: async () => {
       const { member, atMs } = await joinMember(lab);

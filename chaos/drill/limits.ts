@@ -1,7 +1,14 @@
 /**
  * Limits: what a drill must keep to be passed. One table; the verdict follows from it. Pure.
  */
-import { type DrillMeasurement, type DrillResult, SCENARIOS, type Scenario } from "./model.ts";
+import {
+  type DrillMeasurement,
+  type DrillResult,
+  FAR_ROUND_TRIP_MS,
+  FAR_SCENARIOS,
+  SCENARIOS,
+  type Scenario,
+} from "./model.ts";
 
 export interface Limits {
   /** Longest outage in either direction. */
@@ -44,6 +51,9 @@ const KINDS: Readonly<Record<Scenario, Kind>> = {
   clock: "nothing",
   again: "silence",
   upgrade: "rolling",
+  "far-witness": "death",
+  "far-silent": "silence",
+  "far-drain": "planned",
 };
 
 /**
@@ -78,8 +88,11 @@ const KIND_LIMITS: Readonly<Record<"lan" | "vm", Readonly<Record<Kind, Limits>>>
   },
 };
 
+/** With a witness that is far away an outage may last longer by the way to it and back, which a decision takes. */
 export function limitsOf(profile: "lan" | "vm", scenario: Scenario): Limits {
-  return KIND_LIMITS[profile][KINDS[scenario]];
+  const limits = KIND_LIMITS[profile][KINDS[scenario]];
+  if (!FAR_SCENARIOS.has(scenario)) return limits;
+  return { ...limits, outageMsMax: limits.outageMsMax + FAR_ROUND_TRIP_MS };
 }
 
 /** Median of the outages of several runs of a drill, with profile lan. A single run may be slower; see limitsOf(). */
@@ -98,7 +111,7 @@ export function judge(measured: DrillMeasurement, profile: "lan" | "vm"): DrillR
 }
 
 function breaches(measured: DrillMeasurement, limits: Limits): string[] {
-  const { packets, connections, visits, download, overlaps, translationsLost, ping } = measured;
+  const { packets, connections, visits, download, overlaps, translationsLost, ping, alone } = measured;
   const worstMs = worstOutage(measured);
   const shares = Object.values(measured.flowShare);
   // Before a rejoin the others carry all.
@@ -129,6 +142,8 @@ function breaches(measured: DrillMeasurement, limits: Limits): string[] {
       least < leastMin,
       `a node carried ${percent(least)} of the flows, at least ${percent(leastMin)} are due`,
     ],
+    [alone?.isForced === false, "the node that was left went on in an epoch that is not marked as forced"],
+    [alone?.isUnwitnessed === false, "the node that was left does not say that it is unwitnessed"],
     [overlaps.length > 0, `${overlaps.length} slots had two owners at a time`],
   ];
   return checks.filter(([isBreach]) => isBreach).map(([, reason]) => reason);

@@ -1,11 +1,11 @@
 /**
  * Measuring: from what traffic saw to the figures of a drill. Pure.
  */
-import type { LatencySummary } from "../../src/node/admin-model.ts";
+import type { LatencySummary, StatusReport } from "../../src/node/admin-model.ts";
 import { countStream, gapsOverTime, longestGap, type Stream } from "../traffic/gaps.ts";
 import type { ProbeRecord } from "../traffic/probe-log.ts";
 import type { TrafficReport } from "../traffic/traffic.ts";
-import type { ByDirection, DrillMeasurement, DrillSeries } from "./model.ts";
+import type { Alone, ByDirection, DrillMeasurement, DrillSeries } from "./model.ts";
 
 /** Probes sent so shortly before the end may not have arrived yet. */
 const TAIL_MS = 50;
@@ -77,6 +77,20 @@ export function measureTraffic(
     ...measureLoad(report),
     isRealtime: report.isRealtime,
     probeGaps: { toServer: gapsOf("toServer"), toClient: gapsOf("toClient") },
+  };
+}
+
+/** How a node of a pair (`quorum: pair`, no witness) went on when the other one was `gone`; null: that is not what happened. */
+export function aloneOf(
+  before: Pick<StatusReport, "epoch">,
+  after: Pick<StatusReport, "members" | "pair" | "forced" | "isUnwitnessed" | "alerts">,
+  gone: string | undefined,
+): Alone | null {
+  const hasWitness = after.members.some(({ role }) => role === "witness");
+  if (after.pair === undefined || hasWitness || gone === undefined) return null;
+  return {
+    isForced: (after.forced?.epoch ?? 0) > before.epoch,
+    isUnwitnessed: after.isUnwitnessed && after.alerts.some((alert) => alert.startsWith("unwitnessed")),
   };
 }
 

@@ -29,11 +29,36 @@ export const SCENARIOS = [
   "clock",
   "again",
   "upgrade",
+  "far-witness",
+  "far-silent",
+  "far-drain",
 ] as const;
 export type Scenario = (typeof SCENARIOS)[number];
 
 /** Nodes that a cluster needs for it, where two are not enough. */
-export const NODES_MIN: Partial<Readonly<Record<Scenario, number>>> = { two: 3 };
+const NODES_MIN: Partial<Readonly<Record<Scenario, number>>> = { two: 3 };
+
+/** How far away the witness is, there and back. */
+export const FAR_ROUND_TRIP_MS = 20;
+/** Those in which it is. */
+export const FAR_SCENARIOS: ReadonlySet<Scenario> = new Set(["far-witness", "far-silent", "far-drain"]);
+const WITNESS_SCENARIOS: ReadonlySet<Scenario> = new Set(["witness", ...FAR_SCENARIOS]);
+
+/** Why a cluster can not have this drill, in one line; empty when it can. */
+export function whyNot(
+  scenario: Scenario,
+  members: readonly { readonly role: "node" | "witness" }[],
+): string {
+  const nodes = members.filter(({ role }) => role === "node").length;
+  const nodesMin = NODES_MIN[scenario] ?? 2;
+  if (nodes < nodesMin) {
+    return `${scenario} does not apply: it needs ${nodesMin} nodes, and this lab has ${nodes}; make one with --nodes ${nodesMin}`;
+  }
+  if (WITNESS_SCENARIOS.has(scenario) && nodes === members.length) {
+    return `${scenario} does not apply: it needs a witness, and this lab has none; make one without --no-witness`;
+  }
+  return "";
+}
 
 export const SCENARIO_TEXT: Readonly<Record<Scenario, string>> = {
   kill: "a node's process is killed (SIGKILL)",
@@ -60,6 +85,9 @@ export const SCENARIO_TEXT: Readonly<Record<Scenario, string>> = {
   clock: "somebody sets a node's time of day: an hour forward, two hours back, and right again",
   again: "a node dies, and dies again while it comes back: a drill during a drill",
   upgrade: "all members are restarted, one after the other, each emptied before: a rolling upgrade",
+  "far-witness": `a node's process is killed while the witness is ${FAR_ROUND_TRIP_MS} ms away`,
+  "far-silent": `a node is cut off all links while the witness is ${FAR_ROUND_TRIP_MS} ms away`,
+  "far-drain": `a node hands all its slots over while the witness is ${FAR_ROUND_TRIP_MS} ms away`,
 };
 
 /** One value for each way of the probes. */
@@ -88,6 +116,13 @@ export interface DrillSeries {
   readonly syncLag: Readonly<Record<string, [number, number][]>>;
   /** By member name: milliseconds after the fault, slots owned. */
   readonly slots: Readonly<Record<string, [number, number][]>>;
+}
+
+export interface Alone {
+  /** The epoch in which it went on is marked. */
+  readonly isForced: boolean;
+  /** `status` and an alert say that one more failure ends it. */
+  readonly isUnwitnessed: boolean;
 }
 
 export interface DrillMeasurement {
@@ -148,6 +183,8 @@ export interface DrillMeasurement {
   readonly syncLag: LatencySummary;
   readonly epochBefore: number;
   readonly epochAfter: number;
+  /** Of a pair without a witness, what the node says that was left behind; null where none had to go on alone. */
+  readonly alone: Alone | null;
   /** By node, before the fault: its part of all flows. */
   readonly flowShare: Readonly<Record<string, number>>;
   /** Times in which two members decided one slot: must be empty. */

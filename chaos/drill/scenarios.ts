@@ -5,7 +5,7 @@
 import { SynwallError } from "../../src/base/errors.ts";
 import type { Harm } from "../lab/harm.ts";
 import type { SettleOptions } from "../lab/settling.ts";
-import type { MemberEvent, Scenario } from "./model.ts";
+import { FAR_ROUND_TRIP_MS, type MemberEvent, type Scenario } from "./model.ts";
 import { rollingRestart } from "./rolling-restart.ts";
 import { journalOn, nodesOf, type Stage, statusOn, waitSettledOn } from "./stage.ts";
 
@@ -69,21 +69,25 @@ interface Script {
   inject(stage: Stage, victim: string, helper: string): Promise<Injection>;
 }
 
+const SILENT: Script = {
+  async inject(stage, victim) {
+    const faultAtMs = await stage.cutAll(victim);
+    return { faultAtMs, gone: victim, settle: { without: [victim] } };
+  },
+};
+
+const DRAIN: Script = {
+  async inject(stage, victim, helper) {
+    const faultAtMs = stage.nowMs();
+    await drain(stage, victim, helper);
+    return { faultAtMs, settle: { without: [victim] } };
+  },
+};
+
 export const SCRIPTS: Readonly<Record<Scenario, Script>> = {
   kill: { inject: kill },
-  silent: {
-    async inject(stage, victim) {
-      const faultAtMs = await stage.cutAll(victim);
-      return { faultAtMs, gone: victim, settle: { without: [victim] } };
-    },
-  },
-  drain: {
-    async inject(stage, victim, helper) {
-      const faultAtMs = stage.nowMs();
-      await drain(stage, victim, helper);
-      return { faultAtMs, settle: { without: [victim] } };
-    },
-  },
+  silent: SILENT,
+  drain: DRAIN,
   rejoin: {
     isVictimDownBefore: true,
     prepare: stopBefore,
@@ -280,7 +284,16 @@ export const SCRIPTS: Readonly<Record<Scenario, Script>> = {
       return { faultAtMs, events: await rollingRestart(stage), settle: {} };
     },
   },
+  "far-witness": { prepare: sendWitnessAway, inject: kill },
+  "far-silent": { prepare: sendWitnessAway, inject: SILENT.inject },
+  "far-drain": { prepare: sendWitnessAway, inject: DRAIN.inject },
 };
+
+async function sendWitnessAway(stage: Stage): Promise<void> {
+  const witness = witnessOf(stage);
+  const roundTripMs = await stage.setDistance(witness, FAR_ROUND_TRIP_MS / 2);
+  stage.progress(`${witness} is ${roundTripMs.toFixed(1)} ms away, there and back`);
+}
 
 async function waitFor(
   stage: Stage,

@@ -47,6 +47,8 @@ export interface Stage {
   setCarrier(member: string, link: Link, isUp: boolean): Promise<number>;
   /** Harms a member's wire to a link, or all its wires, until heal(). Answers when. */
   harm(member: string, link: Link | "all", harm: Harm): Promise<number>;
+  /** All to and from a member with one wire takes so much longer, each way, until heal(). Answers the round trip that was measured. */
+  setDistance(member: string, oneWayMs: number): Promise<number>;
   /** The process stands still for `ms`, as in a suspended machine. Answers when it began, after it ended. */
   pauseMember(member: string, ms: number): Promise<number>;
   /** One more node joins the cluster. Answers its name, and when it was started. */

@@ -6,6 +6,7 @@
  */
 import { SynwallError } from "../../src/base/errors.ts";
 import { nowMs } from "../../src/node/clock.ts";
+import { healDistance } from "./distance.ts";
 import { healHarm } from "./harm.ts";
 import { type Lab, memberOf, runningProcess, startMember } from "./lab.ts";
 import { signal } from "./processes.ts";
@@ -98,6 +99,7 @@ export async function healAll(lab: Lab): Promise<void> {
   const lines = wires.map(({ port }) => `link set dev ${port} up`);
   await run("ip", ["-n", bridgeNamespace(lab), "-batch", "-"], { input: `${lines.join("\n")}\n` });
   await healHarm(lab);
+  await healDistance(lab);
   await setPorts(lab, wires, PORT_FORWARDING);
 }
 

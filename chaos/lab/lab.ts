@@ -175,6 +175,24 @@ export function runningProcess(lab: Lab, name: string): LabProcess | undefined {
   return found !== undefined && isRunning(found) ? found : undefined;
 }
 
+/** Starts a process in a host and notes it; it counts as one whose end is a failure. */
+export async function startHelper(
+  lab: Lab,
+  host: string,
+  name: string,
+  command: readonly string[],
+): Promise<void> {
+  await startInHost(lab, host, name, command);
+}
+
+/** Ends such a process, and forgets it. */
+export async function endHelper(lab: Lab, name: string): Promise<void> {
+  const { [name]: helper, ...processes } = lab.state.processes;
+  if (helper !== undefined) await endAll([helper]);
+  lab.state = { ...lab.state, processes };
+  writeState(lab.paths, lab.state);
+}
+
 /** The last lines that a member's process wrote. */
 export function lastWords(lab: Lab, name: string): string {
   return lastLines(lab.paths.log(name));

@@ -46,10 +46,7 @@ export async function knownLog(place: Place, note: StoreNote): Promise<Pick<Stor
   const { kv, keys } = place;
   const noted = note.read();
   if (noted !== undefined) return { id: noted.id, slots: noted.slots };
-  const { reads } = await reached(kv, () =>
-    kv.transact({ compare: [], success: keys.readImage(0, false), failure: [] }),
-  );
-  const { identity } = keys.imageOf(reads);
+  const identity = await heldLog(place);
   if (identity === undefined) {
     throw new SynwallError(
       "SW_STORE_EMPTY",
@@ -58,6 +55,14 @@ export async function knownLog(place: Place, note: StoreNote): Promise<Pick<Stor
   }
   note.write({ id: identity.id, slots: identity.slots, ...LOG_START });
   return identity;
+}
+
+/** The log that the store holds; undefined: none. Throws SW_STORE_UNREACHABLE. */
+export async function heldLog({ kv, keys }: Place): Promise<StoreIdentity | undefined> {
+  const { reads } = await reached(kv, () =>
+    kv.transact({ compare: [], success: keys.readImage(0, false), failure: [] }),
+  );
+  return keys.imageOf(reads).identity;
 }
 
 async function reached<T>(kv: Kv, ask: () => Promise<T>): Promise<T> {

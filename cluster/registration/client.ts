@@ -16,24 +16,30 @@ import {
   type Welcome,
   writeLine,
 } from "./messages.ts";
+import type { StoreClaim } from "./store-claim.ts";
 import { type JoinClaim, type JoinTicket, proveClaim, ticketKey } from "./token.ts";
 import { fingerprint } from "./x509.ts";
 
 const ANSWER_MS_MAX = 10_000;
 
-/** `check`: throws when the cluster that says hello is not the one that is meant; the token is unused then. */
+/**
+ * `check`: throws when the cluster that says hello is not the one that is meant; `findStore`: what this machine finds where it would
+ * keep the log, asked after that. The token is unused when either throws.
+ */
 export async function joinCluster(
   ticket: JoinTicket,
-  claim: JoinClaim,
+  machine: Omit<JoinClaim, "store">,
   check: (hello: Hello) => void,
+  findStore?: () => Promise<StoreClaim>,
 ): Promise<Welcome> {
-  const answer = await ask(ticket, {}, (socket, hello) => {
+  const answer = await ask(ticket, {}, async (socket, hello) => {
     if (fingerprint(hello.ca) !== ticket.fingerprint) {
       throw refused(ticket, "its CA is not the one that the token names: somebody else answers there");
     }
     const untrue = whyUntrue(socket, hello.ca);
     if (untrue !== undefined) throw refused(ticket, untrue);
     check(hello);
+    const claim = findStore === undefined ? machine : { ...machine, store: await findStore() };
     const proof = proveClaim(ticketKey(ticket), socket, claim);
     return { type: "join", token: ticket.id, ...claim, proof };
   });
@@ -47,7 +53,7 @@ export async function renewCertificate(
   tls: TlsMaterial,
   request: string,
 ): Promise<{ readonly cert: string; readonly ca: string }> {
-  const answer = await ask(place, tls, (socket, hello) => {
+  const answer = await ask(place, tls, async (socket, hello) => {
     if (!socket.authorized) {
       throw refused(
         place,
@@ -74,7 +80,7 @@ export async function renewCertificate(
 async function ask(
   place: Pick<JoinTicket, "address" | "port">,
   tls: Partial<TlsMaterial>,
-  question: (socket: TLSSocket, hello: Hello) => Question,
+  question: (socket: TLSSocket, hello: Hello) => Promise<Question>,
 ): Promise<Answer> {
   const socket = await dial(place, tls);
   const deadline = setTimeout(() => socket.destroy(), ANSWER_MS_MAX);
@@ -82,7 +88,7 @@ async function ask(
     const lines = new LineReader(socket);
     const hello = await lines.next(helloSchema);
     if (hello === undefined) throw refused(place, "it does not say hello as a registrar does");
-    writeLine(socket, question(socket, hello));
+    writeLine(socket, await question(socket, hello));
     const answer = await lines.next(answerSchema);
     if (answer === undefined) throw refused(place, "it ended without an answer");
     if (answer.type === "refused") throw refused(place, answer.reason);

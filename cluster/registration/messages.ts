@@ -17,11 +17,14 @@ const role = z.enum(["node", "witness"]);
 const hex = z.string().regex(/^[0-9a-f]{64}$/);
 const id = z.number().int().min(1).max(255);
 
-export const helloSchema = z.strictObject({
+/** Not strict: what a later build says besides is passed over. */
+export const helloSchema = z.object({
   type: z.literal("hello"),
   cluster: name,
   slots: z.number().int(),
   profile: name,
+  /** Who keeps the log, if the members do not. Where it is is told to nobody who has not proven a token. */
+  store: z.literal("etcd").optional(),
   /** The CA's certificate: the client knows its fingerprint. */
   ca: pem,
 });
@@ -34,6 +37,8 @@ export const questionSchema = z.discriminatedUnion("type", [
     role,
     address: name,
     request: pem,
+    /** In an answer to a hello with a store. */
+    store: z.strictObject({ prefix: z.string().max(256), log: z.string().max(64) }).optional(),
     proof: hex,
   }),
   z.strictObject({ type: z.literal("renew"), request: pem }),

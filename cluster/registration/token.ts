@@ -9,6 +9,7 @@
  */
 import { createHmac, hkdfSync, randomBytes, timingSafeEqual } from "node:crypto";
 import type { TLSSocket } from "node:tls";
+import type { StoreClaim } from "./store-claim.ts";
 
 export interface JoinTicket {
   readonly id: string;
@@ -26,6 +27,8 @@ export interface JoinClaim {
   readonly address: string;
   /** Request for a certificate, PEM. */
   readonly request: string;
+  /** Where the cluster's log is in a store of the site. */
+  readonly store?: StoreClaim | undefined;
 }
 
 const ID_BYTES = 8;
@@ -68,10 +71,11 @@ export function proveClaim(
   claim: JoinClaim,
 ): string {
   const binding = socket.exportKeyingMaterial(BINDING_BYTES, LABEL, Buffer.alloc(0));
-  const { name, role, address, request } = claim;
+  const { name, role, address, request, store } = claim;
+  const place = store === undefined ? [] : [store.prefix, store.log];
   return createHmac("sha256", Buffer.from(key, "hex"))
     .update(binding)
-    .update(JSON.stringify([name, role, address, request]))
+    .update(JSON.stringify([name, role, address, request, ...place]))
     .digest("hex");
 }
 

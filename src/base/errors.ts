@@ -16,7 +16,8 @@ export const ERROR_CODES = {
   SW_STORE_EMPTY: "The store of the site (control.store) holds no cluster of this name yet.",
   SW_STORE_LOST: "The store of the site holds another log than this member knows, or an older one.",
   SW_STORE_UNREACHABLE: "The store of the site does not answer, or refuses.",
-  SW_CLUSTER_DIFFERS: "The configuration has other members or slots than the cluster was begun with.",
+  SW_CLUSTER_DIFFERS:
+    "The configuration has other members, slots or another control.store than the cluster was begun with.",
   SW_MEMBER_REMOVED: "This member was removed from the cluster; its id is never used again.",
   SW_REGISTRATION_FAILED:
     "A machine could not join, or a member got no new certificate; the message says why.",

@@ -13,6 +13,7 @@ import { issue, makeAuthority, makeRequest } from "../../cluster/registration/x5
 import type { Newcomer } from "../../config/load.ts";
 import { membersFile, writeMembers } from "../../config/members-file.ts";
 import { SynwallError } from "../base/errors.ts";
+import { findStore } from "./open-store.ts";
 
 const FIRST_ID = 1;
 const CERTIFICATE_DAYS = 397;
@@ -64,8 +65,12 @@ export async function joinWithToken(newcomer: Newcomer, address: string, text: s
   }
   requireNew(newcomer, [tls.ca, tls.cert, tls.key, secretFile]);
   const { key, request } = await makeRequest(node);
-  const welcome = await joinCluster(ticket, { name: node, role, address, request }, (hello) =>
-    requireSameCluster(newcomer, ticket, hello),
+  const { etcd } = newcomer;
+  const welcome = await joinCluster(
+    ticket,
+    { name: node, role, address, request },
+    (hello) => requireSameCluster(newcomer, ticket, hello),
+    etcd === undefined ? undefined : () => findStore(etcd, newcomer.name),
   );
   write(tls.ca, welcome.ca);
   write(tls.key, key);
@@ -77,15 +82,18 @@ export async function joinWithToken(newcomer: Newcomer, address: string, text: s
 }
 
 function requireSameCluster(newcomer: Newcomer, { address, port }: JoinTicket, hello: Hello): void {
-  for (const [field, has, is] of [
-    ["name", newcomer.name, hello.cluster],
-    ["slots", newcomer.slots, hello.slots],
-    ["profile", newcomer.profile, hello.profile],
+  for (const [field, has, is, also = ""] of [
+    ["cluster.name", newcomer.name, hello.cluster],
+    ["cluster.slots", newcomer.slots, hello.slots],
+    ["cluster.profile", newcomer.profile, hello.profile],
+    newcomer.etcd === undefined
+      ? ["control.store", "raft", hello.store ?? "raft", ", and control.etcd to what its members have"]
+      : ["control.store", "etcd", hello.store ?? "raft", ", and remove control.etcd"],
   ]) {
     if (has === is) continue;
     throw new SynwallError(
       "SW_CLUSTER_DIFFERS",
-      `cluster.${field}: the cluster at ${address}:${port} has ${is}, the configuration has ${has}: set it to ${is}; the token is still unused`,
+      `${field}: the cluster at ${address}:${port} has ${is}, the configuration has ${has}: set it to ${is}${also}; the token is still unused`,
     );
   }
 }

@@ -29,7 +29,7 @@ import type { Log } from "./log.ts";
 import { MACHINE_WATCH_MS, MachineWatch } from "./machine-watch.ts";
 import { NodeCore } from "./node-core.ts";
 import { NodeReport } from "./node-report.ts";
-import type { ControlStorage } from "./open-driver.ts";
+import { type ControlStorage, logIdOf } from "./open-driver.ts";
 import { openStore } from "./open-store.ts";
 import { loadPolicyApart } from "./policy-loader.ts";
 import type { RestartWay } from "./processes.ts";
@@ -108,7 +108,7 @@ export class Node {
     const machine = this.#watchMachine(core);
     this.#tellRefusals(core);
     await transport.start(core.handlers());
-    const registration = await this.#startRegistration(core, transport, tls);
+    const registration = await this.#startRegistration(core, transport, tls, logIdOf(store.storage));
     await this.#startServers(new NodeReport({ core, started, store, transport, lifelines, machine }), {
       certificates,
       registration: () => registration,
@@ -139,6 +139,7 @@ export class Node {
     core: NodeCore,
     transport: GrpcTransport,
     tls: TlsMaterial,
+    logId: string,
   ): Promise<Registration | undefined> {
     const { caKey } = this.#config.cluster;
     if (caKey === undefined || !existsSync(caKey)) return undefined;
@@ -147,6 +148,7 @@ export class Node {
       config: this.#config,
       tls,
       controller: core.controller,
+      logId,
       refused: transport.counters.refused,
       log: this.#log,
     });

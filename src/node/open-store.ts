@@ -3,9 +3,10 @@
  * has to be there before anything else starts, since keys depend on it; not opened is the one that is not configured.
  */
 import { randomBytes } from "node:crypto";
-import { beginLog, knownLog } from "../../cluster/control/kv-founding.ts";
+import { beginLog, heldLog, knownLog } from "../../cluster/control/kv-founding.ts";
 import { KvKeys } from "../../cluster/control/kv-keys.ts";
 import type { SharedLog } from "../../cluster/control/kv-replica.ts";
+import type { StoreClaim } from "../../cluster/registration/store-claim.ts";
 import { DurableStorage } from "../../cluster/storage/durable-storage.ts";
 import { FileNote } from "../../cluster/storage/store-note.ts";
 import { EtcdKv, type KvCounters } from "../../cluster/transport/etcd-kv.ts";
@@ -58,6 +59,17 @@ export async function initStore(etcd: EtcdConfig, clusterName: string, slots: nu
     const keys = new KvKeys(etcd.prefix, clusterName);
     await beginLog({ kv, keys }, { id: randomBytes(LOG_ID_BYTES).toString("hex"), slots });
     return `${kv.place} ${keys.root}`;
+  } finally {
+    kv.close();
+  }
+}
+
+/** What a machine that is no member yet finds in its etcd. Throws SW_STORE_UNREACHABLE. */
+export async function findStore(etcd: EtcdConfig, clusterName: string): Promise<StoreClaim> {
+  const kv = connect(etcd);
+  try {
+    const identity = await heldLog({ kv, keys: new KvKeys(etcd.prefix, clusterName) });
+    return { prefix: etcd.prefix, log: identity?.id ?? "" };
   } finally {
     kv.close();
   }

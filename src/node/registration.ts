@@ -6,6 +6,7 @@ import { createPrivateKey, X509Certificate } from "node:crypto";
 import { readFileSync, statSync } from "node:fs";
 import type { Question } from "../../cluster/registration/messages.ts";
 import { Registrar } from "../../cluster/registration/registrar.ts";
+import { whyOtherStore } from "../../cluster/registration/store-claim.ts";
 import { formatTicket, newTicket, ticketKey } from "../../cluster/registration/token.ts";
 import { fingerprint, type KeyAndCertificate, type Subject } from "../../cluster/registration/x509.ts";
 import type { RefusalCounts } from "../../cluster/transport/refusals.ts";
@@ -22,6 +23,8 @@ export interface RegistrationOptions {
   readonly config: NodeConfig;
   readonly tls: TlsMaterial;
   readonly controller: Controller;
+  /** Name of the log in a store of the site; empty: the members keep it. */
+  readonly logId: string;
   readonly refused: RefusalCounts;
   readonly log: Pick<Log, "line">;
 }
@@ -42,7 +45,7 @@ export class Registration {
   constructor(options: RegistrationOptions) {
     this.#options = options;
     const { config, tls, controller, refused, log } = options;
-    const { cluster } = config;
+    const { cluster, control } = config;
     this.#authority = readAuthority(cluster.caKey!, tls.ca);
     this.#registrar = new Registrar({
       address: cluster.self.address,
@@ -50,7 +53,12 @@ export class Registration {
       tls,
       authority: this.#authority,
       days: CERTIFICATE_DAYS,
-      hello: { cluster: cluster.name, slots: cluster.slots, profile: cluster.profile },
+      hello: {
+        cluster: cluster.name,
+        slots: cluster.slots,
+        profile: cluster.profile,
+        ...(control.etcd === undefined ? {} : { store: "etcd" }),
+      },
       nowMs: () => Date.now(),
       token: (id) => controller.driver.state().tokens?.find((token) => token.id === id),
       join: (claim) => this.#join(claim),
@@ -119,9 +127,16 @@ export class Registration {
     name,
     role,
     address,
+    store,
   }: Extract<Question, { type: "join" }>): Promise<Subject | string> {
-    const { controller } = this.#options;
-    const aboveId = Math.max(...this.#all().map(({ id }) => id), ...this.#options.config.cluster.founders);
+    const { controller, config, logId } = this.#options;
+    const { etcd } = config.control;
+    if (etcd !== undefined) {
+      const place = etcd.endpoints.join(", ");
+      const why = whyOtherStore({ prefix: etcd.prefix, log: logId, place }, store);
+      if (why !== undefined) return why;
+    }
+    const aboveId = Math.max(...this.#all().map(({ id }) => id), ...config.cluster.founders);
     try {
       await controller.command({ type: "join", token, name, role, address, aboveId, atWallMs: Date.now() });
     } catch (error) {

@@ -78,6 +78,7 @@ export function simStage(cluster: SimCluster, hosts: SimHosts, options: SimStage
       if (lossPercent !== 100) return refuse("a wire that loses some frames, or is slow");
       return at(() => cluster.cut(member, link, way));
     },
+    setDistance: async () => refuse("a member that is far away"),
     pauseMember: async (member, ms) => {
       const atMs = await at(() => cluster.pause(member, ms));
       await pause(ms);

@@ -7,14 +7,13 @@ import { runDrill } from "../../../chaos/drill/drill.ts";
 import { labStage } from "../../../chaos/drill/lab-stage.ts";
 import {
   type DrillResult,
-  NODES_MIN,
   SCENARIO_TEXT,
   SCENARIOS,
   type Scenario,
+  whyNot,
 } from "../../../chaos/drill/model.ts";
 import { nodesOf, type Stage } from "../../../chaos/drill/stage.ts";
 import { type Lab, openLab } from "../../../chaos/lab/lab.ts";
-import { NODES_MAX } from "../../../chaos/lab/topology.ts";
 import { SynwallError } from "../../base/errors.ts";
 import { checkReport, describeEnvironment, writeReport } from "../drill-report.ts";
 import { formatDrills, formatSummary } from "../drill-table.ts";
@@ -23,11 +22,16 @@ import { withLabContext, withName } from "../lab-context.ts";
 import { wholeAtLeast } from "../options.ts";
 import { printJson, processTerminal, type Terminal } from "../terminal.ts";
 
+const SCENARIO_WIDTH = 13;
+const LIST = [
+  ...SCENARIOS.map((scenario) => [scenario, SCENARIO_TEXT[scenario]] as const),
+  ["all", "each of them that applies to the lab: some need a witness, or three nodes"] as const,
+]
+  .map(([scenario, text]) => `  ${scenario.padEnd(SCENARIO_WIDTH)}${text}\n`)
+  .join("");
 const EXAMPLES = `
 Scenarios:
-${SCENARIOS.map((scenario) => `  ${scenario.padEnd(10)}${SCENARIO_TEXT[scenario]}`).join("\n")}
-  all       each of them that the lab has nodes enough for
-
+${LIST}
 Examples:
   synwall lab up && synwall drill run kill
   synwall drill run all --report report.html
@@ -53,6 +57,10 @@ export function drillCommand(terminal: Terminal = processTerminal): Command {
     .option("--node <node>", "the node that is hit (default: each in turn)")
     .addHelpText("after", EXAMPLES)
     .action((asked: string, options: RunOptions) => run(asked, options, terminal));
+  drill
+    .command("list")
+    .description("the scenarios, and what each does")
+    .action(() => terminal.out(LIST));
   return drill;
 }
 
@@ -62,7 +70,7 @@ async function run(asked: string, options: RunOptions, terminal: Terminal): Prom
   await withLabContext(options.name, terminal, async (context) => {
     const lab = openLab(options.name, context);
     const stage = labStage(lab);
-    const scenarios = parseScenarios(asked, nodesOf(stage).length);
+    const scenarios = asked === "all" ? applying(stage) : parseScenarios(asked);
     const results: DrillResult[] = [];
     let failures: readonly string[] = [];
     try {
@@ -124,9 +132,17 @@ export async function runDrills(
   return failures;
 }
 
-/** "all" are those that a cluster of so many nodes can have. */
-function parseScenarios(asked: string, nodes = NODES_MAX): readonly Scenario[] {
-  if (asked === "all") return SCENARIOS.filter((each) => (NODES_MIN[each] ?? 2) <= nodes);
+/** Those that this cluster can have; of the others it is told why not. */
+function applying(stage: Stage): readonly Scenario[] {
+  return SCENARIOS.filter((scenario) => {
+    const why = whyNot(scenario, stage.members);
+    if (why !== "") stage.progress(why);
+    return why === "";
+  });
+}
+
+function parseScenarios(asked: string): readonly Scenario[] {
+  if (asked === "all") return SCENARIOS;
   return asked.split(",").map((word) => {
     const scenario = SCENARIOS.find((each) => each === word);
     if (scenario !== undefined) return scenario;

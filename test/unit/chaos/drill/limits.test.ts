@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { judge, judgeMedians } from "../../../../chaos/drill/limits.ts";
-import type { DrillMeasurement } from "../../../../chaos/drill/model.ts";
+import type { DrillMeasurement, Scenario } from "../../../../chaos/drill/model.ts";
 import { goodMeasurement } from "./results.ts";
 
 test("a measurement within all limits passes without reasons", () => {
@@ -53,6 +53,16 @@ const breaches: [string, Partial<DrillMeasurement>, RegExp][] = [
     { flowShare: { fw1: 0.34, fw2: 0.66 } },
     /carried 34 % of the flows/,
   ],
+  [
+    "a node that went on alone without a mark",
+    { alone: { isForced: false, isUnwitnessed: true } },
+    /not marked as forced/,
+  ],
+  [
+    "a node that is alone and does not say so",
+    { alone: { isForced: true, isUnwitnessed: false } },
+    /does not say that it is unwitnessed/,
+  ],
   ["no ping at all", { ping: { sent: 0, lost: 0, duplicated: 0 } }, /no ping/],
 ];
 
@@ -102,4 +112,13 @@ test("silent may take 120 ms with profile lan", () => {
   const both = (ms: number) => ({ toServer: ms, toClient: ms });
   expect(judge(goodMeasurement({ scenario: "silent", outageMs: both(120) }), "lan").verdict).toBe("pass");
   expect(judge(goodMeasurement({ scenario: "silent", outageMs: both(121) }), "lan").verdict).toBe("fail");
+});
+
+test("a witness that is far away may cost the way to it and back, and no more", () => {
+  const within = { toServer: 139, toClient: 12 };
+  const beyond = { toServer: 141, toClient: 12 };
+  const verdict = (scenario: Scenario, outageMs: DrillMeasurement["outageMs"]): string =>
+    judge(goodMeasurement({ scenario, outageMs }), "vm").verdict;
+  expect([verdict("far-witness", within), verdict("kill", within)]).toEqual(["pass", "fail"]);
+  expect(verdict("far-witness", beyond)).toBe("fail");
 });

@@ -1,7 +1,8 @@
 import { expect, test } from "vitest";
-import { measureTraffic, worstLag } from "../../../../chaos/drill/measure.ts";
+import { aloneOf, measureTraffic, worstLag } from "../../../../chaos/drill/measure.ts";
 import type { ProbeRecord } from "../../../../chaos/traffic/probe-log.ts";
 import type { TrafficReport } from "../../../../chaos/traffic/traffic.ts";
+import type { StatusReport } from "../../../../src/node/admin-model.ts";
 
 const sentAtMs = Array.from({ length: 1000 }, (_, i) => i);
 
@@ -94,4 +95,25 @@ test("worstLag() takes the worst node's figures and ignores nodes without sample
   ]);
   expect(lag).toEqual({ count: 5, p50Ms: 1, p99Ms: 4, maxMs: 4 });
   expect(worstLag([none])).toEqual(none);
+});
+
+test("of a pair without a witness it is told whether the node that was left is marked as alone", () => {
+  const members = ["fw1", "fw2"].map(
+    (name) => ({ name, role: "node" as const }) as StatusReport["members"][number],
+  );
+  const witness = { name: "witness", role: "witness" } as StatusReport["members"][number];
+  const pair = { isAlone: true } as NonNullable<StatusReport["pair"]>;
+  const alerts = ["unwitnessed: this node went on alone (quorum: pair)"];
+  const after = { members, pair, forced: { epoch: 8, by: 2 }, isUnwitnessed: true, alerts };
+  expect(aloneOf({ epoch: 6 }, after, "fw1")).toEqual({ isForced: true, isUnwitnessed: true });
+  expect(aloneOf({ epoch: 8 }, after, "fw1")).toEqual({ isForced: false, isUnwitnessed: true });
+  expect(aloneOf({ epoch: 6 }, { ...after, alerts: [] }, "fw1")).toEqual({
+    isForced: true,
+    isUnwitnessed: false,
+  });
+  // Nobody is gone, a witness decided with it, or it is no pair.
+  expect(aloneOf({ epoch: 6 }, after, undefined)).toBeNull();
+  expect(aloneOf({ epoch: 6 }, { ...after, members: [...members, witness] }, "fw1")).toBeNull();
+  const { pair: _pair, ...majority } = after;
+  expect(aloneOf({ epoch: 6 }, majority, "fw1")).toBeNull();
 });

@@ -33,6 +33,7 @@ export function goodMeasurement(changes: Partial<DrillMeasurement> = {}): DrillM
     syncLag: { count: 5000, p50Ms: 0.4, p99Ms: 1.5, maxMs: 9 },
     epochBefore: 4,
     epochAfter: 6,
+    alone: null,
     flowShare: { fw1: 0.48, fw2: 0.52 },
     overlaps: [],
     events: [

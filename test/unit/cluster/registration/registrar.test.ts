@@ -6,6 +6,7 @@ import { X509Certificate } from "node:crypto";
 import { connect as connectPlain } from "node:net";
 import { afterEach, expect, test } from "vitest";
 import { joinCluster, renewCertificate } from "../../../../cluster/registration/client.ts";
+import { helloSchema } from "../../../../cluster/registration/messages.ts";
 import { Registrar, type RegistrarOptions } from "../../../../cluster/registration/registrar.ts";
 import {
   formatTicket,
@@ -140,6 +141,43 @@ test("a machine of another cluster leaves before it uses the token", async () =>
   };
   await expect(joinCluster(ticket, CLAIM, check)).rejects.toThrow(/64 slots/);
   expect(joins).toBe(0);
+});
+
+test("what a machine says of its store reaches the cluster as it was proven, and only after the hello was checked", async () => {
+  const claims: unknown[] = [];
+  const { ticket } = await office({
+    hello: { cluster: "edge", slots: 64, profile: "vm", store: "etcd" },
+    join: async ({ store }) => {
+      claims.push(store);
+      return "seen";
+    },
+  });
+  const store = { prefix: "/synwall", log: "ab" };
+  await expect(
+    joinCluster(
+      ticket,
+      CLAIM,
+      () => {},
+      async () => store,
+    ),
+  ).rejects.toThrow(/seen/);
+  await expect(joinCluster(ticket, CLAIM, () => {})).rejects.toThrow(/seen/);
+  expect(claims).toEqual([store, undefined]);
+  let asked = 0;
+  const check = (): void => {
+    throw new Error("the cluster has etcd");
+  };
+  const find = async (): Promise<typeof store> => {
+    asked++;
+    return store;
+  };
+  await expect(joinCluster(ticket, CLAIM, check, find)).rejects.toThrow(/has etcd/);
+  expect([asked, claims.length]).toEqual([0, 2]);
+});
+
+test("what a hello of a later build says besides is passed over", () => {
+  const hello = { type: "hello", cluster: "edge", slots: 64, profile: "vm", ca: "x", later: 1 };
+  expect(helloSchema.parse(hello)).not.toHaveProperty("later");
 });
 
 test("a member gets another certificate by the one that it has", async () => {

@@ -1,0 +1,165 @@
+/**
+ * Who joins with another store for the cluster's log than the cluster has: turned away in one line, with an unused token and nothing
+ * written. The registrar and the new machine are real, the cluster behind them is played.
+ */
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import type { Command, JoinToken } from "../../../cluster/control/model.ts";
+import { zeroRefusals } from "../../../cluster/transport/refusals.ts";
+import { loadTls } from "../../../cluster/transport/tls.ts";
+import { loadNewcomer, loadNodeConfig } from "../../../config/load.ts";
+import { SynwallError } from "../../../src/base/errors.ts";
+import { initCluster, joinWithToken } from "../../../src/node/cluster-setup.ts";
+import type { Controller } from "../../../src/node/controller.ts";
+import { logIdOf } from "../../../src/node/open-driver.ts";
+import { initStore, openStore } from "../../../src/node/open-store.ts";
+import { Registration } from "../../../src/node/registration.ts";
+import { ETCD, EtcdServer } from "../../support/etcd.ts";
+import { freePort } from "../cluster/transport/free-port.ts";
+import { exampleText } from "../config/site.ts";
+
+const ADDRESS = "127.0.0.1";
+const NEW_ADDRESS = "192.0.2.2";
+const RAFT = "store: raft";
+const folder = mkdtempSync(join(tmpdir(), "synwall-join-"));
+const open: (() => void)[] = [];
+afterEach(() => {
+  for (const close of open.splice(0)) close();
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+const etcd = (url: string, prefix = "/synwall"): string =>
+  `store: etcd\n  etcd: { endpoints: [${url}], prefix: ${prefix}, timeout: 2s }`;
+
+/** A configuration that lists no members, in a folder of its own. */
+function configure(machine: string, node: string, store: string, port: number): string {
+  const home = join(folder, machine);
+  mkdirSync(home);
+  const text = exampleText("fw1")
+    .replaceAll("/etc/synwall", join(home, "etc"))
+    .replace("/var/lib/synwall", join(home, "data"))
+    .replace(/^ {2}members:.*\n(?: {4}- .*\n)+/m, "")
+    .replace("node: fw1", `node: ${node}`)
+    .replace("registration: 7402", `registration: ${port}`)
+    .replace(RAFT, store);
+  const file = join(home, "node.yaml");
+  writeFileSync(file, text);
+  return file;
+}
+
+/** A cluster of fw1 whose log is in `store`; answers a token, and whether it was used. */
+async function cluster(machine: string, store: string): Promise<{ token: string; isUsed: () => boolean }> {
+  const file = configure(machine, "fw1", store, await freePort());
+  await initCluster(loadNewcomer(file), "192.0.2.1");
+  const loaded = loadNodeConfig(file, "node");
+  const self = { ...loaded.cluster.self, address: ADDRESS };
+  const config = { ...loaded, cluster: { ...loaded.cluster, self } };
+  const opened = await openStore(config);
+  const tokens: JoinToken[] = [];
+  const members = [{ id: 2, name: "fw2", address: NEW_ADDRESS }];
+  const command = async (asked: Command): Promise<void> => {
+    if (asked.type === "token") tokens.push(asked.token);
+    if (asked.type === "join") tokens[0] = { ...tokens[0]!, usedBy: 2 };
+  };
+  const played = { driver: { state: () => ({ tokens, members }) }, peers: { all: () => [] }, command };
+  const registration = new Registration({
+    config,
+    tls: loadTls(config.cluster.tls, "fw1"),
+    controller: played as unknown as Controller,
+    logId: logIdOf(opened.storage),
+    refused: zeroRefusals(),
+    log: { line: () => {} },
+  });
+  await registration.listen();
+  open.push(
+    () => registration.close(),
+    () => opened.close(),
+  );
+  const { token } = await registration.issueToken({ role: "node", weight: 1, ttlMs: 60_000 });
+  return { token, isUsed: () => tokens[0]?.usedBy !== undefined };
+}
+
+/** What a machine with that store is told; empty: it joined. */
+async function joins(machine: string, store: string, token: string): Promise<string> {
+  const newcomer = loadNewcomer(configure(machine, "fw2", store, 7402));
+  try {
+    await joinWithToken(newcomer, NEW_ADDRESS, token);
+    return "";
+  } catch (error) {
+    if (!(error instanceof SynwallError)) throw error;
+    expect(readdirSync(join(folder, machine))).toEqual(["node.yaml"]);
+    return `${error.code} ${error.message.replace(/(127\.0\.0\.1|localhost):\d+/g, "$1")}`;
+  }
+}
+
+test("a machine that has etcd is turned away by a cluster whose members keep the log, and its etcd is not asked", async () => {
+  const { token, isUsed } = await cluster("of-raft-alone", RAFT);
+  expect(await joins("has-etcd", etcd("http://127.0.0.1:1"), token)).toBe(
+    "SW_CLUSTER_DIFFERS control.store: the cluster at 127.0.0.1 has raft, the configuration has etcd: set it to raft, and remove control.etcd; the token is still unused",
+  );
+  expect(isUsed()).toBe(false);
+  expect(await joins("has-raft", RAFT, token)).toBe("");
+  expect(isUsed()).toBe(true);
+});
+
+describe.skipIf(ETCD === undefined)("a cluster whose log is in etcd", () => {
+  const servers: EtcdServer[] = [];
+  beforeAll(async () => {
+    for (let i = 0; i < 3; i++) servers.push(await EtcdServer.start());
+    const [its, other] = servers.map(({ url }) => ({
+      endpoints: [url],
+      prefix: "/synwall",
+      timeoutMs: 2_000,
+    }));
+    await initStore(its!, "edge", 64);
+    await initStore(other!, "edge", 64);
+  });
+  afterAll(async () => {
+    for (const server of servers) await server.stop();
+  });
+
+  const OTHER: readonly (readonly [what: string, store: () => string, told: string])[] = [
+    [
+      "raft",
+      () => RAFT,
+      "SW_CLUSTER_DIFFERS control.store: the cluster at 127.0.0.1 has etcd, the configuration has raft: set it to etcd, and control.etcd to what its members have; the token is still unused",
+    ],
+    [
+      "another-prefix",
+      () => etcd(servers[0]!.url, "/site"),
+      "SW_REGISTRATION_FAILED 127.0.0.1: control.etcd.prefix: the cluster has /synwall, the configuration has /site: set it to /synwall; the token is still unused",
+    ],
+    [
+      "another-log",
+      () => etcd(servers[1]!.url),
+      "SW_REGISTRATION_FAILED 127.0.0.1: control.etcd.endpoints: the cluster has its log at http://127.0.0.1, and there is another log where the configuration looks: set them to endpoints of the same etcd; the token is still unused",
+    ],
+    [
+      "an-empty-etcd",
+      () => etcd(servers[2]!.url),
+      "SW_REGISTRATION_FAILED 127.0.0.1: control.etcd.endpoints: the cluster has its log at http://127.0.0.1, and there is no log where the configuration looks: set them to endpoints of the same etcd; the token is still unused",
+    ],
+  ];
+  test.each(OTHER)("turns away a machine that has %s", async (what, store, told) => {
+    const { token, isUsed } = await cluster(`of-${what}`, etcd(servers[0]!.url));
+    expect(await joins(what, store(), token)).toBe(told);
+    expect(isUsed()).toBe(false);
+  });
+
+  test("takes one in that has other words for the same etcd", async () => {
+    const { token, isUsed } = await cluster("words", etcd(servers[0]!.url));
+    const own = servers[0]!.url.replace("127.0.0.1", "localhost");
+    expect(await joins("same", etcd(own), token)).toBe("");
+    expect([isUsed(), existsSync(join(folder, "same/etc/fw1.crt"))]).toEqual([true, true]);
+  });
+
+  test("tells a machine that does not reach its etcd just that", async () => {
+    const { token, isUsed } = await cluster("silent", etcd(servers[0]!.url));
+    expect(await joins("unreached", etcd("http://127.0.0.1:1"), token)).toMatch(
+      /^SW_STORE_UNREACHABLE the store at http:\/\/127\.0\.0\.1 does not answer/,
+    );
+    expect(isUsed()).toBe(false);
+  });
+});
