@@ -57,8 +57,8 @@ export interface RaftDriverOptions {
 }
 
 const PROPOSE_TIMEOUT_MS = 2_000;
-/** How often a member that may let go of the leader looks whether it misses it: well below a heartbeat interval. */
-const RECONSIDER_MS = 2;
+/** How often a member that was asked for its vote looks whether it misses the leader as well: well below a heartbeat interval. */
+const RECONSIDER_MS = 1;
 
 export class RaftDriver {
   readonly #options: RaftDriverOptions;
@@ -80,7 +80,9 @@ export class RaftDriver {
   #planIdleAt = -1;
   #messagesRefused = 0;
   #lastTickMs = 0;
-  readonly #stopTicking: (() => void)[] = [];
+  #stopTicking: (() => void) | undefined;
+  /** Set while somebody waits for this member to let go of the leader. */
+  #stopReconsidering: (() => void) | undefined;
   #isPumpDue = false;
   #isPumping = false;
   /** A Ready whose messages were sent, and that is stored after they have left the process. */
@@ -119,10 +121,7 @@ export class RaftDriver {
   start(): void {
     const { timers } = this.#options;
     this.#lastTickMs = timers.nowMs();
-    this.#stopTicking.push(timers.every(this.#tuning.tickMs, () => this.#onTimer()));
-    if (this.#options.isQuiet !== undefined) {
-      this.#stopTicking.push(timers.every(RECONSIDER_MS, () => this.#reconsider()));
-    }
+    this.#stopTicking = timers.every(this.#tuning.tickMs, () => this.#onTimer());
     this.#pump();
   }
 
@@ -203,6 +202,7 @@ export class RaftDriver {
       }
       this.#loss.receive(message);
     });
+    this.#watchLeader();
     this.#pumpSoon();
   }
 
@@ -262,10 +262,22 @@ export class RaftDriver {
     this.#pump();
   }
 
+  /** Nobody tells when a leader begins to be missed: whoever is asked to let go of it looks, for as long as that matters. */
+  #watchLeader(): void {
+    const { timers, isQuiet } = this.#options;
+    if (isQuiet === undefined || !this.#loss.isAsked || this.#isEnded) return;
+    this.#stopReconsidering ??= timers.every(RECONSIDER_MS, () => this.#reconsider());
+  }
+
   #reconsider(): void {
-    if (this.#isEnded || !this.#loss.isAsked) return;
-    this.#guard(() => this.#loss.reconsider());
+    if (!this.#isEnded) this.#guard(() => this.#loss.reconsider());
+    if (!this.#loss.isAsked) this.#reconsidered();
     this.#pump();
+  }
+
+  #reconsidered(): void {
+    this.#stopReconsidering?.();
+    this.#stopReconsidering = undefined;
   }
 
   #step(message: Message): void {
@@ -465,7 +477,8 @@ export class RaftDriver {
   #end(why: string): void {
     if (this.#isEnded) return;
     this.#isEnded = true;
-    for (const stop of this.#stopTicking) stop();
+    this.#stopTicking?.();
+    this.#reconsidered();
     this.#proposals.failAll(why);
   }
 }

@@ -29,6 +29,7 @@ import {
 } from "./bfd-packet.ts";
 
 const RFC_SLOW_MS = 1000;
+const JITTER_STEPS = 2500;
 
 export interface BfdConfig {
   /** Transmit interval wanted while Up, and the least interval that we can receive at. */
@@ -57,6 +58,8 @@ export class BfdSession {
   #isPolling = false;
   #isFinalDue = false;
   #nextTxMs: number;
+  /** From then on the next packet may leave, although it is not due (6.8.7). */
+  #mayTxMs: number;
   #heardMs = Number.NEGATIVE_INFINITY;
   #forgivenMs = 0;
 
@@ -65,6 +68,7 @@ export class BfdSession {
     this.#env = env;
     this.discriminator = 1 + env.random(0xfffffffe);
     this.#nextTxMs = nowMs;
+    this.#mayTxMs = nowMs;
   }
 
   /** Time without a packet after which the peer is silent on this link (6.8.4). */
@@ -134,13 +138,29 @@ export class BfdSession {
   }
 
   isTransmitDue(nowMs: number): boolean {
-    if (this.#isFinalDue) return true;
-    // Required min RX of zero: the peer wants no periodic packets (6.8.7).
-    return nowMs >= this.#nextTxMs && (this.#hasRemoteRx || this.#isPolling || this.state !== BFD_UP);
+    return nowMs >= this.transmitDueMs;
   }
 
-  /** The packet to send now; the transmit timer starts anew. Valid until the next call. */
-  transmit(nowMs: number): BfdPacket {
+  /** When the next packet is due; Infinity: none is. */
+  get transmitDueMs(): number {
+    if (this.#isFinalDue) return Number.NEGATIVE_INFINITY;
+    // Required min RX of zero: the peer wants no periodic packets (6.8.7).
+    const isWanted = this.#hasRemoteRx || this.#isPolling || this.state !== BFD_UP;
+    return isWanted ? this.#nextTxMs : Number.POSITIVE_INFINITY;
+  }
+
+  /** The next packet is due, or may leave before that: it is within what jitter may take off its interval. */
+  mayTransmit(nowMs: number): boolean {
+    return (
+      this.isTransmitDue(nowMs) || (nowMs >= this.#mayTxMs && this.transmitDueMs !== Number.POSITIVE_INFINITY)
+    );
+  }
+
+  /**
+   * The packet to send now; the transmit timer starts anew. Valid until the next call. `jitter`: which part of the span that the
+   * interval may be reduced by is not taken off, 0..1.
+   */
+  transmit(nowMs: number, jitter = drawJitter(this.#env)): BfdPacket {
     const p = this.#packet;
     p.diag = this.diag;
     p.state = this.state;
@@ -153,7 +173,9 @@ export class BfdSession {
     p.desiredMinTxMs = this.#desiredMinTxMs;
     p.requiredMinRxMs = this.#config.intervalMs;
     this.#isFinalDue = false;
-    this.#nextTxMs = nowMs + this.#jittered(Math.max(this.#desiredMinTxMs, this.#remoteMinRxMs));
+    const intervalMs = Math.max(this.#desiredMinTxMs, this.#remoteMinRxMs);
+    this.#mayTxMs = nowMs + this.#jittered(intervalMs, 0);
+    this.#nextTxMs = nowMs + this.#jittered(intervalMs, jitter);
     return p;
   }
 
@@ -164,9 +186,9 @@ export class BfdSession {
   }
 
   /** Intervals are reduced by 0 to 25 %, or by 10 to 25 % when a single loss would bring the session down (6.8.7). */
-  #jittered(intervalMs: number): number {
+  #jittered(intervalMs: number, jitter: number): number {
     const span = this.#config.multiplier === 1 ? 15 : 25;
-    return (intervalMs * (75 + this.#env.random(span * 100 + 1) / 100)) / 100;
+    return (intervalMs * (75 + span * jitter)) / 100;
   }
 
   #advance(remote: BfdState, nowMs: number): void {
@@ -192,4 +214,9 @@ export class BfdSession {
     this.#isPolling = state === BFD_UP || (wasUp && state === BFD_DOWN && !this.isSilent);
     this.#nextTxMs = nowMs;
   }
+}
+
+/** For transmit(): sessions that are served together share one, and so they stay together. */
+export function drawJitter(env: Env): number {
+  return env.random(JITTER_STEPS + 1) / JITTER_STEPS;
 }

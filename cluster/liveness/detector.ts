@@ -84,10 +84,21 @@ export class PeerDetector {
   tick(nowMs: number): void {
     for (const l of this.links) l.bfd.tick(nowMs);
     this.#settle(nowMs);
-    const hintDeadline = this.#lastHeardMs + this.#forgivenMs + this.#profile.intervalMs;
-    if (!this.#mayLive || Number.isNaN(this.#closedMs) || nowMs < hintDeadline) return;
+    if (!this.#mayLive || Number.isNaN(this.#closedMs) || nowMs < this.#hintDeadlineMs) return;
     if (this.isAlive) this.#die("lifeline", nowMs);
     else this.#gone(nowMs);
+  }
+
+  /** When tick() has something to judge, unless something is heard before. */
+  get dueMs(): number {
+    let dueMs = Number.POSITIVE_INFINITY;
+    for (const { bfd } of this.links) if (!bfd.isSilent) dueMs = Math.min(dueMs, bfd.deadlineMs);
+    if (!this.#mayLive || Number.isNaN(this.#closedMs)) return dueMs;
+    return Math.min(dueMs, this.#hintDeadlineMs);
+  }
+
+  get #hintDeadlineMs(): number {
+    return this.#lastHeardMs + this.#forgivenMs + this.#profile.intervalMs;
   }
 
   /**

@@ -15,6 +15,7 @@
  */
 import { assert } from "../../src/base/assert.ts";
 import type { Env } from "../../src/base/env.ts";
+import { drawJitter } from "./bfd.ts";
 import { BFD_BYTES, decodeBfd, emptyBfdPacket, encodeBfd } from "./bfd-packet.ts";
 import { type DetectorLink, PeerDetector } from "./detector.ts";
 import {
@@ -53,7 +54,7 @@ export interface HeartbeatConfig {
   readonly mac: Mac;
   /** FLAG_* of envelope.ts, in all that is sent; default none. */
   readonly flags?: number;
-  /** How often the shell calls tick(); default 2. A tick that is an interval later than that was a stall. */
+  /** How often a shell that asks for no deadline calls tick(); default 2. A tick that is an interval later than that was a stall. */
   readonly tickMs?: number;
 }
 
@@ -208,9 +209,18 @@ export class Heartbeats {
     this.#refuse(reason);
   }
 
-  /** Lets time pass: judges peers and sends what is due. Call it after the receive() calls of the same turn. */
-  tick(nowMs: number): void {
-    const lateMs = nowMs - this.#lastTickMs - (this.#config.tickMs ?? 2);
+  /**
+   * Lets time pass: judges peers and sends what is due. Call it after the receive() calls of the same turn, at dueMs() or earlier.
+   * `askedMs`: for when the shell had itself woken up for this. What it is later than that, it stood still.
+   */
+  tick(nowMs: number, askedMs?: number): void {
+    this.judge(nowMs, askedMs);
+    this.send(nowMs);
+  }
+
+  /** The first half of tick(). */
+  judge(nowMs: number, askedMs = this.#lastTickMs + (this.#config.tickMs ?? 2)): void {
+    const lateMs = nowMs - askedMs;
     this.#lastTickMs = nowMs;
     if (lateMs > this.#config.profile.intervalMs) {
       for (const p of this.#peers.values()) p.detector.forgive(lateMs);
@@ -220,8 +230,36 @@ export class Heartbeats {
       p.detector.tick(nowMs);
       const isClusterUp = p.wires.some((w) => w.detector.link === CLUSTER_LINK && w.detector.isUp);
       if (p.pace.judge(nowMs, isClusterUp)) for (const w of p.wires) w.detector.bfd.hurry(nowMs);
-      this.#transmitDue(p, nowMs);
     }
+  }
+
+  /**
+   * The second half of tick(): sends what is due, and with it all that may leave by now. To wake up for a datagram, here and where
+   * it arrives, costs more than the datagram.
+   */
+  send(nowMs: number): void {
+    if (nowMs < this.#transmitDueMs()) return;
+    const jitter = drawJitter(this.#env);
+    for (const p of this.#peers.values()) {
+      for (const w of p.wires) {
+        if (w.detector.bfd.mayTransmit(nowMs)) this.#transmit(p, w, nowMs, p.nonce, jitter);
+      }
+    }
+  }
+
+  /** When tick() is needed, unless something arrives before. */
+  dueMs(): number {
+    let dueMs = this.#transmitDueMs();
+    for (const { detector } of this.#peers.values()) dueMs = Math.min(dueMs, detector.dueMs);
+    return dueMs;
+  }
+
+  #transmitDueMs(): number {
+    let dueMs = Number.POSITIVE_INFINITY;
+    for (const { wires } of this.#peers.values()) {
+      for (const { detector } of wires) dueMs = Math.min(dueMs, detector.bfd.transmitDueMs);
+    }
+    return dueMs;
   }
 
   /**
@@ -426,9 +464,10 @@ export class Heartbeats {
     for (const w of peer.wires) if (w.detector.bfd.isTransmitDue(nowMs)) this.#transmit(peer, w, nowMs);
   }
 
-  #transmit(peer: Peer, wire: Wire, nowMs: number, echo = peer.nonce): void {
+  #transmit(peer: Peer, wire: Wire, nowMs: number, echo = peer.nonce, jitter = drawJitter(this.#env)): void {
     this.#begin(peer, wire, echo);
-    encodeBfd(wire.detector.bfd.transmit(nowMs), this.#writer.view, this.#writer.add(MESSAGE_BFD, BFD_BYTES));
+    const packet = wire.detector.bfd.transmit(nowMs, jitter);
+    encodeBfd(packet, this.#writer.view, this.#writer.add(MESSAGE_BFD, BFD_BYTES));
     peer.pace.write(this.#writer.view, this.#writer.add(MESSAGE_PACE, PACE_BYTES), nowMs);
     this.#addLasting();
     for (const [type, body] of peer.standing) this.#addBody(type, body);

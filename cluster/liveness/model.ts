@@ -18,6 +18,18 @@ export const PROFILES: Readonly<Record<LivenessProfile["name"], LivenessProfile>
   wan: { name: "wan", intervalMs: 300, multiplier: 3, leaseMs: 1200 },
 };
 
+/** Parts of an interval, and milliseconds. */
+const REST_INTERVALS = 0.4;
+const REST_MS_MAX = 20;
+
+/**
+ * The longest time between two calls of tick(), whatever is due: leases are asked for and links are compared in it. And the time in
+ * which a loop stands still unseen, if it happens to begin to right after a call.
+ */
+export function restMsOf({ intervalMs }: Pick<LivenessProfile, "intervalMs">): number {
+  return Math.min(REST_MS_MAX, REST_INTERVALS * intervalMs);
+}
+
 /** Link 0 is the cluster link; link 1 + i is the i-th zone port, as numbered in the node's configuration by zone name order. */
 export const CLUSTER_LINK = 0;
 /** Links a member may have, so that every table over them is bounded. */

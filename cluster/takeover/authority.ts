@@ -2,7 +2,7 @@
  * Authority: one member's whole share in who may decide, ready to be driven by a shell or a simulator: heartbeats, the
  * vote on leases and fences, and, on a node, its own lease and ownership. Owns how they are joined, no rule of its own.
  *
- * The shell: receive() for each datagram, then tick() every 1 to 2 ms; after either, copy leaseUntilMs to the engine.
+ * The shell: receive() for each datagram, then tick(), at dueMs() at the latest; after either, copy leaseUntilMs to the engine.
  * Effects and events come out synchronously, in the order in which they must be carried out.
  */
 import type { Env } from "../../src/base/env.ts";
@@ -146,17 +146,29 @@ export class Authority {
     return this.heartbeats.receive(link, bytes, nowMs, sender);
   }
 
-  tick(nowMs: number): void {
+  /** `askedMs`: see Heartbeats.tick(). */
+  tick(nowMs: number, askedMs?: number): void {
     this.rivals.tick(nowMs);
-    this.heartbeats.tick(nowMs);
+    this.heartbeats.judge(nowMs, askedMs);
     // Fenced, and what peers send does not arrive: they shall take over, although they hear us.
     if (nowMs >= this.leaseUntilMs && this.heartbeats.hearsNobody) this.heartbeats.withdraw(nowMs);
     if (this.#unbelieved.size > 0) this.#believeLate(nowMs);
     // Before the lease is asked for again: a fence that lapsed while we stood still must count first.
     this.#run(this.ownership.tick(nowMs));
     this.#requestLease(nowMs);
+    this.heartbeats.send(nowMs);
     this.#askDueFences(nowMs);
     this.#watchLease(nowMs);
+  }
+
+  /** When tick() is needed, unless something arrives before. Call it once in restMsOf() in any case. */
+  dueMs(nowMs: number): number {
+    const untilMs = this.leaseUntilMs;
+    const isFenced = nowMs >= untilMs;
+    const isBusy = this.ownership.isWaiting || this.fences.isWanting || this.#unbelieved.size > 0;
+    if (isBusy || isFenced !== this.#wasFenced) return nowMs;
+    const dueMs = this.heartbeats.dueMs();
+    return isFenced ? dueMs : Math.min(dueMs, untilMs);
   }
 
   /**
@@ -434,7 +446,7 @@ export class Authority {
     }
   }
 
-  /** Requests ride along with the heartbeats; four fresh ones an interval, so that each datagram carries a recent one. */
+  /** Requests ride along with the heartbeats, which leave next: at most four fresh ones an interval, and one for each burst of them. */
   #requestLease(nowMs: number): void {
     const { role, selfId, profile } = this.#config;
     if (role !== "node" || this.#incarnation === 0 || this.#isStopping || nowMs < this.#nextRequestMs) return;

@@ -72,6 +72,10 @@ export class FenceAsker {
     return [...this.#targets.keys()];
   }
 
+  get isWanting(): boolean {
+    return this.#targets.size > 0;
+  }
+
   /** The asks to send to every voter now. */
   due(nowMs: number): FenceAsk[] {
     const asks: FenceAsk[] = [];

@@ -163,9 +163,14 @@ export class Ownership {
     return this.#announce(() => true);
   }
 
+  /** Slots await somebody: tick() is to be called often. */
+  get isWaiting(): boolean {
+    return this.#open.length > 0 || this.#steered.length > 0;
+  }
+
   /** Lets time pass: promises run out, patience ends. */
   tick(nowMs: number): OwnershipEffect[] {
-    if (this.#open.length === 0 && this.#steered.length === 0) return [];
+    if (!this.isWaiting) return [];
     return this.#evaluate(nowMs, false);
   }
 

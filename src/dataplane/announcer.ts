@@ -39,6 +39,11 @@ export class Announcer {
     this.#egress = egress;
   }
 
+  /** Some wait to be sent. */
+  get isBusy(): boolean {
+    return this.#pending > 0;
+  }
+
   add(slot: number): void {
     if (this.#isPending[slot] === 1) return;
     this.#isPending[slot] = 1;
@@ -61,13 +66,15 @@ export class Announcer {
     }
   }
 
-  /** The round: one owned slot at a time, spread over ROUND_MS. */
+  /** The round: one owned slot after the other, spread over ROUND_MS; as many as the time since the last tick is worth. */
   tick(): void {
     const { view, clock } = this.#context;
-    if (clock[0]! >= this.#roundAtMs[0]!) {
+    const stepMs = ROUND_MS / view.slots;
+    if (clock[0]! - this.#roundAtMs[0]! > ROUND_MS) this.#roundAtMs[0] = clock[0]!;
+    while (clock[0]! >= this.#roundAtMs[0]!) {
       if (isExclusive(this.#context, this.#roundSlot)) this.add(this.#roundSlot);
       this.#roundSlot = this.#roundSlot + 1 >= view.slots ? 0 : this.#roundSlot + 1;
-      this.#roundAtMs[0] = clock[0]! + ROUND_MS / view.slots;
+      this.#roundAtMs[0] = this.#roundAtMs[0]! + stepMs;
     }
     if (this.#pending > 0) this.step();
   }

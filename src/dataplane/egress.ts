@@ -121,6 +121,11 @@ export class Egress {
     }
   }
 
+  /** Neighbours are asked for, or senders are to be told that they do not answer. */
+  get isBusy(): boolean {
+    return this.neighbours.pendingCount > 0 || this.#hold.count(this.#undeliveredList) > 0;
+  }
+
   /** Probes that are due; neighbours that do not answer lose the frames that wait for them. */
   tick(): void {
     const neighbours = this.neighbours;

@@ -213,7 +213,10 @@ export class Engine {
     return verdict;
   }
 
-  /** Timers: ends flows, gives up waiting frames, asks neighbours, announces. About every millisecond; cheap when idle. */
+  /**
+   * Timers: ends flows, gives up waiting frames, asks neighbours, announces. About every millisecond while isBusy or packets come, else
+   * at dueMs() and a few dozen times a second.
+   */
   tick(nowMs: number): void {
     const { counters, clock, frames } = this.#context;
     clock[0] = nowMs;
@@ -234,6 +237,23 @@ export class Engine {
     if (this.book.dirtyCount > 0 && this.book.hasRoom()) this.#exporter.addDirty();
     if (this.#exporter.pending > 0) this.#exporter.step(EXPORTS_PER_TICK);
     counters[COUNT.poolAvailableNow] = frames.available();
+  }
+
+  /** Something waits for its moment, or is done bit by bit. */
+  get isBusy(): boolean {
+    return (
+      this.#waiting.isBusy ||
+      this.#egress.isBusy ||
+      this.#announcer.isBusy ||
+      this.#fragmentWay.isBusy ||
+      this.#exporter.pending > 0 ||
+      this.book.dirtyCount > 0
+    );
+  }
+
+  /** When flows may be due next; Infinity: not soon. */
+  dueMs(): number {
+    return this.#context.table.wheel.dueMs();
   }
 
   /** The peers' acknowledgements in the view moved: frames that waited for them leave, in order. */

@@ -72,6 +72,11 @@ export class FragmentWay {
     return answer === COMPLETE ? this.#goOn() : answer;
   }
 
+  /** Datagrams are not whole yet. */
+  get isBusy(): boolean {
+    return this.#fragments.used > 0;
+  }
+
   /** Ends datagrams that did not become whole in time; the sender of one that we would carry is told. */
   tick(): void {
     const fragments = this.#fragments;

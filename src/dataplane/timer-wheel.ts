@@ -63,6 +63,11 @@ export class TimerWheel {
     if (this.#due - this.#cursor > WHEEL_BUCKETS) this.#cursor = this.#due - WHEEL_BUCKETS;
   }
 
+  /** When a row may be due that is in the bucket at hand; later ones are not looked for. Infinity: none is there. */
+  dueMs(): number {
+    return this.#heads[this.#cursor & MASK] === NONE ? Number.POSITIVE_INFINITY : this.#cursor * BUCKET_MS;
+  }
+
   /** A row whose time has come, taken out of the wheel (the caller adds it again or frees it); NONE when all are done. */
   takeDue(): number {
     while (this.#cursor <= this.#due) {

@@ -95,6 +95,12 @@ export class Waiting {
     return this.#context.table.words[row * ROW_WORDS + F_COMMIT]! & 0xff;
   }
 
+  /** Frames wait here: for somebody, or until their time is over. */
+  get isBusy(): boolean {
+    const { hold } = this;
+    return this.#commits > 0 || hold.count(LIST_HANDOVER) > 0 || hold.count(LIST_TAKEOVER) > 0;
+  }
+
   /** Lets go what the backups acknowledged, and what waited too long. */
   release(): void {
     for (let node = 1; node <= MAX_NODE_ID && this.#commits > 0; node++) this.#releaseFor(node);

@@ -10,7 +10,7 @@
  */
 
 import { FLAG_PROBING, FLAGS_AT, type Mac } from "../../cluster/liveness/envelope.ts";
-import { CLUSTER_LINK, type LivenessEvent } from "../../cluster/liveness/model.ts";
+import { CLUSTER_LINK, type LivenessEvent, restMsOf } from "../../cluster/liveness/model.ts";
 import { Authority, type AuthorityEffect } from "../../cluster/takeover/authority.ts";
 import type { Env } from "../base/env.ts";
 import { hashKeyFrom } from "../base/hash.ts";
@@ -33,6 +33,7 @@ import { PathWatch, PROBE_MS } from "./path-watch.ts";
 import { addressOf, makeView } from "./peer-addresses.ts";
 import { peerFlagsOf } from "./peer-flags.ts";
 import { nextHopsOf, PeerProbe } from "./peer-probe.ts";
+import { PortWatch } from "./port-watch.ts";
 import { WorkerBoard } from "./worker-board.ts";
 import {
   DOORBELL,
@@ -43,16 +44,14 @@ import {
   type WorkerSetup,
 } from "./worker-protocol.ts";
 
-/** How often the driver of a core calls tick(). */
-export const WORKER_TICK_MS = 1;
+/** Between two ticks while packets come or something waits for its moment. */
+const TICK_MS = 1;
 /** How often the board is written. */
 const BOARD_MS = 1000;
 /** How often the engine is told the time of day. */
 const WALL_MS = 1000;
 /** Records that a snapshot may add to the ring in one turn: live changes keep most of it. */
 const EXPORT_RECORDS_PER_TURN = 256;
-/** Between two looks at the carriers: a system call for each port. */
-const CARRIER_INTERVAL_MS = 10;
 /** By PATH_*. */
 const PATH_NAMES = ["unknown", "whole", "narrow"] as const;
 const BROADCAST = new Uint8Array(6).fill(0xff);
@@ -74,18 +73,17 @@ export class DataplaneCore {
   readonly #seals: LinkSeals;
   readonly #probe: PeerProbe;
   readonly #span = { at: 0, lengthBytes: 0, ttl: 0 };
-  readonly #isUp: boolean[];
   #isExporting = false;
   #viewAtMs = 0;
-  #nextCarrierMs = 0;
-  #nextMtuMs = 0;
+  readonly #portWatch: PortWatch;
+  #nextPathMs = 0;
   readonly #paths = new PathWatch();
   /** Peers that forward packets: frames are redirected between them. */
   #nodes: ReadonlySet<number>;
-  readonly #mtus: number[];
   readonly #mtuNeeded: number;
   readonly #enginePorts: { mac: Uint8Array; mtuBytes: number; zone: number }[];
   #tickedMs: number;
+  readonly #restMs: number;
   /** When other voters made the lease end earlier: until then it held. */
   #shrunkMs = Number.NEGATIVE_INFINITY;
   readonly #hopLimit: HopLimit;
@@ -110,7 +108,6 @@ export class DataplaneCore {
     this.#env = env;
     this.#post = post;
     this.#wallMs = wallMs;
-    this.#isUp = ports.map(() => true);
     for (const peer of setup.peers) this.#peers[peer.nodeId] = addressOf(peer, ports.length);
     this.view = makeView(setup, this.#peers);
     const { memory, policy } = setup;
@@ -126,10 +123,20 @@ export class DataplaneCore {
     });
     this.#seals = new LinkSeals(setup.selfId, setup.redirectKey, setup.sealRedirects);
     this.#tickedMs = env.nowMs();
+    this.#restMs = restMsOf(setup.profile);
     this.#nodes = nodesOf(setup.peers);
     this.#hopLimit = new HopLimit(setup.witnessHops, setup.peers);
-    this.#mtus = ports.map((port) => port.mtuBytes);
-    this.#mtuNeeded = clusterMtuNeeded(Math.max(...this.#mtus.slice(0, -1)), this.#seals.isSealing);
+    const mtus = ports.map((port) => port.mtuBytes);
+    this.#mtuNeeded = clusterMtuNeeded(Math.max(...mtus.slice(0, -1)), this.#seals.isSealing);
+    this.#portWatch = new PortWatch({
+      ports,
+      mtuIntervalMs: PROBE_MS,
+      post,
+      // What is redirected obeys it at once. A zone's MTU is what the policy was made for: it counts from the next start.
+      onMtu: (index, mtuBytes) => {
+        if (index === ports.length - 1) this.#enginePorts[index]!.mtuBytes = mtuBytes;
+      },
+    });
     this.#enginePorts = ports.map((port, index) => ({
       mac: port.mac,
       mtuBytes: port.mtuBytes,
@@ -198,16 +205,35 @@ export class DataplaneCore {
     return isMore;
   }
 
-  /** Timers, heartbeats, snapshots; call every WORKER_TICK_MS, after turn(). */
-  tick(nowMs: number): void {
+  /**
+   * When tick() is needed next, unless frames or messages come before: at most a rest after the last one, in which what has no moment of
+   * its own is looked at.
+   */
+  dueMs(nowMs: number): number {
+    const soonMs = this.#tickedMs + TICK_MS;
+    if (this.#loop.hasWorked || this.#isExporting || this.#barriers.length > 0 || this.engine.isBusy) {
+      return soonMs;
+    }
+    const dueMs = Math.min(this.authority.dueMs(nowMs), this.engine.dueMs(), this.#probe.dueMs);
+    return Math.min(Math.max(dueMs, soonMs), this.#tickedMs + this.#restMs);
+  }
+
+  /** For a loop that is awake anyway: tick() is needed, or was not called for so long that it saves a wake-up. */
+  isTickWorthwhile(nowMs: number): boolean {
+    return nowMs >= this.#tickedMs + this.#restMs / 2 || nowMs >= this.dueMs(nowMs);
+  }
+
+  /** Timers, heartbeats, snapshots; call it after turn(). `askedMs`: for when the loop had itself woken up. */
+  tick(nowMs: number, askedMs = this.#tickedMs + TICK_MS): void {
     this.#board.beat();
-    this.#watchTick(nowMs);
+    this.#watchTick(nowMs, askedMs);
     this.#tellWallTime(nowMs);
-    this.#watchCarriers(nowMs);
-    this.#watchMtus(nowMs);
-    this.authority.tick(nowMs);
+    this.#portWatch.tick(nowMs);
+    this.#judgePaths(nowMs);
+    this.authority.tick(nowMs, askedMs);
     this.#copyLease();
     this.#probe.tick(nowMs);
+    this.#loop.hasWorked = false;
     if (this.#isExporting) this.#isExporting = this.engine.exportStep(EXPORT_RECORDS_PER_TURN, nowMs);
     this.#publishBarriers();
     this.#loop.tick(nowMs);
@@ -219,6 +245,7 @@ export class DataplaneCore {
       this.turn(nowMs);
       return;
     }
+    this.#loop.hasWorked = true;
     switch (message.type) {
       case "state":
         this.authority.applyState(message, message.ownIncarnation, nowMs);
@@ -437,8 +464,8 @@ export class DataplaneCore {
     }
   }
 
-  #watchTick(nowMs: number): void {
-    const lateMs = nowMs - this.#tickedMs - WORKER_TICK_MS;
+  #watchTick(nowMs: number, askedMs: number): void {
+    const lateMs = nowMs - askedMs;
     this.#tickedMs = nowMs;
     if (lateMs > this.#counters[COUNT.loopLateMsMax]!) this.#counters[COUNT.loopLateMsMax] = lateMs;
     this.#counters[COUNT.poolExhausted] = this.#pool.exhausted();
@@ -461,32 +488,13 @@ export class DataplaneCore {
     return isDue ? Math.min(this.#mtuNeeded, port.mtuBytes, this.#enginePorts.at(-1)!.mtuBytes) : 0;
   }
 
-  /** MTUs of interfaces, and paths of the cluster link: both may shrink while everything else works. */
-  #watchMtus(nowMs: number): void {
-    if (nowMs < this.#nextMtuMs) return;
-    this.#nextMtuMs = nowMs + PROBE_MS;
-    for (let index = 0; index < this.#ports.length; index++) {
-      const mtuBytes = this.#ports[index]!.mtuNow();
-      if (mtuBytes === this.#mtus[index]) continue;
-      this.#mtus[index] = mtuBytes;
-      // What is redirected obeys it at once. A zone's MTU is what the policy was made for: it counts from the next start.
-      if (index === this.#ports.length - 1) this.#enginePorts[index]!.mtuBytes = mtuBytes;
-      this.#post({ type: "mtu", port: index, mtuBytes, atMs: nowMs });
-    }
+  /** Paths of the cluster link: they may shrink while everything else works. */
+  #judgePaths(nowMs: number): void {
+    if (nowMs < this.#nextPathMs) return;
+    this.#nextPathMs = nowMs + PROBE_MS;
     for (const node of this.#nodes) {
       const path = this.#paths.judge(node, nowMs);
       if (path >= 0) this.#post({ type: "path", node, path: PATH_NAMES[path]!, atMs: nowMs });
-    }
-  }
-
-  #watchCarriers(nowMs: number): void {
-    if (nowMs < this.#nextCarrierMs) return;
-    this.#nextCarrierMs = nowMs + CARRIER_INTERVAL_MS;
-    for (let index = 0; index < this.#ports.length; index++) {
-      const isUp = this.#ports[index]!.carrier();
-      if (isUp === this.#isUp[index]) continue;
-      this.#isUp[index] = isUp;
-      this.#post({ type: "carrier", port: index, isUp, atMs: nowMs });
     }
   }
 }

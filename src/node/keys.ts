@@ -1,8 +1,9 @@
 /**
  * Keys: one key per use, derived from the cluster secret (HKDF-SHA-256, RFC 5869); the secret itself is used for nothing.
  */
-import { createHmac, hkdfSync } from "node:crypto";
+import { hkdfSync } from "node:crypto";
 import type { Mac } from "../../cluster/liveness/envelope.ts";
+import { HmacSha256 } from "../base/hmac-sha256.ts";
 
 export interface ClusterKeys {
   /** Slot hash, flow table hash and port mixing. */
@@ -29,7 +30,8 @@ export function deriveKeys(secret: Uint8Array, clusterName: string, logId = ""):
 
 /** HMAC-SHA-256 over whole envelopes; sender and receiver are named inside them, so all members may share one key. */
 export function heartbeatMac(key: Uint8Array): Mac {
-  return (bytes) => createHmac("sha256", key).update(bytes).digest();
+  const hmac = new HmacSha256(key);
+  return (bytes) => hmac.of(bytes);
 }
 
 function derive(secret: Uint8Array, clusterName: string, label: string): Uint8Array {

@@ -38,6 +38,8 @@ export class PacketLoop {
     lengthBytes: new Uint32Array(BATCH_FRAMES),
   };
 
+  /** Packets or replicas went through the engine: its timers are to be looked at. Whoever does that resets it. */
+  hasWorked = false;
   #isAppliedNews = false;
   /** Sum of what #fetch() read: without it a compiler might leave the reading out. */
   readonly #read = new Uint32Array(1);
@@ -66,7 +68,7 @@ export class PacketLoop {
     return !this.#options.replicas.arm() || isMore;
   }
 
-  /** Timers of the engine; about once a millisecond. */
+  /** Timers of the engine. */
   tick(nowMs: number): void {
     this.#options.engine.tick(nowMs);
     this.#finish();
@@ -91,6 +93,8 @@ export class PacketLoop {
         if (engine.process(index, at, lengthBytes, nowMs) === VERDICT_LOCAL) {
           onLocal(index, at, lengthBytes, nowMs);
           pool.free(at);
+        } else {
+          this.hasWorked = true;
         }
       }
     }
@@ -118,6 +122,7 @@ export class PacketLoop {
     replicas.release(count);
     applied[0] = applied[0]! + count;
     this.#isAppliedNews = true;
+    this.hasWorked = true;
     return count < waiting;
   }
 

@@ -94,6 +94,11 @@ export class PeerProbe {
     if (node === this.#node) this.#node = 0;
   }
 
+  /** When tick() has something to do; Infinity: nobody is probed. */
+  get dueMs(): number {
+    return this.#node === 0 ? Number.POSITIVE_INFINITY : this.#nextMs;
+  }
+
   tick(nowMs: number): void {
     if (this.#node === 0 || nowMs < this.#nextMs) return;
     // What was heard is told all the time: who decides by it must know it as of now.

@@ -5,7 +5,13 @@
 import { termInside } from "../../cluster/control/generation.ts";
 import type { Timers } from "../../cluster/control/timers.ts";
 import type { Mac } from "../../cluster/liveness/envelope.ts";
-import { CLUSTER_LINK, type LivenessEvent, type PeerConfig, PROFILES } from "../../cluster/liveness/model.ts";
+import {
+  CLUSTER_LINK,
+  type LivenessEvent,
+  type PeerConfig,
+  PROFILES,
+  restMsOf,
+} from "../../cluster/liveness/model.ts";
 import { Authority } from "../../cluster/takeover/authority.ts";
 import type { Transport, TransportHandlers } from "../../cluster/transport/transport.ts";
 import type { MemberConfig, NodeConfig } from "../../config/node-config.ts";
@@ -23,7 +29,11 @@ import type { MachineWatch } from "./machine-watch.ts";
 import { type ControlStorage, logIdOf } from "./open-driver.ts";
 import type { OpenedStore } from "./open-store.ts";
 import { Processes, type RestartWay } from "./processes.ts";
+import { Rhythm } from "./rhythm.ts";
 import { buildStatus, slotsUnsynced, storeSnapshot } from "./status.ts";
+
+/** Between two ticks of the heartbeats at least. */
+const TICK_MS = 1;
 
 export interface WitnessCoreOptions {
   readonly config: NodeConfig;
@@ -52,6 +62,7 @@ export class WitnessCore {
   readonly processes: Processes;
   readonly #options: WitnessCoreOptions;
   readonly authority: Authority;
+  readonly #rhythm: Rhythm;
   readonly #startedMs: number;
 
   constructor(options: WitnessCoreOptions) {
@@ -59,6 +70,7 @@ export class WitnessCore {
     this.journal = options.journal;
     this.#startedMs = options.env.nowMs();
     this.authority = this.#makeAuthority();
+    this.#rhythm = this.#makeRhythm();
     this.controller = this.#makeController();
     this.processes = this.#makeProcesses();
   }
@@ -90,18 +102,22 @@ export class WitnessCore {
     this.controller.stop();
   }
 
+  /** Once heartbeats can be sent and received. */
+  startHeartbeats(): void {
+    this.#rhythm.goOn(this.nowMs());
+  }
+
   /** A heartbeat arrived. Answers the node that provably sent it, or 0. */
   receiveHeartbeat(bytes: Uint8Array, sender = 0): number {
-    return this.authority.receive(CLUSTER_LINK, bytes, this.nowMs(), sender);
+    const nowMs = this.nowMs();
+    const from = this.authority.receive(CLUSTER_LINK, bytes, nowMs, sender);
+    this.#rhythm.goOn(nowMs);
+    return from;
   }
 
-  /** Every 1 to 2 ms. */
-  tick(): void {
-    this.authority.tick(this.nowMs());
-  }
-
-  /** Says good-bye in heartbeats. */
+  /** Lets no more time pass, and says good-bye in heartbeats. */
   shutdown(): void {
+    this.#rhythm.stop();
     this.authority.shutdown(this.nowMs());
   }
 
@@ -201,6 +217,32 @@ export class WitnessCore {
         },
       },
     );
+  }
+
+  #makeRhythm(): Rhythm {
+    const { config, timers } = this.#options;
+    const restMs = restMsOf(PROFILES[config.cluster.profile]);
+    let tickedMs = this.nowMs();
+    const beating = {
+      dueMs: (nowMs: number) =>
+        Math.min(Math.max(this.authority.dueMs(nowMs), tickedMs + TICK_MS), tickedMs + restMs),
+      isTickWorthwhile: (nowMs: number) => nowMs >= tickedMs + restMs / 2 || nowMs >= beating.dueMs(nowMs),
+      tick: (nowMs: number, askedMs: number) => {
+        tickedMs = nowMs;
+        this.authority.tick(nowMs, askedMs);
+      },
+    };
+    const onTimer = (): void => {
+      const isLate = this.nowMs() > rhythm.askedMs + TICK_MS;
+      // After a stall the heartbeats that lie in the socket come first.
+      if (isLate) timers.afterInput(() => rhythm.goOn(this.nowMs()));
+      else rhythm.goOn(this.nowMs());
+    };
+    const rhythm = new Rhythm(
+      { beating, after: (ms, callback) => timers.after(ms, callback), onTimer },
+      tickedMs,
+    );
+    return rhythm;
   }
 
   #makeController(): Controller {

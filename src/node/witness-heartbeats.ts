@@ -1,12 +1,10 @@
 /**
- * Witness heartbeats: an ordinary UDP socket on the cluster link, since a witness has no ports of its own. Owns the socket and
- * its timer. Everybody who receives checks the HMAC; the TTL of 255 is checked by the nodes.
+ * Witness heartbeats: an ordinary UDP socket on the cluster link, since a witness has no ports of its own. Owns the socket. Everybody who receives checks the HMAC; the TTL of 255 is checked by the nodes.
  */
 import { createSocket, type Socket } from "node:dgram";
 import { SynwallError } from "../base/errors.ts";
 import { HEARTBEAT_PORT } from "../packet/udp.ts";
 
-const TICK_MS = 2;
 /** RFC 5881 section 5. */
 const TTL = 255;
 
@@ -15,14 +13,11 @@ export interface WitnessHeartbeatsOptions {
   /** Dotted; undefined: there is no such peer. */
   readonly addressOf: (node: number) => string | undefined;
   readonly onDatagram: (bytes: Uint8Array, fromAddress: string) => void;
-  /** Every TICK_MS. */
-  readonly onTick: () => void;
 }
 
 export class WitnessHeartbeats {
   readonly #options: WitnessHeartbeatsOptions;
   readonly #socket: Socket;
-  #ticker: NodeJS.Timeout | undefined;
 
   constructor(options: WitnessHeartbeatsOptions) {
     this.#options = options;
@@ -36,7 +31,7 @@ export class WitnessHeartbeats {
 
   /** Binds. Throws SW_PORT_TAKEN. */
   async start(): Promise<void> {
-    const { address, onDatagram, onTick } = this.#options;
+    const { address, onDatagram } = this.#options;
     await new Promise<void>((resolve, reject) => {
       this.#socket.once("error", (cause) =>
         reject(
@@ -55,18 +50,12 @@ export class WitnessHeartbeats {
     this.#socket.on("error", () => {});
     this.#socket.setTTL(TTL);
     this.#socket.on("message", (bytes, { address }) => onDatagram(bytes, address));
-    this.#ticker = setInterval(onTick, TICK_MS);
   }
 
   send(node: number, bytes: Uint8Array): void {
     const address = this.#options.addressOf(node);
     // The writer's buffer is used again at once; the socket sends later.
     if (address !== undefined) this.#socket.send(Buffer.from(bytes), HEARTBEAT_PORT, address, () => {});
-  }
-
-  /** Lets no more time pass; what is sent from here on still leaves. */
-  quiet(): void {
-    clearInterval(this.#ticker);
   }
 
   close(): void {

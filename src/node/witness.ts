@@ -118,9 +118,9 @@ export class Witness {
       address: cluster.self.address,
       addressOf: (node) => core.controller.peers.find(node)?.address,
       onDatagram: (bytes, address) => void core.receiveHeartbeat(bytes, senderAt(address)),
-      onTick: () => core.tick(),
     });
     await heartbeats.start();
+    core.startHeartbeats();
     const { refused, refusedSender } = core.authority.heartbeats;
     const lines = new RefusalLines(
       { heartbeats: () => ({ ...refused }), heartbeatSender: (reason) => refusedSender[reason] },
@@ -128,7 +128,6 @@ export class Witness {
     );
     this.#undo.push(systemTimers.every(REFUSAL_LINES_MS, () => lines.tick()));
     this.#undo.push(() => {
-      heartbeats.quiet();
       core.shutdown();
       heartbeats.close();
     });

@@ -2,7 +2,7 @@
  * Dataplane worker: the thread. Opens the ports, runs the dataplane core on the event loop, and nothing else: no logging, no
  * files, no sockets, so that nothing but packets and heartbeats can keep it from packets and heartbeats.
  *
- *   readable port --> turn()          every millisecond --> turn(), tick()          message --> receive()
+ *   readable port, timer, message --> WorkerRhythm --> turn(), tick(), receive()
  */
 import { parentPort, workerData } from "node:worker_threads";
 import { AssertionError } from "../base/assert.ts";
@@ -11,10 +11,11 @@ import { openPorts } from "../io/open.ts";
 import type { OpenedPorts } from "../io/port.ts";
 import { requestRealtime } from "../io/sched.ts";
 import { nowMs, realEnv } from "./clock.ts";
-import { DataplaneCore, WORKER_TICK_MS } from "./dataplane-core.ts";
+import { DataplaneCore } from "./dataplane-core.ts";
 import { heartbeatMac } from "./keys.ts";
 import { SuspensionWatch } from "./suspension-watch.ts";
 import type { FromWorker, ToWorker, WorkerSetup } from "./worker-protocol.ts";
+import { WorkerRhythm } from "./worker-rhythm.ts";
 
 /** Above every ordinary process, below the kernel's own threads. */
 const REALTIME_PRIORITY = 20;
@@ -53,25 +54,21 @@ function run(): void {
     suspension.read();
     return nowMs();
   };
-  let isTurnDue = false;
-  const turn = (): void => {
-    isTurnDue = false;
-    if (core.turn(timeMs())) turnSoon();
-  };
-  const turnSoon = (): void => {
-    if (isTurnDue) return;
-    isTurnDue = true;
-    setImmediate(turn);
-  };
-  for (const opening of opened.ports) opening.onReadable(turn);
-  const ticker = setInterval(() => {
-    if (core.turn(timeMs())) turnSoon();
-    core.tick(nowMs());
-  }, WORKER_TICK_MS);
+  const rhythm = new WorkerRhythm({
+    core,
+    nowMs: timeMs,
+    after: (ms, callback) => {
+      const timer = setTimeout(callback, ms);
+      return () => clearTimeout(timer);
+    },
+    soon: (callback) => void setImmediate(callback),
+  });
+  for (const opening of opened.ports) opening.onReadable(rhythm.wake);
+  rhythm.wake();
   port.on("message", (message: ToWorker) => {
-    core.receive(message, timeMs());
+    rhythm.receive(message);
     if (typeof message === "object" && message.type === "stop") {
-      clearInterval(ticker);
+      rhythm.stop();
       for (const closing of opened.ports) closing.close();
       post({ type: "stopped" });
       port.close();

@@ -3,7 +3,7 @@
  * lives, waits while its thread stands still, and never happens once it is dead. Its clocks are those of its machine.
  *
  *   main     control plane: timers, transport, links, admin
- *   worker   dataplane: wire() and everyWire()
+ *   worker   dataplane: wire() and afterWire()
  */
 import type { Message, MsgSnap } from "raft-ts";
 import type { Timers } from "../../../cluster/control/timers.ts";
@@ -119,9 +119,13 @@ export class Life implements Timers {
     this.#clock.wire(ms, () => this.worker.run(callback));
   }
 
-  everyWire(ms: number, callback: () => void): () => void {
-    const trueMs = this.#clocks.trueMs(ms);
-    return repeat(callback, this.worker, (work) => this.#clock.wire(trueMs, work));
+  /** In the worker, in `ms` on its clock; gives the function that calls it off. */
+  afterWire(ms: number, callback: () => void): () => void {
+    let isOn = true;
+    this.#clock.wire(this.#clocks.trueMs(ms), () => this.worker.run(() => isOn && callback()));
+    return () => {
+      isOn = false;
+    };
   }
 
   // ---------------------------------------------------------------- network

@@ -17,6 +17,7 @@ import { NodeCore } from "../../../src/node/node-core.ts";
 import { NodeReport } from "../../../src/node/node-report.ts";
 import { isShared } from "../../../src/node/open-driver.ts";
 import { createSharedMemory } from "../../../src/node/shared-memory.ts";
+import { WorkerRhythm } from "../../../src/node/worker-rhythm.ts";
 import { CLUSTER_MTU, type Link } from "../../lab/topology.ts";
 import {
   spoiledAnswer,
@@ -29,7 +30,6 @@ import {
 import { cheapMac } from "./cheap-mac.ts";
 import type { Boot, Running } from "./member.ts";
 
-const TICK_MS = 1;
 /** From one thread to the other, and from a frame's arrival to the worker that wakes up. */
 const HOP_MS_MIN = 0.01;
 const HOP_MS_MAX = 0.05;
@@ -60,10 +60,7 @@ export function bootNode(boot: Boot): Running {
       const unproven = unprovenSettle(world.bug, message, setup.selfId);
       if (unproven !== undefined) void core.controller.propose(unproven);
       const heard = spoiledMessage(world.bug, message);
-      toWorker(() => {
-        dataplane.receive(heard, env.nowMs());
-        boot.onWorked();
-      });
+      toWorker(() => rhythm.receive(heard));
     },
   });
   const { setup } = core;
@@ -97,7 +94,7 @@ export function bootNode(boot: Boot): Running {
     },
     () => life.wallMs(),
   );
-  runWorker(boot, dataplane, ports);
+  const rhythm = runWorker(boot, dataplane, ports);
   void transport.start(core.handlers());
   core.start();
   journal.add("started", `${config.cluster.self.name} started, ports by ${STARTED.reason}`);
@@ -133,30 +130,20 @@ function compiledOf(policy: PolicyModel): CompiledRules {
 
 /** What worker.ts does with a thread's event loop. */
 function runWorker(
-  { life, env, world, onWorked }: Boot,
-  dataplane: DataplaneCore,
+  { life, env, onWorked }: Boot,
+  core: DataplaneCore,
   ports: readonly MemoryPort[],
-): void {
-  let isTurnDue = false;
-  const turnSoon = (): void => {
-    if (isTurnDue) return;
-    isTurnDue = true;
-    life.wire(0, turn);
-  };
-  const turn = (): void => {
-    isTurnDue = false;
-    if (dataplane.turn(env.nowMs())) turnSoon();
-    onWorked();
-  };
-  for (const port of ports) port.onReadable(turn);
-  // Nodes do not tick in step.
-  life.wire((TICK_MS * world.random(1024)) / 1024, () =>
-    life.everyWire(TICK_MS, () => {
-      if (dataplane.turn(env.nowMs())) turnSoon();
-      dataplane.tick(env.nowMs());
-      onWorked();
-    }),
-  );
+): WorkerRhythm {
+  const rhythm = new WorkerRhythm({
+    core,
+    nowMs: () => env.nowMs(),
+    after: (ms, callback) => life.afterWire(ms, callback),
+    soon: (callback) => life.wire(0, callback),
+    onWorked,
+  });
+  for (const port of ports) port.onReadable(rhythm.wake);
+  life.wire(0, rhythm.wake);
+  return rhythm;
 }
 
 /** A way along which works take their time, and none overtakes another. */

@@ -10,7 +10,6 @@ import { cheapMac } from "./cheap-mac.ts";
 import type { Boot, Running } from "./member.ts";
 import { Nic } from "./nic.ts";
 
-const TICK_MS = 2;
 /** From a frame's arrival to the process that reads its socket. */
 const WAKE_MS = 0.03;
 const HEADER_BYTES = 42;
@@ -44,7 +43,7 @@ export function bootWitness(boot: Boot): Running {
     });
   });
   boot.plug("cluster", nic.port);
-  life.every(TICK_MS, () => core.tick());
+  core.startHeartbeats();
   void transport.start(core.handlers());
   core.start();
   journal.add("started", `witness ${self.name} started`);

@@ -201,3 +201,32 @@ test.each([
   spoil(view);
   expect(decodeBfd(view, 0, BFD_BYTES, emptyBfdPacket())).toBe(false);
 });
+
+test("a packet may leave before it is due by what jitter may take off its interval, and not earlier (RFC 5880 6.8.7)", () => {
+  const [a] = up();
+  a.transmit(100, 1);
+  expect(a.transmitDueMs).toBe(110);
+  expect(a.mayTransmit(107.4)).toBe(false);
+  expect(a.mayTransmit(107.5)).toBe(true);
+  expect(a.isTransmitDue(107.5)).toBe(false);
+});
+
+test("no packet is due to a peer that wants none, and none may leave (RFC 5880 6.8.7)", () => {
+  const [a] = up();
+  a.receive(packet({ state: BFD_UP, yourDiscriminator: a.discriminator, requiredMinRxMs: 0 }), 1);
+  a.receive(
+    packet({ state: BFD_UP, yourDiscriminator: a.discriminator, requiredMinRxMs: 0, isFinal: true }),
+    2,
+  );
+  a.transmit(2);
+  expect(a.transmitDueMs).toBe(Number.POSITIVE_INFINITY);
+  expect(a.mayTransmit(1000)).toBe(false);
+});
+
+test("a final is due at once", () => {
+  const [a] = up();
+  a.transmit(50);
+  a.receive(packet({ state: BFD_UP, yourDiscriminator: a.discriminator, isPoll: true }), 51);
+  expect(a.isTransmitDue(51)).toBe(true);
+  expect(a.transmitDueMs).toBeLessThanOrEqual(51);
+});

@@ -362,3 +362,59 @@ test("a peer is quiet when it missed more than an interval on every link, long b
   expect(pair.members[1].isAlive(2)).toBe(true);
   expect(pair.members[1].isQuiet(9, pair.nowMs)).toBe(true);
 });
+
+test("a member sends what is due to all peers on all links in one go, so that it and they wake up once", () => {
+  const pair = new Pair().up();
+  pair.run(300);
+  pair.recorded.length = 0;
+  const sentAt: number[] = [];
+  for (let i = 0; i < 200; i++) {
+    const before = pair.recorded.length;
+    pair.run(1);
+    for (let n = before; n < pair.recorded.length; n++)
+      if (pair.recorded[n]!.to === 2) sentAt.push(pair.nowMs);
+  }
+  // On two links: every moment twice.
+  expect(sentAt.length).toBeGreaterThan(40);
+  expect(sentAt.length).toBe(2 * new Set(sentAt).size);
+});
+
+test("whoever ticks at dueMs() only is heard in time, and calls a silent peer dead in time", () => {
+  const pair = new Pair().up();
+  const member = pair.members[1];
+  const tick = member.tick.bind(member);
+  // The pair ticks each millisecond: not this one.
+  member.tick = () => {};
+  let ticks = 0;
+  const run = (ms: number): void => {
+    const untilMs = pair.nowMs + ms;
+    while (pair.nowMs < untilMs) {
+      pair.run(0.5);
+      const dueMs = member.dueMs();
+      if (pair.nowMs < dueMs) continue;
+      tick(pair.nowMs, dueMs);
+      ticks++;
+    }
+  };
+  run(500);
+  expect([...pair.types(1), ...pair.types(2)]).toEqual([]);
+  expect(ticks).toBeLessThan(80);
+  pair.stopped.add(2);
+  run(70);
+  const { atMs, lastHeardMs } = pair.last(1, "peerDown") as Extract<LivenessEvent, { type: "peerDown" }>;
+  expect(atMs - lastHeardMs).toBeLessThanOrEqual(60.5);
+});
+
+test("a tick is late by what it comes after the moment that was asked for, however long that was ahead", () => {
+  const pair = new Pair().up();
+  const member = pair.members[1];
+  const tick = member.tick.bind(member);
+  member.tick = () => {};
+  tick(pair.nowMs, pair.nowMs);
+  pair.stopped.add(1);
+  pair.run(35);
+  tick(pair.nowMs, pair.nowMs - 5);
+  expect(pair.types(1)).toEqual([]);
+  tick(pair.nowMs, pair.nowMs - 30);
+  expect(pair.last(1, "stalled")).toMatchObject({ lateMs: 30 });
+});
