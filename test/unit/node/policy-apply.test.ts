@@ -154,17 +154,17 @@ describe("a policy that cannot hold changes nothing", () => {
     [
       "a word that is none",
       { [OUT]: OUT.replace("accept", "acept") },
-      'fw1.yaml:106: rules[0].action: "acept" does not fit: write one of accept, drop, reject',
+      'fw1.yaml:107: rules[0].action: "acept" does not fit: write one of accept, drop, reject',
     ],
     [
       "a zone that is none",
       { [OUT]: OUT.replace("inside", "insid") },
-      'fw1.yaml:106: rules[0].from: no zone "insid": use one of inside, outside, dmz',
+      'fw1.yaml:107: rules[0].from: no zone "insid": use one of inside, outside, dmz',
     ],
     [
       "a network that is none",
       { "destinations: [10.10.0.250]": "destinations: [10.10.0.256]" },
-      /^fw1\.yaml:111: rules\[1\]\.destinations\[0\]: [^\n]*"10\.10\.0\.256"[^\n]*$/,
+      /^fw1\.yaml:112: rules\[1\]\.destinations\[0\]: [^\n]*"10\.10\.0\.256"[^\n]*$/,
     ],
     ["no YAML", { [OUT]: OUT.replace("}", "") }, /^fw1\.yaml:\d+: not valid YAML: [^\n]+$/],
   ])("%s: one line names the field, the value and what is right", async (_, edits, line) => {
