@@ -28,7 +28,7 @@ export const ENVELOPE_MAX_BYTES = 1200;
 const HIGH = 0x1_0000_0000;
 const HIGH_MAX = 0x1f_ffff;
 
-/** HMAC-SHA-256 (at least its first 16 bytes) of `bytes`, under the key that `from` and `to` share; valid until the next call. */
+/** HMAC-SHA-256 (at least its first 16 bytes) of `bytes`, under the key that `from` and `to` share. */
 export type Mac = (bytes: Uint8Array, from: number, to: number) => Uint8Array;
 
 /** Header of a datagram; mutable, so that one instance serves all that are received. */

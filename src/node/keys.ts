@@ -1,9 +1,8 @@
 /**
  * Keys: one key per use, derived from the cluster secret (HKDF-SHA-256, RFC 5869); the secret itself is used for nothing.
  */
-import { hkdfSync } from "node:crypto";
+import { createHmac, hkdfSync } from "node:crypto";
 import type { Mac } from "../../cluster/liveness/envelope.ts";
-import { HmacSha256 } from "../base/hmac-sha256.ts";
 
 export interface ClusterKeys {
   /** Slot hash, flow table hash and port mixing. */
@@ -30,8 +29,7 @@ export function deriveKeys(secret: Uint8Array, clusterName: string, logId = ""):
 
 /** HMAC-SHA-256 over whole envelopes; sender and receiver are named inside them, so all members may share one key. */
 export function heartbeatMac(key: Uint8Array): Mac {
-  const hmac = new HmacSha256(key);
-  return (bytes) => hmac.of(bytes);
+  return (bytes) => createHmac("sha256", key).update(bytes).digest();
 }
 
 function derive(secret: Uint8Array, clusterName: string, label: string): Uint8Array {
