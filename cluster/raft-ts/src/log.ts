@@ -208,7 +208,8 @@ export class RaftLog {
     const offset = this.unstable.offset;
     if (lo >= offset) return limitEntries(this.unstable.slice(lo, hi), maxBytes);
     const stableEnd = Math.min(hi, offset);
-    const stable = this.#storage.entries(lo, stableEnd, maxBytes);
+    // A copy, as the answer may be the storage's own array.
+    const stable = limitEntries(this.#storage.entries(lo, stableEnd, maxBytes), maxBytes);
     if (stable.length === 0 || stable[0]!.index !== lo) {
       throw new InvariantError(`Storage answered no entry ${lo} when asked for ${lo}..${stableEnd}`);
     }
