@@ -37,6 +37,11 @@ export class RaftLog {
     return this.#applied;
   }
 
+  /** Whether entries were handed out to be applied and are not yet. */
+  get isApplying(): boolean {
+    return this.#applying > this.#applied;
+  }
+
   firstIndex(): Index {
     const snapshot = this.unstable.snapshot;
     return snapshot === undefined ? this.#storage.firstIndex() : snapshot.index + 1;

@@ -14,6 +14,7 @@ import { applyConfChange, requireNewMembership } from "./membership.ts";
 import { checkMessage } from "./message.ts";
 import { releaseUncommitted } from "./proposal.ts";
 import { Raft } from "./raft.ts";
+import { adoptRestoredMembership } from "./snapshot.ts";
 import { type Status, statusOf } from "./status.ts";
 import {
   type ConfChange,
@@ -209,6 +210,7 @@ export class RawNode {
     if (lastApplied !== undefined) {
       this.#appliedTo(lastApplied.index);
       releaseUncommitted(r, done.committedEntries);
+      adoptRestoredMembership(r);
     }
   }
 

@@ -56,8 +56,18 @@ function restore(r: Raft, snapshot: Snapshot): boolean {
   }
   const membership = toMembership(snapshot.confState);
   r.log.restore({ ...snapshot, confState: toConfState(membership) });
-  switchTo(r, membership);
+  // Conf changes that a Ready has handed out belong to the membership of before: the snapshot's waits for them.
+  if (r.log.isApplying) r.restoredMembership = membership;
+  else switchTo(r, membership);
   return true;
+}
+
+/** What was handed out is applied: the membership of a snapshot that came meanwhile takes effect. */
+export function adoptRestoredMembership(r: Raft): void {
+  const membership = r.restoredMembership;
+  if (membership === undefined) return;
+  r.restoredMembership = undefined;
+  switchTo(r, membership);
 }
 
 /** A copy that fits into a message: nothing of it can be altered but the bytes. */
