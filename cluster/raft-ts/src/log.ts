@@ -183,7 +183,8 @@ export class RaftLog {
   /** Whether a committed membership change still waits to be applied. */
   hasUnappliedConfChange(pageBytes: number): boolean {
     if (this.unstable.snapshot !== undefined) return false;
-    let lo = this.#applied + 1;
+    // What is compacted was applied, even when the driver has not advanced yet.
+    let lo = Math.max(this.#applied + 1, this.firstIndex());
     while (lo <= this.#committed) {
       const page = this.slice(lo, this.#committed + 1, pageBytes);
       if (page.some((entry) => entry.type === "confChange")) return true;

@@ -387,3 +387,15 @@ test("a snapshot's bytes come through as they are", () => {
   expect(node.raw.ready().snapshot?.data).toEqual(data);
   expect(bytes("")).toHaveLength(0);
 });
+
+test("the driver may compact what it has applied before it advances, whatever comes in between", () => {
+  const node = nodeWith({ terms: [1, 1, 1], term: 1, commit: 3 });
+  const rd = node.raw.ready();
+  node.apply(rd);
+  node.compact();
+  node.tick(10);
+  expect(node.raw.status().state).toBe("candidate");
+  node.raw.advance();
+  node.drain();
+  expect(node.raw.status()).toMatchObject({ state: "candidate", applied: 3, commit: 3 });
+});
