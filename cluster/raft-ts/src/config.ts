@@ -48,6 +48,9 @@ export interface Config {
 
 /** Throws ConfigError with the field, the rule and the value. */
 export function validate(config: Config): void {
+  if (typeof config !== "object" || config === null) {
+    throw new ConfigError(`Cannot start with ${String(config)}: expected an object that implements Config`);
+  }
   requireInteger("id", config.id, 1);
   requireInteger("heartbeatTick", config.heartbeatTick, 1);
   requireInteger("electionTick", config.electionTick, 1);

@@ -37,6 +37,11 @@ export class RaftLog {
     return this.#applied;
   }
 
+  /** Whether entries were handed out to be applied and are not yet. */
+  get isApplying(): boolean {
+    return this.#applying > this.#applied;
+  }
+
   firstIndex(): Index {
     const snapshot = this.unstable.snapshot;
     return snapshot === undefined ? this.#storage.firstIndex() : snapshot.index + 1;
@@ -178,7 +183,8 @@ export class RaftLog {
   /** Whether a committed membership change still waits to be applied. */
   hasUnappliedConfChange(pageBytes: number): boolean {
     if (this.unstable.snapshot !== undefined) return false;
-    let lo = this.#applied + 1;
+    // What is compacted was applied, even when the driver has not advanced yet.
+    let lo = Math.max(this.#applied + 1, this.firstIndex());
     while (lo <= this.#committed) {
       const page = this.slice(lo, this.#committed + 1, pageBytes);
       if (page.some((entry) => entry.type === "confChange")) return true;
@@ -208,7 +214,8 @@ export class RaftLog {
     const offset = this.unstable.offset;
     if (lo >= offset) return limitEntries(this.unstable.slice(lo, hi), maxBytes);
     const stableEnd = Math.min(hi, offset);
-    const stable = this.#storage.entries(lo, stableEnd, maxBytes);
+    // A copy, as the answer may be the storage's own array.
+    const stable = limitEntries(this.#storage.entries(lo, stableEnd, maxBytes), maxBytes);
     if (stable.length === 0 || stable[0]!.index !== lo) {
       throw new InvariantError(`Storage answered no entry ${lo} when asked for ${lo}..${stableEnd}`);
     }

@@ -9,6 +9,7 @@ import { type ConfState, type Entry, isBytes, type Message, type Snapshot } from
 
 /** Rejects with MalformedError or StepLocalMessageError, else answers a complete, frozen copy. */
 export function checkMessage(m: Message): Message {
+  if (!isObject(m)) throw new MalformedError(`Cannot take ${String(m)} as a message: expected an object`);
   const { type } = m;
   const base = {
     from: integer(m, "from", m.from),
@@ -92,12 +93,20 @@ export function checkMessage(m: Message): Message {
 
 function integer(m: Message, field: string, value: number | undefined): number {
   const n = value ?? 0;
-  if (!Number.isSafeInteger(n) || n < 0) {
+  if (!isIndex(n)) {
     throw new MalformedError(
       `Cannot take ${m.type}: ${field} is ${n}, expected a safe integer of at least 0`,
     );
   }
   return n;
+}
+
+function isObject<T>(value: T): value is T & object {
+  return typeof value === "object" && value !== null;
+}
+
+function isIndex(n: number): boolean {
+  return Number.isSafeInteger(n) && n >= 0;
 }
 
 function flag(value: boolean | undefined): boolean {
@@ -112,12 +121,16 @@ function bytes(m: Message, value: Uint8Array | undefined): Uint8Array {
 }
 
 function contextOf(m: Message, value: Uint8Array | undefined): { context?: Uint8Array } {
-  return value === undefined || value.length === 0 ? {} : { context: bytes(m, value) };
+  return value == null || value.length === 0 ? {} : { context: bytes(m, value) };
 }
 
-function entriesOf(m: Message, entries: readonly Entry[] | undefined): readonly Entry[] {
+function entriesOf(m: Message, given: readonly Entry[] | undefined): readonly Entry[] {
+  const entries = given ?? [];
+  if (!Array.isArray(entries) || !entries.every(isObject)) {
+    throw new MalformedError(`Cannot take ${m.type}: expected an array of entries`);
+  }
   return Object.freeze(
-    (entries ?? []).map((entry): Entry => {
+    entries.map((entry: Entry): Entry => {
       const type = entry.type ?? "normal";
       if (type !== "normal" && type !== "confChange") {
         throw new MalformedError(`Cannot take ${m.type}: unknown entry type ${String(type)}`);
@@ -131,9 +144,9 @@ function entriesOf(m: Message, entries: readonly Entry[] | undefined): readonly 
 
 function snapshotOf(snapshot: Snapshot | undefined): Snapshot {
   const isWhole =
-    snapshot !== undefined &&
-    Number.isSafeInteger(snapshot.index) &&
-    Number.isSafeInteger(snapshot.term) &&
+    isObject(snapshot) &&
+    isIndex(snapshot.index) &&
+    isIndex(snapshot.term) &&
     isConfState(snapshot.confState) &&
     isBytes(snapshot.data);
   if (!isWhole) throw new MalformedError("Cannot take MsgSnap: expected a whole snapshot");

@@ -16,6 +16,7 @@ import {
   handleUnreachable,
   sendHeartbeat,
 } from "./append.ts";
+import type { Membership } from "./confchange/changer.ts";
 import { restoreStored } from "./confchange/restore.ts";
 import { type Config, type Logger, validate } from "./config.ts";
 import {
@@ -75,6 +76,9 @@ export class Raft {
   pendingConfIndex: Index = 0;
   /** Payload bytes proposed in this term and not applied; an estimate that never exceeds the truth. */
   uncommittedBytes = 0;
+
+  /** The membership of a restored snapshot, as long as entries from before it are being applied. */
+  restoredMembership: Membership | undefined;
 
   /** Reads that came before the first commit of this term. */
   pendingReads: MsgReadIndex[] = [];

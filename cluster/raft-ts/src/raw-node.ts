@@ -14,11 +14,13 @@ import { applyConfChange, requireNewMembership } from "./membership.ts";
 import { checkMessage } from "./message.ts";
 import { releaseUncommitted } from "./proposal.ts";
 import { Raft } from "./raft.ts";
+import { adoptRestoredMembership } from "./snapshot.ts";
 import { type Status, statusOf } from "./status.ts";
 import {
   type ConfChange,
   type ConfState,
   type Entry,
+  type EntryType,
   type HardState,
   type Index,
   isBytes,
@@ -74,9 +76,11 @@ export class RawNode {
     this.#raft.step(message);
   }
 
-  /** Throws ProposalDroppedError when there is no leader to take it, or the leader must not. */
+  /** Throws ProposalDroppedError when there is no leader to take it, or the leader must not. Keeps a copy of `data`. */
   propose(data: Uint8Array): void {
-    this.#propose({ term: 0, index: 0, type: "normal", data });
+    if (!isBytes(data)) throw new MalformedError("Cannot propose: expected a Uint8Array");
+    // An entry must never change again, and a caller may use its buffer for the next one.
+    this.#propose("normal", new Uint8Array(data));
   }
 
   /**
@@ -84,7 +88,7 @@ export class RawNode {
    * application hands it to applyConfChange().
    */
   proposeConfChange(cc: ConfChange): void {
-    this.#propose({ term: 0, index: 0, type: "confChange", data: encodeConfChange(cc) });
+    this.#propose("confChange", encodeConfChange(cc));
   }
 
   /** To be called when a committed conf change is applied; answers the membership to be stored in snapshots. */
@@ -98,7 +102,8 @@ export class RawNode {
     if (!isBytes(context))
       throw new MalformedError("Cannot ask for a read: expected a Uint8Array as its context");
     const { id } = this.#raft;
-    this.#raft.step(Object.freeze({ type: "MsgReadIndex", from: id, to: id, term: 0, context }));
+    const copy = new Uint8Array(context);
+    this.#raft.step(Object.freeze({ type: "MsgReadIndex", from: id, to: id, term: 0, context: copy }));
   }
 
   /** Asks the leader to hand leadership to `to`; without effect when nobody leads. */
@@ -205,6 +210,7 @@ export class RawNode {
     if (lastApplied !== undefined) {
       this.#appliedTo(lastApplied.index);
       releaseUncommitted(r, done.committedEntries);
+      adoptRestoredMembership(r);
     }
   }
 
@@ -218,10 +224,10 @@ export class RawNode {
     requireNewMembership(this.#raft);
   }
 
-  #propose(entry: Entry): void {
-    if (!isBytes(entry.data)) throw new MalformedError("Cannot propose: expected a Uint8Array");
+  #propose(type: EntryType, data: Uint8Array): void {
     const { id } = this.#raft;
-    this.#raft.step(Object.freeze({ type: "MsgProp", from: id, to: id, term: 0, entries: [entry] }));
+    const entries = Object.freeze([Object.freeze({ term: 0, index: 0, type, data })]);
+    this.#raft.step(Object.freeze({ type: "MsgProp", from: id, to: id, term: 0, entries }));
   }
 }
 

@@ -47,20 +47,15 @@ export class ReadOnly {
     this.#acked.set(id, Math.max(round, this.#acked.get(id) ?? 0));
   }
 
-  /** Takes the reads out that a quorum has confirmed, in the order of their arrival. */
-  takeConfirmed(hasQuorum: (votes: ReadonlyMap<NodeId, boolean>) => boolean): PendingRead[] {
-    let confirmed = 0;
-    // Later rounds are confirmed by fewer servers, so the last confirmed one covers all before it.
-    for (let i = this.#queue.length - 1; i >= 0; i--) {
-      const { round } = this.#queue[i]!;
-      const votes = new Map<NodeId, boolean>();
-      for (const [id, acked] of this.#acked) if (acked >= round) votes.set(id, true);
-      if (hasQuorum(votes)) {
-        confirmed = i + 1;
-        break;
-      }
-    }
-    return this.#queue.splice(0, confirmed).map(({ read }) => read);
+  /** The highest round that the server has confirmed. */
+  ackedBy(id: NodeId): number | undefined {
+    return this.#acked.get(id);
+  }
+
+  /** Takes the reads up to `round` out, which a quorum has confirmed, in the order of their arrival. */
+  takeConfirmed(round: number): PendingRead[] {
+    const rest = this.#queue.findIndex((waiting) => waiting.round > round);
+    return this.#queue.splice(0, rest < 0 ? this.#queue.length : rest).map(({ read }) => read);
   }
 
   /** Forgets all reads, as at a change of role or term; the counter goes on. */

@@ -27,7 +27,8 @@ export function releasePendingReads(r: Raft): void {
 /** Answers the reads whose round a quorum has confirmed. */
 export function confirmReads(r: Raft): void {
   if (r.readOnly.size === 0) return;
-  for (const read of r.readOnly.takeConfirmed((votes) => r.tracker.hasQuorum(votes))) answer(r, read);
+  const round = r.tracker.reachedByQuorum((id) => r.readOnly.ackedBy(id));
+  for (const read of r.readOnly.takeConfirmed(round)) answer(r, read);
 }
 
 function begin(r: Raft, m: MsgReadIndex): void {

@@ -7,7 +7,7 @@ import { InvariantError } from "./errors.ts";
 import { switchTo } from "./membership.ts";
 import type { Raft } from "./raft.ts";
 import type { Progress } from "./tracker/progress.ts";
-import type { MsgSnap, NodeId, Snapshot } from "./types.ts";
+import { copySnapshot, type MsgSnap, type NodeId, type Snapshot } from "./types.ts";
 
 /** Answers whether a snapshot was queued. */
 export function sendSnapshot(r: Raft, to: NodeId, progress: Progress): boolean {
@@ -20,7 +20,7 @@ export function sendSnapshot(r: Raft, to: NodeId, progress: Progress): boolean {
   }
   r.logger?.info(`${r.id} sends ${to} the snapshot at ${snapshot.index}, as entry ${progress.next} is gone`);
   progress.becomeSnapshot(snapshot.index);
-  r.send({ type: "MsgSnap", from: r.id, to, term: r.term, snapshot });
+  r.send({ type: "MsgSnap", from: r.id, to, term: r.term, snapshot: frozen(snapshot) });
   return true;
 }
 
@@ -56,8 +56,26 @@ function restore(r: Raft, snapshot: Snapshot): boolean {
   }
   const membership = toMembership(snapshot.confState);
   r.log.restore({ ...snapshot, confState: toConfState(membership) });
-  switchTo(r, membership);
+  // Conf changes that a Ready has handed out belong to the membership of before: the snapshot's waits for them.
+  if (r.log.isApplying) r.restoredMembership = membership;
+  else switchTo(r, membership);
   return true;
+}
+
+/** What was handed out is applied: the membership of a snapshot that came meanwhile takes effect. */
+export function adoptRestoredMembership(r: Raft): void {
+  const membership = r.restoredMembership;
+  if (membership === undefined) return;
+  r.restoredMembership = undefined;
+  switchTo(r, membership);
+}
+
+/** A copy that fits into a message: nothing of it can be altered but the bytes. */
+function frozen(snapshot: Snapshot): Snapshot {
+  const copy = copySnapshot(snapshot);
+  for (const part of Object.values(copy.confState)) Object.freeze(part);
+  Object.freeze(copy.confState);
+  return Object.freeze(copy);
 }
 
 /** learnersNext need no look: they are outgoing voters. */

@@ -6,6 +6,8 @@
 import { CompactedError, InvariantError, SnapshotOutOfDateError, UnavailableError } from "./errors.ts";
 import {
   type ConfState,
+  copyConfState,
+  copySnapshot,
   EMPTY_BYTES,
   type Entry,
   type HardState,
@@ -39,9 +41,12 @@ export interface Storage {
   snapshot(): Snapshot;
 }
 
-/** The log in memory: an array whose place 0 stands for `snapshotIndex` or the last compacted entry. */
+/**
+ * The log in memory. Takes and gives copies, so that callers may alter what they hold; only the bytes of entries and
+ * snapshots are shared.
+ */
 export class MemoryStorage implements Storage {
-  #hardState: HardState = { term: 0, vote: 0, commit: 0 };
+  #hardState: HardState = Object.freeze({ term: 0, vote: 0, commit: 0 });
   #snapshot: Snapshot;
   /** Index and term of the entry before `#entries[0]`. */
   #offset: Index = 0;
@@ -53,7 +58,7 @@ export class MemoryStorage implements Storage {
   }
 
   initialState(): { hardState: HardState; confState: ConfState } {
-    return { hardState: this.#hardState, confState: this.#snapshot.confState };
+    return { hardState: this.#hardState, confState: copyConfState(this.#snapshot.confState) };
   }
 
   entries(lo: Index, hi: Index, maxBytes: number): Entry[] {
@@ -87,7 +92,7 @@ export class MemoryStorage implements Storage {
   }
 
   snapshot(): Snapshot {
-    return this.#snapshot;
+    return copySnapshot(this.#snapshot);
   }
 
   /** Appends; where indices overlap, the new entries win and everything behind them is dropped. */
@@ -112,7 +117,7 @@ export class MemoryStorage implements Storage {
   }
 
   setHardState(h: HardState): void {
-    this.#hardState = h;
+    this.#hardState = Object.freeze({ term: h.term, vote: h.vote, commit: h.commit });
   }
 
   /** Replaces the log by a snapshot that came from the leader. */
@@ -122,7 +127,7 @@ export class MemoryStorage implements Storage {
         `Cannot install snapshot ${s.index}: the stored one is at ${this.#snapshot.index}`,
       );
     }
-    this.#snapshot = s;
+    this.#snapshot = copySnapshot(s);
     this.#offset = s.index;
     this.#offsetTerm = s.term;
     this.#entries = [];
@@ -139,7 +144,7 @@ export class MemoryStorage implements Storage {
       throw new InvariantError(`Cannot create snapshot ${index}: the log ends at ${this.lastIndex()}`);
     }
     this.#snapshot = { index, term: this.term(index), confState: copyConfState(confState), data };
-    return this.#snapshot;
+    return this.snapshot();
   }
 
   /** Drops all entries up to and including `index`, which should not be past the snapshot. */
@@ -155,14 +160,4 @@ export class MemoryStorage implements Storage {
     this.#offset = index;
     this.#offsetTerm = term;
   }
-}
-
-function copyConfState(c: ConfState): ConfState {
-  return {
-    voters: [...c.voters],
-    votersOutgoing: [...c.votersOutgoing],
-    learners: [...c.learners],
-    learnersNext: [...c.learnersNext],
-    autoLeave: c.autoLeave,
-  };
 }

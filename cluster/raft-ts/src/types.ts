@@ -224,6 +224,21 @@ export interface Ready {
 
 export const EMPTY_BYTES: Uint8Array = new Uint8Array(0);
 
+export function copyConfState(c: ConfState): ConfState {
+  return {
+    voters: [...c.voters],
+    votersOutgoing: [...c.votersOutgoing],
+    learners: [...c.learners],
+    learnersNext: [...c.learnersNext],
+    autoLeave: c.autoLeave,
+  };
+}
+
+/** With a membership of its own, so that neither side can alter the other's. The bytes are shared. */
+export function copySnapshot(s: Snapshot): Snapshot {
+  return { index: s.index, term: s.term, confState: copyConfState(s.confState), data: s.data };
+}
+
 /** Whether `value` is a Uint8Array, also one of another realm (as test runners and vm contexts make them). */
 export function isBytes(value: unknown): value is Uint8Array {
   return value instanceof Uint8Array || Object.prototype.toString.call(value) === "[object Uint8Array]";

@@ -7,7 +7,14 @@
  * takes every empty entry for a new leader's first one must not miss it, so it is written out now.
  */
 import { MalformedError } from "../errors.ts";
-import type { ConfChange, ConfChangeSingle, ConfChangeTransition, ConfChangeType, NodeId } from "../types.ts";
+import {
+  type ConfChange,
+  type ConfChangeSingle,
+  type ConfChangeTransition,
+  type ConfChangeType,
+  isBytes,
+  type NodeId,
+} from "../types.ts";
 
 const VERSION = 1;
 const TRANSITIONS: readonly ConfChangeTransition[] = ["auto", "implicit", "explicit"];
@@ -41,6 +48,7 @@ export function encodeConfChange(cc: ConfChange): Uint8Array {
 
 /** Throws MalformedError when `bytes` are not what encodeConfChange() makes. */
 export function decodeConfChange(bytes: Uint8Array): ConfChange {
+  if (!isBytes(bytes)) throw new MalformedError("Cannot decode a conf change: expected a Uint8Array");
   if (bytes.length === 0) return { changes: [], transition: "auto" };
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   if (bytes.length <= HEADER_BYTES || view.getUint8(0) !== VERSION) {
@@ -76,6 +84,9 @@ export function decodeConfChange(bytes: Uint8Array): ConfChange {
 
 /** Throws MalformedError unless every field of `cc` is of the right kind. */
 export function checkConfChange(cc: ConfChange): void {
+  if (typeof cc !== "object" || cc === null) {
+    throw new MalformedError(`Cannot use ${String(cc)} as a conf change: expected an object`);
+  }
   if (!TRANSITIONS.includes(cc.transition)) {
     throw new MalformedError(
       `Cannot use the transition ${cc.transition}: expected ${TRANSITIONS.join(", ")}`,
@@ -84,7 +95,11 @@ export function checkConfChange(cc: ConfChange): void {
   if (!Array.isArray(cc.changes) || cc.changes.length > CHANGES_MAX) {
     throw new MalformedError(`Cannot use the changes of this conf change: expected at most ${CHANGES_MAX}`);
   }
-  for (const { type, id } of cc.changes) {
+  if (cc.context !== undefined && !isBytes(cc.context)) {
+    throw new MalformedError("Cannot use the context of this conf change: expected a Uint8Array");
+  }
+  for (const change of cc.changes) {
+    const { type, id } = change ?? {};
     if (!TYPES.includes(type)) {
       throw new MalformedError(`Cannot use a change of type ${type}: expected ${TYPES.join(", ")}`);
     }

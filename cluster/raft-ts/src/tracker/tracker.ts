@@ -6,7 +6,7 @@ import { EMPTY_MEMBERSHIP, type Membership } from "../confchange/changer.ts";
 import { toConfState } from "../confchange/restore.ts";
 import { committedIndex, voteResult, voterIds } from "../quorum/joint.ts";
 import type { VoteResult } from "../quorum/majority.ts";
-import type { ConfState, Index, NodeId } from "../types.ts";
+import { type ConfState, copyConfState, type Index, type NodeId } from "../types.ts";
 import { Progress } from "./progress.ts";
 
 export class Tracker {
@@ -42,9 +42,10 @@ export class Tracker {
     return voterIds(this.#membership);
   }
 
+  /** A copy: it goes out to the application. */
   confState(): ConfState {
     this.#confState ??= toConfState(this.#membership);
-    return this.#confState;
+    return copyConfState(this.#confState);
   }
 
   /** Takes a new membership over: members that stay keep their progress, others come and go. */
@@ -79,7 +80,12 @@ export class Tracker {
 
   /** The highest index that a quorum holds. */
   committed(): Index {
-    return committedIndex(this.#membership, (id) => this.#progress.get(id)?.match);
+    return this.reachedByQuorum((id) => this.#progress.get(id)?.match);
+  }
+
+  /** The highest number that a quorum has reached, where each server has reached `of(id)`. */
+  reachedByQuorum(of: (id: NodeId) => number | undefined): number {
+    return committedIndex(this.#membership, of);
   }
 
   /** Whether a quorum was heard from since the last check. */

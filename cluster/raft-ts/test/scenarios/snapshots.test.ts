@@ -2,7 +2,14 @@
  * Snapshots as a driver sees them: when a leader sends one, what a follower makes of it, and how replication goes on
  * after it (Raft section 7).
  */
-import { CompactedError, type Message, type MsgSnap, type Snapshot, UnavailableError } from "raft-ts";
+import {
+  CompactedError,
+  encodeConfChange,
+  type Message,
+  type MsgSnap,
+  type Snapshot,
+  UnavailableError,
+} from "raft-ts";
 import { describe, expect, test } from "vitest";
 import { bytes, configOf, TestCluster, TestNode, voters } from "../support/driver.ts";
 import {
@@ -276,6 +283,48 @@ describe("a follower that is sent a snapshot", () => {
     node.raw.advance();
     expect(node.raw.status()).toMatchObject({ applied: 21, commit: 21, lastIndex: 21 });
   });
+
+  // A change that was handed out before the snapshot came must not be applied on top of the snapshot's membership.
+  test.each([
+    {
+      name: "one that was undone since",
+      conf: CONF,
+      cc: change("+4"),
+      midway: { ...CONF, voters: [1, 2, 3, 4] },
+    },
+    {
+      name: "one that began a joint configuration",
+      conf: voters(1, 3),
+      cc: change("-2", "implicit"),
+      midway: { ...voters(1, 3), votersOutgoing: [1, 2, 3], autoLeave: true },
+    },
+    {
+      name: "one that does not fit any more",
+      conf: voters(1, 9),
+      cc: change("~2 +9", "explicit"),
+      midway: undefined,
+    },
+  ])(
+    "keeps the snapshot's membership when a conf change is still being applied: $name",
+    ({ conf, cc, midway }) => {
+      const node = nodeWith({ conf: CONF, term: 4 });
+      const data = encodeConfChange(cc);
+      node.raw.step(app({ term: 4, commit: 1, entries: [{ term: 4, index: 1, type: "confChange", data }] }));
+      const rd = node.raw.ready();
+      expect(rd.committedEntries).toHaveLength(1);
+      node.persist(rd);
+      node.raw.step(snap(snapshotAt(21, 4, conf), { term: 4 }));
+      node.apply(rd);
+      if (midway !== undefined) expect(node.confState).toEqual(midway);
+      node.raw.advance();
+      expect(node.raw.status().confState).toEqual(conf);
+      node.drain();
+      expect(node.raw.status()).toMatchObject({ applied: 21, commit: 21, confState: conf });
+      expect(node.confState).toEqual(conf);
+      // The membership of now is what the next change is applied to.
+      expect(node.raw.applyConfChange(change("~7"))).toEqual({ ...conf, learners: [7] });
+    },
+  );
 });
 
 describe("a restart", () => {
@@ -337,4 +386,16 @@ test("a snapshot's bytes come through as they are", () => {
   node.raw.step(snap({ ...snapshotAt(5, 1, CONF), data }));
   expect(node.raw.ready().snapshot?.data).toEqual(data);
   expect(bytes("")).toHaveLength(0);
+});
+
+test("the driver may compact what it has applied before it advances, whatever comes in between", () => {
+  const node = nodeWith({ terms: [1, 1, 1], term: 1, commit: 3 });
+  const rd = node.raw.ready();
+  node.apply(rd);
+  node.compact();
+  node.tick(10);
+  expect(node.raw.status().state).toBe("candidate");
+  node.raw.advance();
+  node.drain();
+  expect(node.raw.status()).toMatchObject({ state: "candidate", applied: 3, commit: 3 });
 });

@@ -56,6 +56,8 @@ export class Chaos {
   readonly #entries = new Map<string, { data: string; prevTerm: number }>();
   /** What was applied at an index, by whomever. */
   readonly #applied = new Map<number, string>();
+  /** The membership after what was applied up to an index, by whomever. */
+  readonly #memberships = new Map<number, string>();
   /** Terms of which leader completeness was checked. */
   readonly #checkedTerms = new Set<number>();
   /** The highest index applied anywhere. */
@@ -207,6 +209,7 @@ export class Chaos {
     this.#highestApplied = Math.max(this.#highestApplied, node.appliedIndex);
     if (rd.snapshot !== undefined) this.counts.snapshots++;
     if (node.confState.votersOutgoing.length > 0) this.counts.joint++;
+    this.#checkMembership(node);
     for (const { index, context } of rd.readStates) this.#checkRead(node, index, Number(text(context)));
   }
 
@@ -334,6 +337,19 @@ export class Chaos {
       throw new SafetyViolation(
         "State Machine Safety",
         `${node.id} applies ${value} at ${entry.index}, not ${known}`,
+      );
+    }
+  }
+
+  /** Whoever applied the same entries has the same membership, whether by entries or by a snapshot. */
+  #checkMembership(node: TestNode): void {
+    const membership = JSON.stringify(node.confState);
+    const known = this.#memberships.get(node.appliedIndex);
+    if (known === undefined) this.#memberships.set(node.appliedIndex, membership);
+    else if (known !== membership) {
+      throw new SafetyViolation(
+        "Membership",
+        `${node.id} has ${membership} at ${node.appliedIndex}, not ${known}`,
       );
     }
   }

@@ -2,7 +2,8 @@
  * Check-quorum, pre-vote, leases, transfer and takeover (thesis sections 3.10, 6.2, 6.4 and 9.6), and the witness.
  */
 import type { Message } from "raft-ts";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
+import { Tracker } from "../../src/tracker/tracker.ts";
 import { bytes, TestCluster, TestNode, voters } from "../support/driver.ts";
 
 const SAFE = { preVote: true, checkQuorum: true } as const;
@@ -226,4 +227,15 @@ test("6.4: a read that waits for a quorum is confirmed when the quorum shrinks",
   cluster.node(1).raw.proposeConfChange({ changes: [{ type: "remove", id: 2 }], transition: "auto" });
   cluster.settle();
   expect(cluster.node(1).readStates).toEqual([{ index: 1, context: bytes("r") }]);
+});
+
+test("6.4: a read that waits costs one look at the quorum when it comes, however many wait already", () => {
+  const cluster = new TestCluster([1, 2, 3]);
+  cluster.elect(1);
+  const look = vi.spyOn(Tracker.prototype, "reachedByQuorum");
+  for (let i = 0; i < 100; i++) cluster.node(1).raw.readIndex(bytes(`${i}`));
+  expect(look).toHaveBeenCalledTimes(100);
+  look.mockRestore();
+  cluster.settle();
+  expect(cluster.node(1).readStates).toHaveLength(100);
 });
