@@ -125,7 +125,7 @@ function turn(): void {
   apply();
   observe();
   const isMore = produce() || exportSome();
-  if (changes.takeArmed()) port.postMessage({ type: "doorbell" } satisfies FromModel);
+  if (changes.length() > 0 && changes.takeArmed(nowMs())) port.postMessage({ type: "doorbell" } satisfies FromModel);
   if ((isMore || replicas.length() > 0 || !replicas.arm()) && !isTurnDue) {
     isTurnDue = true;
     setImmediate(() => {

@@ -254,7 +254,7 @@ export class DataplaneCore {
         message satisfies never;
     }
     this.#copyLease();
-    this.#loop.finish();
+    this.#loop.finish(nowMs);
   }
 
   #usePeers(peers: readonly WorkerPeer[], nowMs: number): void {
