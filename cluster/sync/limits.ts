@@ -9,6 +9,8 @@ export interface SyncLimits {
   readonly backlogRecords: number;
   /** A batch that is not full waits while this many are unacknowledged; 1 = sent when the stream is idle. */
   readonly gatherAtBatches: number;
+  /** Between two looks into the changes ring, in microseconds, unless a full batch waits there. */
+  readonly gatherUs: number;
   /** Records taken from the changes ring before others have their turn. */
   readonly drainRecords: number;
   /** Slots on their way to new backups at a time. */
@@ -44,6 +46,7 @@ export interface SyncLimits {
 export const DEFAULT_SYNC_LIMITS: SyncLimits = {
   backlogRecords: 65_536,
   gatherAtBatches: 1,
+  gatherUs: 500,
   drainRecords: 16_384,
   exportSlots: 8,
   exportWindowRecords: 2048,

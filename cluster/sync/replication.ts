@@ -140,7 +140,17 @@ export class Replication {
 
   /** The worker rang: changes wait, or replicas were applied. True when more waits: call again soon. */
   onDoorbell(nowMs: number): boolean {
+    this.onApplied();
+    return this.drain(nowMs);
+  }
+
+  /** The worker applied replicas: their owners are told. */
+  onApplied(): void {
     this.receiver.onApplied();
+  }
+
+  /** Takes changes from the ring and sends them. True when more waits: call again soon. */
+  drain(nowMs: number): boolean {
     return this.router.drain(nowMs);
   }
 

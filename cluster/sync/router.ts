@@ -149,6 +149,11 @@ export class Router {
     return this.#peers;
   }
 
+  /** The last drain() stopped for the sake of a snapshot's window: an acknowledgement or tick() goes on with it. */
+  get isPaused(): boolean {
+    return this.#isPaused;
+  }
+
   /**
    * A committed table. The worker must hear of it before what is asked of it here, or it would export slots in an old epoch,
    * which nobody takes; and no record of its epoch may be drained before this call.

@@ -7,7 +7,8 @@
  *   | . | r | r | r | r | r | r | . | . |        tail - head = records waiting
  *
  * Doorbell: a consumer that is about to sleep calls arm(); a producer that published calls takeArmed() and, when
- * true, wakes the consumer once. Nothing is posted per record.
+ * true, wakes the consumer once. Nothing is posted per record. A consumer that was awake a moment ago may ask to be woken
+ * only from a later moment on, so that more gathers; the producer has to look again then.
  */
 import { assert } from "./assert.ts";
 
@@ -15,6 +16,9 @@ const HEAD = 0;
 const TAIL = 1;
 const ARMED = 2;
 const REFUSED = 3;
+const ENOUGH = 4;
+/** In the header's view as Float64. */
+const FROM_MS = 4;
 const HEADER_BYTES = 64;
 
 /** What a thread needs to attach to a ring that another made. Structured-cloneable. */
@@ -42,10 +46,12 @@ export class RecordRing {
   readonly recordBytes: number;
   readonly capacity: number;
   readonly #control: Int32Array;
+  readonly #times: Float64Array;
   readonly #mask: number;
 
   constructor(memory: RingMemory) {
     this.#control = new Int32Array(memory.buffer, 0, HEADER_BYTES / 4);
+    this.#times = new Float64Array(memory.buffer, 0, HEADER_BYTES / 8);
     this.bytes = new Uint8Array(memory.buffer, HEADER_BYTES);
     this.view = new DataView(memory.buffer, HEADER_BYTES);
     this.recordBytes = memory.recordBytes;
@@ -68,9 +74,14 @@ export class RecordRing {
     Atomics.store(this.#control, TAIL, (Atomics.load(this.#control, TAIL) + 1) | 0);
   }
 
-  /** Producer: true once after the consumer armed the doorbell; then wake it. */
-  takeArmed(): boolean {
-    return Atomics.load(this.#control, ARMED) === 1 && Atomics.exchange(this.#control, ARMED, 0) === 1;
+  /**
+   * Producer: true once after the consumer armed the doorbell; then wake it. `nowMs`: not before the moment that the consumer
+   * named, unless enough waits.
+   */
+  takeArmed(nowMs = Number.POSITIVE_INFINITY): boolean {
+    if (Atomics.load(this.#control, ARMED) !== 1) return false;
+    if (nowMs < this.#times[FROM_MS]! && this.length() < this.#control[ENOUGH]!) return false;
+    return Atomics.exchange(this.#control, ARMED, 0) === 1;
   }
 
   /** Records waiting. */
@@ -95,8 +106,15 @@ export class RecordRing {
 
   /** Consumer: asks for a wake-up. False when records came meanwhile: then read on instead of sleeping. */
   arm(): boolean {
+    return this.armFrom(Number.NEGATIVE_INFINITY, 1);
+  }
+
+  /** Consumer: the same, from `fromMs` on or when `enough` records wait. False when that many came meanwhile. */
+  armFrom(fromMs: number, enough: number): boolean {
+    this.#times[FROM_MS] = fromMs;
+    this.#control[ENOUGH] = enough;
     Atomics.store(this.#control, ARMED, 1);
-    if (this.length() === 0) return true;
+    if (this.length() < enough) return true;
     Atomics.store(this.#control, ARMED, 0);
     return false;
   }

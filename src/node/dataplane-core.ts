@@ -284,7 +284,7 @@ export class DataplaneCore {
         message satisfies never;
     }
     this.#copyLease();
-    this.#loop.finish();
+    this.#loop.finish(nowMs);
   }
 
   #usePeers(peers: readonly WorkerPeer[], nowMs: number): void {

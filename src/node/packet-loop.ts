@@ -63,7 +63,7 @@ export class PacketLoop {
       this.#flush();
     }
     if (this.#applyReplicas(nowMs)) isMore = true;
-    this.#finish();
+    this.#finish(nowMs);
     // Before sleeping: ask to be woken, and look once more, so that nothing comes between.
     return !this.#options.replicas.arm() || isMore;
   }
@@ -71,12 +71,12 @@ export class PacketLoop {
   /** Timers of the engine. */
   tick(nowMs: number): void {
     this.#options.engine.tick(nowMs);
-    this.#finish();
+    this.#finish(nowMs);
   }
 
   /** Call after anything that made the engine send or publish outside a turn. */
-  finish(): void {
-    this.#finish();
+  finish(nowMs: number): void {
+    this.#finish(nowMs);
   }
 
   #receive(nowMs: number): boolean {
@@ -131,10 +131,11 @@ export class PacketLoop {
     for (let index = 0; index < ports.length; index++) ports[index]!.flush();
   }
 
-  #finish(): void {
+  #finish(nowMs: number): void {
     const { changes, wakeMain } = this.#options;
     this.#flush();
-    if ((changes.length() > 0 && changes.takeArmed()) || this.#isAppliedNews) {
+    // Too early for the main thread, the next turn or tick looks again.
+    if ((changes.length() > 0 && changes.takeArmed(nowMs)) || this.#isAppliedNews) {
       this.#isAppliedNews = false;
       wakeMain();
     }

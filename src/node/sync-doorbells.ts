@@ -3,8 +3,12 @@
  * worker. At most one wake-up for all that came in one go, none while the worker has nothing to do.
  *
  *   worker --changes--> drain() --> peers          peers --acknowledgements, records--> wake() --replicas--> worker
+ *
+ * What a batch costs hardly depends on how much is in it, so changes are taken at most every `gatherUs`: the first after a
+ * quiet time at once, those that follow together. No timer does that: the worker, which is awake with every packet, rings late.
  */
 import type { SyncLink } from "../../cluster/sync/link.ts";
+import { BATCH_RECORDS_MAX } from "../../cluster/sync/messages.ts";
 import type { Replication } from "../../cluster/sync/replication.ts";
 import type { RecordRing } from "../base/ring.ts";
 
@@ -25,8 +29,11 @@ export class SyncDoorbells {
   readonly #options: SyncDoorbellOptions;
   #isDrainDue = false;
   #isWakeDue = false;
+  #isDrainWanted = false;
   #isStopped = false;
   #claimsSeen = 0;
+  /** Changes are taken from then on, or when they fill a batch. */
+  #dueMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: SyncDoorbellOptions) {
     this.#options = options;
@@ -39,17 +46,37 @@ export class SyncDoorbells {
   /** The rings have news: send changes, acknowledge replicas, wake the worker when peers acknowledged ours. */
   drain(): void {
     if (this.#isStopped) return;
-    const { replication, changes, nowMs, afterInput } = this.#options;
-    const isMore = replication().onDoorbell(nowMs());
+    const { nowMs, afterInput } = this.#options;
+    const now = nowMs();
+    const isMore = this.#take(now);
     this.#wake();
-    // Before sleeping: ask to be woken, and look once more, so that nothing comes between.
-    if ((isMore || !changes.arm()) && !this.#isDrainDue) {
+    if ((isMore || !this.#maySleep(now)) && !this.#isDrainDue) {
       this.#isDrainDue = true;
       afterInput(() => {
         this.#isDrainDue = false;
         this.drain();
       });
     }
+  }
+
+  /** True when more is to be taken at once. */
+  #take(now: number): boolean {
+    const { replication, changes } = this.#options;
+    const its = replication();
+    its.onApplied();
+    const waiting = changes.length();
+    if (now < this.#dueMs && waiting < BATCH_RECORDS_MAX) return false;
+    const isMore = its.drain(now);
+    if (waiting > 0) this.#dueMs = now + its.limits.gatherUs / 1000;
+    return isMore;
+  }
+
+  /** Asks to be woken, and looks once more, so that nothing comes between. */
+  #maySleep(now: number): boolean {
+    const { replication, changes } = this.#options;
+    // The acknowledgement that ends the pause calls drain().
+    if (replication().router.isPaused) return true;
+    return now < this.#dueMs ? changes.armFrom(this.#dueMs, BATCH_RECORDS_MAX) : changes.arm();
   }
 
   /** The same link; after each message, the worker is woken when there is something for it. */
@@ -59,8 +86,9 @@ export class SyncDoorbells {
         link.bind({
           onOpen: () => handlers.onOpen(),
           onMessage: (message) => {
+            const wasPaused = this.#options.replication().router.isPaused;
             handlers.onMessage(message);
-            this.#wakeSoon();
+            this.#wakeSoon(wasPaused);
           },
           onWritable: () => handlers.onWritable(),
           onClose: (why) => handlers.onClose(why),
@@ -73,12 +101,17 @@ export class SyncDoorbells {
   }
 
   /** A peer said something: replicas may lie in the ring, or its acknowledgement may let packets go. One doorbell for all of it. */
-  #wakeSoon(): void {
+  #wakeSoon(wasPaused: boolean): void {
+    // What the ring held back for a snapshot may go now, and its doorbell is not armed.
+    if (wasPaused) this.#isDrainWanted = true;
     if (this.#isWakeDue) return;
     this.#isWakeDue = true;
     queueMicrotask(() => {
+      const isDrainWanted = this.#isDrainWanted;
       this.#isWakeDue = false;
-      this.#wake();
+      this.#isDrainWanted = false;
+      if (isDrainWanted) this.drain();
+      else this.#wake();
     });
   }
 
