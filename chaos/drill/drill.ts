@@ -199,7 +199,7 @@ interface Evidence {
 
 function checkVictim(stage: Stage, scenario: Scenario, victim: string): void {
   const nodes = nodesOf(stage);
-  const why = whyNot(scenario, stage.members);
+  const why = whyNot(scenario, stage);
   if (why !== "") throw new SynwallError("SW_LAB_FAILED", why);
   if (!nodes.includes(victim)) {
     throw new SynwallError("SW_LAB_FAILED", `no node "${victim}": use one of ${nodes.join(", ")}`);

@@ -19,7 +19,7 @@ import { type Lab, runningProcess, trySettled } from "../lab/lab.ts";
 import { LogDamage } from "../lab/log-damage.ts";
 import { fillDisk, freeDisk, setClock } from "../lab/machine-faults.ts";
 import { joinMember, leaveMember } from "../lab/membership.ts";
-import { NAT_POOL } from "../lab/topology.ts";
+import { isPair, NAT_POOL } from "../lab/topology.ts";
 import { pause } from "../lab/wait.ts";
 import { startTraffic } from "../traffic/traffic.ts";
 import type { Stage } from "./stage.ts";
@@ -39,6 +39,7 @@ export function labStage(lab: Lab): Stage {
       return lab.state.topology.members;
     },
     profile: state.options.profile,
+    isPair: isPair(state.options),
     stampToleranceMs: STAMP_TOLERANCE_MS,
     abort: context.abort,
     progress: (line) => context.progress(line),

@@ -43,12 +43,19 @@ export const FAR_ROUND_TRIP_MS = 20;
 /** Those in which it is. */
 export const FAR_SCENARIOS: ReadonlySet<Scenario> = new Set(["far-witness", "far-silent", "far-drain"]);
 const WITNESS_SCENARIOS: ReadonlySet<Scenario> = new Set(["witness", ...FAR_SCENARIOS]);
+/** Why `quorum: pair` without a witness can not have these. */
+const NOT_IN_A_PAIR: Partial<Readonly<Record<Scenario, string>>> = {
+  deaf: "without a witness nobody can tell which of two nodes is the deaf one, so it is not replaced",
+  grow: "quorum: pair is for exactly two nodes",
+};
+
+export interface DrillLab {
+  readonly members: readonly { readonly role: "node" | "witness" }[];
+  readonly isPair: boolean;
+}
 
 /** Why a cluster can not have this drill, in one line; empty when it can. */
-export function whyNot(
-  scenario: Scenario,
-  members: readonly { readonly role: "node" | "witness" }[],
-): string {
+export function whyNot(scenario: Scenario, { members, isPair }: DrillLab): string {
   const nodes = members.filter(({ role }) => role === "node").length;
   const nodesMin = NODES_MIN[scenario] ?? 2;
   if (nodes < nodesMin) {
@@ -56,6 +63,10 @@ export function whyNot(
   }
   if (WITNESS_SCENARIOS.has(scenario) && nodes === members.length) {
     return `${scenario} does not apply: it needs a witness, and this lab has none; make one without --no-witness`;
+  }
+  const whyNotPair = NOT_IN_A_PAIR[scenario];
+  if (isPair && nodes === members.length && whyNotPair !== undefined) {
+    return `${scenario} does not apply: ${whyNotPair}; make a lab without --no-witness`;
   }
   return "";
 }

@@ -13,6 +13,8 @@ import type { MemberEvent } from "./model.ts";
 export interface Stage {
   readonly members: readonly LabMember[];
   readonly profile: "lan" | "vm";
+  /** `quorum: pair`. */
+  readonly isPair: boolean;
   /** Events are stamped this exactly: shorter overlaps prove nothing. */
   readonly stampToleranceMs: number;
   readonly abort?: AbortSignal | undefined;

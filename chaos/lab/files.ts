@@ -7,11 +7,13 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { stringify } from "yaml";
 import { run } from "./run.ts";
 import type { LabPaths } from "./state.ts";
+import { STORE_URL } from "./store.ts";
 import {
   HOP_ADDRESS,
   HOP_ADDRESS6,
   INSIDE_GATEWAY,
   INSIDE6,
+  isPair,
   type LabMember,
   type LabOptions,
   LINK_LOCAL_GATEWAY,
@@ -19,6 +21,8 @@ import {
   NAT_POOL,
   OUTSIDE_GATEWAY,
   OUTSIDE6,
+  STORE_ADDRESS,
+  STORE_HOST,
   type Topology,
   WEB_ADDRESS,
   WEB_ADDRESS6,
@@ -36,9 +40,10 @@ export async function writeFiles(options: LabOptions, topology: Topology, paths:
   for (const member of topology.members) {
     mkdirSync(paths.data(member.name), { recursive: true, mode: 0o700 });
     writeFileSync(paths.clock(member.name), "0\n");
-    await makeCertificate(member, paths);
+    await makeCertificate(member.name, member.address, paths);
     writeFileSync(paths.config(member.name), memberYaml(options, topology, member, paths), { mode: 0o600 });
   }
+  if (options.store === "etcd") await makeCertificate(STORE_HOST, STORE_ADDRESS, paths);
 }
 
 /** The member's configuration file. */
@@ -91,13 +96,15 @@ function baseConfig(options: LabOptions, member: LabMember, paths: LabPaths) {
   return {
     cluster: {
       ...{ name: options.name, node: member.name, profile: options.profile },
-      // Two without a witness: else neither could go on without the other.
-      ...((options.isPair ?? (options.nodes === 2 && !options.hasWitness)) ? { quorum: "pair" } : {}),
+      ...(isPair(options) ? { quorum: "pair" } : {}),
     },
     control: {
       dataDir: paths.data(member.name),
       socket: paths.socket(member.name),
       http: { address: "127.0.0.1", port: HTTP_PORT },
+      ...(options.store === undefined
+        ? {}
+        : { store: options.store, etcd: { endpoints: [STORE_URL], tls: { ca: paths.ca } } }),
     },
     log: { level: "info" },
   };
@@ -186,12 +193,12 @@ async function makeAuthority(lab: string, paths: LabPaths): Promise<void> {
   ]);
 }
 
-async function makeCertificate(member: LabMember, paths: LabPaths): Promise<void> {
+async function makeCertificate(name: string, address: string, paths: LabPaths): Promise<void> {
   await run("openssl", [
     ...["req", "-x509", "-CA", paths.ca, "-CAkey", paths.caKey, ...NEW_KEY],
-    ...["-keyout", paths.key(member.name), "-out", paths.certificate(member.name)],
-    ...["-subj", `/CN=${member.name}`, "-days", String(CERTIFICATE_DAYS)],
-    ...["-addext", `subjectAltName=DNS:${member.name},IP:${member.address}`],
+    ...["-keyout", paths.key(name), "-out", paths.certificate(name)],
+    ...["-subj", `/CN=${name}`, "-days", String(CERTIFICATE_DAYS)],
+    ...["-addext", `subjectAltName=DNS:${name},IP:${address}`],
     ...["-addext", "basicConstraints=critical,CA:FALSE", "-addext", "extendedKeyUsage=serverAuth,clientAuth"],
   ]);
 }

@@ -30,10 +30,12 @@ import {
   removeFiles,
   writeState,
 } from "./state.ts";
+import { beginStore, storeCommand } from "./store.ts";
 import {
   type LabMember,
   type LabOptions,
   planTopology,
+  STORE_HOST,
   type Topology,
   withMember,
   withoutMember,
@@ -223,6 +225,11 @@ async function build(
   await buildNetwork(options.name, topology);
   step(`files: certificates and configuration of ${topology.members.map(({ name }) => name).join(", ")}`);
   await writeFiles(options, topology, paths);
+  if (options.store === "etcd") {
+    step("store: etcd");
+    await startInHost(lab, STORE_HOST, STORE_HOST, storeCommand(paths));
+    await beginStore(options.name, paths, topology.members[0]!.name);
+  }
   step("processes: members of the cluster, web servers");
   for (const member of topology.members) await startMember(lab, member);
   for (const host of SERVICES) {

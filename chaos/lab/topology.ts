@@ -8,7 +8,7 @@
  *                                         [        ]                 |
  *                                         [        ]             bridge "far", MTU 1280 -- far 203.0.113.10
  *                                         [        ]
- *                                         [        ]-- bridge "cluster", 192.0.2.0/24 -- witness
+ *                                         [        ]-- bridge "cluster", 192.0.2.0/24 -- witness, or store (etcd) 192.0.2.200
  *
  * With IPv6: 2001:db8:10::/64 inside, 2001:db8:51::/64 outside, 2001:db8:113::/64 far; the last part of a host's address is
  * that of its IPv4 address, as if it were hexadecimal.
@@ -72,6 +72,8 @@ export interface LabOptions {
   readonly profile: "lan" | "vm";
   /** Entries of each node's flow table; absent: the default. */
   readonly flowsMax?: number;
+  /** Who keeps the log; absent: the members. */
+  readonly store?: "etcd";
   /** `quorum: pair`; absent: for two nodes without a witness. */
   readonly isPair?: boolean;
   /** Absent: LAB_FEATURES. */
@@ -113,8 +115,21 @@ export interface Topology {
   readonly features: LabFeatures;
 }
 
+/** Where etcd runs, in a lab that has it. */
+export const STORE_HOST = "store";
+export const STORE_ADDRESS = "192.0.2.200";
+
 /** Hosts that are no members, in any lab. */
 const PLAIN_HOSTS = [BRIDGE_HOST, "client", "web", "server", "hop", "far"] as const;
+
+const STORE_WIRE: Wire = {
+  host: STORE_HOST,
+  name: "cluster",
+  link: "cluster",
+  port: "store-cluster",
+  addresses: [`${STORE_ADDRESS}/24`],
+  routes: [],
+};
 
 /** The whole lab. Throws SW_LAB_FAILED when an option is out of range. */
 export function planTopology(options: LabOptions): Topology {
@@ -128,12 +143,18 @@ export function planTopology(options: LabOptions): Topology {
   const members = planMembers(options);
   const features = options.features ?? LAB_FEATURES;
   const hostWires = hostWires4().map((wire) => (features.ipv6 ? withIpv6(wire) : wire));
+  const store = options.store === undefined ? [] : [STORE_WIRE];
   return {
-    hosts: [...PLAIN_HOSTS, ...members.map(({ name }) => name)],
-    wires: [...hostWires, ...members.flatMap(memberWires)],
+    hosts: [...PLAIN_HOSTS, ...store.map(({ host }) => host), ...members.map(({ name }) => name)],
+    wires: [...hostWires, ...store, ...members.flatMap(memberWires)],
     members,
     features,
   };
+}
+
+/** Two without a witness: else neither could go on without the other. With a store that votes they need no more. */
+export function isPair({ isPair: isAsked, nodes, hasWitness, store }: LabOptions): boolean {
+  return isAsked ?? (nodes === 2 && !hasWitness && store === undefined);
 }
 
 /** Name of a host's network namespace. */
@@ -144,7 +165,7 @@ export function namespaceOf(lab: string, host: string): string {
 /** Every host that a lab of any size may have: `lab down` needs no more than the lab's name. */
 export function allHosts(): string[] {
   const nodes = Array.from({ length: NODES_MAX }, (_, i) => `fw${i + 1}`);
-  return [...PLAIN_HOSTS, ...nodes, "witness"];
+  return [...PLAIN_HOSTS, STORE_HOST, ...nodes, "witness"];
 }
 
 /** The client's addresses, 10.10.0.2 to .201. */

@@ -379,6 +379,14 @@ export class Heartbeats {
     return latestMs;
   }
 
+  /**
+   * The peer was heard on some link within its own detection time there: one that does not hear us sends seldom, and says so
+   * (RFC 5880 section 6.8.4).
+   */
+  isSpeaking(node: number): boolean {
+    return this.#peers.get(node)?.wires.some(({ detector }) => !detector.bfd.isSilent) === true;
+  }
+
   /** The peer answers on this link. */
   isLinkUp(node: number, link: number): boolean {
     return this.#peers.get(node)?.detector.links.some((l) => l.link === link && l.isUp) === true;

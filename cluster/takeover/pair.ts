@@ -5,6 +5,8 @@
  *   pair         two nodes make up the cluster, and nobody else votes
  *   silent       no heartbeat on any link and nothing of its control plane, for as long as a promise runs: what this node, or the
  *                peer as the only voter, had granted is out
+ *   speechless   it is not heard at the pace that it keeps itself either: who does not hear this node sends more seldom than a promise
+ *                runs, and may have gone on alone
  *   unanswered   ARP probes for its address, on every link, have had no answer since: its machine is gone, or all links to it are
  *   not deaf     after each of these probes frames of others arrived in a zone: else it is this node that is cut off, and nobody
  *                whom it could serve. When links come back, hosts may be heard before the peer
@@ -50,6 +52,8 @@ export interface PeerFacts {
   /** Of them, those after which frames of others arrived in a zone: this node would have heard an answer. */
   readonly probesHeard: number;
   readonly isAnswering: boolean;
+  /** It was heard within the detection time that it announced itself. */
+  readonly isSpeaking: boolean;
 }
 
 export type PairWait =
@@ -58,6 +62,7 @@ export type PairWait =
   | "unknown"
   | "heard"
   | "new"
+  | "speaks"
   | "promise"
   | "unproven"
   | "probing"
@@ -76,11 +81,12 @@ export function judgePair(facts: PairFacts): PairVerdict {
   const { voters, outgoing } = quorumOf(facts.state, facts.founders);
   if ([...voters, ...outgoing].every((id) => id === facts.self)) return wait("alone");
   if (!isKnown(facts)) return wait("unknown");
-  const { isHeard, isReleased, lastHeardMs, probes, probesHeard, isAnswering } = facts.peer;
+  const { isHeard, isReleased, lastHeardMs, probes, probesHeard, isAnswering, isSpeaking } = facts.peer;
   if (isHeard) return wait("heard");
   const wasMet = isAdmitted && lastHeardMs > Number.NEGATIVE_INFINITY;
   if (!wasMet && nowMs - Math.max(startedMs, lastHeardMs) < startPatienceMs) return wait("new");
   if (isReleased) return { type: "force", peer };
+  if (isSpeaking) return wait("speaks");
   const silentMs = nowMs - lastHeardMs;
   if (silentMs < leaseMs * DRIFT + DEFAULT_MARGIN_MS) return wait("promise");
   if (silentMs < UNPROVEN_LEASES * leaseMs && wouldLoseFlows(facts.state, peer)) return wait("unproven");

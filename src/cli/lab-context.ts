@@ -26,6 +26,7 @@ export interface UpOptions extends NameOptions {
   readonly port: "auto" | "xdp" | "cap" | "memory";
   readonly profile: "lan" | "vm";
   readonly flows?: number;
+  readonly store: "raft" | "etcd";
 }
 
 /** `--name` and `--json`, of every lab command. */
@@ -40,6 +41,11 @@ export function withUpOptions(command: Command): Command {
   return withName(command)
     .option("--nodes <n>", "nodes that forward packets, 1 to 8", nodeCount, 2)
     .option("--no-witness", "leave the witness out")
+    .addOption(
+      new Option("--store <store>", "who keeps the cluster's log; with etcd there is no witness")
+        .choices(["raft", "etcd"])
+        .default("raft"),
+    )
     .option("--flows <n>", "entries of each node's flow table", wholeAtLeast(FLOWS_MIN))
     .addOption(
       new Option("--port <driver>", "how nodes reach their wires")
@@ -66,9 +72,14 @@ export function toLabOptions(options: UpOptions): LabOptions {
   if (isUserNamespace && options.port === "xdp") {
     throw new SynwallError("SW_LAB_FAILED", "--port xdp: XDP needs root: run as root, or use --port cap");
   }
-  const { name, nodes, witness: hasWitness, profile, flows } = options;
+  const { name, nodes, profile, flows, store } = options;
+  const hasWitness = options.witness && store !== "etcd";
   const port = isUserNamespace ? "cap" : options.port;
-  return { name, nodes, hasWitness, profile, port, ...(flows === undefined ? {} : { flowsMax: flows }) };
+  return {
+    ...{ name, nodes, hasWitness, profile, port },
+    ...(store === "etcd" ? { store } : {}),
+    ...(flows === undefined ? {} : { flowsMax: flows }),
+  };
 }
 
 /**

@@ -119,7 +119,7 @@ export class DataplaneCore {
       intervalMs: setup.profile.intervalMs / 2,
       post,
       nextHops: nextHopsOf(policy),
-      lastHeardMs: (node) => this.authority.heartbeats.lastHeardMs(node),
+      heartbeats: () => this.authority.heartbeats,
     });
     this.#seals = new LinkSeals(setup.selfId, setup.redirectKey, setup.sealRedirects);
     this.#tickedMs = env.nowMs();

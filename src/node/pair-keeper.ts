@@ -21,6 +21,7 @@ export interface Probed {
   readonly probes: number;
   readonly probesHeard: number;
   readonly isAnswering: boolean;
+  readonly isSpeaking: boolean;
 }
 
 export interface PairKeeperOptions {
@@ -49,13 +50,15 @@ export interface PairView {
   readonly lost: number;
 }
 
-const NOTHING_PROBED = { probes: 0, probesHeard: 0, isAnswering: false };
+const NOTHING_PROBED = { probes: 0, probesHeard: 0, isAnswering: false, isSpeaking: false };
 
 /** While these are waited for, or found out, the peer is probed. */
-const PROBED: readonly PairWait[] = ["new", "promise", "unproven", "probing", "answers", "deaf"];
+const PROBED: readonly PairWait[] = ["new", "speaks", "promise", "unproven", "probing", "answers", "deaf"];
 
 /** What is worth a line, and what it says. */
 const WAITS: Partial<Record<PairWait, (name: string) => string>> = {
+  speaks: (name) =>
+    `${name} is heard, but does not answer this node: it may have gone on alone, so this node does not`,
   answers: (name) =>
     `${name} is silent, but its machine answers ARP: it may still serve, so this node does not go on alone`,
   deaf: (name) => `${name} is silent, and so is everybody else: this node may be the one that is cut off`,

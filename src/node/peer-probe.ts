@@ -12,6 +12,7 @@
  *
  * Members have no IPv6 address of their own, so there is nothing to ask neighbour discovery for.
  */
+import type { Heartbeats } from "../../cluster/liveness/heartbeats.ts";
 import type { ClusterView } from "../dataplane/cluster-view.ts";
 import { writeArpProbe } from "../dataplane/neighbour-probe.ts";
 import type { PolicyModel } from "../dataplane/policy-model.ts";
@@ -42,8 +43,8 @@ export interface PeerProbeOptions {
   readonly nextHops: readonly NextHop[];
   /** Between two quick probes. */
   readonly intervalMs: number;
-  /** When anything was heard of a node, on whichever link, whether it hears us or not. */
-  readonly lastHeardMs: (node: number) => number;
+  /** What is heard of a node, on whichever link, whether it hears us or not. */
+  readonly heartbeats: () => Pick<Heartbeats, "lastHeardMs" | "isSpeaking">;
   readonly post: (message: FromWorker) => void;
 }
 
@@ -139,10 +140,12 @@ export class PeerProbe {
   }
 
   #tell(): void {
+    const heartbeats = this.#options.heartbeats();
     this.#options.post({
       type: "probed",
       node: this.#node,
-      lastHeardMs: this.#options.lastHeardMs(this.#node),
+      lastHeardMs: heartbeats.lastHeardMs(this.#node),
+      isSpeaking: heartbeats.isSpeaking(this.#node),
       probes: this.#sent,
       isAnswering: this.#answeredAt > this.#sent - ANSWER_PROBES,
       probesHeard: this.#probesHeard,

@@ -136,6 +136,8 @@ export class Registration {
       const why = whyOtherStore({ prefix: etcd.prefix, log: logId, place }, store);
       if (why !== undefined) return why;
     }
+    const full = this.#whyFull(name, role);
+    if (full !== undefined) return full;
     const aboveId = Math.max(...this.#all().map(({ id }) => id), ...config.cluster.founders);
     try {
       await controller.command({ type: "join", token, name, role, address, aboveId, atWallMs: Date.now() });
@@ -146,6 +148,14 @@ export class Registration {
     const { tokens, members } = controller.driver.state();
     const usedBy = tokens?.find(({ id }) => id === token)?.usedBy;
     return members.find(({ id }) => id === usedBy) ?? "the token is not known any more: issue another one";
+  }
+
+  /** A pair stays two; who takes the place of one of them is welcome. */
+  #whyFull(name: string, role: "node" | "witness"): string | undefined {
+    if (!this.#options.config.cluster.isPair || role !== "node") return undefined;
+    const others = this.#all().filter((member) => member.role === "node" && member.name !== name);
+    if (others.length < 2) return undefined;
+    return "cluster.quorum: the cluster is a pair of exactly two nodes: set it to majority on both and restart them, one after the other, then join; the token is still unused";
   }
 
   /** Everybody who belongs, this member included. */

@@ -137,6 +137,8 @@ export type FromWorker =
       /** Of them, those after which others were heard. */
       readonly probesHeard: number;
       readonly isAnswering: boolean;
+      /** It is heard, at the pace that it keeps itself, though it may not hear us. */
+      readonly isSpeaking: boolean;
     }
   | { readonly type: "fenced"; readonly isFenced: boolean; readonly atMs: number }
   /** A digest in the replication stream of `slot` was compared. */

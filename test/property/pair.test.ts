@@ -26,6 +26,14 @@ test.each(PAIR_STORIES)(
   },
 );
 
+test("a node that hears the other one, and is not heard, does not go on alone, though the other one speaks seldom", {
+  timeout: STORY_MS_MAX,
+}, async () => {
+  const { findings, forced } = await runPair({ seed: 1, story: "one-way", profile: "vm" });
+  expect(findings).toEqual([]);
+  expect(forced).toBe(1);
+});
+
 const FOUND_IN: Readonly<Record<(typeof PAIR_BUGS)[number], readonly [story: PairStory, what: RegExp]>> = {
   "probes-nobody": ["mute", /both decide slot|went on alone, though/],
 };

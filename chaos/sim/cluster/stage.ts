@@ -39,6 +39,7 @@ export function simStage(cluster: SimCluster, hosts: SimHosts, options: SimStage
   const stage: Stage = {
     members: topology.members,
     profile: cluster.options.profile,
+    isPair: false,
     stampToleranceMs: STAMP_TOLERANCE_MS,
     abort,
     progress,

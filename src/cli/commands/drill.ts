@@ -135,7 +135,7 @@ export async function runDrills(
 /** Those that this cluster can have; of the others it is told why not. */
 function applying(stage: Stage): readonly Scenario[] {
   return SCENARIOS.filter((scenario) => {
-    const why = whyNot(scenario, stage.members);
+    const why = whyNot(scenario, stage);
     if (why !== "") stage.progress(why);
     return why === "";
   });

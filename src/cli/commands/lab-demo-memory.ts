@@ -17,6 +17,12 @@ export async function memoryDemo(options: DemoOptions, terminal: Terminal): Prom
   if (options.keep) {
     throw new SynwallError("SW_LAB_FAILED", "--keep: a cluster over memory ports ends with this process");
   }
+  if (options.store === "etcd") {
+    throw new SynwallError(
+      "SW_LAB_FAILED",
+      "--store etcd: over memory ports there is no etcd: use --port auto",
+    );
+  }
   terminal.err(
     `synwall: ${nodes} nodes${hasWitness ? " and a witness" : ""} in one process over memory ports, virtual time, seed ${seed}, profile ${profile}\n`,
   );

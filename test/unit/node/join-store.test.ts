@@ -10,6 +10,7 @@ import type { Command, JoinToken } from "../../../cluster/control/model.ts";
 import { zeroRefusals } from "../../../cluster/transport/refusals.ts";
 import { loadTls } from "../../../cluster/transport/tls.ts";
 import { loadNewcomer, loadNodeConfig } from "../../../config/load.ts";
+import type { MemberConfig } from "../../../config/node-config.ts";
 import { SynwallError } from "../../../src/base/errors.ts";
 import { initCluster, joinWithToken } from "../../../src/node/cluster-setup.ts";
 import type { Controller } from "../../../src/node/controller.ts";
@@ -34,7 +35,7 @@ const etcd = (url: string, prefix = "/synwall"): string =>
   `store: etcd\n  etcd: { endpoints: [${url}], prefix: ${prefix}, timeout: 2s }`;
 
 /** A configuration that lists no members, in a folder of its own. */
-function configure(machine: string, node: string, store: string, port: number): string {
+function configure(machine: string, node: string, store: string, port: number, quorum = "majority"): string {
   const home = join(folder, machine);
   mkdirSync(home);
   const text = exampleText("fw1")
@@ -43,15 +44,20 @@ function configure(machine: string, node: string, store: string, port: number): 
     .replace(/^ {2}members:.*\n(?: {4}- .*\n)+/m, "")
     .replace("node: fw1", `node: ${node}`)
     .replace("registration: 7402", `registration: ${port}`)
+    .replace("mode: majority", `mode: ${quorum}`)
     .replace(RAFT, store);
   const file = join(home, "node.yaml");
   writeFileSync(file, text);
   return file;
 }
 
-/** A cluster of fw1 whose log is in `store`; answers a token, and whether it was used. */
-async function cluster(machine: string, store: string): Promise<{ token: string; isUsed: () => boolean }> {
-  const file = configure(machine, "fw1", store, await freePort());
+/** A cluster of fw1 whose log is in `store`; answers a token, and whether it was used. `peers`: other members. */
+async function cluster(
+  machine: string,
+  store: string,
+  { quorum = "majority", peers = [] }: { quorum?: string; peers?: readonly MemberConfig[] } = {},
+): Promise<{ token: string; isUsed: () => boolean }> {
+  const file = configure(machine, "fw1", store, await freePort(), quorum);
   await initCluster(loadNewcomer(file), "192.0.2.1");
   const loaded = loadNodeConfig(file, "node");
   const self = { ...loaded.cluster.self, address: ADDRESS };
@@ -63,7 +69,7 @@ async function cluster(machine: string, store: string): Promise<{ token: string;
     if (asked.type === "token") tokens.push(asked.token);
     if (asked.type === "join") tokens[0] = { ...tokens[0]!, usedBy: 2 };
   };
-  const played = { driver: { state: () => ({ tokens, members }) }, peers: { all: () => [] }, command };
+  const played = { driver: { state: () => ({ tokens, members }) }, peers: { all: () => peers }, command };
   const registration = new Registration({
     config,
     tls: loadTls(config.cluster.tls, "fw1"),
@@ -102,6 +108,20 @@ test("a machine that has etcd is turned away by a cluster whose members keep the
   expect(isUsed()).toBe(false);
   expect(await joins("has-raft", RAFT, token)).toBe("");
   expect(isUsed()).toBe(true);
+});
+
+const other = (name: string, role: MemberConfig["role"]): MemberConfig => ({
+  ...{ id: 9, name, role, address: "192.0.2.9", weight: 1 },
+});
+
+test("a third node is turned away by a pair, with the way to have it; who replaces one of the two is not", async () => {
+  const pair = await cluster("of-a-pair", RAFT, { quorum: "pair", peers: [other("fw3", "node")] });
+  expect(await joins("third", RAFT, pair.token)).toMatch(
+    /^SW_REGISTRATION_FAILED .*cluster\.quorum: the cluster is a pair .*set it to majority .*; the token is still unused$/,
+  );
+  expect(pair.isUsed()).toBe(false);
+  const again = await cluster("of-the-same", RAFT, { quorum: "pair", peers: [other("fw2", "node")] });
+  expect(await joins("second", RAFT, again.token)).toBe("");
 });
 
 describe.skipIf(ETCD === undefined)("a cluster whose log is in etcd", () => {

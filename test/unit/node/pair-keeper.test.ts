@@ -68,9 +68,9 @@ class Bench {
     this.keeper.tick();
   }
 
-  probed(found: { isAnswering?: boolean; lastHeardMs?: number } = {}): void {
+  probed(found: { isAnswering?: boolean; isSpeaking?: boolean; lastHeardMs?: number } = {}): void {
     this.keeper.probed({
-      ...{ node: PEER, probes: 3, probesHeard: 3, isAnswering: false },
+      ...{ node: PEER, probes: 3, probesHeard: 3, isAnswering: false, isSpeaking: false },
       ...{ lastHeardMs: Number.NEGATIVE_INFINITY, ...found },
     });
   }
@@ -134,6 +134,17 @@ describe("a node of a pair", () => {
     expect(bench.journal).toHaveLength(1);
     expect(bench.journal[0]).toMatch(/fw2 is silent, but its machine answers ARP/);
     expect(bench.keeper.view).toMatchObject({ isHeld: true, why: "answers", isAlone: false });
+  });
+
+  test("waits while the other one is heard at a pace of its own, and says so", () => {
+    const bench = new Bench();
+    bench.die("silent");
+    bench.pass(LEASE_MS * 2);
+    for (let i = 0; i < 3; i++) bench.probed({ isSpeaking: true });
+    expect(bench.forced).toEqual([]);
+    expect(bench.journal.join()).toMatch(/fw2 is heard, but does not answer this node/);
+    bench.probed();
+    expect(bench.forced).toHaveLength(1);
   });
 
   test("leaves the other one alone when it is heard again", () => {

@@ -20,6 +20,7 @@ class Bench {
   readonly told: Probed[] = [];
   readonly probe: PeerProbe;
   nowMs = 1000;
+  isSpeaking = false;
 
   constructor() {
     const clusterIp = parseIpv4(PEER_ADDRESS.join("."))!;
@@ -29,7 +30,7 @@ class Bench {
       view: { peers: [undefined, undefined, peer] },
       nextHops: [],
       intervalMs: 5,
-      lastHeardMs: () => 900,
+      heartbeats: () => ({ lastHeardMs: () => 900, isSpeaking: () => this.isSpeaking }),
       post: (message) => this.told.push(message as Probed),
     });
     this.probe.begin(PEER, this.nowMs);
@@ -52,6 +53,13 @@ test("a silent machine is asked on every link, and each probe is told of when an
   expect(bench.pass(1)).toMatchObject({ node: PEER, probes: 1, isAnswering: false, lastHeardMs: 900 });
   expect(bench.pass(10)).toMatchObject({ probes: 3 });
   expect(bench.ports.map((port) => port.counters.txFrames + port.counters.txDropped)).toEqual([4, 4]);
+});
+
+test("whether the peer is heard at its own pace is told with each probe", () => {
+  const bench = new Bench();
+  expect(bench.pass(6)?.isSpeaking).toBe(false);
+  bench.isSpeaking = true;
+  expect(bench.pass(5)?.isSpeaking).toBe(true);
 });
 
 test("an answer counts for three probes", () => {

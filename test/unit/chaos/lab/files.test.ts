@@ -5,6 +5,7 @@ import { labPaths } from "../../../../chaos/lab/state.ts";
 import { freeNode, type LabOptions, planTopology } from "../../../../chaos/lab/topology.ts";
 import { checkCluster } from "../../../../config/check.ts";
 import { nodeSchema, witnessSchema } from "../../../../config/schema.ts";
+import { checkStore } from "../../../../config/store.ts";
 
 const options: LabOptions = { name: "lab", nodes: 8, hasWitness: true, port: "cap", profile: "vm" };
 const topology = planTopology(options);
@@ -45,4 +46,20 @@ test("newcomerYaml() lists nobody, and has its files for itself, as on a machine
   expect(cluster.tls).toMatchObject(tls);
   expect(cluster.secretFile).toBe(secretFile);
   expect([paths.ca, paths.secret, paths.caKey]).not.toContain(tls.ca);
+});
+
+test("with etcd nodes find it by TLS with the lab's CA, and two of them are no pair: the store votes", () => {
+  const stored: LabOptions = { ...options, nodes: 2, hasWitness: false, store: "etcd" };
+  const planned = planTopology(stored);
+  const file = nodeSchema.parse(parse(memberYaml(stored, planned, planned.members[0]!, paths)));
+  expect(file.control).toMatchObject({
+    store: "etcd",
+    etcd: { endpoints: ["https://192.0.2.200:2379"], tls: { ca: paths.ca } },
+  });
+  const content = file as Parameters<typeof checkCluster>[0];
+  expect([...checkCluster(content, "node"), ...checkStore(content)]).toEqual([]);
+  expect(file.cluster.quorum.mode).toBe("majority");
+  const { store: _store, ...alone } = stored;
+  const pair = nodeSchema.parse(parse(memberYaml(alone, planned, planned.members[0]!, paths)));
+  expect(pair.cluster.quorum.mode).toBe("pair");
 });

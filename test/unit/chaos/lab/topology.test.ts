@@ -7,6 +7,8 @@ import {
   type LabOptions,
   namespaceOf,
   planTopology,
+  STORE_ADDRESS,
+  STORE_HOST,
   withMember,
   withoutMember,
 } from "../../../../chaos/lab/topology.ts";
@@ -106,4 +108,14 @@ test("a node that joins later has a name and an address that no member has, and 
   expect(withoutMember(withoutMember(all, second), first)).toEqual(before);
   // Whoever joins after fw3 left may have its name, since the cluster tells members apart by id.
   expect(freeNode(withoutMember(all, first).members).name).toBe("fw3");
+});
+
+test("etcd has a host of its own on the cluster link, in labs that have it, and lab down knows of it", () => {
+  const topology = planTopology({ ...pair, hasWitness: false, store: "etcd" });
+  expect(topology.wires.filter(({ host }) => host === STORE_HOST)).toMatchObject([
+    { link: "cluster", addresses: [`${STORE_ADDRESS}/24`] },
+  ]);
+  expect(topology.members.map(({ name }) => name)).toEqual(["fw1", "fw2"]);
+  expect(planTopology(pair).hosts).not.toContain(STORE_HOST);
+  expect(allHosts()).toContain(STORE_HOST);
 });

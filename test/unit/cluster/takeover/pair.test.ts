@@ -36,6 +36,7 @@ const GONE: PeerFacts = {
   probes: 3,
   probesHeard: 3,
   isAnswering: false,
+  isSpeaking: false,
 };
 
 function facts(more: Partial<PairFacts> = {}, peer: Partial<PeerFacts> = {}): PairFacts {
@@ -65,6 +66,11 @@ describe("a node of a pair", () => {
 
   test("does not while it hears the other one", () => {
     expect(why(facts({}, { isHeard: true }))).toBe("heard");
+  });
+
+  test("does not while the other one speaks at a pace of its own, though its words are further apart than a promise", () => {
+    expect(why(facts({}, { isSpeaking: true }))).toBe("speaks");
+    expect(why(facts({}, { isSpeaking: true, isReleased: true }))).toBe("force");
   });
 
   test("waits until what it promised the other one is over", () => {
