@@ -14,7 +14,7 @@ import { applyConfChange, requireNewMembership } from "./membership.ts";
 import { checkMessage } from "./message.ts";
 import { releaseUncommitted } from "./proposal.ts";
 import { Raft } from "./raft.ts";
-import { type Status, statusOf } from "./status.ts";
+import { type BasicStatus, basicStatusOf, type Status, statusOf } from "./status.ts";
 import {
   type ConfChange,
   type ConfState,
@@ -210,6 +210,11 @@ export class RawNode {
 
   status(): Status {
     return statusOf(this.#raft);
+  }
+
+  /** The part of it that a driver looks at with each message. */
+  basicStatus(): BasicStatus {
+    return basicStatusOf(this.#raft);
   }
 
   #appliedTo(index: Index): void {
