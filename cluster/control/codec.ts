@@ -169,8 +169,11 @@ export function decodeSnapshot(bytes: Uint8Array): Decoded<SnapshotContent> {
   return { ok: true, value: { cluster, recent } };
 }
 
+const encoder = new TextEncoder();
+const decoder = new TextDecoder("utf-8", { fatal: true });
+
 function encode(value: unknown): Uint8Array {
-  return new TextEncoder().encode(JSON.stringify(value));
+  return encoder.encode(JSON.stringify(value));
 }
 
 function decode<T>(bytes: Uint8Array, maxBytes: number, schema: z.ZodType<T>, what: string): Decoded<T> {
@@ -179,7 +182,7 @@ function decode<T>(bytes: Uint8Array, maxBytes: number, schema: z.ZodType<T>, wh
   }
   let json: unknown;
   try {
-    json = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
+    json = JSON.parse(decoder.decode(bytes));
   } catch {
     return { ok: false, reason: `malformed ${what}: not JSON` };
   }

@@ -8,6 +8,7 @@
  * The disk is written synchronously (see storage/fs.ts): nothing can come between a write and what waits for it.
  */
 import {
+  type BasicStatus,
   type ConfChange,
   type ConfState,
   decodeConfChange,
@@ -194,7 +195,7 @@ export class RaftDriver {
   receive(message: Message): void {
     if (this.#isEnded) return;
     this.#guard(() => {
-      const status = this.#node.status();
+      const status = this.#node.basicStatus();
       requireWholeLog(message, status);
       if (isBeyondEmptyLog(message, status)) {
         this.#refused(message, "this log is empty: it may have held more");
@@ -301,8 +302,10 @@ export class RaftDriver {
   #pumpSoon(): void {
     if (this.#isPumpDue) return;
     this.#isPumpDue = true;
-    queueMicrotask(() => this.#pump());
+    void Promise.resolve().then(this.#pumpDue);
   }
+
+  readonly #pumpDue = (): void => this.#pump();
 
   #pump(): void {
     this.#isPumpDue = false;
@@ -311,7 +314,7 @@ export class RaftDriver {
     this.#guard(() => {
       while (!this.#isEnded && this.#unsaved === undefined) {
         // First what is to be proposed: a new leader's first entry and the command that waited for it share a write.
-        this.#noteLeader(this.#node.status().lead);
+        this.#noteLeader(this.#node.basicStatus());
         this.#offerProposals();
         if (!this.#node.hasReady()) this.#offerPlan();
         if (!this.#node.hasReady()) break;
@@ -358,8 +361,7 @@ export class RaftDriver {
     }
   }
 
-  #noteLeader(lead: number): void {
-    const { term } = this.#node.status();
+  #noteLeader({ lead, term }: BasicStatus): void {
     if (lead !== 0) this.#loss.over();
     if (lead === this.#lead && term === this.#term) return;
     this.#lead = lead;
@@ -370,7 +372,8 @@ export class RaftDriver {
   }
 
   #offerProposals(): void {
-    if (this.#proposals.size === 0) return;
+    // Who knows no leader cannot pass anything on.
+    if (this.#proposals.size === 0 || this.#lead === 0) return;
     // What a leader took is in its log: it need not be told again in this term.
     this.#proposals.offer(this.#lead === this.#options.self, (data) => {
       try {
@@ -388,7 +391,7 @@ export class RaftDriver {
     const { plan } = this.#options;
     if (plan === undefined || this.#plannedId !== "" || this.#lead !== this.#options.self) return;
     // Entries of earlier leaders may be unapplied: the plan would be made from an old state.
-    const { applied, lastIndex } = this.#node.status();
+    const { applied, lastIndex } = this.#node.basicStatus();
     if (applied !== lastIndex) return;
     const { cluster } = this.#machine;
     if (cluster.revision === this.#planIdleAt) return;

@@ -16,7 +16,7 @@ import type { Message, MsgPreVote, MsgVote, RawNode } from "raft-ts";
 import { Succession } from "./succession.ts";
 
 export interface LeaderLossOptions {
-  readonly node: Pick<RawNode, "status" | "forgetLeader" | "campaign">;
+  readonly node: Pick<RawNode, "basicStatus" | "forgetLeader" | "campaign">;
   readonly self: number;
   readonly isWitness: boolean;
   /** Voters that have a dataplane, this member included; they succeed each other by id. */
@@ -47,7 +47,7 @@ export class LeaderLoss {
   died(node: number): void {
     const { node: raft, self, isWitness, candidates, lateTicks } = this.#options;
     this.#dead.set(node, lateTicks);
-    const { lead, state } = raft.status();
+    const { lead, state } = raft.basicStatus();
     if (state === "leader" || (lead !== 0 && lead !== node)) return;
     raft.forgetLeader();
     this.#answerWaiting();
@@ -57,7 +57,7 @@ export class LeaderLoss {
   /** Steps a message of another member. */
   receive(message: Message): void {
     const { node: raft, step } = this.#options;
-    const { lead, term, id } = raft.status();
+    const { lead, term, id } = raft.basicStatus();
     if (this.#dead.get(message.from) === 0) this.#dead.delete(message.from);
     if (message.from === lead) this.#waiting.clear();
     step(message);
@@ -82,7 +82,7 @@ export class LeaderLoss {
   tick(): void {
     const { node: raft } = this.#options;
     for (const [node, left] of this.#dead) this.#dead.set(node, Math.max(0, left - 1));
-    if (this.#succession.tick() && raft.status().lead === 0) raft.campaign();
+    if (this.#succession.tick() && raft.basicStatus().lead === 0) raft.campaign();
     this.#answerWaiting();
   }
 
@@ -95,7 +95,7 @@ export class LeaderLoss {
   /** What a leader sent before it died is taken: it may be committed, and a candidate without it would not be elected. */
   #disbelieveDead(termBefore: number): void {
     const { node: raft } = this.#options;
-    const { lead, term } = raft.status();
+    const { lead, term } = raft.basicStatus();
     if (term !== termBefore || (this.#dead.get(lead) ?? 0) === 0) return;
     raft.forgetLeader();
     if (this.#succession.isFirst) raft.campaign();
@@ -104,7 +104,7 @@ export class LeaderLoss {
   #answerWaiting(): void {
     if (this.#waiting.size === 0) return;
     const { node: raft, isQuiet, step } = this.#options;
-    const { lead } = raft.status();
+    const { lead } = raft.basicStatus();
     if (lead !== 0 && !this.#dead.has(lead) && !isQuiet(lead)) return;
     raft.forgetLeader();
     const requests = [...this.#waiting.values()];
@@ -122,7 +122,7 @@ export class LeaderLoss {
    */
   #helpOut(request: MsgPreVote | MsgVote): void {
     const { node: raft, isWitness } = this.#options;
-    const { state, lead, lastIndex } = raft.status();
+    const { state, lead, lastIndex } = raft.basicStatus();
     if (!isWitness || state !== "follower" || lead !== 0 || request.index >= lastIndex) return;
     if (this.#lacking === request.from) raft.campaign();
     this.#lacking = request.from;

@@ -43,7 +43,8 @@ const SEQUENCE_MAX = Number.MAX_SAFE_INTEGER;
 interface Direction {
   readonly keyOf: (era: number) => KeyObject;
   era: number;
-  key: KeyObject;
+  /** Derived when the first frame needs it: where nobody seals, none does. */
+  key: KeyObject | undefined;
 }
 
 interface PeerSeals {
@@ -78,7 +79,7 @@ export class LinkSeals implements RedirectSeal {
     if (known !== undefined && known.peerLife === peerLife && known.ownLife === ownLife) return;
     const direction = (from: number, to: number, fromLife: number, toLife: number): Direction => {
       const keyOf = (era: number): KeyObject => this.#derive(from, to, fromLife, toLife, era);
-      return { keyOf, era: 0, key: keyOf(0) };
+      return { keyOf, era: 0, key: undefined };
     };
     this.#peers[peer] = {
       ownLife,
@@ -105,7 +106,7 @@ export class LinkSeals implements RedirectSeal {
     setI32(bytes, header + SEQUENCE_AT, era);
     setI32(bytes, header + SEQUENCE_AT + 4, sequence | 0);
     const at = header + GENEVE_HEADER_BYTES;
-    const cipher = createCipheriv(CIPHER, seals.out.key, this.#nonceOf(bytes, header), this.#options);
+    const cipher = createCipheriv(CIPHER, presentKey(seals.out), this.#nonceOf(bytes, header), this.#options);
     cipher.setAAD(bytes.subarray(header, at));
     bytes.set(cipher.update(bytes.subarray(at, at + lengthBytes)), at);
     cipher.final();
@@ -157,11 +158,16 @@ export class LinkSeals implements RedirectSeal {
 
 function turn(direction: Direction, era: number): void {
   direction.era = era;
-  direction.key = direction.keyOf(era);
+  direction.key = undefined;
+}
+
+function presentKey(direction: Direction): KeyObject {
+  direction.key ??= direction.keyOf(direction.era);
+  return direction.key;
 }
 
 /** The key of the present era, of the one before (frames that were overtaken) or of the next: no sender is further. */
 function keyFor(direction: Direction, era: number): KeyObject | undefined {
-  if (era === direction.era) return direction.key;
+  if (era === direction.era) return presentKey(direction);
   return Math.abs(era - direction.era) === 1 ? direction.keyOf(era) : undefined;
 }

@@ -245,7 +245,7 @@ export class SimCluster {
 
   #makeMember(member: LabMember, secret: Uint8Array): SimMember {
     const { configure = (text) => text, flowsMax } = this.options;
-    const text = memberYaml(labOptions(this.options), this.topology, member, PATHS);
+    const text = textOf(labOptions(this.options), this.topology, member);
     const config = configOf(configure(text), member, secret);
     const boot = member.role === "node" ? bootNode : bootWitness;
     return new SimMember(this.#world, resized(config, flowsMax), boot, this.#makeClocks(member.id));
@@ -271,7 +271,21 @@ function labOptions({ nodes, hasWitness, profile, features, store }: SimOptions)
   return { name: "sim", nodes, hasWitness, profile, port: "auto", ...rest } as const;
 }
 
-/** Configurations by their text: seed after seed they are the same, but for the secret. */
+/** Texts of configurations by what they are made of: seed after seed it is the same. */
+const TEXTS = new Map<string, string>();
+
+function textOf(options: ReturnType<typeof labOptions>, topology: Topology, member: LabMember): string {
+  const key = JSON.stringify([options, member.name]);
+  let text = TEXTS.get(key);
+  if (text === undefined) {
+    text = memberYaml(options, topology, member, PATHS);
+    if (TEXTS.size >= CONFIGS_MAX) TEXTS.clear();
+    TEXTS.set(key, text);
+  }
+  return text;
+}
+
+/** Configurations by their text, without the secret. */
 const CONFIGS = new Map<string, NodeConfig>();
 const CONFIGS_MAX = 256;
 

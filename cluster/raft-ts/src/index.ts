@@ -16,7 +16,7 @@ export {
   UnavailableError,
 } from "./errors.ts";
 export { RawNode } from "./raw-node.ts";
-export type { FlowStatus, ProgressStatus, Status } from "./status.ts";
+export type { BasicStatus, FlowStatus, ProgressStatus, Status } from "./status.ts";
 export { MemoryStorage, type Storage } from "./storage.ts";
 export type { ProgressState } from "./tracker/progress.ts";
 export type {

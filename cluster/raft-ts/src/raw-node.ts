@@ -15,7 +15,7 @@ import { checkMessage } from "./message.ts";
 import { releaseUncommitted } from "./proposal.ts";
 import { Raft } from "./raft.ts";
 import { adoptRestoredMembership } from "./snapshot.ts";
-import { type Status, statusOf } from "./status.ts";
+import { type BasicStatus, basicStatusOf, type Status, statusOf } from "./status.ts";
 import {
   type ConfChange,
   type ConfState,
@@ -216,6 +216,11 @@ export class RawNode {
 
   status(): Status {
     return statusOf(this.#raft);
+  }
+
+  /** The part of it that a driver looks at with each message. */
+  basicStatus(): BasicStatus {
+    return basicStatusOf(this.#raft);
   }
 
   #appliedTo(index: Index): void {

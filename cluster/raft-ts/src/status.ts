@@ -21,7 +21,8 @@ export interface FlowStatus {
   readonly pendingSnapshot: Index;
 }
 
-export interface Status {
+/** What changes with every message; cheap to ask for. */
+export interface BasicStatus {
   readonly id: NodeId;
   readonly state: StateType;
   readonly term: Term;
@@ -32,11 +33,28 @@ export interface Status {
   readonly lastIndex: Index;
   /** To whom leadership is being handed; 0 when to nobody. */
   readonly transferee: NodeId;
+}
+
+export interface Status extends BasicStatus {
   readonly confState: ConfState;
   /** By member, on a leader only. */
   readonly progress: ReadonlyMap<NodeId, ProgressStatus>;
   /** By member, on a leader only. */
   readonly flow: ReadonlyMap<NodeId, FlowStatus>;
+}
+
+export function basicStatusOf(r: Raft): BasicStatus {
+  return {
+    id: r.id,
+    state: r.state,
+    term: r.term,
+    vote: r.vote,
+    lead: r.lead,
+    commit: r.log.committed,
+    applied: r.log.applied,
+    lastIndex: r.log.lastIndex(),
+    transferee: r.transferee,
+  };
 }
 
 export function statusOf(r: Raft): Status {
@@ -52,18 +70,5 @@ export function statusOf(r: Raft): Status {
       });
     }
   }
-  return {
-    id: r.id,
-    state: r.state,
-    term: r.term,
-    vote: r.vote,
-    lead: r.lead,
-    commit: r.log.committed,
-    applied: r.log.applied,
-    lastIndex: r.log.lastIndex(),
-    transferee: r.transferee,
-    confState: r.tracker.confState(),
-    progress,
-    flow,
-  };
+  return { ...basicStatusOf(r), confState: r.tracker.confState(), progress, flow };
 }
