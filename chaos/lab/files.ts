@@ -97,6 +97,7 @@ function baseConfig(options: LabOptions, member: LabMember, paths: LabPaths) {
     cluster: {
       ...{ name: options.name, node: member.name, profile: options.profile },
       ...(isPair(options) ? { quorum: "pair" } : {}),
+      ...(options.isWitnessRouted === true ? { witnessHops: 1 } : {}),
     },
     control: {
       dataDir: paths.data(member.name),

@@ -10,7 +10,7 @@ import { forgetMember, type Lab, memberOf, rememberMember, runningProcess, start
 import { deleteHost, plugIn, unplug } from "./network.ts";
 import { endAll, namespaceCommand, synwallCommand } from "./processes.ts";
 import { run } from "./run.ts";
-import { freeNode, type LabMember, memberWires, NODES_MAX } from "./topology.ts";
+import { freeNode, hasGate, type LabMember, memberWires, NODES_MAX } from "./topology.ts";
 import { poll } from "./wait.ts";
 
 const REMOVE_TIMEOUT_MS = 60_000;
@@ -89,7 +89,7 @@ async function clear(lab: Lab, member: LabMember): Promise<void> {
   const { paths, state } = lab;
   const running = runningProcess(lab, name);
   if (running !== undefined) await endAll([running]);
-  await unplug(state.options.name, memberWires(member));
+  await unplug(state.options.name, memberWires(member, hasGate(state.topology)));
   await deleteHost(state.options.name, name);
   const { ca, cert, key, secretFile } = newcomerFiles(paths, name);
   for (const file of [paths.config(name), paths.socket(name), ca, cert, key, secretFile])

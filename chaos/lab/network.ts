@@ -8,11 +8,13 @@ import {
   allHosts,
   BRIDGE_HOST,
   BRIDGES,
+  hasGate,
   type LabMember,
   type LabRoute,
   memberWires,
   mtuOf,
   namespaceOf,
+  ROUTERS,
   type Topology,
   type Wire,
 } from "./topology.ts";
@@ -39,7 +41,7 @@ export async function buildNetwork(lab: string, topology: Topology): Promise<voi
 
 /** Makes the namespace and the wires of one member more. On failure nothing of it is left. */
 export async function plugIn(lab: string, topology: Topology, member: LabMember): Promise<void> {
-  const wires = memberWires(member);
+  const wires = memberWires(member, hasGate(topology));
   const grown = { ...topology, members: [...topology.members, member] };
   await run("ip", ["netns", "add", namespaceOf(lab, member.name)]);
   try {
@@ -165,7 +167,7 @@ function kernelSettings(host: string, topology: Topology): string {
     set("net/ipv4/icmp_ratelimit", "0"),
     set("net/ipv6/icmp/ratelimit", "0"),
   ];
-  if (host === "hop") {
+  if (ROUTERS.includes(host)) {
     lines.push(set("net/ipv4/ip_forward", "1"), set("net/ipv6/conf/all/forwarding", "1"));
   }
   if (host === BRIDGE_HOST) {

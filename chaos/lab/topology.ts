@@ -10,6 +10,8 @@
  *                                         [        ]
  *                                         [        ]-- bridge "cluster", 192.0.2.0/24 -- witness, or store (etcd) 192.0.2.200
  *
+ * A routed witness is 203.0.113.20 on "far"; gate, 192.0.2.254, is the router between the two.
+ *
  * With IPv6: 2001:db8:10::/64 inside, 2001:db8:51::/64 outside, 2001:db8:113::/64 far; the last part of a host's address is
  * that of its IPv4 address, as if it were hexadecimal.
  */
@@ -74,6 +76,8 @@ export interface LabOptions {
   readonly flowsMax?: number;
   /** Who keeps the log; absent: the members. */
   readonly store?: "etcd";
+  /** The witness is on another network, behind a router. */
+  readonly isWitnessRouted?: boolean;
   /** `quorum: pair`; absent: for two nodes without a witness. */
   readonly isPair?: boolean;
   /** Absent: LAB_FEATURES. */
@@ -131,6 +135,32 @@ const STORE_WIRE: Wire = {
   routes: [],
 };
 
+/** The router between the cluster link and a witness elsewhere, in a lab that has one. */
+const GATE_HOST = "gate";
+const GATE_ADDRESS = "192.0.2.254";
+const GATE_FAR_ADDRESS = "203.0.113.2";
+const ROUTED_WITNESS_ADDRESS = "203.0.113.20";
+export const ROUTERS: readonly string[] = ["hop", GATE_HOST];
+
+const GATE_WIRES: readonly Wire[] = [
+  {
+    host: GATE_HOST,
+    name: "cluster",
+    link: "cluster",
+    port: "gate-cluster",
+    addresses: [`${GATE_ADDRESS}/24`],
+    routes: [],
+  },
+  {
+    host: GATE_HOST,
+    name: "far",
+    link: "far",
+    port: "gate-far",
+    addresses: [`${GATE_FAR_ADDRESS}/24`],
+    routes: [],
+  },
+];
+
 /** The whole lab. Throws SW_LAB_FAILED when an option is out of range. */
 export function planTopology(options: LabOptions): Topology {
   checkLabName(options.name);
@@ -144,9 +174,14 @@ export function planTopology(options: LabOptions): Topology {
   const features = options.features ?? LAB_FEATURES;
   const hostWires = hostWires4().map((wire) => (features.ipv6 ? withIpv6(wire) : wire));
   const store = options.store === undefined ? [] : [STORE_WIRE];
+  const gate = options.isWitnessRouted === true ? GATE_WIRES : [];
+  const helpers = new Set([...store, ...gate].map(({ host }) => host));
   return {
-    hosts: [...PLAIN_HOSTS, ...store.map(({ host }) => host), ...members.map(({ name }) => name)],
-    wires: [...hostWires, ...store, ...members.flatMap(memberWires)],
+    hosts: [...PLAIN_HOSTS, ...helpers, ...members.map(({ name }) => name)],
+    wires: [
+      ...[...hostWires, ...store, ...gate],
+      ...members.flatMap((member) => memberWires(member, gate.length > 0)),
+    ],
     members,
     features,
   };
@@ -165,7 +200,7 @@ export function namespaceOf(lab: string, host: string): string {
 /** Every host that a lab of any size may have: `lab down` needs no more than the lab's name. */
 export function allHosts(): string[] {
   const nodes = Array.from({ length: NODES_MAX }, (_, i) => `fw${i + 1}`);
-  return [...PLAIN_HOSTS, STORE_HOST, ...nodes, "witness"];
+  return [...PLAIN_HOSTS, STORE_HOST, GATE_HOST, ...nodes, "witness"];
 }
 
 /** The client's addresses, 10.10.0.2 to .201. */
@@ -207,7 +242,7 @@ export function withMember(topology: Topology, member: LabMember): Topology {
   return {
     ...topology,
     hosts: [...topology.hosts, member.name],
-    wires: [...topology.wires, ...memberWires(member)],
+    wires: [...topology.wires, ...memberWires(member, hasGate(topology))],
     members: [...topology.members, member],
   };
 }
@@ -230,7 +265,8 @@ function planMembers(options: LabOptions): LabMember[] {
   }));
   if (!options.hasWitness) return members;
   const id = options.nodes + 1;
-  return [...members, { id, name: "witness", role: "witness", address: `192.0.2.${id}` }];
+  const address = options.isWitnessRouted === true ? ROUTED_WITNESS_ADDRESS : `192.0.2.${id}`;
+  return [...members, { id, name: "witness", role: "witness", address }];
 }
 
 function hostWires4(): Wire[] {
@@ -308,7 +344,17 @@ function withIpv6(wire: Wire): Wire {
   };
 }
 
-export function memberWires(member: LabMember): Wire[] {
+export function hasGate({ hosts }: Pick<Topology, "hosts">): boolean {
+  return hosts.includes(GATE_HOST);
+}
+
+/** `isGated`: the witness is behind the gate, the nodes before it. */
+export function memberWires(member: LabMember, isGated: boolean): Wire[] {
+  if (isGated && member.role === "witness") {
+    const routes = [{ to: "192.0.2.0/24", via: GATE_FAR_ADDRESS }];
+    const addresses = [`${member.address}/24`];
+    return [{ host: member.name, name: "far", link: "far", port: `${member.name}-far`, addresses, routes }];
+  }
   const links: readonly Link[] = member.role === "node" ? LINKS : ["cluster"];
   return links.map((link) => ({
     host: member.name,
@@ -316,6 +362,6 @@ export function memberWires(member: LabMember): Wire[] {
     link,
     port: `${member.name}-${link}`,
     addresses: link === "cluster" ? [`${member.address}/24`] : [],
-    routes: [],
+    routes: link === "cluster" && isGated ? [{ to: FAR_NETWORK, via: GATE_ADDRESS }] : [],
   }));
 }

@@ -27,6 +27,7 @@ export interface UpOptions extends NameOptions {
   readonly profile: "lan" | "vm";
   readonly flows?: number;
   readonly store: "raft" | "etcd";
+  readonly routedWitness?: boolean;
 }
 
 /** `--name` and `--json`, of every lab command. */
@@ -46,6 +47,7 @@ export function withUpOptions(command: Command): Command {
         .choices(["raft", "etcd"])
         .default("raft"),
     )
+    .option("--routed-witness", "put the witness on another network, behind a router")
     .option("--flows <n>", "entries of each node's flow table", wholeAtLeast(FLOWS_MIN))
     .addOption(
       new Option("--port <driver>", "how nodes reach their wires")
@@ -78,6 +80,7 @@ export function toLabOptions(options: UpOptions): LabOptions {
   return {
     ...{ name, nodes, hasWitness, profile, port },
     ...(store === "etcd" ? { store } : {}),
+    ...(options.routedWitness === true && hasWitness ? { isWitnessRouted: true } : {}),
     ...(flows === undefined ? {} : { flowsMax: flows }),
   };
 }

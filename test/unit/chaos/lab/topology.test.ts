@@ -119,3 +119,26 @@ test("etcd has a host of its own on the cluster link, in labs that have it, and 
   expect(planTopology(pair).hosts).not.toContain(STORE_HOST);
   expect(allHosts()).toContain(STORE_HOST);
 });
+
+test("a routed witness is on another network, and both sides know the router between them", () => {
+  const topology = planTopology({ ...pair, isWitnessRouted: true });
+  const { hosts, members, wires } = topology;
+  expect(hosts).toContain("gate");
+  expect(allHosts()).toContain("gate");
+  const witness = members.find(({ role }) => role === "witness")!;
+  expect(witness.address).toBe("203.0.113.20");
+  const wiresOf = (host: string) => wires.filter((wire) => wire.host === host);
+  expect(wiresOf("witness")).toMatchObject([
+    { link: "far", addresses: ["203.0.113.20/24"], routes: [{ to: "192.0.2.0/24", via: "203.0.113.2" }] },
+  ]);
+  expect(wiresOf("gate").map(({ link, addresses }) => [link, ...addresses])).toEqual([
+    ["cluster", "192.0.2.254/24"],
+    ["far", "203.0.113.2/24"],
+  ]);
+  const route = { to: "203.0.113.0/24", via: "192.0.2.254" };
+  const added = withMember(topology, freeNode(members));
+  for (const host of ["fw1", "fw2", "fw3"]) {
+    const cluster = added.wires.find((wire) => wire.host === host && wire.link === "cluster");
+    expect(cluster?.routes, host).toEqual([route]);
+  }
+});
