@@ -203,10 +203,13 @@ class PairRun {
         return;
       case "one-way":
         cluster.cutPair(victim, other, "all");
+        // No connection stands that is not acknowledged.
+        cluster.network.cut(other.id, victim.id);
         await this.#alone(other);
         await clock.pause(HEARD_ONLY_MS);
         if (this.#forced > 1) this.#findings.push("a node went on alone, though it heard the other one");
         cluster.healPair(victim, other);
+        cluster.network.heal(other.id, victim.id);
         return;
       case "mute":
         await this.#mute(victim, other);

@@ -168,7 +168,8 @@ function alone({ status }: View, queue: readonly Candidate[], { mayLoseMajority 
       `${serving[0]?.name ?? "no node"} serves alone: nobody could take its flows while it restarts; bring another node back first`,
     ];
   }
-  if (queue.length === 0 || mayLoseMajority || !status.isUnwitnessed) return [];
+  // Of a pair the other one goes on alone meanwhile, and decides.
+  if (queue.length === 0 || mayLoseMajority || !status.isUnwitnessed || status.pair !== undefined) return [];
   return [
     "unwitnessed: while a member restarts no majority would be left, and no new flow be let through; bring the missing members back or add a witness, or accept it with --accept-no-majority",
   ];

@@ -56,6 +56,7 @@ export class ModelCluster {
   leader: string;
   isSettled = true;
   isUnwitnessed = false;
+  isPair = false;
   sync: Partial<NonNullable<PeerStatus["sync"]>> = {};
   readonly members: ModelMember[];
   readonly said: string[] = [];
@@ -161,6 +162,7 @@ export class ModelCluster {
       leader: this.leader,
       isSettled: this.isSettled,
       isUnwitnessed: this.isUnwitnessed,
+      ...(this.isPair ? { pair: { isAlone: false, isHeld: false, isWaiting: false, why: "heard" } } : {}),
       members: this.members.map(({ id, name, role, state, incarnation }) => ({
         ...{ id, name, role, state, incarnation, slotsBackedUp: 0 },
         slotsOwned: slots.filter((s) => at(s) === id).length,

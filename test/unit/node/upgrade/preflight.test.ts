@@ -100,6 +100,14 @@ test("what can be accepted is accepted only when it is said", () => {
   expect(wrong(unsupervised, { needsSupervisor: false })).toEqual([]);
 });
 
+test("a pair is unwitnessed at all times, and is upgraded: the other node decides while one restarts", () => {
+  const pair = (c: ModelCluster): void => {
+    c.isUnwitnessed = true;
+    c.isPair = true;
+  };
+  expect(wrong(pair)).toEqual([]);
+});
+
 test("a node that serves alone is not restarted, whatever else is accepted", () => {
   const alone = (c: ModelCluster): void => void c.members.splice(1, 1);
   expect(wrong(alone, { mayLoseMajority: true }).join()).toMatch(/^fw1 serves alone/);
