@@ -136,6 +136,13 @@ export const ENVELOPE_REFUSALS = [
 ] as const;
 export type EnvelopeRefusal = (typeof ENVELOPE_REFUSALS)[number];
 
+export function noRefusals(): Record<EnvelopeRefusal, number> {
+  return Object.fromEntries(ENVELOPE_REFUSALS.map((reason) => [reason, 0])) as Record<
+    EnvelopeRefusal,
+    number
+  >;
+}
+
 /**
  * Reads and authenticates one datagram for `self`. Lengths are checked before anything is read, the HMAC before anything
  * is believed. Undefined: fine, `out` is filled.

@@ -17,7 +17,6 @@ import { assert } from "../../src/base/assert.ts";
 import type { Env } from "../../src/base/env.ts";
 import { drawJitter } from "./bfd.ts";
 import { BFD_BYTES, decodeBfd, emptyBfdPacket, encodeBfd } from "./bfd-packet.ts";
-import { type DetectorLink, PeerDetector } from "./detector.ts";
 import {
   clusterHash,
   ENVELOPE_HEADER_BYTES,
@@ -26,9 +25,10 @@ import {
   emptyEnvelopeHeader,
   type Mac,
   MESSAGE_HEADER_BYTES,
+  noRefusals,
   openEnvelope,
-  ReplayWindow,
 } from "./envelope.ts";
+import { newPeer, type Peer, type Wire } from "./heartbeat-peer.ts";
 import {
   CLUSTER_LINK,
   type LinkStatus,
@@ -37,7 +37,7 @@ import {
   MAX_LINKS,
   type PeerConfig,
 } from "./model.ts";
-import { MESSAGE_PACE, PACE_BYTES, Pace } from "./pace.ts";
+import { MESSAGE_PACE, PACE_BYTES } from "./pace.ts";
 
 /** Message types of the envelope. Leases and fences: takeover/messages.ts. */
 export const MESSAGE_BFD = 1;
@@ -74,44 +74,15 @@ export interface HeartbeatOutput {
   ): void;
 }
 
-interface Wire {
-  readonly detector: DetectorLink;
-  readonly window: ReplayWindow;
-  seq: number;
-  answeredMs: number;
-}
-
-interface Peer {
-  readonly detector: PeerDetector;
-  readonly pace: Pace;
-  readonly wires: Wire[];
-  /** The proven life; 0: none. */
-  nonce: number;
-  readonly retired: number[];
-  /** The life that the lifeline belongs to; 0: unknown or none. */
-  lifeline: number;
-  /** The lifeline may be a later life's: it goes to the next one that proves itself. */
-  isLifelineWaiting: boolean;
-  readonly standing: Map<number, Uint8Array>;
-}
-
 export class Heartbeats {
   /** This life of the member. */
   readonly nonce: number;
   /** Datagrams refused, by reason; for metrics. */
-  readonly refused: Record<EnvelopeRefusal, number> = {
-    short: 0,
-    foreign: 0,
-    version: 0,
-    stranger: 0,
-    forged: 0,
-    replayed: 0,
-    stale: 0,
-    malformed: 0,
-    distant: 0,
-  };
+  readonly refused: Record<EnvelopeRefusal, number> = noRefusals();
   /** Who sent the last datagram that was refused, by reason, as receive() was told; for the log. */
-  readonly refusedSender: Record<EnvelopeRefusal, number> = { ...this.refused };
+  readonly refusedSender: Record<EnvelopeRefusal, number> = noRefusals();
+  /** Who sent the last datagram, if it was authentic, of a life that is not proven yet; else 0. */
+  claimant = 0;
   readonly #config: HeartbeatConfig;
   readonly #env: Env;
   readonly #output: HeartbeatOutput;
@@ -149,23 +120,7 @@ export class Heartbeats {
       `peer ${config.nodeId} has a link beyond ${MAX_LINKS - 1}`,
     );
     const emit = (event: LivenessEvent): void => this.#output.event(event);
-    const detector = new PeerDetector(config, this.#config.profile, this.#env, nowMs, emit);
-    const wires = detector.links.map((l) => ({
-      detector: l,
-      window: new ReplayWindow(),
-      seq: 0,
-      answeredMs: Number.NEGATIVE_INFINITY,
-    }));
-    this.#peers.set(config.nodeId, {
-      detector,
-      pace: new Pace(this.#config.profile),
-      wires,
-      nonce: 0,
-      retired: [],
-      lifeline: 0,
-      isLifelineWaiting: false,
-      standing: new Map(),
-    });
+    this.#peers.set(config.nodeId, newPeer(config, this.#config.profile, this.#env, nowMs, emit));
   }
 
   /** Stops to speak with a member; no event tells of it. */
@@ -179,6 +134,7 @@ export class Heartbeats {
    */
   receive(link: number, bytes: Uint8Array, nowMs: number, sender = 0): number {
     this.#sender = sender;
+    this.claimant = 0;
     const h = this.#header;
     const refusal = openEnvelope(
       bytes,
@@ -192,7 +148,10 @@ export class Heartbeats {
     const peer = this.#peers.get(h.from) as Peer;
     const wire = peer.wires.find((w) => w.detector.link === link);
     if (wire === undefined || h.link !== link) return this.#refuse("stranger");
-    if (h.nonce !== peer.nonce && !this.#meetLife(peer, wire, nowMs)) return 0;
+    if (h.nonce !== peer.nonce && !this.#meetLife(peer, wire, nowMs)) {
+      if (!peer.retired.includes(h.nonce)) this.claimant = h.from;
+      return 0;
+    }
     if (!wire.window.accept(h.seq)) return this.#refuse("replayed");
     const from = h.from;
     peer.detector.heard(wire.detector, nowMs);

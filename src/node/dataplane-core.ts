@@ -10,7 +10,7 @@
  */
 
 import { FLAG_PROBING, FLAGS_AT, type Mac } from "../../cluster/liveness/envelope.ts";
-import { CLUSTER_LINK, type LivenessEvent, restMsOf } from "../../cluster/liveness/model.ts";
+import { type LivenessEvent, restMsOf } from "../../cluster/liveness/model.ts";
 import { Authority, type AuthorityEffect } from "../../cluster/takeover/authority.ts";
 import type { Env } from "../base/env.ts";
 import { hashKeyFrom } from "../base/hash.ts";
@@ -24,9 +24,7 @@ import { FlowTable } from "../dataplane/flow-table.ts";
 import { REPLICA_BARRIER, REPLICA_DIGEST_BAD, REPLICA_DIGEST_OK } from "../dataplane/replica.ts";
 import type { FramePool, Port } from "../io/port.ts";
 import { parseIpv4 } from "../policy/address.ts";
-import { findDatagram, writeClusterFrame, writeZoneFrame } from "./heartbeat-frames.ts";
-import { senderOf } from "./heartbeat-sender.ts";
-import { HopLimit } from "./hop-limit.ts";
+import { HeartbeatWire } from "./heartbeat-wire.ts";
 import { LinkSeals } from "./link-seals.ts";
 import { PacketLoop } from "./packet-loop.ts";
 import { PathWatch, PROBE_MS } from "./path-watch.ts";
@@ -54,7 +52,6 @@ const WALL_MS = 1000;
 const EXPORT_RECORDS_PER_TURN = 256;
 /** By PATH_*. */
 const PATH_NAMES = ["unknown", "whole", "narrow"] as const;
-const BROADCAST = new Uint8Array(6).fill(0xff);
 
 export class DataplaneCore {
   readonly engine: Engine;
@@ -72,7 +69,7 @@ export class DataplaneCore {
   readonly #board: WorkerBoard;
   readonly #seals: LinkSeals;
   readonly #probe: PeerProbe;
-  readonly #span = { at: 0, lengthBytes: 0, ttl: 0 };
+  readonly #wire: HeartbeatWire;
   #isExporting = false;
   #viewAtMs = 0;
   readonly #portWatch: PortWatch;
@@ -86,7 +83,6 @@ export class DataplaneCore {
   readonly #restMs: number;
   /** When other voters made the lease end earlier: until then it held. */
   #shrunkMs = Number.NEGATIVE_INFINITY;
-  readonly #hopLimit: HopLimit;
   #boardDueMs = 0;
   #wallDueMs = 0;
   readonly #wallMs: () => number;
@@ -125,7 +121,6 @@ export class DataplaneCore {
     this.#tickedMs = env.nowMs();
     this.#restMs = restMsOf(setup.profile);
     this.#nodes = nodesOf(setup.peers);
-    this.#hopLimit = new HopLimit(setup.witnessHops, setup.peers);
     const mtus = ports.map((port) => port.mtuBytes);
     this.#mtuNeeded = clusterMtuNeeded(Math.max(...mtus.slice(0, -1)), this.#seals.isSealing);
     this.#portWatch = new PortWatch({
@@ -164,6 +159,15 @@ export class DataplaneCore {
       nowMs: () => env.nowMs(),
       random: (bound) => env.random(bound),
     });
+    this.#wire = new HeartbeatWire({
+      pool,
+      ports,
+      view: this.view,
+      peers: setup.peers,
+      witnessHops: setup.witnessHops,
+      authority: () => this.authority,
+      bytesMin: (node, port) => this.#probeBytes(node, port),
+    });
     this.#loop = new PacketLoop({
       engine: this.engine,
       pool,
@@ -191,7 +195,7 @@ export class DataplaneCore {
       },
       env,
       {
-        send: (link, node, bytes) => this.#sendHeartbeat(link, node, bytes),
+        send: (link, node, bytes) => this.#wire.send(link, node, bytes),
         event: (event) => this.#onLiveness(event),
         effect: (effect) => this.#onEffect(effect),
       },
@@ -289,7 +293,7 @@ export class DataplaneCore {
 
   #usePeers(peers: readonly WorkerPeer[], nowMs: number): void {
     this.#nodes = nodesOf(peers);
-    this.#hopLimit.usePeers(peers);
+    this.#wire.usePeers(peers);
     const { peerFlags } = this.view;
     for (let id = 1; id < this.#peers.length; id++) {
       if (peers.some(({ nodeId }) => nodeId === id)) continue;
@@ -327,58 +331,15 @@ export class DataplaneCore {
   }
 
   #onHeartbeat(portIndex: number, at: number, lengthBytes: number, nowMs: number): void {
-    const { bytes } = this.#pool;
-    if (this.#probe.take(portIndex, bytes, at, lengthBytes)) return;
-    const clusterPort = this.#ports.length - 1;
-    const isCluster = portIndex === clusterPort;
-    if (!findDatagram(bytes, at, lengthBytes, isCluster, this.#span)) return;
-    const datagram = bytes.subarray(this.#span.at, this.#span.at + this.#span.lengthBytes);
-    const sender = senderOf(bytes, at, isCluster);
-    if (!this.#hopLimit.allows(sender, this.#span.ttl)) {
-      this.authority.heartbeats.refuse("distant", sender);
-      return;
-    }
-    const from = this.authority.receive(isCluster ? CLUSTER_LINK : portIndex + 1, datagram, nowMs, sender);
-    const peer = this.view.peers[from];
-    if (from === 0 || peer === undefined) return;
+    if (this.#probe.take(portIndex, this.#pool.bytes, at, lengthBytes)) return;
+    const from = this.#wire.receive(portIndex, at, lengthBytes, nowMs);
+    if (from === 0) return;
     const { heartbeats } = this.authority;
     this.#seals.meet(from, heartbeats.nonce, heartbeats.lifeOf(from));
-    if (isCluster) {
-      const isProbing = (datagram[FLAGS_AT]! & FLAG_PROBING) !== 0;
-      this.#paths.heard(from, isProbing, datagram.length, nowMs);
-    }
-    const mac = isCluster ? peer.clusterMac : peer.zoneMac[portIndex]!;
-    for (let i = 0; i < 6; i++) mac[i] = bytes[at + 6 + i]!;
-  }
-
-  #sendHeartbeat(link: number, node: number, datagram: Uint8Array): void {
-    const portIndex = link === CLUSTER_LINK ? this.#ports.length - 1 : link - 1;
-    const port = this.#ports[portIndex];
-    const peer = this.view.peers[node];
-    if (port === undefined || peer === undefined) return;
-    const at = this.#pool.alloc();
-    if (at < 0) return;
-    const { bytes } = this.#pool;
-    const lengthBytes =
-      link === CLUSTER_LINK
-        ? writeClusterFrame(
-            bytes,
-            at,
-            peer.clusterMac,
-            port.mac,
-            this.view.clusterIp,
-            peer.clusterIp,
-            datagram,
-            this.#probeBytes(node, port),
-          )
-        : writeZoneFrame(
-            bytes,
-            at,
-            isZero(peer.zoneMac[portIndex]!) ? BROADCAST : peer.zoneMac[portIndex]!,
-            port.mac,
-            datagram,
-          );
-    port.send(at, lengthBytes);
+    if (portIndex !== this.#ports.length - 1) return;
+    const { datagram } = this.#wire;
+    const isProbing = (datagram[FLAGS_AT]! & FLAG_PROBING) !== 0;
+    this.#paths.heard(from, isProbing, datagram.length, nowMs);
   }
 
   #onLiveness(event: LivenessEvent): void {
@@ -497,9 +458,4 @@ export class DataplaneCore {
       if (path >= 0) this.#post({ type: "path", node, path: PATH_NAMES[path]!, atMs: nowMs });
     }
   }
-}
-
-function isZero(mac: Uint8Array): boolean {
-  for (let i = 0; i < 6; i++) if (mac[i] !== 0) return false;
-  return true;
 }

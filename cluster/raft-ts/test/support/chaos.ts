@@ -37,7 +37,7 @@ const NETWORK_MAX = 300;
 /** A Ready on its way through a driver. */
 interface InProgress {
   readonly rd: Ready;
-  isPersisted: boolean;
+  stage: "taken" | "persisted" | "applied";
 }
 
 export class Chaos {
@@ -183,29 +183,40 @@ export class Chaos {
     this.#whileUp(sender, () => sender.raw.reportSnapshot(m.to, isOk));
   }
 
-  /** One step of the driver loop: take a Ready, or make it durable, or apply it. */
+  /** One step of the driver loop: take a Ready, or make it durable, or apply it, or advance. */
   #advanceDriver(node: TestNode): void {
-    if (this.#down.has(node.id)) return;
+    if (!this.#down.has(node.id)) this.#send(this.#nextStage(node));
+  }
+
+  /** Answers what may be sent from here on. */
+  #nextStage(node: TestNode): readonly Message[] {
     const current = this.#readys.get(node.id);
     if (current === undefined) {
-      if (!node.raw.hasReady()) return;
+      if (!node.raw.hasReady()) return [];
       const rd = node.raw.ready();
-      this.#readys.set(node.id, { rd, isPersisted: false });
-      this.#send(rd.messages);
-    } else if (!current.isPersisted) {
-      node.persist(current.rd);
-      this.#checkEntries(node, current.rd.entries);
-      current.isPersisted = true;
-      this.#send(current.rd.messagesAfterPersist);
-    } else {
-      this.#apply(node, current.rd);
+      this.#readys.set(node.id, { rd, stage: "taken" });
+      return rd.messages;
+    }
+    const { rd } = current;
+    switch (current.stage) {
+      case "taken":
+        node.persist(rd);
+        this.#checkEntries(node, rd.entries);
+        current.stage = "persisted";
+        return rd.messagesAfterPersist;
+      case "persisted":
+        this.#apply(node, rd);
+        current.stage = "applied";
+        return [];
+      case "applied":
+        this.#readys.delete(node.id);
+        node.raw.advance();
+        return [];
     }
   }
 
   #apply(node: TestNode, rd: Ready): void {
     node.apply(rd);
-    this.#readys.delete(node.id);
-    node.raw.advance();
     this.#highestApplied = Math.max(this.#highestApplied, node.appliedIndex);
     if (rd.snapshot !== undefined) this.counts.snapshots++;
     if (node.confState.votersOutgoing.length > 0) this.counts.joint++;
@@ -253,7 +264,8 @@ export class Chaos {
   }
 
   #compact(node: TestNode): void {
-    if (this.#down.has(node.id) || this.#readys.has(node.id)) return;
+    const stage = this.#readys.get(node.id)?.stage ?? "applied";
+    if (this.#down.has(node.id) || stage !== "applied") return;
     const isNew = node.appliedIndex > node.storage.snapshot().index;
     if (isNew) node.compact(this.#random.below(4));
   }
@@ -376,19 +388,7 @@ export class Chaos {
       for (const node of this.nodes.values()) {
         while (this.#readys.has(node.id) || node.raw.hasReady()) {
           isBusy = true;
-          const current = this.#readys.get(node.id);
-          if (current === undefined) {
-            const rd = node.raw.ready();
-            this.#readys.set(node.id, { rd, isPersisted: false });
-            this.#network.push(...rd.messages);
-          } else if (!current.isPersisted) {
-            node.persist(current.rd);
-            this.#checkEntries(node, current.rd.entries);
-            current.isPersisted = true;
-            this.#network.push(...current.rd.messagesAfterPersist);
-          } else {
-            this.#apply(node, current.rd);
-          }
+          this.#network.push(...this.#nextStage(node));
           this.#checkLeaders();
         }
       }

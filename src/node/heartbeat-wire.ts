@@ -1,0 +1,107 @@
+/**
+ * Heartbeat wire: how a node's heartbeats leave by its ports and which of those that arrive reach the authority. Owns where peers are:
+ * their MAC addresses are learned from heartbeats, as far as these are believed.
+ *
+ *   proven in this life     its MAC on that link is the one that it came from
+ *   from behind a router    authentic is enough until then: the router is to be answered, since it passes no broadcast on, and by
+ *                           answers the life is proven
+ */
+import { CLUSTER_LINK } from "../../cluster/liveness/model.ts";
+import type { Authority } from "../../cluster/takeover/authority.ts";
+import type { ClusterView } from "../dataplane/cluster-view.ts";
+import type { FramePool, Port } from "../io/port.ts";
+import { MAC_BYTES } from "../packet/ethernet.ts";
+import { findDatagram, HEARTBEAT_TTL, writeClusterFrame, writeZoneFrame } from "./heartbeat-frames.ts";
+import { senderOf } from "./heartbeat-sender.ts";
+import { HopLimit } from "./hop-limit.ts";
+import type { WorkerPeer } from "./worker-protocol.ts";
+
+const BROADCAST = new Uint8Array(MAC_BYTES).fill(0xff);
+const NOTHING = new Uint8Array();
+
+export interface HeartbeatWireOptions {
+  readonly pool: FramePool;
+  /** Zone ports first, the cluster port last. */
+  readonly ports: readonly Port[];
+  /** Its peers' MAC addresses are written. */
+  readonly view: ClusterView;
+  readonly peers: readonly WorkerPeer[];
+  readonly witnessHops: number;
+  readonly authority: () => Pick<Authority, "receive" | "heartbeats">;
+  /** How long the packet to a peer on the cluster link is to be at least. */
+  readonly bytesMin: (node: number, port: Port) => number;
+}
+
+export class HeartbeatWire {
+  readonly #options: HeartbeatWireOptions;
+  readonly #hopLimit: HopLimit;
+  readonly #span = { at: 0, lengthBytes: 0, ttl: 0 };
+  #datagram: Uint8Array = NOTHING;
+
+  constructor(options: HeartbeatWireOptions) {
+    this.#options = options;
+    this.#hopLimit = new HopLimit(options.witnessHops, options.peers);
+  }
+
+  /** What receive() found, valid until the frame is given back. */
+  get datagram(): Uint8Array {
+    return this.#datagram;
+  }
+
+  usePeers(peers: readonly WorkerPeer[]): void {
+    this.#hopLimit.usePeers(peers);
+  }
+
+  /** A frame that the engine left to the node. Answers who provably sent a heartbeat with it; 0: nobody. */
+  receive(portIndex: number, at: number, lengthBytes: number, nowMs: number): number {
+    const { pool, ports, view } = this.#options;
+    const authority = this.#options.authority();
+    const { heartbeats } = authority;
+    const isCluster = portIndex === ports.length - 1;
+    if (!findDatagram(pool.bytes, at, lengthBytes, isCluster, this.#span)) return 0;
+    const { ttl } = this.#span;
+    const sender = senderOf(pool.bytes, at, isCluster);
+    if (!this.#hopLimit.allows(sender, ttl)) {
+      heartbeats.refuse("distant", sender);
+      return 0;
+    }
+    this.#datagram = pool.bytes.subarray(this.#span.at, this.#span.at + this.#span.lengthBytes);
+    const from = authority.receive(isCluster ? CLUSTER_LINK : portIndex + 1, this.#datagram, nowMs, sender);
+    const peer = view.peers[from !== 0 || ttl === HEARTBEAT_TTL ? from : heartbeats.claimant];
+    if (peer === undefined) return 0;
+    const mac = isCluster ? peer.clusterMac : peer.zoneMac[portIndex]!;
+    for (let i = 0; i < MAC_BYTES; i++) mac[i] = pool.bytes[at + MAC_BYTES + i]!;
+    return from;
+  }
+
+  send(link: number, node: number, datagram: Uint8Array): void {
+    const { pool, ports, view, bytesMin } = this.#options;
+    const portIndex = link === CLUSTER_LINK ? ports.length - 1 : link - 1;
+    const port = ports[portIndex];
+    const peer = view.peers[node];
+    if (port === undefined || peer === undefined) return;
+    const at = pool.alloc();
+    if (at < 0) return;
+    const { bytes } = pool;
+    const zoneMac = peer.zoneMac[portIndex];
+    const lengthBytes =
+      link === CLUSTER_LINK
+        ? writeClusterFrame(
+            bytes,
+            at,
+            peer.clusterMac,
+            port.mac,
+            view.clusterIp,
+            peer.clusterIp,
+            datagram,
+            bytesMin(node, port),
+          )
+        : writeZoneFrame(bytes, at, isZero(zoneMac!) ? BROADCAST : zoneMac!, port.mac, datagram);
+    port.send(at, lengthBytes);
+  }
+}
+
+function isZero(mac: Uint8Array): boolean {
+  for (let i = 0; i < MAC_BYTES; i++) if (mac[i] !== 0) return false;
+  return true;
+}
