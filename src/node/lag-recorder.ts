@@ -12,7 +12,8 @@ export interface LagSample {
 const SAMPLE_INTERVAL_MS = 10;
 /** After so long without changes or replicas. */
 const IDLE_AFTER_MS = 200;
-const IDLE_INTERVAL_MS = 30;
+/** Four of them are the interval of an idle stream's heartbeats. */
+const IDLE_INTERVAL_MS = 25;
 const SAMPLES_MAX = 6000 * 4;
 
 export class LagRecorder {

@@ -361,6 +361,7 @@ export class NodeCore {
   }
 
   #sampleIn(ms: number): void {
+    if (this.#isStopped) return;
     this.#stopSampling?.();
     this.#sampleMs = ms;
     this.#stopSampling = this.#options.timers.after(ms, () => this.#onSample());
