@@ -30,6 +30,7 @@ import { applyEntry, emptyMachine, encodeMachine, type MachineState, restoreMach
 import type { ClusterState, Command, CommandResult } from "./model.ts";
 import { Proposals } from "./proposals.ts";
 import { raftConfig } from "./raft-config.ts";
+import { TickClock } from "./tick-clock.ts";
 import type { Timers } from "./timers.ts";
 import { DEFAULT_TUNING, type DriverTuning } from "./tuning.ts";
 
@@ -80,8 +81,7 @@ export class RaftDriver {
   /** The revision at which nothing was to be planned, or a planned command changed nothing: planning again would find the same. */
   #planIdleAt = -1;
   #messagesRefused = 0;
-  #lastTickMs = 0;
-  #stopTicking: (() => void) | undefined;
+  readonly #clock: TickClock;
   /** Set while somebody waits for this member to let go of the leader. */
   #stopReconsidering: (() => void) | undefined;
   #isPumpDue = false;
@@ -115,14 +115,14 @@ export class RaftDriver {
       isQuiet: (node) => options.isQuiet?.(node) === true,
       step: (message) => this.#step(message),
     });
+    const { tickMs } = this.#tuning;
+    this.#clock = new TickClock({ timers: options.timers, tickMs, onTicks: (ticks) => this.#onTicks(ticks) });
     this.#requireFit();
   }
 
   /** Begins to tick and to take messages; applies what is committed already. */
   start(): void {
-    const { timers } = this.#options;
-    this.#lastTickMs = timers.nowMs();
-    this.#stopTicking = timers.every(this.#tuning.tickMs, () => this.#onTimer());
+    this.#clock.start();
     this.#pump();
   }
 
@@ -194,6 +194,7 @@ export class RaftDriver {
   /** Takes a message of a peer; `message.from` was checked by the transport. */
   receive(message: Message): void {
     if (this.#isEnded) return;
+    this.#clock.catchUp();
     this.#guard(() => {
       const status = this.#node.basicStatus();
       requireWholeLog(message, status);
@@ -213,6 +214,7 @@ export class RaftDriver {
    */
   leaderDied(node: number): void {
     if (this.#isEnded || node === this.#options.self) return;
+    this.#clock.catchUp();
     this.#guard(() => this.#loss.died(node));
     this.#pump();
   }
@@ -238,21 +240,11 @@ export class RaftDriver {
 
   // ---------------------------------------------------------------- clock
 
-  #onTimer(): void {
-    const elapsed = Math.floor((this.#options.timers.nowMs() - this.#lastTickMs) / this.#tuning.tickMs);
-    // After a stall the messages that lie in the sockets come first: the leader may be well.
-    if (elapsed > 2) this.#options.timers.afterInput(() => this.#tick());
-    else this.#tick();
-  }
-
-  #tick(): void {
+  #onTicks(passed: number): void {
     if (this.#isEnded) return;
     const nowMs = this.#options.timers.nowMs();
-    const due = Math.floor((nowMs - this.#lastTickMs) / this.#tuning.tickMs);
-    if (due <= 0) return;
-    this.#lastTickMs += due * this.#tuning.tickMs;
     // Ticks that a stalled disk or loop swallowed are made up for, but never enough for an election by themselves.
-    const ticks = Math.min(due, this.#tuning.electionTick - 1);
+    const ticks = Math.min(passed, this.#tuning.electionTick - 1);
     this.#guard(() => {
       for (let i = 0; i < ticks; i++) {
         this.#node.tick();
@@ -261,6 +253,12 @@ export class RaftDriver {
       }
     });
     this.#pump();
+  }
+
+  /** While all is well ticks matter for the leader's heartbeats, and to a follower only when many have passed. */
+  #setPace(): void {
+    const isWell = this.#lead !== 0 && this.#proposals.size === 0 && this.#loss.isQuiet;
+    this.#clock.pace(isWell ? this.#tuning.heartbeatTick : 1);
   }
 
   /** Nobody tells when a leader begins to be missed: whoever is asked to let go of it looks, for as long as that matters. */
@@ -322,6 +320,7 @@ export class RaftDriver {
       }
     });
     this.#isPumping = false;
+    if (!this.#isEnded) this.#setPace();
   }
 
   /**
@@ -480,7 +479,7 @@ export class RaftDriver {
   #end(why: string): void {
     if (this.#isEnded) return;
     this.#isEnded = true;
-    this.#stopTicking?.();
+    this.#clock.stop();
     this.#reconsidered();
     this.#proposals.failAll(why);
   }

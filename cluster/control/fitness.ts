@@ -9,7 +9,7 @@
  *   any leader                       sends it a state in which its id has another log
  *   no leader                        it gives no vote to a log that is longer than none
  */
-import type { Message, Status } from "raft-ts";
+import type { BasicStatus, Message } from "raft-ts";
 import { SynwallError } from "../../src/base/errors.ts";
 import type { ClusterState } from "./model.ts";
 
@@ -48,7 +48,7 @@ export function requireFit(state: ClusterState, own: OwnFacts): void {
   );
 }
 
-type Position = Pick<Status, "term" | "lastIndex">;
+type Position = Pick<BasicStatus, "term" | "lastIndex">;
 
 /** A leader's heartbeat commits no more than what the member confirmed in this term. Throws SW_STORAGE_LOST. */
 export function requireWholeLog(message: Message, { term, lastIndex }: Position): void {

@@ -74,6 +74,13 @@ export class LeaderLoss {
     return this.#waiting.size > 0;
   }
 
+  /** Nothing that it waits for is counted in ticks. */
+  get isQuiet(): boolean {
+    if (this.#waiting.size > 0 || this.#succession.isActive) return false;
+    for (const ticksLeft of this.#dead.values()) if (ticksLeft > 0) return false;
+    return true;
+  }
+
   /** Looks again whether this member has begun to miss the leader. */
   reconsider(): void {
     this.#answerWaiting();

@@ -24,6 +24,10 @@ export class Succession {
     return this.#isFirst && this.#ticksLeft >= 0;
   }
 
+  get isActive(): boolean {
+    return this.#ticksLeft >= 0;
+  }
+
   /** Answers true when this node is to campaign at once. `candidates`: ids of voters that are no witness. */
   begin(self: number, dead: Pick<ReadonlySet<number>, "has">, candidates: readonly number[]): boolean {
     const rank = candidates

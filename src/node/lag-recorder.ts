@@ -1,6 +1,7 @@
 /**
- * Lag recorder: one sample of every peer's sync lag each 10 ms, for the last 60 s, so that a drill or an operator can look at
- * lag over time after the fact. The live gauge and the histogram belong to cluster/sync.
+ * Lag recorder: one sample of every peer's sync lag each 10 ms, for the last 60 s at least, so that a drill or an operator can look at
+ * lag over time after the fact. While nothing is replicated samples are rarer: there is only the age of the last heartbeat to see. The
+ * live gauge and the histogram belong to cluster/sync.
  */
 export interface LagSample {
   readonly atMs: number;
@@ -8,7 +9,11 @@ export interface LagSample {
   readonly lagMs: number;
 }
 
-export const LAG_SAMPLE_INTERVAL_MS = 10;
+const SAMPLE_INTERVAL_MS = 10;
+/** After so long without changes or replicas. */
+const IDLE_AFTER_MS = 200;
+/** Four of them are the interval of an idle stream's heartbeats. */
+const IDLE_INTERVAL_MS = 25;
 const SAMPLES_MAX = 6000 * 4;
 
 export class LagRecorder {
@@ -22,6 +27,11 @@ export class LagRecorder {
     this.#atMs[cell] = atMs;
     this.#peer[cell] = peer;
     this.#lagMs[cell] = lagMs;
+  }
+
+  /** Until the next sample, when changes or replicas were seen last at `workedMs`. */
+  static intervalMs(workedMs: number, nowMs: number): number {
+    return nowMs - workedMs > IDLE_AFTER_MS ? IDLE_INTERVAL_MS : SAMPLE_INTERVAL_MS;
   }
 
   since(sinceMs: number): LagSample[] {

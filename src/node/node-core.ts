@@ -22,7 +22,7 @@ import { policyFingerprint } from "../policy/fingerprint.ts";
 import { Controller } from "./controller.ts";
 import { FailoverTimes } from "./failover-times.ts";
 import type { Journal } from "./journal.ts";
-import { LAG_SAMPLE_INTERVAL_MS, LagRecorder } from "./lag-recorder.ts";
+import { LagRecorder } from "./lag-recorder.ts";
 import { LinkWatch } from "./link-watch.ts";
 import type { LoadedPolicy } from "./loaded-policy.ts";
 import type { Log } from "./log.ts";
@@ -102,6 +102,10 @@ export class NodeCore {
   #isStopped = false;
   #isStateDue = false;
   #stopSampling: (() => void) | undefined;
+  /** For how long its timer was set. */
+  #sampleMs = Number.POSITIVE_INFINITY;
+  /** When the worker last had changes to send, or had applied replicas. */
+  #workedMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: NodeCoreOptions) {
     const { config, memory, journal } = options;
@@ -158,8 +162,7 @@ export class NodeCore {
 
   /** Once transport and worker run. */
   start(): void {
-    const { timers } = this.#options;
-    this.#stopSampling = timers.every(LAG_SAMPLE_INTERVAL_MS, () => this.#onSample());
+    this.#noteWork();
     this.controller.start();
   }
 
@@ -176,6 +179,7 @@ export class NodeCore {
     if (this.#isStopped) return;
     if (message === DOORBELL) {
       this.#bells.drain();
+      this.#noteWork();
       return;
     }
     this.mirror.note(message);
@@ -346,11 +350,27 @@ export class NodeCore {
   #onSample(): void {
     const now = this.nowMs();
     for (const peer of this.#peerNodes()) {
-      this.lag.add(now, peer.id, this.replication.status(peer.id, now).lagMs);
+      const { lagMs, lagRecords } = this.replication.status(peer.id, now);
+      this.lag.add(now, peer.id, lagMs);
+      if (lagRecords > 0) this.#workedMs = now;
     }
     this.replication.tick(now);
     this.#links.tick(now);
     this.#bells.drain();
+    this.#sampleIn(LagRecorder.intervalMs(this.#workedMs, now));
+  }
+
+  #sampleIn(ms: number): void {
+    if (this.#isStopped) return;
+    this.#stopSampling?.();
+    this.#sampleMs = ms;
+    this.#stopSampling = this.#options.timers.after(ms, () => this.#onSample());
+  }
+
+  #noteWork(): void {
+    this.#workedMs = this.nowMs();
+    const ms = LagRecorder.intervalMs(this.#workedMs, this.#workedMs);
+    if (ms < this.#sampleMs) this.#sampleIn(ms);
   }
 
   // ---------------------------------------------------------------- state

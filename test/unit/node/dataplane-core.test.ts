@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import { FLAG_PROBING, FLAGS_AT } from "../../../cluster/liveness/envelope.ts";
+import { PROFILES, restMsOf } from "../../../cluster/liveness/model.ts";
 import { counterIndex, type ExtraCounter } from "../../../src/dataplane/counters.ts";
 import { copyable } from "../../../src/io/copy.ts";
 import { writeZoneFrame } from "../../../src/node/heartbeat-frames.ts";
@@ -105,4 +106,62 @@ test("an interface whose MTU changes is told of, and the cluster link's new one 
   expect(longest).toBe(14 + 1400);
   const told = world.said.filter((said) => typeof said === "object" && said.type === "mtu");
   expect(told).toEqual([{ type: "mtu", port: 2, mtuBytes: 1400, atMs: expect.any(Number) }]);
+});
+
+/** Until the next tick, as a loop that sleeps would ask. */
+function restMs(world: WorkerWorld): number {
+  return world.core.dueMs(world.nowMs) - world.nowMs;
+}
+
+test("a core that nobody needs rests for less than a heartbeat interval, and one that took a packet for a millisecond", () => {
+  const world = new WorkerWorld();
+  world.run(50);
+  expect(restMs(world)).toBeGreaterThan(1);
+  expect(restMs(world)).toBeLessThanOrEqual(restMsOf(PROFILES.lan));
+  world.ports[0]!.accept(copyable(new Uint8Array(64)), 0, 64);
+  world.core.turn(world.nowMs);
+  expect(restMs(world)).toBe(1);
+  world.run(1);
+  expect(restMs(world)).toBeGreaterThan(1);
+});
+
+test("a heartbeat is no packet that the engine's timers have to do with", () => {
+  const world = new WorkerWorld();
+  world.run(50);
+  const strange = copyable(zoneFrame(new Uint8Array(56)));
+  world.ports[0]!.accept(strange, 0, strange.bytes.length);
+  world.core.turn(world.nowMs);
+  expect(restMs(world)).toBeGreaterThan(1);
+});
+
+test("two cores that tick only when they are due find each other, and one notices in time that the other is silent", () => {
+  const one = new WorkerWorld();
+  const two = new WorkerWorld(64, one);
+  let ticks = 0;
+  const run = (forMs: number, isTwoThere: boolean): void => {
+    for (let i = 0; i < forMs * 4; i++) {
+      one.nowMs += 0.25;
+      two.nowMs = one.nowMs;
+      for (const world of isTwoThere ? [one, two] : [one]) {
+        world.core.turn(world.nowMs);
+        const dueMs = world.core.dueMs(world.nowMs);
+        if (world.nowMs < dueMs) continue;
+        world.core.tick(world.nowMs, dueMs);
+        if (world === one) ticks++;
+      }
+    }
+  };
+  const events = (type: string) =>
+    one.said
+      .flatMap((said) => (typeof said === "object" && said.type === "liveness" ? [said.event] : []))
+      .filter((event) => event.type === type);
+  run(500, true);
+  expect(events("peerUp")).toHaveLength(1);
+  ticks = 0;
+  run(500, true);
+  expect(events("peerDown")).toEqual([]);
+  expect(ticks).toBeLessThan(300);
+  run(100, false);
+  const [death] = events("peerDown") as { atMs: number; lastHeardMs: number }[];
+  expect(death!.atMs - death!.lastHeardMs).toBeLessThanOrEqual(61);
 });
