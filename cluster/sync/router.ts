@@ -149,6 +149,16 @@ export class Router {
     return this.#peers;
   }
 
+  /** Nothing that is drained now could leave before an acknowledgement comes, unless it fills a batch. */
+  get isGathering(): boolean {
+    let isGathering = false;
+    for (const sender of this.#peers) {
+      if (sender.isGathering) isGathering = true;
+      else if (sender.isOpen) return false;
+    }
+    return isGathering;
+  }
+
   /** The last drain() stopped for the sake of a snapshot's window: an acknowledgement or tick() goes on with it. */
   get isPaused(): boolean {
     return this.#isPaused;
