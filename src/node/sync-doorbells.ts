@@ -35,6 +35,8 @@ export class SyncDoorbells {
   #claimsSeen = 0;
   /** Changes are taken from then on, or when they fill a batch. */
   #dueMs = Number.NEGATIVE_INFINITY;
+  /** When changes were taken last, if there were any. */
+  #tookMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: SyncDoorbellOptions) {
     this.#options = options;
@@ -67,9 +69,16 @@ export class SyncDoorbells {
     its.onApplied();
     const waiting = changes.length();
     if (now < this.#dueMs && waiting < BATCH_RECORDS_MAX) return false;
-    const isMore = its.drain(now);
+    const isMore = its.drain(now, this.#sinceMs(now));
+    this.#tookMs = now;
     if (waiting > 0) this.#dueMs = now + its.limits.gatherUs / 1000;
     return isMore;
+  }
+
+  /** Since when the changes in the ring wait: lag counts from there. Never before the last look, whatever the worker noted. */
+  #sinceMs(now: number): number {
+    const sinceMs = this.#options.changes.waitingSinceMs();
+    return sinceMs === 0 ? now : Math.min(now, Math.max(sinceMs, this.#tookMs));
   }
 
   /** Asks to be woken, and looks once more, so that nothing comes between. */

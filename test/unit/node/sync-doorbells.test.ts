@@ -10,6 +10,7 @@ import { SyncDoorbells } from "../../../src/node/sync-doorbells.ts";
 class World {
   nowMs = 1000;
   readonly drains: { atMs: number; records: number }[] = [];
+  sinceMs = 0;
   applied = 0;
   wakes = 0;
   readonly router = { isPaused: false, isGathering: false, counts: { claims: 0 } };
@@ -56,8 +57,9 @@ class World {
       limits: { gatherUs: 500 },
       router: this.router,
       onApplied: () => this.applied++,
-      drain: (atMs: number) => {
+      drain: (atMs: number, sinceMs: number) => {
         if (this.router.isPaused) return false;
+        this.sinceMs = sinceMs;
         this.drains.push({ atMs, records: this.#changes.length() });
         this.#changes.release(this.#changes.length());
         return false;
@@ -91,6 +93,23 @@ test("what was published too early leaves at the worker's next look, without ano
   world.nowMs = 1001.2;
   world.look();
   expect(world.drains.at(-1)).toEqual({ atMs: 1001.2, records: 3 });
+});
+
+test("changes that waited in the ring are as old as the worker's first look at them, others are new", () => {
+  const world = new World();
+  world.bells.drain();
+  world.publish(1);
+  expect(world.sinceMs).toBe(1000);
+  world.nowMs = 1000.2;
+  world.publish(3);
+  world.nowMs = 1000.4;
+  world.publish(3);
+  world.nowMs = 1000.7;
+  world.look();
+  expect(world.sinceMs).toBe(1000.2);
+  world.nowMs = 1500;
+  world.publish(1);
+  expect(world.sinceMs).toBe(1500);
 });
 
 test("a full batch does not wait", () => {
