@@ -67,6 +67,7 @@ export class Node {
       selfAddress: `192.0.2.${id}`,
       slots: SLOTS,
       isPair: false,
+      witnessHops: 0,
       profile: PROFILES.lan,
       peers: [
         {
