@@ -12,7 +12,7 @@ interface Row {
   readonly values: number[];
 }
 
-const NAME_COLUMNS = 62;
+const NAME_COLUMNS = 76;
 const VALUE_COLUMNS = 12;
 const UNIT_COLUMNS = 9;
 const SPREAD_COLUMNS = 24;

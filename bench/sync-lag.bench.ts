@@ -7,8 +7,9 @@
  *                with all that protobuf, HTTP/2 and TLS add
  *   throughput   records a second, as fast as they are taken
  *   joining      a new backup gets every flow of 64 slots and proves it: 100,000 and 1,000,000 flows
+ *   gather       only when asked for: lag and CPU at 10,000 new flows a second by how long changes gather (the limit gatherUs)
  *
- *   node --import tsx bench/sync-lag.bench.ts [--runs 5] [--only lag,throughput,joining] [--smoke]
+ *   node --import tsx bench/sync-lag.bench.ts [--runs 5] [--only lag,throughput,joining,gather] [--smoke]
  *
  * Every figure stands beside its budget (docs/architecture.md, section 8), if it has one; docs/replication-cost.md explains them.
  */
@@ -37,6 +38,7 @@ const FLOWS_PER_SECOND = [1000, 10_000, 50_000];
 /** What budgets of lag and CPU are for. */
 const BUDGETED = 10_000;
 const CHANGES_PER_FLOW = 3;
+const GATHER_US = [1, 200, 300, 400, 500, 750, 1000];
 const LAG_MS = values.smoke ? 300 : 4000;
 const BLAST_RECORDS = values.smoke ? 20_000 : 1_000_000;
 const JOINING = (values.smoke ? [6400] : [100_000, 1_000_000]).map((flows) => Math.ceil(flows / SLOTS));
@@ -83,6 +85,7 @@ async function main(node: SyncNode): Promise<void> {
   for (let run = -1; run < runs; run++) {
     figures.isCounting = run >= 0;
     if (parts.has("lag")) for (const rate of FLOWS_PER_SECOND) await measureLag(node, rate);
+    if (parts.has("gather")) await measureGathering(node);
     if (parts.has("throughput")) await measureThroughput(node);
     if (parts.has("joining")) for (const flows of JOINING) await measureJoining(node, flows);
   }
@@ -95,7 +98,16 @@ async function main(node: SyncNode): Promise<void> {
   );
 }
 
-async function measureLag(node: SyncNode, rate: number): Promise<void> {
+async function measureGathering(node: SyncNode): Promise<void> {
+  const { gatherUs: ownUs } = node.replication.limits;
+  for (const us of GATHER_US) {
+    node.setGatherUs(us);
+    await measureLag(node, BUDGETED, `, gathered for ${us} us`);
+  }
+  node.setGatherUs(ownUs);
+}
+
+async function measureLag(node: SyncNode, rate: number, how = ""): Promise<void> {
   const { counts } = node.replication.router.sender(2);
   const before = { cpu: mainThreadCpuSeconds(), bytes: sockets.sum(), batches: counts.batches };
   const otherBefore = await receiverCpu();
@@ -110,7 +122,7 @@ async function measureLag(node: SyncNode, rate: number): Promise<void> {
   const batches = counts.batches - before.batches;
   const flows = lag.records / CHANGES_PER_FLOW;
   const of = (most: number): { most: number } | undefined => (rate === BUDGETED ? { most } : undefined);
-  const at = `at ${rate.toLocaleString("en")} new flows/s`;
+  const at = `at ${rate.toLocaleString("en")} new flows/s${how}`;
   figures.add(`lag ${at}, p50`, lag.p50Ms, "ms", of(0.5));
   figures.add(`lag ${at}, p99`, lag.p99Ms, "ms", of(2));
   figures.add(`lag ${at}, longest`, lag.maxMs, "ms");

@@ -128,6 +128,11 @@ export class SyncNode {
     });
   }
 
+  /** Another limit than the product's, for what follows. */
+  setGatherUs(gatherUs: number): void {
+    (this.replication.limits as { gatherUs: number }).gatherUs = gatherUs;
+  }
+
   post(message: ToModel): void {
     this.#worker.postMessage(message);
   }

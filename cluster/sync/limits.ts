@@ -46,7 +46,7 @@ export interface SyncLimits {
 export const DEFAULT_SYNC_LIMITS: SyncLimits = {
   backlogRecords: 65_536,
   gatherAtBatches: 1,
-  gatherUs: 500,
+  gatherUs: 300,
   drainRecords: 16_384,
   exportSlots: 8,
   exportWindowRecords: 2048,
