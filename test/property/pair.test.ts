@@ -36,6 +36,9 @@ test("a node that hears the other one, and is not heard, does not go on alone, t
 
 const FOUND_IN: Readonly<Record<(typeof PAIR_BUGS)[number], readonly [story: PairStory, what: RegExp]>> = {
   "probes-nobody": ["mute", /both decide slot|went on alone, though/],
+  "buries-the-silent": ["one-way", /both decide slot/],
+  "marks-nothing": ["power", /not marked as forced/],
+  "gives-way-to-nobody": ["pause", /logs of 2 generations/],
 };
 
 test.each(PAIR_BUGS)("a planted bug is found: %s", { timeout: 5 * STORY_MS_MAX }, async (bug) => {

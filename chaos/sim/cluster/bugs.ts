@@ -3,6 +3,7 @@
  * find what they are for. The product knows none of them. Owns the list and the lies; what finds which is in docs/simulation.md.
  */
 import type { Entry, Message, Ready } from "raft-ts";
+import { generationOf } from "../../../cluster/control/generation.ts";
 import type { Command } from "../../../cluster/control/model.ts";
 import type { DurableStorage } from "../../../cluster/storage/durable-storage.ts";
 import { OP_DELETE, OP_UPSERT, RECORD_BYTES, RECORD_OP_AT } from "../../../src/base/record.ts";
@@ -49,6 +50,12 @@ export type TrialBug = (typeof BUGS)[number];
 export const PAIR_BUGS = [
   /** Nodes go on alone without asking whether the other one's machine is there. */
   "probes-nobody",
+  /** Nodes take silence for a process that ended: they await neither its promise nor an answer to a probe. */
+  "buries-the-silent",
+  /** A node that goes on alone does not mark its epoch as forced. */
+  "marks-nothing",
+  /** One node goes on with its own log, whoever wins. */
+  "gives-way-to-nobody",
 ] as const;
 export type Bug = TrialBug | (typeof PAIR_BUGS)[number];
 
@@ -104,6 +111,10 @@ export function spoiledMessage(bug: Bug | undefined, message: ToWorker): ToWorke
 export function spoiledAnswer(bug: Bug | undefined, message: FromWorker): FromWorker {
   if (bug === "probes-nobody" && message !== 0 && message.type === "probed") {
     return { ...message, isAnswering: false };
+  }
+  if (bug === "buries-the-silent" && message !== 0 && message.type === "liveness") {
+    const { event } = message;
+    return event.type === "peerDown" ? { ...message, event: { ...event, cause: "lifeline" } } : message;
   }
   if (!isBlind(bug) || message === 0 || message.type !== "digest") return message;
   return { ...message, isEqual: true };
@@ -190,6 +201,10 @@ function spoilerOf(
 /** What a node makes of a Raft message. */
 export function spoiledRaft(bug: Bug | undefined, node: number, message: Message): Message {
   if (node !== BUGGY_NODE) return message;
+  if (bug === "gives-way-to-nobody" && isOfAnother(node, message)) {
+    const { from, to, term } = message;
+    return { type: "MsgHeartbeatResp", from, to, term };
+  }
   if (bug === "elects-itself" && message.type === "MsgVoteResp") return { ...message, reject: false };
   if (bug !== "alters-entries" || message.type !== "MsgApp") return message;
   return { ...message, entries: message.entries.map(altered) };
@@ -203,6 +218,7 @@ export function spoiledReply(bug: Bug | undefined, node: number, message: Messag
 
 /** A log from which other entries are applied than it holds. */
 export function spoilLog(bug: Bug | undefined, node: number, storage: DurableStorage): void {
+  if (bug === "marks-nothing") spoilRestart(storage);
   if (bug !== "misapplies" || node !== BUGGY_NODE) return;
   const save = storage.save.bind(storage);
   storage.save = (saved) => {
@@ -212,6 +228,22 @@ export function spoilLog(bug: Bug | undefined, node: number, storage: DurableSto
       entries[i] = misread(entry);
     });
   };
+}
+
+/** A log that begins with a state that does not say why it does. */
+function spoilRestart(storage: DurableStorage): void {
+  const restart = storage.restart.bind(storage);
+  storage.restart = (snapshot, hardState) => {
+    const state = JSON.parse(Buffer.from(snapshot.data).toString());
+    delete state.cluster.forced;
+    restart({ ...snapshot, data: Buffer.from(JSON.stringify(state)) }, hardState);
+  };
+}
+
+/** A message of a log that another node began. */
+function isOfAnother(node: number, { term }: Message): boolean {
+  const { epoch, by } = generationOf(term);
+  return epoch > 0 && by !== node;
 }
 
 /** Another weight of the member. */

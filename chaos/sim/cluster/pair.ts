@@ -315,6 +315,9 @@ class PairRun {
     const fromMs = clock.nowMs();
     await this.#until(`${node.name} to go on alone`, msMax, () => this.#owners.undecided(node));
     this.#aloneMs = clock.nowMs() - fromMs;
+    const by = node.running?.controller.driver.state().forced?.by;
+    if (by !== node.id)
+      this.#findings.push(`${node.name} goes on alone in an epoch that is not marked as forced`);
   }
 
   #settled(when: string): Promise<void> {

@@ -1,10 +1,10 @@
 /**
- * Whole pairs without a witness whose log is in a store (control.store: etcd), in virtual time: real nodes, their dataplanes and
- * heartbeats, over a store in memory that has etcd's semantics.
+ * Whole pairs without a witness whose log is in a store (control.store: etcd), and four nodes that fall into halves, in virtual time:
+ * real nodes, their dataplanes and heartbeats, over a store in memory that has etcd's semantics.
  */
 import { expect, test } from "vitest";
 import { SimCluster } from "../../../chaos/sim/cluster/cluster.ts";
-import { SIM_STORE } from "../../../chaos/sim/cluster/member.ts";
+import { SIM_STORE, type SimMember } from "../../../chaos/sim/cluster/member.ts";
 import { beginLog } from "../../../cluster/control/kv-founding.ts";
 import { KvKeys } from "../../../cluster/control/kv-keys.ts";
 import { MemoryKv } from "../../../cluster/storage/memory-kv.ts";
@@ -22,12 +22,17 @@ interface World {
 }
 
 /** Tells a story of a settled pair. */
-async function pair(seed: number, story: (world: World) => Promise<void>): Promise<void> {
+function pair(seed: number, story: (world: World) => Promise<void>): Promise<void> {
+  return cluster(2, seed, story);
+}
+
+/** Tells a story of a settled cluster. */
+async function cluster(nodes: number, seed: number, story: (world: World) => Promise<void>): Promise<void> {
   const store = new MemoryKv();
   const owners = { twice: 0 };
   const sim: SimCluster = new SimCluster({
     seed,
-    nodes: 2,
+    nodes,
     hasWitness: false,
     profile: "vm",
     flowsMax: 1024,
@@ -39,13 +44,13 @@ async function pair(seed: number, story: (world: World) => Promise<void>): Promi
   };
   const clock = { schedule: (ms: number, work: () => void) => void sim.clock.after(ms, work) };
   const kv = store.client(clock, { delayMs: 0, timeoutMs: 100, isCut: false, isMute: false });
-  const { cluster } = sim.members[0]!.config;
-  const keys = new KvKeys(SIM_STORE.prefix, cluster.name);
+  const { name, slots } = sim.members[0]!.config.cluster;
+  const keys = new KvKeys(SIM_STORE.prefix, name);
   await sim.clock.drive(
     (async () => {
-      await beginLog({ kv, keys }, { id: SIM_STORE.logId, slots: cluster.slots });
+      await beginLog({ kv, keys }, { id: SIM_STORE.logId, slots });
       await sim.startAll();
-      await until(sim, () => isCalm(sim, ["fw1", "fw2"]));
+      await until(sim, () => isCalm(sim, namesOf(sim)));
       await story({ sim, store, owners });
     })(),
   );
@@ -53,11 +58,16 @@ async function pair(seed: number, story: (world: World) => Promise<void>): Promi
   expect(sim.failures).toEqual([]);
 }
 
+const namesOf = ({ members }: SimCluster): readonly string[] => members.map(({ name }) => name);
+
 function isOwnedTwice({ members }: SimCluster): boolean {
-  const [a, b] = members;
-  const [one, two] = [a!.running?.dataplane, b!.running?.dataplane];
+  return members.some((a, i) => members.slice(i + 1).some((b) => isOwnedByBoth(a, b)));
+}
+
+function isOwnedByBoth(a: SimMember, b: SimMember): boolean {
+  const [one, two] = [a.running?.dataplane, b.running?.dataplane];
   if (one === undefined || two === undefined) return false;
-  if (a!.life!.nowMs() >= one.view.leaseUntilMs[0]! || b!.life!.nowMs() >= two.view.leaseUntilMs[0]!)
+  if (a.life!.nowMs() >= one.view.leaseUntilMs[0]! || b.life!.nowMs() >= two.view.leaseUntilMs[0]!)
     return false;
   for (let slot = 0; slot < one.view.slots; slot++) {
     if (one.view.state[slot] === SLOT_OWNED && two.view.state[slot] === SLOT_OWNED) return true;
@@ -66,7 +76,7 @@ function isOwnedTwice({ members }: SimCluster): boolean {
 }
 
 /** By slot: the node acts exclusively now. */
-function decides({ running, life }: SimCluster["members"][number]): boolean[] {
+function decides({ running, life }: SimMember): boolean[] {
   const { dataplane } = running ?? {};
   if (dataplane === undefined || life === undefined) return [];
   const hasLease = life.nowMs() < dataplane.view.leaseUntilMs[0]!;
@@ -207,4 +217,55 @@ test("what the store promised to a node that then reaches nobody is waited for b
     expect(decides(sim.member("fw1")).includes(true)).toBe(true);
     await until(sim, () => ownsAll(sim, "fw2"));
   });
+});
+
+/** Four nodes of which fw1 and fw2 do not hear fw3 and fw4 any more, nor are heard by them, on any link. */
+function halve(sim: SimCluster): void {
+  const [a, b] = [sim.members.slice(0, 2), sim.members.slice(2)];
+  for (const one of a) {
+    for (const other of b) {
+      sim.cutPair(one, other, "all");
+      sim.cutPair(other, one, "all");
+    }
+  }
+}
+
+/** How many slots the two decide together. */
+function decided({ members }: SimCluster, half: readonly [number, number]): number {
+  return half.flatMap((at) => decides(members[at]!)).filter(Boolean).length;
+}
+
+const SLOTS = 64;
+const FIRST = [0, 1] as const;
+const SECOND = [2, 3] as const;
+
+test("four nodes fall into halves, and one half reaches the store: it decides everything, the other nothing", async () => {
+  for (const [seed, half, rest] of [
+    [50, FIRST, SECOND],
+    [51, SECOND, FIRST],
+  ] as const) {
+    await cluster(4, seed, async ({ sim }) => {
+      halve(sim);
+      for (const at of rest) sim.members[at]!.storeWay.isCut = true;
+      await until(sim, () => decided(sim, half) === SLOTS);
+      await sim.clock.pause(2_000);
+      expect([decided(sim, half), decided(sim, rest)]).toEqual([SLOTS, 0]);
+      for (const at of rest) sim.members[at]!.storeWay.isCut = false;
+      sim.healAll();
+      await until(sim, () => isCalm(sim, namesOf(sim)));
+    });
+  }
+});
+
+test("four nodes fall into halves that both reach the store: one of them decides everything, never both for one slot", async () => {
+  for (let seed = 60; seed < 62; seed++) {
+    await cluster(4, seed, async ({ sim }) => {
+      halve(sim);
+      await until(sim, () => decided(sim, FIRST) === SLOTS || decided(sim, SECOND) === SLOTS);
+      await sim.clock.pause(2_000);
+      expect([decided(sim, FIRST), decided(sim, SECOND)].sort((a, b) => a - b)).toEqual([0, SLOTS]);
+      sim.healAll();
+      await until(sim, () => isCalm(sim, namesOf(sim)));
+    });
+  }
 });
