@@ -5,7 +5,7 @@
 import { SynwallError } from "../../src/base/errors.ts";
 import type { LatencySummary, StatusReport } from "../../src/node/admin-model.ts";
 import { clientAddresses } from "../lab/topology.ts";
-import type { TrafficReport } from "../traffic/traffic.ts";
+import { type TrafficReport, VISITS_PER_SECOND } from "../traffic/traffic.ts";
 import { judge } from "./limits.ts";
 import { aloneOf, measureTraffic, type ProbeFlowInfo, worstLag } from "./measure.ts";
 import {
@@ -31,6 +31,8 @@ const SETTLE_TIMEOUT_MS = 30_000;
 export interface DrillOptions {
   readonly scenario: Scenario;
   readonly victim: string;
+  /** New connections that are tried each second; absent: VISITS_PER_SECOND. */
+  readonly newPerSecond?: number;
   /** How long traffic is watched before the fault, and after the cluster has settled again. */
   readonly warmUpMs?: number;
   readonly aftermathMs?: number;
@@ -38,7 +40,7 @@ export interface DrillOptions {
 
 /** Runs one drill and answers its measured result. Throws SW_DRILL_FAILED when it could not be carried out. */
 export async function runDrill(stage: Stage, options: DrillOptions): Promise<DrillResult> {
-  const { scenario } = options;
+  const { scenario, newPerSecond = VISITS_PER_SECOND } = options;
   checkVictim(stage, scenario, options.victim);
   await restore(stage);
   const victim = (await SCRIPTS[scenario].choose?.(stage, options.victim)) ?? options.victim;
@@ -46,14 +48,15 @@ export async function runDrill(stage: Stage, options: DrillOptions): Promise<Dri
   const flows = await chooseFlows(stage, helper, victim);
   await SCRIPTS[scenario].prepare?.(stage, victim);
   stage.progress(
-    `${scenario} ${victim}: 200 connections, 500 new ones a second, a download, probes each millisecond`,
+    `${scenario} ${victim}: 200 connections, ${newPerSecond} new ones a second, a download, probes each millisecond`,
   );
   const traffic = await stage.startTraffic({
     probeAddresses: flows.map(({ address }) => address),
     downloadAddress: flows[0]!.address,
+    visitsPerSecond: newPerSecond,
   });
   try {
-    const plan = { ...options, victim, helper, flows };
+    const plan = { ...options, victim, helper, flows, newPerSecond };
     const measured = toMeasurement(stage, plan, await observe(stage, plan, traffic));
     await restore(stage);
     return judge(measured, stage.profile);
@@ -66,6 +69,7 @@ interface Plan extends DrillOptions {
   /** A node that lives through the drill and is asked. */
   readonly helper: string;
   readonly flows: readonly ProbeFlowInfo[];
+  readonly newPerSecond: number;
 }
 
 /** What was seen, before it is made into figures. */
@@ -138,7 +142,11 @@ function downBefore(stage: Stage, victim: string): string[] {
   return stage.members.map(({ name }) => name).filter((name) => name === victim || !stage.isRunning(name));
 }
 
-function toMeasurement(stage: Stage, { scenario, victim, flows }: Plan, seen: Observation): DrillMeasurement {
+function toMeasurement(
+  stage: Stage,
+  { scenario, victim, flows, newPerSecond }: Plan,
+  seen: Observation,
+): DrillMeasurement {
   const { before, after, injection, evidence } = seen;
   const { faultAtMs } = injection;
   const { probeGaps, ...figures } = measureTraffic(seen.report, flows, { fromMs: before.atMs, faultAtMs });
@@ -154,6 +162,7 @@ function toMeasurement(stage: Stage, { scenario, victim, flows }: Plan, seen: Ob
     scenario,
     victim,
     wasLeader: before.status.leader === victim,
+    newPerSecond,
     startedAt: seen.startedAt,
     faultAtMs,
     settledMs: seen.settledMs,

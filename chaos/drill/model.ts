@@ -140,6 +140,8 @@ export interface DrillMeasurement {
   readonly scenario: Scenario;
   readonly victim: string;
   /** The victim led the cluster when it was hit. */
+  /** New connections that were tried each second, as far as the client got its processor. */
+  readonly newPerSecond: number;
   readonly wasLeader: boolean;
   readonly startedAt: string;
   /** CLOCK_MONOTONIC. */

@@ -44,7 +44,7 @@ export function reportPage(facts: ReportFacts): string {
 <header>
 <h1>Synwall drills <span class="chip ${isGood ? "pass" : "fail"}">${passed} of ${results.length} passed</span></h1>
 <p>${escapeText(createdAt)}, profile ${profile}. ${environment.map(escapeText).join(" · ")}</p>
-<p>Each drill ran under 200 long-lived TCP connections with checked bytes, 500 new connections a second, a hashed download, pings, and UDP probes each millisecond in both directions.</p>
+<p>Each drill ran under 200 long-lived TCP connections with checked bytes, ${results[0]?.newPerSecond ?? 0} new connections a second, a hashed download, pings, and UDP probes each millisecond in both directions.</p>
 </header>
 <section class="wide">${summaryTable(results)}</section>
 ${results.map((result) => drillSection(result, profile)).join("\n")}

@@ -15,7 +15,8 @@ import { type PingReport, parsePing } from "./ping.ts";
 import type { ProbeRecord } from "./probe-log.ts";
 import type { ProbeArguments } from "./probe-main.ts";
 
-const VISITS_PER_SECOND = 500;
+/** New connections a second. */
+export const VISITS_PER_SECOND = 500;
 const PING_INTERVAL_S = "0.05";
 const READY_TIMEOUT_MS = 20_000;
 const RESULT_TIMEOUT_MS = 20_000;
@@ -27,6 +28,8 @@ export interface TrafficPlan {
   /** Client addresses of the probes, by flow number. */
   readonly probeAddresses: readonly string[];
   readonly downloadAddress: string;
+  /** Absent: VISITS_PER_SECOND. */
+  readonly visitsPerSecond?: number;
 }
 
 export interface TrafficReport {
@@ -71,7 +74,7 @@ export class Traffic {
     const load: LoadArguments = {
       server: SERVER_ADDRESS,
       addresses,
-      visitsPerSecond: VISITS_PER_SECOND,
+      visitsPerSecond: plan.visitsPerSecond ?? VISITS_PER_SECOND,
       downloadAddress: plan.downloadAddress,
     };
     await Promise.all([

@@ -45,6 +45,7 @@ interface RunOptions {
   readonly repeat: number;
   readonly node?: string;
   readonly report?: string;
+  readonly newPerSecond: number;
 }
 
 export function drillCommand(terminal: Terminal = processTerminal): Command {
@@ -54,6 +55,12 @@ export function drillCommand(terminal: Terminal = processTerminal): Command {
     .argument("<scenario>", "one of the list below, several with commas between, or all")
     .option("--repeat <n>", "run it so many times, on the nodes in turn", wholeAtLeast(1), 1)
     .option("--report <file>", "also write the report there, as a page")
+    .option(
+      "--new-per-second <n>",
+      "new connections a second; fewer on a small machine",
+      wholeAtLeast(1),
+      500,
+    )
     .option("--node <node>", "the node that is hit (default: each in turn)")
     .addHelpText("after", EXAMPLES)
     .action((asked: string, options: RunOptions) => run(asked, options, terminal));
@@ -106,7 +113,11 @@ async function tell(
 export async function runDrills(
   stage: Stage,
   scenarios: readonly Scenario[],
-  { repeat, node }: { readonly repeat: number; readonly node?: string | undefined },
+  {
+    repeat,
+    node,
+    newPerSecond,
+  }: Pick<RunOptions, "repeat" | "node"> & Partial<Pick<RunOptions, "newPerSecond">>,
   onResult: (result: DrillResult) => void,
 ): Promise<string[]> {
   const nodes = nodesOf(stage);
@@ -117,7 +128,8 @@ export async function runDrills(
       const victim = node ?? nodes[(round + i) % nodes.length]!;
       let result: DrillResult;
       try {
-        result = await runDrill(stage, { scenario, victim });
+        const load = newPerSecond === undefined ? {} : { newPerSecond };
+        result = await runDrill(stage, { scenario, victim, ...load });
       } catch (error) {
         if (scenarios.length === 1 || !(error instanceof SynwallError)) throw error;
         failures.push(`${scenario} ${victim}: ${error.message}`);

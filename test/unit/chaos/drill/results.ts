@@ -8,6 +8,7 @@ export function goodMeasurement(changes: Partial<DrillMeasurement> = {}): DrillM
   return {
     scenario: "kill",
     victim: "fw1",
+    newPerSecond: 500,
     wasLeader: true,
     startedAt: "2026-01-01T00:00:00.000Z",
     faultAtMs: 1000,
