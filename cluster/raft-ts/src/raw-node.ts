@@ -169,7 +169,7 @@ export class RawNode {
       ...(isHardChanged ? { hardState } : {}),
       ...(snapshot === undefined ? {} : { snapshot }),
       entries,
-      mustSync: entries.length > 0 || isTermOrVoteChanged,
+      mustSync: entries.length > 0 || isTermOrVoteChanged || snapshot !== undefined,
       messages: r.messages,
       messagesAfterPersist: toOthers,
       committedEntries,

@@ -171,11 +171,6 @@ describe("a Ready", () => {
       act: (n: TestNode) => n.raw.step(app({ term: 3, index: 9, logTerm: 3 })),
       sync: false,
     },
-    {
-      name: "a snapshot alone",
-      act: (n: TestNode) => n.raw.step(snap(snapshotAt(11, 3, voters(1, 2, 3)), { term: 3 })),
-      sync: false,
-    },
     { name: "a refused vote", act: (n: TestNode) => n.raw.step(vote({ term: 3 })), sync: false },
   ])("with $name has mustSync $sync", ({ act, sync }) => {
     const node = nodeWith({ terms: [1, 1], term: 3 });
