@@ -149,9 +149,9 @@ export class Replication {
     this.receiver.onApplied();
   }
 
-  /** Takes changes from the ring, which wait there since `sinceMs`, and sends them. True when more waits: call again soon. */
-  drain(nowMs: number, sinceMs = nowMs): boolean {
-    return this.router.drain(nowMs, sinceMs);
+  /** Takes changes from the ring and sends them. True when more waits: call again soon. */
+  drain(nowMs: number): boolean {
+    return this.router.drain(nowMs);
   }
 
   tick(nowMs: number): void {

@@ -149,16 +149,6 @@ export class Router {
     return this.#peers;
   }
 
-  /** Nothing that is drained now could leave before an acknowledgement comes, unless it fills a batch. */
-  get isGathering(): boolean {
-    let isGathering = false;
-    for (const sender of this.#peers) {
-      if (sender.isGathering) isGathering = true;
-      else if (sender.isOpen) return false;
-    }
-    return isGathering;
-  }
-
   /** The last drain() stopped for the sake of a snapshot's window: an acknowledgement or tick() goes on with it. */
   get isPaused(): boolean {
     return this.#isPaused;
@@ -178,16 +168,10 @@ export class Router {
     this.#requestExports(nowMs);
   }
 
-  /**
-   * Takes what waits in the ring, within bounds. True when more is to be taken: call again soon. `sinceMs`: when the first of it was
-   * published; the others came evenly since then.
-   */
-  drain(nowMs: number, sinceMs = nowMs): boolean {
+  /** Takes what waits in the ring, within bounds. True when more is to be taken: call again soon. */
+  drain(nowMs: number): boolean {
     const { changes, limits } = this.#options;
-    const waiting = changes.length();
-    let left = Math.min(waiting, limits.drainRecords);
-    let atMs = sinceMs;
-    const stepMs = (nowMs - sinceMs) / waiting;
+    let left = Math.min(changes.length(), limits.drainRecords);
     this.#isPaused = false;
     while (left > 0) {
       if (this.#mustPause(nowMs)) {
@@ -196,7 +180,7 @@ export class Router {
         break;
       }
       const count = Math.min(left, CHUNK_RECORDS);
-      for (let i = 0; i < count; i++, atMs += stepMs) this.#route(changes.at(i) >>> 2, Math.min(atMs, nowMs));
+      for (let i = 0; i < count; i++) this.#route(changes.at(i) >>> 2, nowMs);
       changes.release(count);
       left -= count;
     }

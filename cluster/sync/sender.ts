@@ -148,11 +148,6 @@ export class Sender {
     return this.#phase === "open";
   }
 
-  /** What is appended now waits for an acknowledgement, unless it fills a batch. */
-  get isGathering(): boolean {
-    return this.isOpen && this.#batchCount >= this.#limits.gatherAtBatches;
-  }
-
   /** Sequence of the newest record of this session. */
   get lastSequence(): number {
     return this.#acked + this.backlog.length;

@@ -19,7 +19,6 @@ const REFUSED = 3;
 const ENOUGH = 4;
 /** In the header's view as Float64. */
 const FROM_MS = 4;
-const WAITING_MS = 5;
 const HEADER_BYTES = 64;
 
 /** What a thread needs to attach to a ring that another made. Structured-cloneable. */
@@ -81,10 +80,7 @@ export class RecordRing {
    */
   takeArmed(nowMs = Number.POSITIVE_INFINITY): boolean {
     if (Atomics.load(this.#control, ARMED) !== 1) return false;
-    if (nowMs < this.#times[FROM_MS]! && this.length() < this.#control[ENOUGH]!) {
-      if (this.#times[WAITING_MS] === 0) this.#times[WAITING_MS] = nowMs;
-      return false;
-    }
+    if (nowMs < this.#times[FROM_MS]! && this.length() < this.#control[ENOUGH]!) return false;
     return Atomics.exchange(this.#control, ARMED, 0) === 1;
   }
 
@@ -108,11 +104,6 @@ export class RecordRing {
     Atomics.store(this.#control, HEAD, (Atomics.load(this.#control, HEAD) + count) | 0);
   }
 
-  /** Consumer: since when records wait that the producer did not ring for; 0: since just now. */
-  waitingSinceMs(): number {
-    return this.#times[WAITING_MS]!;
-  }
-
   /** Consumer: asks for a wake-up. False when records came meanwhile: then read on instead of sleeping. */
   arm(): boolean {
     return this.armFrom(Number.NEGATIVE_INFINITY, 1);
@@ -121,7 +112,6 @@ export class RecordRing {
   /** Consumer: the same, from `fromMs` on or when `enough` records wait. False when that many came meanwhile. */
   armFrom(fromMs: number, enough: number): boolean {
     this.#times[FROM_MS] = fromMs;
-    this.#times[WAITING_MS] = 0;
     this.#control[ENOUGH] = enough;
     Atomics.store(this.#control, ARMED, 1);
     if (this.length() < enough) return true;

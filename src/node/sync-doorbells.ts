@@ -5,8 +5,7 @@
  *   worker --changes--> drain() --> peers          peers --acknowledgements, records--> wake() --replicas--> worker
  *
  * What a batch costs hardly depends on how much is in it, so changes are taken at most every `gatherUs`: the first after a
- * quiet time at once, those that follow together. No timer does that: the worker, which is awake with every packet, rings late. While
- * all streams wait for an acknowledgement it does not ring at all: the acknowledgement wakes this thread anyway.
+ * quiet time at once, those that follow together. No timer does that: the worker, which is awake with every packet, rings late.
  */
 import type { SyncLink } from "../../cluster/sync/link.ts";
 import { BATCH_RECORDS_MAX } from "../../cluster/sync/messages.ts";
@@ -35,8 +34,6 @@ export class SyncDoorbells {
   #claimsSeen = 0;
   /** Changes are taken from then on, or when they fill a batch. */
   #dueMs = Number.NEGATIVE_INFINITY;
-  /** When changes were taken last, if there were any. */
-  #tookMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: SyncDoorbellOptions) {
     this.#options = options;
@@ -69,25 +66,16 @@ export class SyncDoorbells {
     its.onApplied();
     const waiting = changes.length();
     if (now < this.#dueMs && waiting < BATCH_RECORDS_MAX) return false;
-    const isMore = its.drain(now, this.#sinceMs(now));
-    this.#tookMs = now;
+    const isMore = its.drain(now);
     if (waiting > 0) this.#dueMs = now + its.limits.gatherUs / 1000;
     return isMore;
-  }
-
-  /** Since when the changes in the ring wait: lag counts from there. Never before the last look, whatever the worker noted. */
-  #sinceMs(now: number): number {
-    const sinceMs = this.#options.changes.waitingSinceMs();
-    return sinceMs === 0 ? now : Math.min(now, Math.max(sinceMs, this.#tookMs));
   }
 
   /** Asks to be woken, and looks once more, so that nothing comes between. */
   #maySleep(now: number): boolean {
     const { replication, changes } = this.#options;
-    const { router } = replication();
     // The acknowledgement that ends the pause calls drain().
-    if (router.isPaused) return true;
-    if (router.isGathering) return changes.armFrom(Number.POSITIVE_INFINITY, BATCH_RECORDS_MAX);
+    if (replication().router.isPaused) return true;
     return now < this.#dueMs ? changes.armFrom(this.#dueMs, BATCH_RECORDS_MAX) : changes.arm();
   }
 
@@ -98,10 +86,9 @@ export class SyncDoorbells {
         link.bind({
           onOpen: () => handlers.onOpen(),
           onMessage: (message) => {
-            const { router } = this.#options.replication();
-            const { isPaused: wasPaused, isGathering: wasGathering } = router;
+            const wasPaused = this.#options.replication().router.isPaused;
             handlers.onMessage(message);
-            this.#wakeSoon(wasPaused || (wasGathering && !router.isGathering));
+            this.#wakeSoon(wasPaused);
           },
           onWritable: () => handlers.onWritable(),
           onClose: (why) => handlers.onClose(why),
@@ -114,9 +101,9 @@ export class SyncDoorbells {
   }
 
   /** A peer said something: replicas may lie in the ring, or its acknowledgement may let packets go. One doorbell for all of it. */
-  #wakeSoon(isDrainWanted: boolean): void {
-    // What was left in the ring may go now, and the worker would not ring for it.
-    if (isDrainWanted) this.#isDrainWanted = true;
+  #wakeSoon(wasPaused: boolean): void {
+    // What the ring held back for a snapshot may go now, and its doorbell is not armed.
+    if (wasPaused) this.#isDrainWanted = true;
     if (this.#isWakeDue) return;
     this.#isWakeDue = true;
     queueMicrotask(() => {

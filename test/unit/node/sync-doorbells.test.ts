@@ -10,10 +10,9 @@ import { SyncDoorbells } from "../../../src/node/sync-doorbells.ts";
 class World {
   nowMs = 1000;
   readonly drains: { atMs: number; records: number }[] = [];
-  sinceMs = 0;
   applied = 0;
   wakes = 0;
-  readonly router = { isPaused: false, isGathering: false, counts: { claims: 0 } };
+  readonly router = { isPaused: false, counts: { claims: 0 } };
   readonly later: (() => void)[] = [];
   readonly #memory = createRing(RECORD_BYTES, 2048);
   /** The worker's end. */
@@ -42,24 +41,13 @@ class World {
     if (this.worker.length() > 0 && this.worker.takeArmed(this.nowMs)) this.bells.drain();
   }
 
-  /** Opens a link on which a peer can be heard; `heard` is what replication makes of it. */
-  link(heard: () => void): () => void {
-    let handlers: LinkHandlers<string> | undefined;
-    const link = { bind: (given: LinkHandlers<string>) => (handlers = given) };
-    this.bells
-      .watched(link as unknown as SyncLink<string, string>)
-      .bind({ onOpen: () => {}, onMessage: heard, onWritable: () => {}, onClose: () => {} });
-    return () => handlers?.onMessage("acknowledged");
-  }
-
   get #replication(): Replication {
     const fake = {
       limits: { gatherUs: 500 },
       router: this.router,
       onApplied: () => this.applied++,
-      drain: (atMs: number, sinceMs: number) => {
+      drain: (atMs: number) => {
         if (this.router.isPaused) return false;
-        this.sinceMs = sinceMs;
         this.drains.push({ atMs, records: this.#changes.length() });
         this.#changes.release(this.#changes.length());
         return false;
@@ -95,23 +83,6 @@ test("what was published too early leaves at the worker's next look, without ano
   expect(world.drains.at(-1)).toEqual({ atMs: 1001.2, records: 3 });
 });
 
-test("changes that waited in the ring are as old as the worker's first look at them, others are new", () => {
-  const world = new World();
-  world.bells.drain();
-  world.publish(1);
-  expect(world.sinceMs).toBe(1000);
-  world.nowMs = 1000.2;
-  world.publish(3);
-  world.nowMs = 1000.4;
-  world.publish(3);
-  world.nowMs = 1000.7;
-  world.look();
-  expect(world.sinceMs).toBe(1000.2);
-  world.nowMs = 1500;
-  world.publish(1);
-  expect(world.sinceMs).toBe(1500);
-});
-
 test("a full batch does not wait", () => {
   const world = new World();
   world.bells.drain();
@@ -136,48 +107,27 @@ test("a doorbell for applied replicas acknowledges them at once and takes no cha
   expect(world.worker.length()).toBe(0);
 });
 
-test("while every stream waits for an acknowledgement the worker does not ring, and the acknowledgement takes what waits", async () => {
-  const world = new World();
-  const hear = world.link(() => {
-    world.router.isGathering = false;
-  });
-  world.bells.drain();
-  world.router.isGathering = true;
-  world.publish(1);
-  world.nowMs = 1003;
-  world.publish(5);
-  expect(world.drains.at(-1)).toEqual({ atMs: 1000, records: 1 });
-  hear();
-  await Promise.resolve();
-  expect(world.drains.at(-1)).toEqual({ atMs: 1003, records: 5 });
-  world.nowMs = 1003.1;
-  world.publish(1);
-  expect(world.worker.length()).toBe(1);
-  world.nowMs = 1003.5;
-  world.look();
-  expect(world.worker.length()).toBe(0);
-});
-
-test("a full batch does not wait for an acknowledgement either", () => {
-  const world = new World();
-  world.bells.drain();
-  world.router.isGathering = true;
-  world.publish(1);
-  world.publish(BATCH_RECORDS_MAX);
-  expect(world.worker.length()).toBe(0);
-});
-
 test("while a snapshot's window is full nothing spins, and the acknowledgement that opens it goes on", async () => {
   const world = new World();
-  const hear = world.link(() => {
-    world.router.isPaused = false;
+  let handlers: LinkHandlers<string> | undefined;
+  const link = { bind: (given: LinkHandlers<string>) => (handlers = given) } as unknown as SyncLink<
+    string,
+    string
+  >;
+  world.bells.watched(link).bind({
+    onOpen: () => {},
+    onMessage: () => {
+      world.router.isPaused = false;
+    },
+    onWritable: () => {},
+    onClose: () => {},
   });
   world.bells.drain();
   world.router.isPaused = true;
   world.publish(BATCH_RECORDS_MAX);
   expect(world.later).toHaveLength(0);
   expect(world.worker.length()).toBe(BATCH_RECORDS_MAX);
-  hear();
+  handlers?.onMessage("acknowledged");
   await Promise.resolve();
   expect(world.worker.length()).toBe(0);
   // And the doorbell is armed again.

@@ -143,35 +143,6 @@ describe("where records go", () => {
     expect(out(three)).toEqual([[OP_UPSERT, 1]]);
   });
 
-  test("lag counts from when changes began to wait in the ring", () => {
-    start(pairTable());
-    connect(2);
-    for (const slot of [1, 2, 3, 4]) publish(changes, { slot });
-    clock.ms += 8;
-    router.drain(clock.ms, clock.ms - 8);
-    const { backlog } = router.sender(2);
-    expect([0, 1, 2, 3].map((i) => clock.ms - backlog.publishedMs(i))).toEqual([8, 6, 4, 2]);
-    expect(router.lagMs(2, clock.ms)).toBe(8);
-  });
-
-  test("draining has to wait for an acknowledgement when all that can be reached wait for one", () => {
-    start(pairTable({ backup: pairTable().backup.map((_, s) => (s < 8 ? 2 : 3)) }));
-    expect(router.isGathering).toBe(false);
-    const two = connect(2);
-    drain({ slot: 1 });
-    expect(router.isGathering).toBe(true);
-    const three = connect(3);
-    expect(router.isGathering).toBe(false);
-    drain({ slot: 9 });
-    expect(router.isGathering).toBe(true);
-    ackAll(two);
-    expect(router.isGathering).toBe(false);
-    two.breakOff();
-    expect(router.isGathering).toBe(true);
-    three.breakOff();
-    expect(router.isGathering).toBe(false);
-  });
-
   test("a change without a backup goes nowhere and counts as acknowledged", () => {
     start(pairTable({ backup: put(pairTable().backup, 4, 0) }));
     drain({ slot: 4 });

@@ -98,18 +98,8 @@ describe("batching", () => {
     append(3);
     append(4);
     expect(batches(link)).toEqual([[1, 1]]);
-    expect(sender.isGathering).toBe(true);
     ack(link, 1);
     expect(batches(link)).toEqual([[2, 7]]);
-    ack(link, 8);
-    expect(sender.isGathering).toBe(false);
-  });
-
-  test("a peer that cannot be reached is not waited for", () => {
-    const link = connect();
-    append(1);
-    link.breakOff();
-    expect(sender.isGathering).toBe(false);
   });
 
   test("a full batch leaves at once, whatever is unacknowledged, and is at most 64 KiB", () => {
