@@ -38,7 +38,7 @@ const FOUND_IN: Readonly<Record<(typeof PAIR_BUGS)[number], readonly [story: Pai
   "probes-nobody": ["mute", /both decide slot|went on alone, though/],
   "buries-the-silent": ["one-way", /both decide slot/],
   "marks-nothing": ["power", /not marked as forced/],
-  "gives-way-to-nobody": ["pause", /logs of 2 generations/],
+  "gives-way-to-nobody": ["swap", /logs of 2 generations/],
 };
 
 test.each(PAIR_BUGS)("a planted bug is found: %s", { timeout: 5 * STORY_MS_MAX }, async (bug) => {
