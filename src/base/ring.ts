@@ -84,6 +84,11 @@ export class RecordRing {
     return Atomics.exchange(this.#control, ARMED, 0) === 1;
   }
 
+  /** Producer: records wait for which the consumer asked to be woken, and was not yet. */
+  get isRingDue(): boolean {
+    return this.length() > 0 && Atomics.load(this.#control, ARMED) === 1;
+  }
+
   /** Records waiting. */
   length(): number {
     return (Atomics.load(this.#control, TAIL) - Atomics.load(this.#control, HEAD)) | 0;

@@ -215,7 +215,8 @@ export class DataplaneCore {
    */
   dueMs(nowMs: number): number {
     const soonMs = this.#tickedMs + TICK_MS;
-    if (this.#loop.hasWorked || this.#isExporting || this.#barriers.length > 0 || this.engine.isBusy) {
+    const isBusy = this.#loop.hasWorked || this.#loop.isRingDue || this.engine.isBusy;
+    if (isBusy || this.#isExporting || this.#barriers.length > 0) {
       return soonMs;
     }
     const dueMs = Math.min(this.authority.dueMs(nowMs), this.engine.dueMs(), this.#probe.dueMs);

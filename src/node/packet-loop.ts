@@ -74,6 +74,11 @@ export class PacketLoop {
     this.#finish(nowMs);
   }
 
+  /** Changes wait for which it was too early to ring: look again soon. */
+  get isRingDue(): boolean {
+    return this.#options.changes.isRingDue;
+  }
+
   /** Call after anything that made the engine send or publish outside a turn. */
   finish(nowMs: number): void {
     this.#finish(nowMs);

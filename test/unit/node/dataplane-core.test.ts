@@ -1,10 +1,12 @@
 import { expect, test } from "vitest";
 import { FLAG_PROBING, FLAGS_AT } from "../../../cluster/liveness/envelope.ts";
 import { PROFILES, restMsOf } from "../../../cluster/liveness/model.ts";
+import { RecordRing } from "../../../src/base/ring.ts";
 import { counterIndex, type ExtraCounter } from "../../../src/dataplane/counters.ts";
 import { copyable } from "../../../src/io/copy.ts";
 import { writeZoneFrame } from "../../../src/node/heartbeat-frames.ts";
 import { WorkerBoard } from "../../../src/node/worker-board.ts";
+import { DOORBELL } from "../../../src/node/worker-protocol.ts";
 import { WorkerWorld } from "./worker-world.ts";
 
 function counterOf(world: WorkerWorld, name: ExtraCounter): number {
@@ -164,4 +166,22 @@ test("two cores that tick only when they are due find each other, and one notice
   run(100, false);
   const [death] = events("peerDown") as { atMs: number; lastHeardMs: number }[];
   expect(death!.atMs - death!.lastHeardMs).toBeLessThanOrEqual(61);
+});
+
+test("changes for which it is too early to ring are looked at again a millisecond later, although nothing else is due", () => {
+  const world = new WorkerWorld();
+  world.run(10);
+  const { core, said } = world;
+  expect(core.dueMs(world.nowMs)).toBeGreaterThan(world.nowMs + 1);
+  const changes = new RecordRing(world.memory.changes);
+  changes.armFrom(world.nowMs + 2, 64);
+  changes.reserve();
+  changes.publish();
+  said.length = 0;
+  world.run(1);
+  expect(said).not.toContain(DOORBELL);
+  expect(core.dueMs(world.nowMs)).toBe(world.nowMs + 1);
+  world.run(1);
+  expect(said).toContain(DOORBELL);
+  expect(core.dueMs(world.nowMs)).toBeGreaterThan(world.nowMs + 1);
 });
