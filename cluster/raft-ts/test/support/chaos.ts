@@ -33,6 +33,7 @@ export interface ChaosOptions {
 const IDS = [1, 2, 3, 4, 5] as const;
 const BOOTSTRAP = voters(1, 2, 3);
 const NETWORK_MAX = 300;
+const ADVANCE_PAUSED_ONE_IN = 8;
 
 /** A Ready on its way through a driver. */
 interface InProgress {
@@ -127,7 +128,7 @@ export class Chaos {
     else if (dice < 720) this.#advanceDriver(node);
     else if (dice < 850) this.#whileUp(node, () => node.tick());
     else if (dice < 910) this.#propose(node);
-    else if (dice < 920) this.#read(node);
+    else if (dice < 920) this.#readEverywhere();
     else if (dice < 930) this.#crash(node);
     else if (dice < 950) this.#startOne();
     else if (dice < 960) this.#cutOrHeal();
@@ -207,7 +208,8 @@ export class Chaos {
       case "persisted":
         this.#apply(node, rd);
         current.stage = "applied";
-        return [];
+        // A pause here is worth a look now and then; if all paused, less would happen in as many steps.
+        return this.#random.below(ADVANCE_PAUSED_ONE_IN) === 0 ? [] : this.#nextStage(node);
       case "applied":
         this.#readys.delete(node.id);
         node.raw.advance();
@@ -256,6 +258,11 @@ export class Chaos {
 
   #propose(node: TestNode): void {
     this.#whileUp(node, () => node.propose(`p${this.#proposals++}`));
+  }
+
+  /** Everybody is asked: whoever still takes itself for the leader must not answer beside the leader. */
+  #readEverywhere(): void {
+    for (const node of this.nodes.values()) this.#read(node);
   }
 
   #read(node: TestNode): void {
@@ -343,9 +350,8 @@ export class Chaos {
       throw new SafetyViolation("Durability", `${node.id} applies ${entry.index} before it is durable`);
     }
     const value = `${entry.term}/${entry.type}:${text(entry.data)}`;
-    const known = this.#applied.get(entry.index);
-    if (known === undefined) this.#applied.set(entry.index, value);
-    else if (known !== value) {
+    const known = noted(this.#applied, entry.index, value);
+    if (known !== value) {
       throw new SafetyViolation(
         "State Machine Safety",
         `${node.id} applies ${value} at ${entry.index}, not ${known}`,
@@ -356,9 +362,8 @@ export class Chaos {
   /** Whoever applied the same entries has the same membership, whether by entries or by a snapshot. */
   #checkMembership(node: TestNode): void {
     const membership = JSON.stringify(node.confState);
-    const known = this.#memberships.get(node.appliedIndex);
-    if (known === undefined) this.#memberships.set(node.appliedIndex, membership);
-    else if (known !== membership) {
+    const known = noted(this.#memberships, node.appliedIndex, membership);
+    if (known !== membership) {
       throw new SafetyViolation(
         "Membership",
         `${node.id} has ${membership} at ${node.appliedIndex}, not ${known}`,
@@ -414,4 +419,11 @@ export class Chaos {
     }
     return true;
   }
+}
+
+/** What is known at `index`: what was noted there first, now if nothing was. */
+function noted(known: Map<number, string>, index: number, value: string): string {
+  const first = known.get(index) ?? value;
+  known.set(index, first);
+  return first;
 }
