@@ -138,12 +138,6 @@ export class Replication {
     this.router.setTable(table);
   }
 
-  /** The worker rang: changes wait, or replicas were applied. True when more waits: call again soon. */
-  onDoorbell(nowMs: number): boolean {
-    this.onApplied();
-    return this.drain(nowMs);
-  }
-
   /** The worker applied replicas: their owners are told. */
   onApplied(): void {
     this.receiver.onApplied();

@@ -10,7 +10,7 @@ import { CLUSTER_LINK } from "../../cluster/liveness/model.ts";
 import type { Authority } from "../../cluster/takeover/authority.ts";
 import type { ClusterView } from "../dataplane/cluster-view.ts";
 import type { FramePool, Port } from "../io/port.ts";
-import { MAC_BYTES } from "../packet/ethernet.ts";
+import { MAC_BYTES, setMac } from "../packet/ethernet.ts";
 import { findDatagram, HEARTBEAT_TTL, writeClusterFrame, writeZoneFrame } from "./heartbeat-frames.ts";
 import { senderOf } from "./heartbeat-sender.ts";
 import { HopLimit } from "./hop-limit.ts";
@@ -70,7 +70,7 @@ export class HeartbeatWire {
     const peer = view.peers[from !== 0 || ttl === HEARTBEAT_TTL ? from : heartbeats.claimant];
     if (peer === undefined) return 0;
     const mac = isCluster ? peer.clusterMac : peer.zoneMac[portIndex]!;
-    for (let i = 0; i < MAC_BYTES; i++) mac[i] = pool.bytes[at + MAC_BYTES + i]!;
+    setMac(mac, 0, pool.bytes, at + MAC_BYTES);
     return from;
   }
 

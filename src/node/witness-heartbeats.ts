@@ -1,12 +1,11 @@
 /**
- * Witness heartbeats: an ordinary UDP socket on the cluster link, since a witness has no ports of its own. Owns the socket. Everybody who receives checks the HMAC; the TTL of 255 is checked by the nodes.
+ * Witness heartbeats: an ordinary UDP socket, since a witness has no ports of its own. Owns the socket. Everybody who receives checks the
+ * HMAC; the TTL is checked by the nodes (hop-limit.ts).
  */
 import { createSocket, type Socket } from "node:dgram";
 import { SynwallError } from "../base/errors.ts";
 import { HEARTBEAT_PORT } from "../packet/udp.ts";
-
-/** RFC 5881 section 5. */
-const TTL = 255;
+import { HEARTBEAT_TTL } from "./heartbeat-frames.ts";
 
 export interface WitnessHeartbeatsOptions {
   readonly address: string;
@@ -48,7 +47,7 @@ export class WitnessHeartbeats {
     this.#socket.removeAllListeners("error");
     // A peer that is down answers with ICMP unreachable: no failure of ours.
     this.#socket.on("error", () => {});
-    this.#socket.setTTL(TTL);
+    this.#socket.setTTL(HEARTBEAT_TTL);
     this.#socket.on("message", (bytes, { address }) => onDatagram(bytes, address));
   }
 

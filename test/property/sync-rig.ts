@@ -204,7 +204,8 @@ export class Rig {
   }
 
   #drain(node: RigNode): void {
-    node.replication.onDoorbell(this.nowMs);
+    node.replication.onApplied();
+    node.replication.drain(this.nowMs);
     this.#noteTargets(node);
   }
 

@@ -45,7 +45,8 @@ class TwoNodes {
       this.#nodes.forEach((node, at) => {
         node.tick(this.#clock.ms);
         this.#applied[at]![0]! += drainRing(this.#replicas[at]!).length;
-        node.onDoorbell(this.#clock.ms);
+        node.onApplied();
+        node.drain(this.#clock.ms);
       });
     }
   }
