@@ -5,7 +5,7 @@
  *   bridge "cluster" --- near | the process: so many ms each way | far --- bridge "late" --- the member's port
  */
 import { SynwallError } from "../../src/base/errors.ts";
-import { endHelper, type Lab, lastWords, memberOf, runningProcess, startHelper } from "./lab.ts";
+import { endHelper, type Lab, lastWords, memberOf, runningProcess, startInHost } from "./lab.ts";
 import { inHost } from "./network.ts";
 import { moduleCommand } from "./processes.ts";
 import { run } from "./run.ts";
@@ -26,7 +26,7 @@ const PINGS = 5;
 export async function setDistance(lab: Lab, name: string, oneWayMs: number): Promise<number> {
   const wire = onlyWireOf(lab, name);
   const words = [NEAR, FAR, String(oneWayMs)];
-  await startHelper(lab, BRIDGE_HOST, PROCESS, moduleCommand("chaos/lab/distance-main", words));
+  await startInHost(lab, BRIDGE_HOST, PROCESS, moduleCommand("chaos/lab/distance-main", words));
   const areThere = async (): Promise<boolean> =>
     (await run("ip", ["-n", bridgeNamespace(lab), "link", "show", "dev", FAR], { mayFail: true })) !== "";
   const isReady = await poll(

@@ -177,17 +177,7 @@ export function runningProcess(lab: Lab, name: string): LabProcess | undefined {
   return found !== undefined && isRunning(found) ? found : undefined;
 }
 
-/** Starts a process in a host and notes it; it counts as one whose end is a failure. */
-export async function startHelper(
-  lab: Lab,
-  host: string,
-  name: string,
-  command: readonly string[],
-): Promise<void> {
-  await startInHost(lab, host, name, command);
-}
-
-/** Ends such a process, and forgets it. */
+/** Ends a process that startInHost() started, and forgets it. */
 export async function endHelper(lab: Lab, name: string): Promise<void> {
   const { [name]: helper, ...processes } = lab.state.processes;
   if (helper !== undefined) await endAll([helper]);
@@ -239,7 +229,13 @@ async function build(
   return lab;
 }
 
-async function startInHost(lab: Lab, host: string, name: string, command: readonly string[]): Promise<void> {
+/** Starts a process in a host and notes it; its end is the lab's failure. */
+export async function startInHost(
+  lab: Lab,
+  host: string,
+  name: string,
+  command: readonly string[],
+): Promise<void> {
   const inside = namespaceCommand(lab.state.options.name, host, command);
   note(lab, name, await startDetached(inside, lab.paths.log(name)));
 }
