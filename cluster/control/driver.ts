@@ -5,7 +5,7 @@
  *
  *   tick, message, proposal --> RawNode --> Ready: send; save; send what waited for the disk; apply; advance --> again
  *
- * The disk is written synchronously (see storage/fs.ts): nothing can come between a write and what waits for it.
+ * While the disk writes, messages, ticks and proposals are taken; what they lead to is the next Ready, which waits for this one.
  */
 import {
   type BasicStatus,
@@ -86,7 +86,7 @@ export class RaftDriver {
   #stopReconsidering: (() => void) | undefined;
   #isPumpDue = false;
   #isPumping = false;
-  /** A Ready whose messages were sent, and that is stored after they have left the process. */
+  /** A Ready whose messages were sent, and that the disk has not yet. */
   #unsaved: Ready | undefined;
   #isEnded = false;
 
@@ -323,27 +323,24 @@ export class RaftDriver {
     if (!this.#isEnded) this.#setPace();
   }
 
-  /**
-   * A leader's entries go to its followers while its own disk writes (Raft thesis section 10.2.1). Sockets are written after
-   * the present turn of the event loop, which the disk must not hold up: it has the next one.
-   */
+  /** A leader's entries go to its followers while its own disk writes (Raft thesis section 10.2.1). */
   #begin(ready: Ready): void {
     this.#send(ready.messages);
-    if (ready.entries.length === 0 || ready.messages.length === 0) {
-      this.#finish(ready);
-      return;
-    }
     this.#unsaved = ready;
-    this.#options.timers.afterInput(() => {
-      if (this.#isEnded) return;
-      this.#unsaved = undefined;
-      this.#guard(() => this.#finish(ready));
-      this.#pump();
+    this.#options.storage.save(ready, (error) => this.#saved(ready, error));
+  }
+
+  #saved(ready: Ready, error: unknown): void {
+    if (this.#isEnded) return;
+    this.#unsaved = undefined;
+    this.#guard(() => {
+      if (error !== undefined) throw error;
+      this.#finish(ready);
     });
+    this.#pump();
   }
 
   #finish(ready: Ready): void {
-    this.#options.storage.save(ready);
     this.#send(ready.messagesAfterPersist);
     if (ready.snapshot !== undefined) this.#install(ready.snapshot);
     for (const entry of ready.committedEntries) this.#apply(entry);

@@ -14,7 +14,7 @@ import { SynwallError } from "../../src/base/errors.ts";
 import { LatencyHistogram } from "../../src/base/histogram.ts";
 import { type Founding, requireSameVoters } from "./founding.ts";
 import { diskFs, type StorageFs } from "./fs.ts";
-import type { LogStore, Saved } from "./log-store.ts";
+import type { LogStore, SaveDone, Saved } from "./log-store.ts";
 import { SnapshotStore } from "./snapshot-store.ts";
 import { failed, Wal, type WalHead } from "./wal.ts";
 import { corrupt, type Replay } from "./wal-reader.ts";
@@ -101,8 +101,18 @@ export class DurableStorage implements LogStore {
       this.#found({ voters, slots, log: "" }, directory);
   }
 
-  save(ready: Saved): void {
-    this.#attempt(() => this.#save(ready));
+  save(ready: Saved, done: SaveDone): void {
+    const { hardState, entries, snapshot } = ready;
+    const next = hardState ?? this.#memory.initialState().hardState;
+    if (snapshot === undefined && (entries.length > 0 || isVoteOrTermNew(next, this.#written))) {
+      this.#attempt(() => this.#append(entries, next, done));
+      return;
+    }
+    this.#attempt(() => {
+      if (snapshot === undefined) this.#remember(entries, next);
+      else this.#install(snapshot, entries, next);
+    });
+    done();
   }
 
   saveSnapshot(index: number, confState: ConfState, data: Uint8Array, keepEntries: number): Snapshot {
@@ -113,32 +123,42 @@ export class DurableStorage implements LogStore {
     this.#attempt(() => this.#restart(snapshot, hardState));
   }
 
-  #save(ready: Saved): void {
-    const { hardState, entries, snapshot } = ready;
-    const next = hardState ?? this.#memory.initialState().hardState;
-    if (entries.length > 0 || snapshot !== undefined || isVoteOrTermNew(next, this.#written)) {
-      const records: WalRecord[] = [];
-      if (snapshot !== undefined) {
-        this.#snapshots.save(snapshot);
-        records.push({ type: "snapshot", index: snapshot.index, term: snapshot.term, isInstalled: true });
-      }
-      for (const entry of entries) records.push({ type: "entry", entry });
-      if (isNew(next, this.#written)) records.push({ type: "hardState", hardState: next });
-      this.#wal.append(records, this.#head());
-      this.#written = next;
-    }
-    if (snapshot !== undefined) {
-      this.#memory.applySnapshot(snapshot);
-      this.#marker = { index: snapshot.index, term: snapshot.term };
-      this.#bytes = 0;
-    }
+  #append(entries: readonly Entry[], next: HardState, done: SaveDone): void {
+    const records = this.#recordsOf(entries, next);
+    const head = this.#head();
+    this.#written = next;
+    this.#remember(entries, next);
+    this.#wal.appendSoon(records, head, (error) => {
+      if (error !== undefined) this.#isFailed = true;
+      done(error);
+    });
+  }
+
+  /** A whole state of the leader takes the place of what was here: so rare that it is waited for. */
+  #install(snapshot: Snapshot, entries: readonly Entry[], next: HardState): void {
+    const { index, term } = snapshot;
+    this.#snapshots.save(snapshot);
+    const marker: WalRecord = { type: "snapshot", index, term, isInstalled: true };
+    this.#wal.append([marker, ...this.#recordsOf(entries, next)], this.#head());
+    this.#written = next;
+    this.#memory.applySnapshot(snapshot);
+    this.#marker = { index, term };
+    this.#bytes = 0;
+    this.#remember(entries, next);
+    this.#wal.dropUpTo(Number.POSITIVE_INFINITY);
+    this.#snapshots.purge(index);
+  }
+
+  #recordsOf(entries: readonly Entry[], next: HardState): WalRecord[] {
+    const records: WalRecord[] = entries.map((entry) => ({ type: "entry", entry }));
+    if (isNew(next, this.#written)) records.push({ type: "hardState", hardState: next });
+    return records;
+  }
+
+  #remember(entries: readonly Entry[], next: HardState): void {
     this.#memory.append(entries);
     for (const entry of entries) this.#bytes += entry.data.length;
     this.#memory.setHardState(next);
-    if (snapshot !== undefined) {
-      this.#wal.dropUpTo(Number.POSITIVE_INFINITY);
-      this.#snapshots.purge(snapshot.index);
-    }
   }
 
   #saveSnapshot(index: number, confState: ConfState, data: Uint8Array, keepEntries: number): Snapshot {

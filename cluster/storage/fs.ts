@@ -1,15 +1,15 @@
 /**
- * File system: the few synchronous calls that the log and the snapshots stand on, so that tests can crash between any two of
- * them (memory-fs.ts). Owns durability's vocabulary: what is written is durable after sync() of the file, a name after
- * syncFolder() of its folder, and nothing before.
+ * File system: the few calls that the log and the snapshots stand on, so that tests can crash between any two of them
+ * (memory-fs.ts). Owns durability's vocabulary: what is written is durable after sync() of the file, a name after syncFolder() of
+ * its folder, and nothing before.
  *
- * Synchronous on purpose: on the development machine (ext4 on virtio, preallocated file, 300 bytes a write) writev + fdatasync
- * take 0.14 ms (p99 0.3) on the calling thread and 0.26 ms (p99 0.9) through the thread pool, and the pool's queue adds
- * whatever else waits in it. The price is that a slow disk stalls the control thread; packets and heartbeats have their own.
+ * All but one of them return when they are done. What every command waits for is syncSoon(): a disk may take a tenth of a second
+ * now and then, and the thread that calls it carries replication as well (ADR 48).
  */
 import {
   closeSync,
   existsSync,
+  fdatasync,
   fdatasyncSync,
   fsyncSync,
   mkdirSync,
@@ -30,8 +30,13 @@ export interface StorageFile {
   write(at: number, chunks: readonly Uint8Array[]): void;
   /** What was written is durable when this returns (fdatasync). */
   sync(): void;
+  /** The same for what was written until now, without waiting: `done` is called when it is durable, or with why it never will be. */
+  syncSoon(done: SyncDone): void;
+  /** What is being synced is synced all the same. */
   close(): void;
 }
+
+export type SyncDone = (error?: unknown) => void;
 
 export interface StorageFs {
   makeFolder(path: string): void;
@@ -91,6 +96,8 @@ export const diskFs: StorageFs = {
 
 class DiskFile implements StorageFile {
   readonly #fd: number;
+  #syncing = 0;
+  #isClosed = false;
 
   constructor(fd: number) {
     this.#fd = fd;
@@ -112,8 +119,19 @@ class DiskFile implements StorageFile {
     fdatasyncSync(this.#fd);
   }
 
+  syncSoon(done: SyncDone): void {
+    this.#syncing++;
+    fdatasync(this.#fd, (error) => {
+      this.#syncing--;
+      // Not before: another file would get the number, and be synced in place of this one.
+      if (this.#isClosed && this.#syncing === 0) closeSync(this.#fd);
+      done(error ?? undefined);
+    });
+  }
+
   close(): void {
-    closeSync(this.#fd);
+    this.#isClosed = true;
+    if (this.#syncing === 0) closeSync(this.#fd);
   }
 }
 

@@ -1,6 +1,6 @@
 /**
  * Log store: what the Raft driver needs of a disk. Implemented by DurableStorage (WAL and snapshots) and MemoryLogStore.
- * Every call is synchronous: when save() has returned, the Ready is as durable as it will ever be.
+ * All that a call changes can be read when it has returned; save() alone tells later when it is durable.
  */
 import type { ConfState, HardState, Ready, Snapshot, Storage } from "raft-ts";
 import type { Founding } from "./founding.ts";
@@ -8,11 +8,16 @@ import type { Founding } from "./founding.ts";
 /** The part of a Ready that is stored. */
 export type Saved = Pick<Ready, "entries" | "mustSync"> & Partial<Pick<Ready, "hardState" | "snapshot">>;
 
+export type SaveDone = (error?: unknown) => void;
+
 export interface LogStore extends Storage {
   /** What the log was begun with; undefined where nobody keeps it. */
   readonly founding: Founding | undefined;
-  /** Throws SW_STORAGE_FAILED; the store is unusable after that and the process must end. */
-  save(ready: Saved): void;
+  /**
+   * Calls `done` when the Ready is as durable as it will ever be: before it returns if nothing needs the disk, else in a later turn.
+   * Throws SW_STORAGE_FAILED, or calls `done` with it; the store is unusable after that and the process must end.
+   */
+  save(ready: Saved, done: SaveDone): void;
   /** Records the state machine at `index` and drops the log up to `index - keepEntries`. */
   saveSnapshot(index: number, confState: ConfState, data: Uint8Array, keepEntries: number): Snapshot;
   /**

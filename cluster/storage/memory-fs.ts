@@ -4,7 +4,7 @@
  * keeps them. A sync that fails takes what it should have written with it, as Linux does: the pages count as clean, and a
  * second sync means nothing. For tests of everything that stands on fs.ts, and for simulated nodes.
  */
-import type { StorageFile, StorageFs } from "./fs.ts";
+import type { StorageFile, StorageFs, SyncDone } from "./fs.ts";
 
 /** What a crash may leave behind. */
 export interface CrashModel {
@@ -38,6 +38,8 @@ interface PendingName {
 export class MemoryFs implements StorageFs {
   /** Called before each operation that changes something, with its number from 1; throws to let it fail. */
   onOperation: (n: number, what: string) => void = () => {};
+  /** When a sync in the background happens; at once, unless told otherwise. */
+  later: (work: () => void) => void = (work) => work();
   operations = 0;
   readonly #names = new Map<string, Inode>();
   readonly #durableNames = new Map<string, Inode>();
@@ -170,21 +172,42 @@ export class MemoryFs implements StorageFs {
           }
         });
       },
-      sync: () => {
-        try {
-          this.#operate("sync", () => {
-            // Not the whole content: a log is synced for every few bytes that are added to it.
-            for (const { at, bytes } of inode.pending) inode.durable = written(inode.durable, at, bytes);
-          });
-        } catch (error) {
-          if (error instanceof CrashError) throw error;
-          inode.pending = [];
-          throw error;
-        }
-        inode.pending = [];
+      sync: () => this.#sync("sync", inode, inode.pending),
+      syncSoon: (done) => {
+        const { pending } = inode;
+        inode.pending = [...pending];
+        this.later(() => this.#syncSoon(inode, pending, done));
       },
       close: () => {},
     };
+  }
+
+  /** Makes durable what of `writes` is not yet. */
+  #sync(what: "sync" | "syncSoon", inode: Inode, writes: Inode["pending"]): void {
+    const due = inode.pending.filter((write) => writes.includes(write));
+    const drop = (): void => {
+      inode.pending = inode.pending.filter((write) => !due.includes(write));
+    };
+    try {
+      this.#operate(what, () => {
+        // Not the whole content: a log is synced for every few bytes that are added to it.
+        for (const { at, bytes } of due) inode.durable = written(inode.durable, at, bytes);
+      });
+    } catch (error) {
+      if (!(error instanceof CrashError)) drop();
+      throw error;
+    }
+    drop();
+  }
+
+  #syncSoon(inode: Inode, writes: Inode["pending"], done: SyncDone): void {
+    let failure: unknown;
+    try {
+      this.#sync("syncSoon", inode, writes);
+    } catch (error) {
+      failure = error;
+    }
+    done(failure);
   }
 
   /** `work` is done also when the operation "dies": nobody knows how far it came, and crash() draws that. */

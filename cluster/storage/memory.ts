@@ -4,7 +4,7 @@
  */
 import { type ConfState, type Entry, type HardState, MemoryStorage, type Snapshot } from "raft-ts";
 import type { Founding } from "./founding.ts";
-import type { LogStore, Saved } from "./log-store.ts";
+import type { LogStore, SaveDone, Saved } from "./log-store.ts";
 
 export class MemoryLogStore implements LogStore {
   readonly founding: Founding | undefined;
@@ -16,7 +16,7 @@ export class MemoryLogStore implements LogStore {
     this.#memory = new MemoryStorage(confState);
   }
 
-  save(ready: Saved): void {
+  save(ready: Saved, done: SaveDone): void {
     if (ready.snapshot !== undefined) {
       this.#memory.applySnapshot(ready.snapshot);
       this.#bytes = 0;
@@ -24,6 +24,7 @@ export class MemoryLogStore implements LogStore {
     this.#memory.append(ready.entries);
     for (const entry of ready.entries) this.#bytes += entry.data.length;
     if (ready.hardState !== undefined) this.#memory.setHardState(ready.hardState);
+    done();
   }
 
   saveSnapshot(index: number, confState: ConfState, data: Uint8Array, keepEntries: number): Snapshot {

@@ -1,5 +1,6 @@
 /**
- * Write-ahead log: appends records to preallocated segment files, one write and one fdatasync for each batch.
+ * Write-ahead log: appends records to preallocated segment files, one write and one fdatasync for each batch, which the caller waits
+ * for or not.
  * Owns segments and their rotation; the bytes are wal-record.ts, replay is wal-reader.ts, and what is worth keeping is
  * durable-storage.ts.
  *
@@ -12,7 +13,7 @@ import type { HardState } from "raft-ts";
 import { assert } from "../../src/base/assert.ts";
 import { SynwallError } from "../../src/base/errors.ts";
 import type { Founding } from "./founding.ts";
-import { type StorageFile, type StorageFs, zeros } from "./fs.ts";
+import { type StorageFile, type StorageFs, type SyncDone, zeros } from "./fs.ts";
 import { type Replay, replay, type Segment, segmentName } from "./wal-reader.ts";
 import { encodeBatch, type WalRecord } from "./wal-record.ts";
 
@@ -50,6 +51,8 @@ export class Wal {
   #batch = 0;
   #spare: "none" | "underWay" | "ready" = "none";
   #spareBytes = 0;
+  /** The last batch that is known to be durable, as all before it are. */
+  #syncedBatch = -1;
 
   /**
    * Opens the log of a folder, or begins one. A torn tail is wiped. Throws SW_STORAGE_CORRUPT, SW_STORAGE_FAILED, and
@@ -78,6 +81,7 @@ export class Wal {
     this.#at = found.endAt;
     this.#crc = found.lastCrc;
     this.#batch = found.lastBatch + 1;
+    this.#syncedBatch = found.lastBatch;
     if (found.tornBytes === 0) return;
     this.#file.write(found.endAt, zeros(found.tornBytes));
     this.#file.sync();
@@ -90,26 +94,30 @@ export class Wal {
   /** Writes the records and syncs. `head` is the state before them. Throws SW_STORAGE_FAILED, and is unusable then. */
   append(records: readonly WalRecord[], head: WalHead): void {
     const { folder, nowMs, onSynced } = this.#options;
-    assert(records.length > 0, "an empty write has no meaning in the log");
     const startMs = nowMs();
     orFailed(folder, () => {
-      let encoded = encodeBatch(records, this.#batch, this.#crc);
-      if (this.#at + encoded.bytes > this.#fileBytes) {
-        this.#rotate(head, encoded.bytes);
-        encoded = encodeBatch(records, this.#batch, this.#crc);
-      }
-      const file = this.#file!;
-      file.write(this.#at, encoded.chunks);
-      file.sync();
-      this.#at += encoded.bytes;
-      this.#crc = encoded.crc;
-      this.#batch++;
+      this.#write(records, head).sync();
+      this.#syncedBatch = this.#batch - 1;
     });
-    const segment = this.#segments.at(-1)!;
-    for (const record of records) {
-      if (record.type === "entry") segment.indexMax = Math.max(segment.indexMax, record.entry.index);
-    }
     onSynced(nowMs() - startMs);
+    this.#prepareSpare();
+  }
+
+  /** Writes the records, and calls `done` when they and all before them are durable. What fails later is told to `done`. */
+  appendSoon(records: readonly WalRecord[], head: WalHead, done: SyncDone): void {
+    const { folder, nowMs, onSynced } = this.#options;
+    const startMs = nowMs();
+    const file = orFailed(folder, () => this.#write(records, head));
+    const batch = this.#batch - 1;
+    file.syncSoon((error) => {
+      if (error !== undefined) {
+        done(failed(folder, error));
+        return;
+      }
+      this.#syncedBatch = Math.max(this.#syncedBatch, batch);
+      onSynced(nowMs() - startMs);
+      done();
+    });
     this.#prepareSpare();
   }
 
@@ -143,10 +151,31 @@ export class Wal {
     this.#file = undefined;
   }
 
+  #write(records: readonly WalRecord[], head: WalHead): StorageFile {
+    assert(records.length > 0, "an empty write has no meaning in the log");
+    let encoded = encodeBatch(records, this.#batch, this.#crc);
+    if (this.#at + encoded.bytes > this.#fileBytes) {
+      this.#rotate(head, encoded.bytes);
+      encoded = encodeBatch(records, this.#batch, this.#crc);
+    }
+    const file = this.#file!;
+    file.write(this.#at, encoded.chunks);
+    this.#at += encoded.bytes;
+    this.#crc = encoded.crc;
+    this.#batch++;
+    const segment = this.#segments.at(-1)!;
+    for (const record of records) {
+      if (record.type === "entry") segment.indexMax = Math.max(segment.indexMax, record.entry.index);
+    }
+    return file;
+  }
+
   /** Begins the next segment, large enough for a write of `bytes`. It is durable with its head before its name is. */
   #rotate(head: WalHead, bytes: number): void {
     const { fs, folder, cluster, node, segmentBytes } = this.#options;
     const founding = this.#founding;
+    // A crash must not leave a segment behind one that ends too early.
+    if (this.#syncedBatch < this.#batch - 1) this.#file?.sync();
     const sequence = (this.#segments.at(-1)?.sequence ?? 0) + 1;
     const records: WalRecord[] = [
       { type: "meta", meta: { cluster, node, sequence, previousCrc: this.#crc, founding } },
@@ -177,7 +206,7 @@ export class Wal {
     this.#segments.push({ name, sequence, indexMax: 0 });
     this.#at = encoded.bytes;
     this.#crc = encoded.crc;
-    this.#batch++;
+    this.#syncedBatch = this.#batch++;
   }
 
   #prepareSpare(): void {

@@ -118,14 +118,15 @@ test("nothing that was acknowledged is lost in a crash, and writes are whole", (
 });
 
 test("the property notices a disk that acknowledges before it is durable", () => {
+  const told = (done: () => void): void => done();
   class LazyFs extends MemoryFs {
     override open(path: string) {
-      return { ...super.open(path), sync: () => {} };
+      return { ...super.open(path), sync: () => {}, syncSoon: told };
     }
     override create(path: string) {
       const file = super.create(path);
       let syncs = 0;
-      return { ...file, sync: () => (syncs++ === 0 ? file.sync() : undefined) };
+      return { ...file, sync: () => (syncs++ === 0 ? file.sync() : undefined), syncSoon: told };
     }
   }
   const append: Wish = { kind: "append", count: 3, bytes: 100 };

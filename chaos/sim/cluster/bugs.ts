@@ -221,12 +221,12 @@ export function spoilLog(bug: Bug | undefined, node: number, storage: DurableSto
   if (bug === "marks-nothing") spoilRestart(storage);
   if (bug !== "misapplies" || node !== BUGGY_NODE) return;
   const save = storage.save.bind(storage);
-  storage.save = (saved) => {
-    save(saved);
+  storage.save = (saved, done) => {
     const entries = (saved as Ready).committedEntries as Entry[];
     entries.forEach((entry, i) => {
       entries[i] = misread(entry);
     });
+    save(saved, done);
   };
 }
 

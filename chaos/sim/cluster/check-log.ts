@@ -88,8 +88,8 @@ export class LogCheck {
       noted = Math.max(noted, commit);
     };
     const save = storage.save.bind(storage);
-    storage.save = (ready) => {
-      save(ready);
+    storage.save = (ready, done) => {
+      save(ready, done);
       note();
     };
     const restart = storage.restart.bind(storage);

@@ -5,6 +5,10 @@
 import type { StorageFile, StorageFs } from "../../../cluster/storage/fs.ts";
 import { CrashError, MemoryFs } from "../../../cluster/storage/memory-fs.ts";
 
+/** To a thread that waits for the disk, and back. */
+const HOP_MS_MIN = 0.05;
+const HOP_MS_MAX = 0.3;
+
 export class SimDisk {
   /** How long each sync takes. */
   syncMs = 0;
@@ -16,16 +20,23 @@ export class SimDisk {
   isLying = false;
   readonly #random: (bound: number) => number;
   readonly #onSlow: (ms: number) => void;
+  readonly #later: (ms: number, work: () => void) => void;
   #fs = new MemoryFs();
   /** Operations until the machine loses its power; 0: never. */
   #tearsIn = 0;
   #isTorn = false;
   #hasFailed = false;
 
-  constructor(random: (bound: number) => number, onSlow: (ms: number) => void) {
+  /** `onSlow`: the caller of the disk waits so long. `later`: runs work of the disk's in so many milliseconds. */
+  constructor(
+    random: (bound: number) => number,
+    onSlow: (ms: number) => void,
+    later: (ms: number, work: () => void) => void,
+  ) {
     this.#random = random;
     this.#onSlow = onSlow;
-    this.#fs.onOperation = (_n, what) => this.#onOperation(what);
+    this.#later = later;
+    this.#use(new MemoryFs());
   }
 
   /** What a process opens. */
@@ -45,8 +56,7 @@ export class SimDisk {
 
   /** The disk as the next process finds it. */
   reopen(isPowerLost: boolean): void {
-    this.#fs = isPowerLost || this.#isTorn ? this.#fs.crash(this.#random) : this.#fs.restart();
-    this.#fs.onOperation = (_n, what) => this.#onOperation(what);
+    this.#use(isPowerLost || this.#isTorn ? this.#fs.crash(this.#random) : this.#fs.restart());
     this.#tearsIn = 0;
     this.#isTorn = false;
     this.#hasFailed = false;
@@ -60,15 +70,25 @@ export class SimDisk {
     this.#tearsIn = 0;
   }
 
+  #use(fs: MemoryFs): void {
+    this.#fs = fs;
+    fs.onOperation = (_n, what) => this.#onOperation(what);
+    fs.later = (work) => this.#later(this.syncMs + this.#hopMs(), work);
+  }
+
+  #hopMs(): number {
+    return HOP_MS_MIN + ((HOP_MS_MAX - HOP_MS_MIN) * this.#random(256)) / 256;
+  }
+
   #onOperation(what: string): void {
     if (this.#tearsIn > 0 && --this.#tearsIn === 0) {
       this.#isTorn = true;
       throw new CrashError(`no power in a ${what}`);
     }
-    const isSync = what === "sync" || what === "syncFolder";
+    const isSync = what.startsWith("sync");
     if (isSync && this.isBroken) this.#fail("EIO: i/o error, fsync");
     if (!isSync && this.isFull) this.#fail(`ENOSPC: no space left on device, ${what}`);
-    if (isSync && this.syncMs > 0) this.#onSlow(this.syncMs);
+    if (isSync && what !== "syncSoon" && this.syncMs > 0) this.#onSlow(this.syncMs);
   }
 
   #fail(message: string): never {
@@ -128,5 +148,10 @@ class LyingFs implements StorageFs {
 }
 
 function lying(file: StorageFile): StorageFile {
-  return { write: (at, chunks) => file.write(at, chunks), sync: () => undefined, close: () => file.close() };
+  return {
+    write: (at, chunks) => file.write(at, chunks),
+    sync: () => undefined,
+    syncSoon: (done) => done(),
+    close: () => file.close(),
+  };
 }

@@ -89,7 +89,11 @@ export class SimMember {
     this.config = config;
     this.#boot = boot;
     this.clocks = clocks;
-    this.disk = new SimDisk(world.random, (ms) => this.#life?.main.stall(ms));
+    this.disk = new SimDisk(
+      world.random,
+      (ms) => this.#life?.main.stall(ms),
+      (ms, work) => void this.#life?.after(ms, work),
+    );
     this.disk.isLying = world.bug === "lying-disk";
   }
 

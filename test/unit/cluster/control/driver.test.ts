@@ -3,8 +3,10 @@ import { decodeEnvelope, encodeEnvelope } from "../../../../cluster/control/code
 import { downCommand } from "../../../../cluster/control/commands.ts";
 import type { Command } from "../../../../cluster/control/model.ts";
 import { plan } from "../../../../cluster/control/planner.ts";
+import type { SaveDone, Saved } from "../../../../cluster/storage/log-store.ts";
 import { MemoryLogStore } from "../../../../cluster/storage/memory.ts";
 import { SynwallError } from "../../../../src/base/errors.ts";
+import { saveNow } from "../storage/workload.ts";
 import { confState, DriverCluster, snapshotState } from "./cluster-of-drivers.ts";
 
 function up(id: number, role: "node" | "witness" = "node"): Command {
@@ -343,7 +345,7 @@ describe("snapshots and restarts", () => {
 
   test("a snapshot that cannot be read stops the start with SW_STORAGE_CORRUPT", () => {
     const store = new MemoryLogStore(confState([1]));
-    store.save({
+    saveNow(store, {
       entries: [],
       mustSync: true,
       snapshot: { index: 5, term: 1, confState: confState([1]), data: new Uint8Array([1, 2, 3]) },
@@ -352,6 +354,83 @@ describe("snapshots and restarts", () => {
     const cluster = new DriverCluster({ ids: [] });
     cluster.stores.set(1, store);
     expect(() => cluster.start(1)).toThrow(/Cannot restore the cluster's state/);
+  });
+});
+
+/** A disk that is busy as long as a test says so. */
+class BusyStore extends MemoryLogStore {
+  isBusy = false;
+  #waiting: SaveDone[] = [];
+
+  override save(ready: Saved, done: SaveDone): void {
+    super.save(ready, (error) => {
+      if (this.isBusy && ready.mustSync) this.#waiting.push(done);
+      else done(error);
+    });
+  }
+
+  end(): void {
+    this.isBusy = false;
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const done of waiting) done();
+  }
+}
+
+describe("a disk that takes its time", () => {
+  function busyCluster() {
+    const stores = new Map<number, BusyStore>();
+    const cluster = new DriverCluster({
+      ids: [1, 2, 3],
+      store: (id, voters) => {
+        const store = new BusyStore(confState(voters));
+        stores.set(id, store);
+        return store;
+      },
+    });
+    return { cluster, stores };
+  }
+
+  test("of one follower holds up nobody else, and the follower has all of it afterwards", async () => {
+    const { cluster, stores } = busyCluster();
+    const leader = await cluster.elect();
+    const follower = cluster.node(leader.id === 1 ? 2 : 1);
+    const { term } = leader.driver.status();
+    const store = stores.get(follower.id)!;
+    store.isBusy = true;
+    for (let i = 1; i <= 3; i++) await answered(cluster, leader.driver.propose(up(i)));
+    const { matches, commit } = leader.driver.status();
+    expect(matches.get(follower.id)).toBeLessThan(commit);
+    expect(follower.driver.status().applied).toBeLessThan(commit);
+    store.end();
+    await cluster.clock.until(() => follower.driver.status().applied === commit);
+    expect(leader.driver.status()).toMatchObject({ term, state: "leader" });
+  });
+
+  test("of a majority: nothing counts as committed before it is on their disks", async () => {
+    const { cluster, stores } = busyCluster();
+    const leader = await cluster.elect();
+    await cluster.clock.pass(50);
+    const { commit } = leader.driver.status();
+    for (const [id, store] of stores) store.isBusy = id !== leader.id;
+    const answer = leader.driver.propose(up(1));
+    await cluster.clock.pass(5);
+    expect(leader.driver.status().commit).toBe(commit);
+    stores.get(leader.id === 1 ? 2 : 1)!.end();
+    await expect(answered(cluster, answer)).resolves.toMatchObject({ ok: true });
+  });
+
+  test("of the leader alone: the others commit, and the leader applies when it has the entry itself", async () => {
+    const { cluster, stores } = busyCluster();
+    const leader = await cluster.elect();
+    await cluster.clock.pass(50);
+    const { applied } = leader.driver.status();
+    stores.get(leader.id)!.isBusy = true;
+    const answer = leader.driver.propose(up(1));
+    await cluster.clock.pass(5);
+    expect(leader.driver.status().applied).toBe(applied);
+    stores.get(leader.id)!.end();
+    await expect(answered(cluster, answer)).resolves.toMatchObject({ ok: true });
   });
 });
 
@@ -371,6 +450,17 @@ describe("failures", () => {
     expect(leader.driver.state().members).toHaveLength(1);
   });
 });
+
+/** Lets time pass until the answer is there. */
+async function answered<T>(cluster: DriverCluster, answer: Promise<T>): Promise<T> {
+  let isHere = false;
+  const note = (): void => {
+    isHere = true;
+  };
+  answer.then(note, note);
+  await cluster.clock.until(() => isHere);
+  return answer;
+}
 
 /** Moves leadership to `id`. */
 async function leadBy(cluster: DriverCluster, id: number) {

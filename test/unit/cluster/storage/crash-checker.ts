@@ -2,23 +2,25 @@
  * Crash checker: lives the scripted life on a disk that dies at each of its operations in turn, and looks at what the next
  * process finds. Answers the first thing that is wrong in words, so that a test can expect nothing, and a planted bug something.
  */
+
 import { DurableStorage } from "../../../../cluster/storage/durable-storage.ts";
+import type { StorageFs } from "../../../../cluster/storage/fs.ts";
 import { MemoryLogStore } from "../../../../cluster/storage/memory.ts";
 import { CrashError, type CrashModel, MemoryFs } from "../../../../cluster/storage/memory-fs.ts";
 import { seededRandom } from "../../../../src/base/env.ts";
 import { SynwallError } from "../../../../src/base/errors.ts";
-import { CONF, entry, WHOLE_LIFE as LIFE, type Picture, pictureOf, run } from "./workload.ts";
+import { CONF, entry, WHOLE_LIFE as LIFE, type Picture, pictureOf, run, saveNow } from "./workload.ts";
 
 export const SEGMENT_BYTES = 2048;
 export const FOUNDING = { voters: [1, 2, 3], slots: 64 };
 
-export function openOn(fs: MemoryFs, change: object = {}): DurableStorage {
+export function openOn(fs: StorageFs | undefined, change: object = {}): DurableStorage {
   return DurableStorage.open({
     directory: "/data",
     clusterName: "edge",
     nodeId: 1,
     ...FOUNDING,
-    fs,
+    ...(fs === undefined ? {} : { fs }),
     segmentBytes: SEGMENT_BYTES,
     ...change,
   });
@@ -97,7 +99,7 @@ function wrongAfter(fs: MemoryFs, acknowledged: number): string | undefined {
     const allowed = [PICTURES[acknowledged], PICTURES[acknowledged + 1]];
     if (!allowed.some((picture) => JSON.stringify(picture) === found)) return `found ${found}`;
     const index = store.lastIndex() + 1;
-    store.save({
+    saveNow(store, {
       entries: [entry(9, index)],
       mustSync: true,
       hardState: { term: 9, vote: 1, commit: store.snapshot().index },

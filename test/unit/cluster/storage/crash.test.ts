@@ -84,9 +84,8 @@ describe("a planted bug is caught:", () => {
       new TrickedFs((path, file) => {
         let syncs = 0;
         // Segments must be born whole; it is the writes after that which get lost.
-        return path.includes("/wal/")
-          ? { ...file, sync: () => (syncs++ === 0 ? file.sync() : undefined) }
-          : file;
+        const sync = (): void => (syncs++ === 0 ? file.sync() : undefined);
+        return path.includes("/wal/") ? { ...file, sync, syncSoon: (done) => done() } : file;
       });
     expect(firstLoss(makeFs)).toMatch(/found|refused/);
   });

@@ -8,7 +8,7 @@ import { CrashError, MemoryFs } from "../../../../cluster/storage/memory-fs.ts";
 import { encodeBatch, paddedBytes } from "../../../../cluster/storage/wal-record.ts";
 import { seededRandom } from "../../../../src/base/env.ts";
 import { FOUNDING, openOn, operationsOf, PICTURES, runUntilCrash } from "./crash-checker.ts";
-import { CONF, entries, entry, LIFE, pictureOf, run } from "./workload.ts";
+import { CONF, entries, entry, LIFE, pictureOf, run, save, saveNow } from "./workload.ts";
 
 function lastSegment(fs: MemoryFs): string {
   return `/data/wal/${fs.list("/data/wal").sort().at(-1)}`;
@@ -42,12 +42,12 @@ describe("a life", () => {
   test("a change of the commit index alone writes nothing and goes with the next write", () => {
     const fs = new MemoryFs();
     const store = openOn(fs);
-    store.save({ entries: entries(1, 1, 5), mustSync: true, hardState: { term: 1, vote: 1, commit: 0 } });
+    saveNow(store, { entries: entries(1, 1, 5), mustSync: true, hardState: { term: 1, vote: 1, commit: 0 } });
     const before = fs.operations;
-    store.save({ entries: [], mustSync: false, hardState: { term: 1, vote: 1, commit: 5 } });
+    saveNow(store, { entries: [], mustSync: false, hardState: { term: 1, vote: 1, commit: 5 } });
     expect(fs.operations).toBe(before);
     expect(store.initialState().hardState.commit).toBe(5);
-    store.save({ entries: [entry(1, 6)], mustSync: true });
+    saveNow(store, { entries: [entry(1, 6)], mustSync: true });
     expect(openOn(fs.restart()).initialState().hardState).toEqual({ term: 1, vote: 1, commit: 5 });
   });
 
@@ -56,15 +56,19 @@ describe("a life", () => {
     const store = openOn(fs, { segmentBytes: 65_536 });
     const seen: string[] = [];
     fs.onOperation = (_n, what) => seen.push(what);
-    store.save({ entries: entries(1, 1, 50), mustSync: true, hardState: { term: 1, vote: 1, commit: 0 } });
-    expect(seen).toEqual(["write", "sync"]);
+    saveNow(store, {
+      entries: entries(1, 1, 50),
+      mustSync: true,
+      hardState: { term: 1, vote: 1, commit: 0 },
+    });
+    expect(seen).toEqual(["write", "syncSoon"]);
     expect(store.syncLatency.count).toBe(1);
   });
 
   test("the membership of the snapshot wins over that of the founding", () => {
     const fs = new MemoryFs();
     const store = openOn(fs);
-    store.save({ entries: entries(1, 1, 3), mustSync: true, hardState: { term: 1, vote: 1, commit: 3 } });
+    saveNow(store, { entries: entries(1, 1, 3), mustSync: true, hardState: { term: 1, vote: 1, commit: 3 } });
     store.saveSnapshot(3, { ...CONF, voters: [1, 2], learners: [4] }, new Uint8Array(0), 0);
     const again = openOn(fs.restart());
     expect(again.initialState().confState).toMatchObject({ voters: [1, 2], learners: [4] });
@@ -73,7 +77,7 @@ describe("a life", () => {
   test("a write larger than a segment gets a segment of its own", () => {
     const fs = new MemoryFs();
     const store = openOn(fs);
-    store.save({
+    saveNow(store, {
       entries: [entry(1, 1, 10_000)],
       mustSync: true,
       hardState: { term: 1, vote: 1, commit: 0 },
@@ -320,7 +324,7 @@ describe("on a real disk", () => {
     try {
       const options = { directory, clusterName: "edge", nodeId: 1, ...FOUNDING, segmentBytes: 4096 };
       const store = DurableStorage.open(options);
-      for (const step of LIFE) run(store, step);
+      for (const step of LIFE) run(store, step, save);
       expect(() => DurableStorage.open(options)).toThrow(/uses it already/);
       store.close();
       const again = DurableStorage.open(options);

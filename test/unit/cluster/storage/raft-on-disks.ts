@@ -7,6 +7,7 @@ import { InvariantError, type Message, ProposalDroppedError, RawNode, type Ready
 import { DurableStorage } from "../../../../cluster/storage/durable-storage.ts";
 import { CrashError, type CrashModel, MemoryFs } from "../../../../cluster/storage/memory-fs.ts";
 import { seededRandom } from "../../../../src/base/env.ts";
+import { saveNow } from "./workload.ts";
 
 export interface DiskLife {
   readonly members: number;
@@ -157,10 +158,10 @@ class World {
     while (member.raw?.hasReady()) {
       const rd = member.raw.ready();
       this.#network.push(...rd.messages);
-      if (this.#life.isSavedLast !== true) member.store!.save(rd);
+      if (this.#life.isSavedLast !== true) saveNow(member.store!, rd);
       this.#network.push(...rd.messagesAfterPersist);
       this.#apply(member, rd);
-      if (this.#life.isSavedLast === true) member.store!.save(rd);
+      if (this.#life.isSavedLast === true) saveNow(member.store!, rd);
       member.raw.advance();
       this.#checkLeader(member);
       if (member.appliedIndex - member.snapshotIndex < SNAPSHOT_ENTRIES) continue;

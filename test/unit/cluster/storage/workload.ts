@@ -2,7 +2,7 @@
  * A scripted life of a Raft log: what a node stores, with a picture of what the log must hold after each step.
  */
 import type { ConfState, Entry, HardState, Snapshot } from "raft-ts";
-import type { LogStore } from "../../../../cluster/storage/log-store.ts";
+import type { LogStore, Saved } from "../../../../cluster/storage/log-store.ts";
 
 export const CONF: ConfState = {
   voters: [1, 2, 3],
@@ -48,7 +48,28 @@ export type Step =
   /** Another log from here on. */
   | { readonly type: "restart"; readonly snapshot: Snapshot; readonly hardState: HardState };
 
-export function run(store: LogStore, step: Step): void {
+/** Resolves when all of it is durable. */
+export function save(store: LogStore, ready: Saved): Promise<void> {
+  return new Promise((resolve, reject) => {
+    store.save(ready, (error) => (error === undefined ? resolve() : reject(error)));
+  });
+}
+
+/** On a disk whose syncs in the background happen at once. */
+export function saveNow(store: LogStore, ready: Saved): void {
+  let isDone = false;
+  store.save(ready, (error) => {
+    if (error !== undefined) throw error;
+    isDone = true;
+  });
+  if (!isDone) throw new Error("this disk lets the caller wait");
+}
+
+export function run(
+  store: LogStore,
+  step: Step,
+  put: (store: LogStore, ready: Saved) => unknown = saveNow,
+): void {
   if (step.type === "snapshot") {
     store.saveSnapshot(step.index, CONF, Buffer.from(`state at ${step.index}`), step.keep);
     return;
@@ -58,7 +79,7 @@ export function run(store: LogStore, step: Step): void {
     return;
   }
   const { hardState, entries, snapshot } = step;
-  store.save({
+  put(store, {
     entries,
     mustSync: true,
     ...(hardState === undefined ? {} : { hardState }),

@@ -1,0 +1,109 @@
+/**
+ * Syncs in the background: what is told when, and what is left when the machine stops meanwhile.
+ */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import type { DurableStorage } from "../../../../cluster/storage/durable-storage.ts";
+import { MemoryFs } from "../../../../cluster/storage/memory-fs.ts";
+import type { SynwallError } from "../../../../src/base/errors.ts";
+import { openOn } from "./crash-checker.ts";
+import { entries, entry, save } from "./workload.ts";
+
+/** A disk that syncs when it is told to. */
+class HeldFs extends MemoryFs {
+  readonly #held: (() => void)[] = [];
+
+  override later = (work: () => void): void => void this.#held.push(work);
+
+  get held(): number {
+    return this.#held.length;
+  }
+
+  /** The n-th of those that wait. */
+  release(n = 0): void {
+    this.#held.splice(n, 1)[0]!();
+  }
+}
+
+/** A crash that takes all that was not synced. */
+const NOTHING_KEPT = (bound: number): number => bound - 1;
+const FIRST = { term: 1, vote: 1, commit: 0 };
+
+function saved(store: DurableStorage, from: number, to: number, bytes = 20): unknown[] {
+  const told: unknown[] = [];
+  store.save({ entries: entries(1, from, to, bytes), mustSync: true, hardState: FIRST }, (error) =>
+    told.push(error),
+  );
+  return told;
+}
+
+describe("a save", () => {
+  test("can be read at once, and is told to be durable when it is", () => {
+    const fs = new HeldFs();
+    const store = openOn(fs);
+    const told = saved(store, 1, 3);
+    expect([store.lastIndex(), store.initialState().hardState.term]).toEqual([3, 1]);
+    expect(told).toEqual([]);
+    fs.release();
+    expect(told).toEqual([undefined]);
+    expect(openOn(fs.crash(NOTHING_KEPT)).lastIndex()).toBe(3);
+  });
+
+  test("that was not told to be durable may be gone with the power", () => {
+    const fs = new HeldFs();
+    const store = openOn(fs);
+    saved(store, 1, 3);
+    fs.release();
+    saved(store, 4, 5);
+    expect(openOn(fs.crash(NOTHING_KEPT)).lastIndex()).toBe(3);
+  });
+
+  test("is durable with what was written before it, in whatever order syncs end", () => {
+    const fs = new HeldFs();
+    const store = openOn(fs);
+    saved(store, 1, 3);
+    const later = saved(store, 4, 5);
+    fs.release(1);
+    expect(later).toEqual([undefined]);
+    expect(openOn(fs.crash(NOTHING_KEPT)).lastIndex()).toBe(5);
+  });
+
+  test("that begins a new segment makes the one before it durable first", () => {
+    const fs = new HeldFs();
+    const store = openOn(fs, { segmentBytes: 1024 });
+    saved(store, 1, 3);
+    saved(store, 4, 6, 600);
+    expect(store.segmentCount).toBe(2);
+    expect(openOn(fs.crash(NOTHING_KEPT), { segmentBytes: 1024 }).lastIndex()).toBe(3);
+  });
+
+  test("that the disk refuses later is told, and the store takes nothing more", () => {
+    const fs = new HeldFs();
+    const store = openOn(fs);
+    const told = saved(store, 1, 3);
+    fs.onOperation = () => {
+      throw Object.assign(new Error("EIO: i/o error, fdatasync"), { code: "EIO" });
+    };
+    fs.release();
+    expect((told[0] as SynwallError).code).toBe("SW_STORAGE_FAILED");
+    fs.onOperation = () => {};
+    expect(() => saved(store, 4, 4)).toThrow(/a write failed before/);
+  });
+});
+
+test("a real disk finishes what it syncs when the store is closed meanwhile", async () => {
+  const directory = mkdtempSync(join(tmpdir(), "synwall-sync-"));
+  try {
+    const store = openOn(undefined, { directory });
+    const done = save(store, { entries: [entry(1, 1)], mustSync: true, hardState: FIRST });
+    store.close();
+    await expect(done).resolves.toBeUndefined();
+    const again = openOn(undefined, { directory });
+    expect(again.lastIndex()).toBe(1);
+    again.close();
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+  }
+});
