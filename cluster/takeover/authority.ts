@@ -84,6 +84,8 @@ export type AuthorityEffect =
   | { readonly type: "storeFence"; readonly ask: FenceAsk }
   /** A peer says that its log is another one than before, or that it serves or does so no more. */
   | { readonly type: "claim"; readonly node: number; readonly claim: Claim }
+  /** A peer's lease requests show another epoch than before: it has applied that. */
+  | { readonly type: "shown"; readonly node: number; readonly epoch: number }
   | { readonly type: "fenced" | "unfenced"; readonly atMs: number };
 
 export class Authority {
@@ -106,6 +108,8 @@ export class Authority {
   #peers: readonly PeerConfig[];
   /** The incarnation that this process was admitted as; 0: it is not. */
   #incarnation = 0;
+  /** By node: the epoch of its latest lease request. */
+  readonly #shown = new Map<number, number>();
   /** Peers that fell silent when this member heard no majority: not taken for dead until it hears one again. */
   readonly #unbelieved = new Set<number>();
   #believeAtMs = 0;
@@ -395,6 +399,7 @@ export class Authority {
         const r = decodeLeaseRequest(view, at, length);
         if (r === undefined) return;
         this.heartbeats.setIncarnation(from, r.incarnation);
+        this.#noteEpoch(from, r.epoch);
         if (!this.#asked().includes(this.#config.selfId)) return;
         const isGiven = this.voter.request(from, r.epoch, r.incarnation, nowMs);
         this.heartbeats.setStanding(from, MESSAGE_LEASE_ACK, isGiven ? ackBody(r.nonce, r.seq) : undefined);
@@ -422,6 +427,12 @@ export class Authority {
         // A newer version's message: heartbeats go on working side by side.
         return;
     }
+  }
+
+  #noteEpoch(node: number, epoch: number): void {
+    if (this.#config.role !== "node" || this.#shown.get(node) === epoch) return;
+    this.#shown.set(node, epoch);
+    this.#output.effect({ type: "shown", node, epoch });
   }
 
   #answer(ask: FenceAsk, nowMs: number): FenceReply {

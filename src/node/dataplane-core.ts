@@ -374,6 +374,7 @@ export class DataplaneCore {
       case "storeLease":
       case "storeFence":
       case "claim":
+      case "shown":
         this.#post(effect);
         return;
       case "gained":

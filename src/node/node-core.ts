@@ -7,10 +7,13 @@
  *   peers  --handlers()->    |
  *                            +--> transport, storage, journal
  */
+
+import type { ClusterState } from "../../cluster/control/model.ts";
 import type { Timers } from "../../cluster/control/timers.ts";
 import type { SyncLimits } from "../../cluster/sync/limits.ts";
 import { Replication } from "../../cluster/sync/replication.ts";
 import { RECORD_FORMATS, type RecordFormat } from "../../cluster/sync/wire-format.ts";
+import { LettingGo } from "../../cluster/takeover/letting-go.ts";
 import type { Transport, TransportHandlers } from "../../cluster/transport/transport.ts";
 import { interfaceLabel, type MemberConfig, type NodeConfig } from "../../config/node-config.ts";
 import { VERSION } from "../../config/version.ts";
@@ -96,8 +99,11 @@ export class NodeCore {
   readonly #changes: RecordRing;
   readonly #replicas: RecordRing;
   readonly #bells: SyncDoorbells;
-  #revision = -1;
-  #forcedEpoch: number | undefined;
+  readonly #lettingGo: LettingGo;
+  /** What the worker knows. */
+  #passed: ClusterState | undefined;
+  /** Calls off looking again at a state that is kept from the worker. */
+  #stopKeeping: (() => void) | undefined;
   #incarnation = 0;
   #isStopped = false;
   #isStateDue = false;
@@ -119,6 +125,7 @@ export class NodeCore {
     this.#replicas = new RecordRing(memory.replicas);
     this.#bells = this.#makeDoorbells();
     this.setup = workerSetup(config, memory, logIdOf(options.storage));
+    this.#lettingGo = new LettingGo(config.cluster.self.id, this.setup.profile.leaseMs);
     this.mirror = new WorkerMirror(this.setup);
     this.replication = this.#makeReplication();
     this.controller = this.#makeController();
@@ -170,6 +177,7 @@ export class NodeCore {
   stop(): void {
     this.#isStopped = true;
     this.#stopSampling?.();
+    this.#stopKeeping?.();
     this.#bells.stop();
     this.controller.stop();
   }
@@ -185,6 +193,7 @@ export class NodeCore {
     this.mirror.note(message);
     this.#events.receive(message);
     this.#passToPair(message);
+    if (message.type === "shown") this.#onShown(message.node, message.epoch);
     if (message.type === "carrier") this.#links.tick(this.nowMs(), true);
   }
 
@@ -382,15 +391,30 @@ export class NodeCore {
     queueMicrotask(() => this.#passState());
   }
 
-  #passState(): void {
+  #onShown(node: number, epoch: number): void {
+    this.#lettingGo.shown(node, epoch);
+    if (this.#stopKeeping !== undefined) this.#passState();
+  }
+
+  /** `isSure`: not to be kept back. */
+  #passState(isSure = false): void {
     this.#isStateDue = false;
+    this.#stopKeeping?.();
+    this.#stopKeeping = undefined;
     const state = this.controller.driver.state();
     const ownIncarnation = this.controller.membership.incarnation;
     const { table, members, quorum, forced, revision } = state;
-    const isOld = revision === this.#revision && forced?.epoch === this.#forcedEpoch;
-    if (this.#isStopped || (isOld && ownIncarnation === this.#incarnation)) return;
-    this.#revision = revision;
-    this.#forcedEpoch = forced?.epoch;
+    const before = this.#passed;
+    const isSameLife = ownIncarnation === this.#incarnation;
+    const isOld = revision === before?.revision && forced?.epoch === before.forced?.epoch;
+    if (this.#isStopped || (isOld && isSameLife)) return;
+    const restMs = isSameLife && !isSure ? this.#lettingGo.restMs(before, state, this.nowMs()) : 0;
+    if (restMs > 0) {
+      this.#stopKeeping = this.#options.timers.after(restMs, () => this.#passState(true));
+      return;
+    }
+    this.#lettingGo.told();
+    this.#passed = state;
     this.#incarnation = ownIncarnation;
     // The worker first: replication asks it at once for slots whole, and what is sent in an earlier epoch is stale. No record
     // of the new epoch is routed by the old table, since rings are drained in turns of their own.
@@ -409,7 +433,7 @@ export class NodeCore {
 
   #onAdmitted(): void {
     // The state first: who is caught up has seen who is down.
-    this.#passState();
+    this.#passState(true);
     this.#options.post({ type: "caughtUp" });
     this.journal.add("ready", `${this.config.cluster.self.name} was let in`);
   }

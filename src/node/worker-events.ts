@@ -104,6 +104,7 @@ export class WorkerEvents {
         return;
       }
       case "claim":
+      case "shown":
       case "probed":
       case "started":
       case "failed":

@@ -128,6 +128,8 @@ export type FromWorker =
   | { readonly type: "storeFence"; readonly ask: FenceAsk }
   /** What a peer says about its log. */
   | { readonly type: "claim"; readonly node: number; readonly claim: Claim }
+  /** A peer's worker has applied this epoch. */
+  | { readonly type: "shown"; readonly node: number; readonly epoch: number }
   /** What came of `probes` ARP probes for a silent node. */
   | {
       readonly type: "probed";
