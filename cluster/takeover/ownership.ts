@@ -33,6 +33,8 @@ export type OwnershipEffect =
   | { readonly type: "barrier"; readonly to: number; readonly slot: number; readonly epoch: number }
   /** Send a frame from the virtual MAC of each slot into each zone. */
   | { readonly type: "announce"; readonly slots: readonly number[] }
+  /** Packets of these slots may have passed through another node, that took us for dead and decided nothing. */
+  | { readonly type: "unseen"; readonly slots: readonly number[] }
   /** Propose `settled` for these slots. Repeated until the table shows it. */
   | { readonly type: "settle"; readonly slots: readonly number[]; readonly movedEpochs: readonly number[] }
   /** For the journal: exclusive from now on (with a lease) / no longer / forwarding known flows of a dead owner. */
@@ -138,11 +140,14 @@ export class Ownership {
   }
 
   /**
-   * A link to `node` came (back) up. It may have thought that we were dead and have announced our slots that it backs up:
-   * announce them again.
+   * A link to `node` came (back) up. It may have thought that we were dead, and have forwarded packets of all flows that it knows, and
+   * have announced our slots that it backs up: announce those again.
    */
   linkUp(node: number): OwnershipEffect[] {
-    return this.#announce((s) => this.backup[s] === node);
+    const slots = this.#owned(() => true);
+    return slots.length === 0
+      ? []
+      : [{ type: "unseen", slots }, ...this.#announce((s) => this.backup[s] === node)];
   }
 
   peerDown(node: number, nowMs: number): OwnershipEffect[] {
@@ -290,10 +295,15 @@ export class Ownership {
   }
 
   #announce(isMeant: (s: number) => boolean): OwnershipEffect[] {
+    const slots = this.#owned(isMeant);
+    return slots.length === 0 ? [] : [{ type: "announce", slots }];
+  }
+
+  #owned(isMeant: (s: number) => boolean): number[] {
     const slots: number[] = [];
     for (let s = 0; s < this.#config.slots; s++)
       if (this.state[s] === SLOT_OWNED && isMeant(s)) slots.push(s);
-    return slots.length === 0 ? [] : [{ type: "announce", slots }];
+    return slots;
   }
 
   #setGainedEpoch(s: number, state: number): void {

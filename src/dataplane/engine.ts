@@ -310,15 +310,18 @@ export class Engine {
     return this.#replicas.apply(bytes, at);
   }
 
+  /** Others may have forwarded packets of these slots: their flows' next segments tell where they are. */
+  slotsUnseen(slots: readonly number[]): void {
+    for (const slot of slots) this.#tenures.interrupt(slot);
+  }
+
   /**
    * Announces the slots' virtual MACs on all zone ports, so that the switches move them here; what exceeds one step's bound
    * leaves with the next ticks. Others may have forwarded the slots' packets until now.
    */
   announceSlots(slots: readonly number[]): void {
-    for (const slot of slots) {
-      this.#announcer.add(slot);
-      this.#tenures.interrupt(slot);
-    }
+    for (const slot of slots) this.#announcer.add(slot);
+    this.slotsUnseen(slots);
     this.#announcer.step();
   }
 

@@ -2,7 +2,7 @@
  * Tenures: since when this node has seen every packet of a slot's flows. A tracker trusts its windows only within one tenure: a
  * segment that another node forwarded, or that this one forwarded without tracking it, may have moved them.
  *
- *   gained the slot | found itself fenced, and forwarded only | announced it again, since others may have stood in
+ *   gained the slot | found itself fenced, and forwarded only | is heard again, or announced it again: others may have stood in
  *   ----------------+-----------------------------------------+---> a new tenure: each side's next segment seeds its window
  *
  * Owns these marks; rows carry the tenure in which they were tracked last.

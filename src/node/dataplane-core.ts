@@ -366,6 +366,9 @@ export class DataplaneCore {
         this.#barriers.push(effect);
         this.#publishBarriers();
         return;
+      case "unseen":
+        this.engine.slotsUnseen(effect.slots);
+        return;
       case "announce":
         this.engine.announceSlots(effect.slots);
         return;

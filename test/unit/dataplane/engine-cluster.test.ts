@@ -372,10 +372,13 @@ describe("packets that passed without being tracked", () => {
     expect(connection.client({ flags: "A", seq: 900_000, ack: 6001 })).toBe("out_of_window");
   });
 
-  test("through a node that thought this one dead do not end a connection, once the slot is announced again", () => {
+  test.each([
+    ["once the slot is announced again", "announceSlots"],
+    ["once it is heard again", "slotsUnseen"],
+  ] as const)("through a node that thought this one dead do not end a connection, %s", (_when, told) => {
     const connection = new Connection();
     expect(connection.client({ flags: "A", seq: 1001, ack: 5001 })).toBe("invalid_state");
-    connection.world.engine.announceSlots([...Array(64).keys()]);
+    connection.world.engine[told]([...Array(64).keys()]);
     expect(connection.client({ flags: "A", seq: 1001, ack: 5001 })).toBe("forwarded");
   });
 });
