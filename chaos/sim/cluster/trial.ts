@@ -4,6 +4,7 @@
  *
  *   start -> settled -> flows stand -> trouble -> all is healed -> settled, flows stand, copies alike, logs agree
  */
+import { plan } from "../../../cluster/control/planner.ts";
 import { SynwallError } from "../../../src/base/errors.ts";
 import type { JournalEvent } from "../../../src/node/admin-model.ts";
 import { isSettled } from "../../../src/node/status.ts";
@@ -235,9 +236,12 @@ class Trial {
     for (const member of members) {
       const { name, running, isNode } = member;
       if (running === undefined) return `${name} does not run`;
-      if (!isSettled(running.controller.driver.state())) return `${name} waits for slots to settle`;
+      const cluster = running.controller.driver.state();
+      if (!isSettled(cluster)) return `${name} waits for slots to settle`;
+      // While a slot goes to another backup, its new flows have one copy, as its old ones have.
+      if (plan(cluster) !== undefined) return `${name} waits for slots to find their places`;
       for (const other of members) {
-        const state = running.controller.driver.state().members.find(({ id }) => id === other.id)?.state;
+        const state = cluster.members.find(({ id }) => id === other.id)?.state;
         if (other.isNode && state !== "active") return `to ${name} ${other.name} is ${state}`;
       }
       if (isNode && stateOf(member) !== "active") return `${name} is ${stateOf(member)}`;
