@@ -109,8 +109,13 @@ export class DurableStorage implements LogStore {
       return;
     }
     this.#attempt(() => {
-      if (snapshot === undefined) this.#remember(entries, next);
-      else this.#install(snapshot, entries, next);
+      if (snapshot !== undefined) {
+        this.#install(snapshot, entries, next);
+        return;
+      }
+      // A driver before this one may have left what it had written to the disk.
+      this.#wal.settle();
+      this.#remember(entries, next);
     });
     done();
   }

@@ -135,15 +135,13 @@ export class MemoryFs implements StorageFs {
     return next;
   }
 
-  /** The disk as it is, for a process that starts again without a crash of the machine. */
+  /** The disk as it is, for a process that starts again without a crash of the machine: what was not synced is not yet. */
   restart(): MemoryFs {
     this.#isCrashed = true;
     const next = new MemoryFs();
-    for (const [path, inode] of this.#names) {
-      const copy = { content: inode.content.slice(), durable: inode.content.slice(), pending: [] };
-      next.#names.set(path, copy);
-      next.#durableNames.set(path, copy);
-    }
+    for (const [path, inode] of this.#names) next.#names.set(path, inode);
+    for (const [path, inode] of this.#durableNames) next.#durableNames.set(path, inode);
+    next.#pendingNames = this.#pendingNames;
     return next;
   }
 

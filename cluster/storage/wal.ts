@@ -81,10 +81,10 @@ export class Wal {
     this.#at = found.endAt;
     this.#crc = found.lastCrc;
     this.#batch = found.lastBatch + 1;
-    this.#syncedBatch = found.lastBatch;
-    if (found.tornBytes === 0) return;
-    this.#file.write(found.endAt, zeros(found.tornBytes));
-    this.#file.sync();
+    if (found.tornBytes > 0) this.#file.write(found.endAt, zeros(found.tornBytes));
+    // What was found whole may not be durable: the process before may have ended between a write, or a new name, and its sync.
+    this.settle();
+    options.fs.syncFolder(options.folder);
   }
 
   get segmentCount(): number {
@@ -151,8 +151,17 @@ export class Wal {
     this.#file = undefined;
   }
 
+  /** All that was written is durable when this returns; waits only where something is not yet. */
+  settle(): void {
+    if (this.#syncedBatch === this.#batch - 1) return;
+    this.#file?.sync();
+    this.#syncedBatch = this.#batch - 1;
+  }
+
+  /** A crash must not leave a batch behind one that is torn, nor a segment behind one that ends too early. */
   #write(records: readonly WalRecord[], head: WalHead): StorageFile {
     assert(records.length > 0, "an empty write has no meaning in the log");
+    this.settle();
     let encoded = encodeBatch(records, this.#batch, this.#crc);
     if (this.#at + encoded.bytes > this.#fileBytes) {
       this.#rotate(head, encoded.bytes);
@@ -174,8 +183,7 @@ export class Wal {
   #rotate(head: WalHead, bytes: number): void {
     const { fs, folder, cluster, node, segmentBytes } = this.#options;
     const founding = this.#founding;
-    // A crash must not leave a segment behind one that ends too early.
-    if (this.#syncedBatch < this.#batch - 1) this.#file?.sync();
+    this.settle();
     const sequence = (this.#segments.at(-1)?.sequence ?? 0) + 1;
     const records: WalRecord[] = [
       { type: "meta", meta: { cluster, node, sequence, previousCrc: this.#crc, founding } },

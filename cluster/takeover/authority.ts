@@ -204,6 +204,7 @@ export class Authority {
     this.#incarnation = isAdmitted ? ownIncarnation : 0;
     this.#claim(forced, isAdmitted);
     this.#run(this.ownership.applyTable(table, members, isAdmitted, nowMs));
+    if (this.ownership.isWaiting) this.#requestLease(nowMs, true);
   }
 
   /** Other peers than before: with those that are not among them it speaks no more, and no event tells of them. */
@@ -457,10 +458,14 @@ export class Authority {
     }
   }
 
-  /** Requests ride along with the heartbeats, which leave next: at most four fresh ones an interval, and one for each burst of them. */
-  #requestLease(nowMs: number): void {
+  /**
+   * Requests ride along with the heartbeats, which leave next: at most four fresh ones an interval, and one for each burst of them. Whoever
+   * is to hand slots over to us waits to see that we know of it (letting-go.ts): it is told at once, and whether it votes or not.
+   */
+  #requestLease(nowMs: number, isNewTable = false): void {
     const { role, selfId, profile } = this.#config;
-    if (role !== "node" || this.#incarnation === 0 || this.#isStopping || nowMs < this.#nextRequestMs) return;
+    if (role !== "node" || this.#incarnation === 0 || this.#isStopping) return;
+    if (nowMs < this.#nextRequestMs && !isNewTable) return;
     if (this.#voters.length === 1 && this.rivals.isListening(nowMs)) return;
     this.#nextRequestMs = nowMs + profile.intervalMs / 4;
     const { epoch } = this.ownership;
@@ -472,6 +477,10 @@ export class Authority {
       else if (v !== selfId) this.heartbeats.setStanding(v, MESSAGE_LEASE_REQUEST, this.#requestBody);
       else if (this.voter.request(selfId, epoch, this.#incarnation, nowMs))
         this.lease.ack(selfId, nonce, seq);
+    }
+    for (const node of this.ownership.awaited()) {
+      if (isNewTable || !this.#asked().includes(node))
+        this.heartbeats.sendNow(node, MESSAGE_LEASE_REQUEST, this.#requestBody);
     }
   }
 

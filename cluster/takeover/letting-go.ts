@@ -3,21 +3,22 @@
  * ownership.ts.
  *
  * A committed hand-over is not known everywhere at once. A successor whose disk or thread is busy may apply it a tenth of a second
- * after the owner, and if the owner had stopped by then, nobody would decide meanwhile. So the owner's dataplane is told only when the
- * successor has shown the epoch, in a lease request: it is as if the owner were the one that applies late, which the rules of leases
- * and fences allow for anyway, and its own requests show that it has not yet. Whatever is no plain hand-over is told at once.
+ * after the owner, and if the owner had stopped by then, nobody would decide meanwhile. So the owner's dataplane is told only when a
+ * successor has shown the epoch, in the lease request that it sends to whom it awaits (authority.ts): it is as if the owner were the one
+ * that applies late, which the rules of leases and fences allow for anyway, and its own requests show that it has not yet. Whatever is
+ * no plain hand-over is told at once.
  */
 import type { ClusterState, Member } from "../control/model.ts";
 
 type State = Pick<ClusterState, "table" | "members" | "quorum" | "forced">;
 
-/** A successor that hears us shows its epoch within a heartbeat interval; one that is so late has worse trouble. */
-const PATIENCE_LEASES = 8;
+/** Less than the four leases after which a successor that we do not hear has us fenced (ownership.ts). */
+const PATIENCE_LEASES = 2;
 
 export class LettingGo {
   readonly #selfId: number;
   readonly #patienceMs: number;
-  /** By node: the highest epoch that it has shown. */
+  /** By node: the epoch that it has shown last. */
   readonly #shown = new Map<number, number>();
   #sinceMs: number | undefined;
 
@@ -42,17 +43,22 @@ export class LettingGo {
     return Math.max(0, this.#sinceMs + this.#patienceMs - nowMs);
   }
 
-  /** We lose slots to somebody who may not know it yet, and nothing else happens to slots of ours. */
+  /**
+   * We lose slots to others who may not know it yet, and nothing else happens to slots of ours. One that knows is enough: it holds what
+   * arrives, for a while only.
+   */
   #isWaiting(present: State, next: State): boolean {
     let isWaiting = false;
+    let isKnown = false;
     for (const [s, owner] of next.table.owner.entries()) {
       const isOurs = owner === this.#selfId;
       const wasOurs = present.table.owner[s] === this.#selfId;
       if (isOurs === wasOurs) continue;
       if (isOurs || !next.table.awaiting[s]!.includes(this.#selfId)) return false;
-      isWaiting ||= (this.#shown.get(owner) ?? 0) < next.table.movedEpoch[s]!;
+      if ((this.#shown.get(owner) ?? 0) < next.table.movedEpoch[s]!) isWaiting = true;
+      else isKnown = true;
     }
-    return isWaiting;
+    return isWaiting && !isKnown;
   }
 }
 

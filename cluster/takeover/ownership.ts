@@ -168,6 +168,17 @@ export class Ownership {
     return this.#announce(() => true);
   }
 
+  /** Living nodes that are to let go of slots of ours, and have not yet. */
+  awaited(): readonly number[] {
+    const nodes = new Set<number>();
+    for (const s of this.#open) {
+      const proofs = this.#slot(s);
+      for (const node of this.#awaited(s))
+        if (this.#alive.has(node) && !proofs.isProven(node)) nodes.add(node);
+    }
+    return [...nodes];
+  }
+
   /** Slots await somebody: tick() is to be called often. */
   get isWaiting(): boolean {
     return this.#open.length > 0 || this.#steered.length > 0;

@@ -7,9 +7,10 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import type { DurableStorage } from "../../../../cluster/storage/durable-storage.ts";
 import { MemoryFs } from "../../../../cluster/storage/memory-fs.ts";
+import { seededRandom } from "../../../../src/base/env.ts";
 import type { SynwallError } from "../../../../src/base/errors.ts";
 import { openOn } from "./crash-checker.ts";
-import { entries, entry, save } from "./workload.ts";
+import { entries, entry, save, saveNow } from "./workload.ts";
 
 /** A disk that syncs when it is told to. */
 class HeldFs extends MemoryFs {
@@ -29,6 +30,7 @@ class HeldFs extends MemoryFs {
 
 /** A crash that takes all that was not synced. */
 const NOTHING_KEPT = (bound: number): number => bound - 1;
+const SEEDS = 40;
 const FIRST = { term: 1, vote: 1, commit: 0 };
 
 function saved(store: DurableStorage, from: number, to: number, bytes = 20): unknown[] {
@@ -77,6 +79,39 @@ describe("a save", () => {
     saved(store, 4, 6, 600);
     expect(store.segmentCount).toBe(2);
     expect(openOn(fs.crash(NOTHING_KEPT), { segmentBytes: 1024 }).lastIndex()).toBe(3);
+  });
+
+  test("behind one that is not durable yet makes that one durable first, so that no crash leaves a hole", () => {
+    for (let seed = 1; seed <= SEEDS; seed++) {
+      const fs = new HeldFs();
+      const store = openOn(fs, { segmentBytes: 65_536 });
+      saved(store, 1, 3, 700);
+      saved(store, 4, 6, 700);
+      expect(openOn(fs.crash(seededRandom(seed)), { segmentBytes: 65_536 }).lastIndex()).toBeGreaterThan(2);
+    }
+  });
+
+  test("of a process that was killed before its disk had it does not harm what the next process writes", () => {
+    for (let seed = 1; seed <= SEEDS; seed++) {
+      const fs = new HeldFs();
+      saved(openOn(fs, { segmentBytes: 65_536 }), 1, 3, 700);
+      const second = fs.restart();
+      const store = openOn(second, { segmentBytes: 65_536 });
+      expect(store.lastIndex()).toBe(3);
+      second.later = () => undefined;
+      saved(store, 4, 6, 700);
+      expect(openOn(second.crash(seededRandom(seed)), { segmentBytes: 65_536 }).lastIndex()).toBeGreaterThan(
+        2,
+      );
+    }
+  });
+
+  test("of a commit index alone is not told before the entries that were written before it are durable", () => {
+    const fs = new HeldFs();
+    const store = openOn(fs);
+    saved(store, 1, 3);
+    saveNow(store, { entries: [], mustSync: false, hardState: { ...FIRST, commit: 3 } });
+    expect(openOn(fs.crash(NOTHING_KEPT)).lastIndex()).toBe(3);
   });
 
   test("that the disk refuses later is told, and the store takes nothing more", () => {

@@ -4,7 +4,7 @@ import { initialTable, planMoves, takeover } from "../../../../cluster/ring/assi
 import { LettingGo } from "../../../../cluster/takeover/letting-go.ts";
 
 const LEASE_MS = 60;
-const PATIENCE_MS = 8 * LEASE_MS;
+const PATIENCE_MS = 2 * LEASE_MS;
 const [A, B] = [
   { id: 1, weight: 1 },
   { id: 2, weight: 1 },
@@ -48,6 +48,21 @@ test("the owner is patient for some leases, each time anew", () => {
   expect(lettingGo.restMs(PRESENT, next, PATIENCE_MS)).toBe(0);
   lettingGo.told();
   expect(lettingGo.restMs(PRESENT, next, 9000)).toBe(PATIENCE_MS);
+});
+
+test("one successor that knows is enough", () => {
+  const lettingGo = new LettingGo(1, LEASE_MS);
+  const [owner, movedEpoch] = [
+    [2, 2, 3, 2],
+    [5, 0, 5, 0],
+  ];
+  const next = {
+    table: { ...FOUR, epoch: 5, owner, awaiting: [[1], [], [1], []], movedEpoch },
+    members: MEMBERS,
+  };
+  expect(lettingGo.restMs(PRESENT, next, 0)).toBe(PATIENCE_MS);
+  lettingGo.shown(3, 5);
+  expect(lettingGo.restMs(PRESENT, next, 1)).toBe(0);
 });
 
 test("whoever gets the slots is told at once, and so is a third node", () => {
