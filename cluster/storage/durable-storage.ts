@@ -47,6 +47,7 @@ export class DurableStorage implements LogStore {
   #bytes = 0;
   readonly #directory: string;
   #isFailed = false;
+  #beats = 0;
 
   /**
    * Throws SW_STORAGE_CORRUPT when the log cannot be trusted, SW_CLUSTER_DIFFERS when it was begun with other voters,
@@ -135,6 +136,7 @@ export class DurableStorage implements LogStore {
     this.#remember(entries, next);
     this.#wal.appendSoon(records, head, (error) => {
       if (error !== undefined) this.#isFailed = true;
+      this.#beats++;
       done(error);
     });
   }
@@ -218,6 +220,12 @@ export class DurableStorage implements LogStore {
   /** Files that the log takes at the moment. */
   get segmentCount(): number {
     return this.#wal.segmentCount;
+  }
+
+  /** Moves from call to call, unless the disk has not finished yet what it was to make durable at the call before. */
+  beats(): number {
+    if (!this.#wal.isSyncing) this.#beats++;
+    return this.#beats;
   }
 
   close(): void {

@@ -91,6 +91,11 @@ export class Wal {
     return this.#segments.length;
   }
 
+  /** Something that was written is not known to be durable. */
+  get isSyncing(): boolean {
+    return this.#syncedBatch < this.#batch - 1;
+  }
+
   /** Writes the records and syncs. `head` is the state before them. Throws SW_STORAGE_FAILED, and is unusable then. */
   append(records: readonly WalRecord[], head: WalHead): void {
     const { folder, nowMs, onSynced } = this.#options;
@@ -153,7 +158,7 @@ export class Wal {
 
   /** All that was written is durable when this returns; waits only where something is not yet. */
   settle(): void {
-    if (this.#syncedBatch === this.#batch - 1) return;
+    if (!this.isSyncing) return;
     this.#file?.sync();
     this.#syncedBatch = this.#batch - 1;
   }

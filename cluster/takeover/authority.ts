@@ -375,7 +375,7 @@ export class Authority {
       case "peerGone":
         return this.ownership.peerGone(event.node, event.incarnation, event.atMs);
       case "linkUp":
-        return this.ownership.linkUp(event.node);
+        return this.ownership.linkUp(event.node, event.atMs);
       case "linkDown":
       case "linkPace":
         return [];

@@ -50,6 +50,8 @@ export interface OwnershipConfig {
   readonly patienceMs?: number;
 }
 
+const NOTHING: OwnershipEffect[] = [];
+
 export class Ownership {
   /** By slot: SLOT_*. */
   readonly state: Uint8Array;
@@ -75,6 +77,7 @@ export class Ownership {
   /** Slots of dead owners that we back up. */
   #steered: number[] = [];
   #settleAgainMs = Number.POSITIVE_INFINITY;
+  #unseenAgainMs = Number.POSITIVE_INFINITY;
 
   constructor(config: OwnershipConfig, fences: FenceAsker) {
     this.#config = config;
@@ -143,11 +146,15 @@ export class Ownership {
    * A link to `node` came (back) up. It may have thought that we were dead, and have forwarded packets of all flows that it knows, and
    * have announced our slots that it backs up: announce those again.
    */
-  linkUp(node: number): OwnershipEffect[] {
+  linkUp(node: number, nowMs: number): OwnershipEffect[] {
+    // It may go on with that until it hears us: for a while, if we are the first to hear.
+    this.#unseenAgainMs = nowMs + this.#config.leaseMs;
+    return [...this.#unseen(), ...this.#announce((s) => this.backup[s] === node)];
+  }
+
+  #unseen(): OwnershipEffect[] {
     const slots = this.#owned(() => true);
-    return slots.length === 0
-      ? []
-      : [{ type: "unseen", slots }, ...this.#announce((s) => this.backup[s] === node)];
+    return slots.length === 0 ? [] : [{ type: "unseen", slots }];
   }
 
   peerDown(node: number, nowMs: number): OwnershipEffect[] {
@@ -186,8 +193,11 @@ export class Ownership {
 
   /** Lets time pass: promises run out, patience ends. */
   tick(nowMs: number): OwnershipEffect[] {
-    if (!this.isWaiting) return [];
-    return this.#evaluate(nowMs, false);
+    const isUnseenAgain = nowMs >= this.#unseenAgainMs;
+    if (isUnseenAgain) this.#unseenAgainMs = Number.POSITIVE_INFINITY;
+    if (!this.isWaiting) return isUnseenAgain ? this.#unseen() : NOTHING;
+    const effects = this.#evaluate(nowMs, false);
+    return isUnseenAgain ? [...this.#unseen(), ...effects] : effects;
   }
 
   #evaluate(nowMs: number, isNewTable: boolean): OwnershipEffect[] {

@@ -36,6 +36,12 @@ export const MACHINE_METRICS: MetricArea = {
     ),
     single(
       "gauge",
+      "synwall_disk_still_seconds",
+      "For how long a write of the log has waited for the disk; at 10 s the process ends itself",
+      ({ machine }) => (machine?.diskStillMs === undefined ? undefined : machine.diskStillMs / 1e3),
+    ),
+    single(
+      "gauge",
       "synwall_worker_still_seconds",
       "For how long the packet worker's loop has not turned; at 5 s the process ends itself",
       ({ machine }) => (machine?.workerStillMs === undefined ? undefined : machine.workerStillMs / 1e3),

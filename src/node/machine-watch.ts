@@ -1,6 +1,6 @@
 /**
- * Machine watch: looks after what a member stands on, and says what it sees: a dataplane worker that hangs, a disk that fills up, a
- * time of day that jumps, a machine that was suspended. Owns the pace of looking and the words; the rules are watchdog.ts,
+ * Machine watch: looks after what a member stands on, and says what it sees: a dataplane worker or a disk that hangs, a disk that fills
+ * up, a time of day that jumps, a machine that was suspended. Owns the pace of looking and the words; the rules are watchdog.ts,
  * disk-guard.ts, wall-jumps.ts and suspension.ts.
  */
 import { SynwallError } from "../base/errors.ts";
@@ -18,15 +18,24 @@ export const MACHINE_WATCH_MS = 250;
  */
 export const WORKER_HUNG_MS = 5000;
 
+/**
+ * A disk that takes so long for one write hangs. Meanwhile the member learns nothing new that is decided, though it forwards, replicates
+ * and keeps its lease; what it was to be given waits for it. Disks behind a network may take seconds when a path of theirs fails.
+ */
+export const DISK_HUNG_MS = 10_000;
+const DISK_ALERT_MS = 1000;
+
 export interface MachineWatchOptions {
   readonly disk: DiskWatch;
   /** Ticks of the dataplane worker so far; absent on a witness. */
   readonly beats?: () => number;
+  /** Stand still while a write of the log waits for the disk; absent where the log is elsewhere. */
+  readonly diskBeats?: (() => number) | undefined;
   readonly clock: { nowMs(): number; wallMs(): number };
   /** How long the machine was suspended since the last call; puts it onto this thread's clock. */
   readonly readSuspension: () => number;
   readonly journal: Journal;
-  /** The worker hangs: the process must end, without waiting for it. */
+  /** The worker or the disk hangs: the process must end, without waiting for it. */
   readonly onHung: (error: SynwallError) => void;
 }
 
@@ -34,16 +43,18 @@ export class MachineWatch {
   readonly #options: MachineWatchOptions;
   readonly #walls = new WallJumps();
   readonly #dog: Watchdog | undefined;
+  readonly #diskDog: Watchdog | undefined;
   #suspensions = 0;
   #suspendedMs = 0;
   #isHung = false;
 
   constructor(options: MachineWatchOptions) {
     this.#options = options;
-    const { beats, clock } = options;
-    if (beats === undefined) return;
-    const limits = { checkMs: MACHINE_WATCH_MS, limitMs: WORKER_HUNG_MS };
-    this.#dog = new Watchdog(limits, beats(), clock.nowMs());
+    const { beats, diskBeats, clock } = options;
+    const dog = (limitMs: number, first: number): Watchdog =>
+      new Watchdog({ checkMs: MACHINE_WATCH_MS, limitMs }, first, clock.nowMs());
+    if (beats !== undefined) this.#dog = dog(WORKER_HUNG_MS, beats());
+    if (diskBeats !== undefined) this.#diskDog = dog(DISK_HUNG_MS, diskBeats());
   }
 
   /** To be called every MACHINE_WATCH_MS. */
@@ -52,6 +63,7 @@ export class MachineWatch {
     this.#watchSuspension();
     this.#watchWall();
     this.#watchWorker();
+    this.#watchDisk();
     disk.tick(clock.nowMs());
   }
 
@@ -64,12 +76,19 @@ export class MachineWatch {
       suspensions: this.#suspensions,
       suspendedMs: this.#suspendedMs,
       ...(this.#dog === undefined ? {} : { workerStillMs: this.#dog.stillMs }),
+      ...(this.#diskDog === undefined ? {} : { diskStillMs: this.#diskDog.stillMs }),
     };
   }
 
   /** What `status` says to an operator. */
   alerts(): string[] {
-    return this.#options.disk.alerts();
+    const stillMs = this.#diskDog?.stillMs ?? 0;
+    const alerts = this.#options.disk.alerts();
+    if (stillMs < DISK_ALERT_MS) return alerts;
+    return [
+      `a write of the log has waited for the disk for ${seconds(stillMs)}: this member does not learn what is decided, and ends itself at ${seconds(DISK_HUNG_MS)}; look at the disk of control.dataDir`,
+      ...alerts,
+    ];
   }
 
   /** First: the other rules go by a clock that knows of it. */
@@ -103,6 +122,16 @@ export class MachineWatch {
     const text = `the dataplane worker has not turned its loop for ${seconds(this.#dog.stillMs)}: this process ends, so that it can be started anew`;
     journal.add("hung", text);
     onHung(new SynwallError("SW_DATAPLANE_HUNG", text));
+  }
+
+  #watchDisk(): void {
+    const { diskBeats, clock, journal, onHung } = this.#options;
+    if (this.#diskDog === undefined || diskBeats === undefined || this.#isHung) return;
+    if (!this.#diskDog.check(diskBeats(), clock.nowMs())) return;
+    this.#isHung = true;
+    const text = `a write of the log has waited for the disk for ${seconds(this.#diskDog.stillMs)}: this process ends, so that others take its place; look at the disk of control.dataDir`;
+    journal.add("hung", text);
+    onHung(new SynwallError("SW_STORAGE_FAILED", text));
   }
 }
 

@@ -30,7 +30,7 @@ import { MACHINE_WATCH_MS, MachineWatch } from "./machine-watch.ts";
 import { NodeCore } from "./node-core.ts";
 import { NodeReport } from "./node-report.ts";
 import { type ControlStorage, logIdOf } from "./open-driver.ts";
-import { openStore } from "./open-store.ts";
+import { type OpenedStore, openStore } from "./open-store.ts";
 import { loadPolicyApart } from "./policy-loader.ts";
 import type { RestartWay } from "./processes.ts";
 import { REFUSAL_LINES_MS, RefusalLines } from "./refusal-lines.ts";
@@ -105,7 +105,7 @@ export class Node {
     const core = this.#makeCore(store.storage, transport);
     this.#startRuleLog(core);
     const started = await this.#startDataplane(core);
-    const machine = this.#watchMachine(core);
+    const machine = this.#watchMachine(core, store.diskBeats);
     this.#tellRefusals(core);
     await transport.start(core.handlers());
     const registration = await this.#startRegistration(core, transport, tls, logIdOf(store.storage));
@@ -244,7 +244,7 @@ export class Node {
   }
 
   /** Once the worker runs: its start has a limit of its own. */
-  #watchMachine({ config, controller, memory }: NodeCore): MachineWatch {
+  #watchMachine({ config, controller, memory }: NodeCore, diskBeats: OpenedStore["diskBeats"]): MachineWatch {
     const board = new WorkerBoard(memory.board);
     const suspension = new SuspensionWatch();
     const machine = new MachineWatch({
@@ -257,6 +257,7 @@ export class Node {
         journal: this.#journal,
       }),
       beats: () => board.beats(),
+      diskBeats,
       clock: { nowMs, wallMs: () => Date.now() },
       readSuspension: () => suspension.read(),
       journal: this.#journal,

@@ -19,6 +19,8 @@ export interface OpenedStore {
   readonly storage: ControlStorage;
   /** Of the disk; nothing where the log is not there. */
   readonly syncLatency: LatencyHistogram;
+  /** Stands still while a write of the log waits for the disk. */
+  readonly diskBeats?: () => number;
   /** Of the site's store. */
   readonly counters?: KvCounters;
   close(): void;
@@ -37,7 +39,8 @@ export async function openStore({ cluster, control }: NodeConfig): Promise<Opene
       voters: cluster.founders,
       slots: cluster.slots,
     });
-    return { storage, syncLatency: storage.syncLatency, close: () => storage.close() };
+    const { syncLatency } = storage;
+    return { storage, syncLatency, diskBeats: () => storage.beats(), close: () => storage.close() };
   }
   const kv = connect(etcd);
   const keys = new KvKeys(etcd.prefix, cluster.name);

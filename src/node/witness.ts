@@ -17,7 +17,6 @@ import { HttpServer } from "./http-server.ts";
 import { Journal } from "./journal.ts";
 import type { Log } from "./log.ts";
 import { MACHINE_WATCH_MS, MachineWatch } from "./machine-watch.ts";
-import type { ControlStorage } from "./open-driver.ts";
 import { type OpenedStore, openStore } from "./open-store.ts";
 import type { RestartWay } from "./processes.ts";
 import { REFUSAL_LINES_MS, RefusalLines } from "./refusal-lines.ts";
@@ -82,7 +81,7 @@ export class Witness {
       onRefused: (why) => this.#log.line("warn", why),
     });
     this.#undo.push(() => transport.close());
-    const core = await this.#startCore(store.storage, transport);
+    const core = await this.#startCore(store, transport);
     await transport.start(core.handlers());
     await this.#startServers(core, store, certificates);
     this.#undo.push(() => core.stop());
@@ -92,9 +91,9 @@ export class Witness {
   }
 
   /** The core, with heartbeats running. */
-  async #startCore(storage: ControlStorage, transport: GrpcTransport): Promise<WitnessCore> {
+  async #startCore({ storage, diskBeats }: OpenedStore, transport: GrpcTransport): Promise<WitnessCore> {
     const { cluster } = this.#config;
-    const machine = this.#watchMachine();
+    const machine = this.#watchMachine(diskBeats);
     const core: WitnessCore = new WitnessCore({
       config: this.#config,
       storage,
@@ -134,7 +133,7 @@ export class Witness {
     return core;
   }
 
-  #watchMachine(): MachineWatch {
+  #watchMachine(diskBeats: OpenedStore["diskBeats"]): MachineWatch {
     const { cluster, control } = this.#config;
     const suspension = new SuspensionWatch();
     const machine = new MachineWatch({
@@ -144,6 +143,7 @@ export class Witness {
         freeBytesMin: diskFreeBytesMin(this.#config),
         journal: this.#journal,
       }),
+      diskBeats,
       clock: { nowMs: realEnv.nowMs, wallMs: () => Date.now() },
       readSuspension: () => suspension.read(),
       journal: this.#journal,

@@ -127,6 +127,7 @@ export const NODE_SNAPSHOT: MetricsSnapshot = {
     suspensions: 2,
     suspendedMs: 61_500,
     workerStillMs: 250,
+    diskStillMs: 1500,
   },
 };
 

@@ -3,7 +3,12 @@ import type { SynwallError } from "../../../src/base/errors.ts";
 import type { JournalEvent } from "../../../src/node/admin-model.ts";
 import { DiskWatch } from "../../../src/node/disk-watch.ts";
 import { Journal } from "../../../src/node/journal.ts";
-import { MACHINE_WATCH_MS, MachineWatch, WORKER_HUNG_MS } from "../../../src/node/machine-watch.ts";
+import {
+  DISK_HUNG_MS,
+  MACHINE_WATCH_MS,
+  MachineWatch,
+  WORKER_HUNG_MS,
+} from "../../../src/node/machine-watch.ts";
 
 /** A node's machine, whose clocks and worker the test moves. */
 class World {
@@ -12,6 +17,8 @@ class World {
   beats = 0;
   suspendedMs = 0;
   isWorkerHung = false;
+  isDiskHung = false;
+  #diskBeats = 0;
   readonly events: JournalEvent[] = [];
   readonly fatal: SynwallError[] = [];
   readonly watch: MachineWatch;
@@ -28,6 +35,7 @@ class World {
         journal,
       }),
       ...(isWitness ? {} : { beats: () => this.beats }),
+      diskBeats: () => (this.isDiskHung ? this.#diskBeats : ++this.#diskBeats),
       clock,
       readSuspension: () => {
         const ms = this.suspendedMs;
@@ -67,6 +75,28 @@ test("a worker that hangs ends the process once, with one line that says so", ()
     "the dataplane worker has not turned its loop for 5.0 s: this process ends, so that it can be started anew",
   );
   expect(world.kinds()).toEqual(["hung"]);
+});
+
+test("a disk that hangs is told after a second, and ends the process once, also a witness's", () => {
+  for (const isWitness of [false, true]) {
+    const world = new World({ isWitness });
+    world.run(60_000);
+    expect(world.watch.alerts()).toEqual([]);
+    world.isDiskHung = true;
+    world.run(1500);
+    expect(world.watch.alerts()).toEqual([
+      "a write of the log has waited for the disk for 1.5 s: this member does not learn what is decided, and ends itself at 10.0 s; look at the disk of control.dataDir",
+    ]);
+    world.isDiskHung = false;
+    world.run(MACHINE_WATCH_MS);
+    expect(world.watch.alerts()).toEqual([]);
+    world.isDiskHung = true;
+    world.run(DISK_HUNG_MS - MACHINE_WATCH_MS);
+    expect([world.fatal, world.watch.snapshot().diskStillMs]).toEqual([[], DISK_HUNG_MS - MACHINE_WATCH_MS]);
+    world.run(2000);
+    expect(world.fatal.map(({ code }) => code)).toEqual(["SW_STORAGE_FAILED"]);
+    expect(world.kinds()).toEqual(["hung"]);
+  }
 });
 
 test("a witness has no worker that could hang", () => {

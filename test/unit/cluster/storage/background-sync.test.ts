@@ -128,6 +128,22 @@ describe("a save", () => {
   });
 });
 
+test("beats stand still while the disk has not finished one and the same write", () => {
+  const fs = new HeldFs();
+  const store = openOn(fs);
+  const moves = (): boolean => {
+    const before = store.beats();
+    return store.beats() !== before;
+  };
+  expect(moves()).toBe(true);
+  saved(store, 1, 3);
+  expect(moves()).toBe(false);
+  const before = store.beats();
+  fs.release();
+  saved(store, 4, 5);
+  expect([store.beats() !== before, moves()]).toEqual([true, false]);
+});
+
 test("a real disk finishes what it syncs when the store is closed meanwhile", async () => {
   const directory = mkdtempSync(join(tmpdir(), "synwall-sync-"));
   try {

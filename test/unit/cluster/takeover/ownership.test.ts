@@ -155,8 +155,12 @@ test("when the peer turns out alive, the backup lets go and drops the fence, and
   owner.apply(FOUR);
   // Whoever thought it dead may have forwarded packets of any flow whose copy it has.
   const unseen = { type: "unseen", slots: [1, 3] };
-  expect(owner.ownership.linkUp(1)).toEqual([unseen, { type: "announce", slots: [1, 3] }]);
-  expect(owner.ownership.linkUp(3)).toEqual([unseen]);
+  expect(owner.ownership.linkUp(1, 100)).toEqual([unseen, { type: "announce", slots: [1, 3] }]);
+  expect(owner.ownership.linkUp(3, 100)).toEqual([unseen]);
+  // And until it hears us it may go on with that.
+  expect(owner.ownership.tick(100 + LEASE_MS - 1)).toEqual([]);
+  expect(owner.ownership.tick(100 + LEASE_MS)).toEqual([unseen]);
+  expect(owner.ownership.tick(100 + 2 * LEASE_MS)).toEqual([]);
   expect(owner.ownership.reannounce()).toEqual([{ type: "announce", slots: [1, 3] }]);
 });
 
