@@ -5,6 +5,7 @@
  */
 import type { ConfChange, ConfState, Message } from "raft-ts";
 import type { FenceState } from "../takeover/promise.ts";
+import type { Company } from "./kv-company.ts";
 import type { ClusterState, Command, CommandResult } from "./model.ts";
 import type { StoreStatus } from "./store-status.ts";
 
@@ -51,6 +52,8 @@ export interface ControlDriver {
   transferLeader(node: number): void;
   unreachable(node: number): void;
   snapshotSent(node: number, isDelivered: boolean): void;
+  /** Absent where a commit needs a majority whose members hear each other. */
+  readonly company?: Company;
   /** The store's own voice on leases (kv-vote.ts); absent where members alone vote. */
   readonly vote?: StoreVoice;
 }

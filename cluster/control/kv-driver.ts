@@ -8,10 +8,10 @@
  *
  * An entry is committed when the transaction is; all members apply the same entries in the order of their indexes.
  */
-import type { ConfState } from "raft-ts";
 import { SynwallError } from "../../src/base/errors.ts";
 import type { KvEvent, KvResult } from "../storage/kv.ts";
 import type { Committed, ControlDriver, DriverStatus } from "./control-driver.ts";
+import { KvCompany } from "./kv-company.ts";
 import {
   advance,
   decodeKvSnapshot,
@@ -67,6 +67,7 @@ export class KvDriver implements ControlDriver {
   readonly #replica: KvReplica;
   readonly #offers: KvOffers;
   readonly #leader: KvLeader;
+  readonly company: KvCompany;
   /** All that was committed at some moment after the start is applied. */
   #isLive = false;
   /** Why the store is not the one that this member knows; empty: it is. */
@@ -105,9 +106,17 @@ export class KvDriver implements ControlDriver {
       onKnown: (id, result) => this.#offers.known(id, result),
     });
     this.#offers = new KvOffers({ self, random, plan: options.plan });
+    this.company = new KvCompany({
+      self,
+      state: () => this.state(),
+      lead: () => this.#lead(),
+      otherSeenMs: () => this.#leader.otherSeenMs,
+      nowMs: () => options.timers.nowMs(),
+    });
     this.#leader = new KvLeader({
       self,
       isWitness: options.isWitness,
+      mayLead: () => this.company.mayLead,
       candidates: () => options.candidates(this.#replica.cluster, this.#voters()),
     });
     this.vote = new KvVoice({
@@ -137,28 +146,27 @@ export class KvDriver implements ControlDriver {
   }
 
   status(): DriverStatus {
-    const { cluster } = this.#replica;
+    const { cluster, at } = this.#replica;
     const { term } = this.#leader.record;
     const lead = this.#lead();
     const voters = this.#voters();
-    const confState: ConfState = {
+    const confState = {
       voters: [...voters],
       votersOutgoing: [],
       learners: [],
       learnersNext: [],
       autoLeave: false,
     };
-    const { index } = this.#replica.at;
     return {
       term,
-      commit: index,
-      applied: index,
+      commit: at.index,
+      applied: at.index,
       state: lead === 0 ? "waiting" : lead === this.#options.self ? "leader" : "follower",
       lead,
       voters,
       confState,
       // What is committed is in the store: any member that can read it holds it.
-      matches: new Map(cluster.members.map(({ id }) => [id, index])),
+      matches: new Map(cluster.members.map(({ id }) => [id, at.index])),
       proposalsWaiting: this.#offers.size,
       messagesRefused: 0,
       store: { place: this.#log.kv.place, isConnected: this.#session.isConnected, refusal: this.#refusal },
@@ -183,9 +191,8 @@ export class KvDriver implements ControlDriver {
     if (heir !== undefined) this.#replaceLeader(heir);
   }
 
-  /** The log has no voters of its own. */
+  /** The log has no voters of its own, and members say nothing to each other about it. */
   proposeConfChange(): void {}
-  /** Members say nothing to each other about the log. */
   receive(): void {}
   unreachable(): void {}
   snapshotSent(): void {}

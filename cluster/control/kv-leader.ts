@@ -22,6 +22,8 @@ export interface KvLeaderOptions {
   readonly isWitness: boolean;
   /** Members that have a dataplane, this one included. */
   readonly candidates: () => readonly number[];
+  /** This member is none that was declared down. */
+  readonly mayLead: () => boolean;
 }
 
 export class KvLeader {
@@ -31,6 +33,7 @@ export class KvLeader {
   #modRevision = 0;
   #knownAt = 0;
   #seenMs = 0;
+  #otherSeenMs: number | undefined;
   #isWanted = false;
 
   constructor(options: KvLeaderOptions) {
@@ -63,6 +66,7 @@ export class KvLeader {
     this.#record = record ?? { ...before, node: 0 };
     this.#modRevision = modRevision;
     this.#seenMs = nowMs;
+    if (this.#record.node !== 0 && !this.isSelf) this.#otherSeenMs = nowMs;
     const isOther = before.node !== this.#record.node || before.term !== this.#record.term;
     if (isOther && record !== undefined) {
       this.#isWanted = false;
@@ -74,18 +78,24 @@ export class KvLeader {
   /** The store answers again: what it did not tell meanwhile does not count. */
   reconnected(nowMs: number): void {
     this.#seenMs = nowMs;
+    this.#otherSeenMs = nowMs;
+  }
+
+  /** When another member was last seen leading, or the store answered again. */
+  get otherSeenMs(): number {
+    return this.#otherSeenMs ?? this.#seenMs;
   }
 
   died(node: number): void {
-    const { self, isWitness, candidates } = this.#options;
-    if (node !== this.#record.node || isWitness) return;
+    const { self, isWitness, candidates, mayLead } = this.#options;
+    if (node !== this.#record.node || isWitness || !mayLead()) return;
     if (this.#succession.begin(self, new Set([node]), candidates())) this.#isWanted = true;
   }
 
   tick(nowMs: number): void {
     const { self, isWitness, candidates } = this.#options;
     if (this.#succession.tick()) this.#isWanted = true;
-    if (this.isSelf || isWitness || this.#record.node === 0) return;
+    if (this.isSelf || isWitness || this.#record.node === 0 || !this.#options.mayLead()) return;
     const rank = Math.max(0, candidates().indexOf(self));
     if (nowMs - this.#seenMs >= LAPSE_MS + rank * BEAT_MS) this.#isWanted = true;
   }
@@ -100,7 +110,7 @@ export class KvLeader {
   /** What a leader writes every BEAT_MS; undefined: this member does not lead. */
   beat(): LeaderRecord | undefined {
     const { term, node, beat } = this.#record;
-    return this.isSelf ? { term, node, beat: beat + 1 } : undefined;
+    return this.isSelf && this.#options.mayLead() ? { term, node, beat: beat + 1 } : undefined;
   }
 
   heir(node: number): LeaderRecord | undefined {

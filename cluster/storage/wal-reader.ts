@@ -41,8 +41,8 @@ export interface Replay {
   readonly lastSegmentBytes: number;
   readonly lastCrc: number;
   readonly lastBatch: number;
-  /** Bytes of a torn write from `endAt` on; 0 when there are none. */
-  readonly tornBytes: number;
+  /** The last write, as it stands before `endAt`: of it alone it is not known whether it is durable. */
+  readonly lastWrite: Uint8Array;
   /** As the latest segment says; logs of version 1 do not. */
   readonly founding: Founding | undefined;
 }
@@ -94,7 +94,7 @@ class ReplayState {
   #batch = -1;
   #endAt = 0;
   #lastSegmentBytes = 0;
-  #tornBytes = 0;
+  #lastWrite = new Uint8Array(0);
 
   constructor(folder: string, identity: Identity) {
     this.#folder = folder;
@@ -112,6 +112,7 @@ class ReplayState {
       for (const record of write.records) this.#apply(record, segment, where);
       this.#crc = write.crc;
       this.#batch = write.batch;
+      this.#lastWrite = bytes.slice(at, write.endAt);
       at = write.endAt;
     }
     this.#endAt = at;
@@ -124,7 +125,6 @@ class ReplayState {
     if (!isLast || hasLaterBatch(bytes, at, this.#batch + 1)) {
       throw corrupt(where, `the record at byte ${at} is damaged, and more was written behind it`);
     }
-    this.#tornBytes = rest - at;
   }
 
   finish(segments: Segment[]): Replay {
@@ -142,7 +142,7 @@ class ReplayState {
       lastSegmentBytes: this.#lastSegmentBytes,
       lastCrc: this.#crc,
       lastBatch: this.#batch,
-      tornBytes: this.#tornBytes,
+      lastWrite: this.#lastWrite,
       founding: this.#founding,
     };
   }

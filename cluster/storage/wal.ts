@@ -81,8 +81,11 @@ export class Wal {
     this.#at = found.endAt;
     this.#crc = found.lastCrc;
     this.#batch = found.lastBatch + 1;
-    if (found.tornBytes > 0) this.#file.write(found.endAt, zeros(found.tornBytes));
-    // What was found whole may not be durable: the process before may have ended between a write, or a new name, and its sync.
+    // What can be read need not be durable: the process before may have ended between a write, or a new name, and its sync, or because
+    // of a sync that failed, after which the kernel takes the pages for clean. So the last write is made once more, and what is torn
+    // behind it wiped.
+    const { lastWrite, endAt, lastSegmentBytes } = found;
+    this.#file.write(endAt - lastWrite.length, [lastWrite, ...zeros(lastSegmentBytes - endAt)]);
     this.settle();
     options.fs.syncFolder(options.folder);
   }

@@ -6,13 +6,20 @@ import { downCommand, wouldLoseFlows } from "../../cluster/control/commands.ts";
 import type { Committed, ControlDriver } from "../../cluster/control/control-driver.ts";
 import { termInside } from "../../cluster/control/generation.ts";
 import { Generations } from "../../cluster/control/generations.ts";
-import type { ClusterState, Command, CommandResult } from "../../cluster/control/model.ts";
+import {
+  type ClusterState,
+  type Command,
+  type CommandResult,
+  STORE_VOTER,
+} from "../../cluster/control/model.ts";
 import { plan } from "../../cluster/control/planner.ts";
+import { quorumOf } from "../../cluster/control/quorum.ts";
 import type { Timers } from "../../cluster/control/timers.ts";
 import { PROFILES } from "../../cluster/liveness/model.ts";
 import type { Transport, TransportHandlers } from "../../cluster/transport/transport.ts";
 import type { MemberConfig, NodeConfig } from "../../config/node-config.ts";
 import { SynwallError } from "../base/errors.ts";
+import { AbsentMembers } from "./absent-members.ts";
 import type { Journal } from "./journal.ts";
 import { leaseVoters } from "./lease-voters.ts";
 import { Membership } from "./membership.ts";
@@ -23,9 +30,7 @@ import type { Processes } from "./processes.ts";
 import { QuorumKeeper } from "./quorum-keeper.ts";
 import { isSettled } from "./status.ts";
 
-/** How long a silent member may stay a carrier when nobody saw it die: both were down, and only one came back. */
-const ABSENT_MS = 3000;
-/** The same in leases, for one that fell silent while nobody held a proven copy of its flows. */
+/** In leases: what a member has to come back that fell silent while nobody held a proven copy of its flows. */
 const UNPROVEN_LEASES = 10;
 /** Until then a member that hears nobody has judged them all. */
 const DEAF_INTERVALS = 3;
@@ -68,7 +73,7 @@ export class Controller {
   readonly #options: ControllerOptions;
   readonly #watchers = new Set<(state: ClusterState) => void>();
   readonly #successionWatchers = new Set<() => void>();
-  readonly #absentSinceMs = new Map<number, number>();
+  readonly #absent = new AbsentMembers();
   #stopWatch: (() => void) | undefined;
   #epoch = -1;
   #proposals = 0;
@@ -122,6 +127,8 @@ export class Controller {
       propose: (command) => this.propose(command),
       state: () => this.driver.state(),
       alive: options.alive,
+      company: this.driver.company,
+      detectionMs: PROFILES[profile].intervalMs * (PROFILES[profile].multiplier + 1),
       onAdmitted: () => options.onAdmitted(),
       onLog: options.log,
     });
@@ -244,6 +251,7 @@ export class Controller {
       this.#judgeLater(node, incarnation);
       return;
     }
+    const isLeader = this.driver.status().lead === node;
     this.driver.leaderDied(node);
     const { self } = this.#options.config.cluster;
     if (self.role !== "node" || this.#memberById(node)?.role !== "node") return;
@@ -254,11 +262,15 @@ export class Controller {
       this.#deferTakeover(node);
       return;
     }
+    if (this.driver.company?.mayDeclareDown(node, isLeader, this.#options.alive()) === false) {
+      this.#absent.expect(node, 0, this.#options.timers.nowMs());
+      return;
+    }
     this.#options.journal.add("takeover-proposed", `${this.name(node)} is to be declared down`, {
       node,
       epoch: this.driver.state().table.epoch,
     });
-    this.membership.peerDied(node);
+    this.membership.peerDied(node, isLeader);
   }
 
   /**
@@ -451,17 +463,19 @@ export class Controller {
     });
   }
 
+  /** A store that votes counts as heard, as for leases: where it is not, nothing can be committed. */
   #hearsMajority(): boolean {
-    const { voters } = this.driver.status();
+    const { voters } = quorumOf(this.driver.state(), leaseVoters(this.#options.config));
     const alive = this.#options.alive();
-    return voters.length < 3 || 2 * voters.filter((id) => alive.has(id)).length > voters.length;
+    const heard = voters.filter((id) => id === STORE_VOTER || alive.has(id));
+    return voters.length < 3 || 2 * heard.length > voters.length;
   }
 
   /** Leaves the silent node to #watchAbsent(), sooner than one that nobody saw dying. */
   #deferTakeover(node: number): void {
     const { config, journal, timers } = this.#options;
     const patienceMs = UNPROVEN_LEASES * PROFILES[config.cluster.profile].leaseMs;
-    this.#absentSinceMs.set(node, timers.nowMs() - Math.max(0, ABSENT_MS - patienceMs));
+    this.#absent.expect(node, patienceMs, timers.nowMs());
     const text = `${this.name(node)} is silent, but no copy of all its flows is proven yet: it has ${patienceMs} ms to come back`;
     journal.add("takeover-deferred", text, { node, epoch: this.driver.state().table.epoch });
   }
@@ -473,23 +487,11 @@ export class Controller {
     const alive = this.#options.alive();
     const nowMs = this.#options.timers.nowMs();
     if (!this.#hearsMajority()) {
-      this.#absentSinceMs.clear();
+      this.#absent.forget();
       return;
     }
-    for (const member of this.driver.state().members) {
-      if (
-        member.id === self.id ||
-        alive.has(member.id) ||
-        member.state === "down" ||
-        member.state === "removed"
-      ) {
-        this.#absentSinceMs.delete(member.id);
-        continue;
-      }
-      const sinceMs = this.#absentSinceMs.get(member.id) ?? nowMs;
-      this.#absentSinceMs.set(member.id, sinceMs);
-      if (nowMs - sinceMs >= ABSENT_MS) this.membership.peerDied(member.id);
-    }
+    const absent = this.#absent.due(this.driver.state().members, alive, nowMs);
+    for (const id of absent) this.membership.peerDied(id);
   }
 }
 

@@ -8,6 +8,7 @@
  */
 
 import { downCommand } from "../../cluster/control/commands.ts";
+import type { Company } from "../../cluster/control/kv-company.ts";
 import type { ClusterState, Command, CommandResult } from "../../cluster/control/model.ts";
 import type { Timers } from "../../cluster/control/timers.ts";
 import type { MemberConfig } from "../../config/node-config.ts";
@@ -30,6 +31,10 @@ export interface MembershipOptions {
   /** A new life of this process was applied: it may be given slots, and it is caught up. */
   readonly onAdmitted: (incarnation: number) => void;
   readonly onLog: (level: "info" | "warn", text: string) => void;
+  /** Where the log is in a store. */
+  readonly company?: Company | undefined;
+  /** After so long a member that is heard no more is not taken for alive. */
+  readonly detectionMs: number;
 }
 
 export class Membership {
@@ -65,6 +70,9 @@ export class Membership {
     if (this.#isJoining || this.#isStopped) return;
     this.#isJoining = true;
     try {
+      // Whoever declared us down may be one that we do not hear, and have not missed yet.
+      if (this.#options.company !== undefined && this.#incarnation !== 0)
+        await this.#pause(this.#options.detectionMs);
       while (!this.#isStopped && !this.isAdmitted) await this.#tryJoin();
     } finally {
       this.#isJoining = false;
@@ -95,13 +103,17 @@ export class Membership {
     return this.#declaring.has(node);
   }
 
-  /** A peer is silent on all links, or its process is gone. */
-  peerDied(node: number): void {
-    if (!this.#declaring.has(node)) void this.#declareDown(node);
+  /** A peer is silent on all links, or its process is gone. `isLeader`: it led until now. */
+  peerDied(node: number, isLeader = false): void {
+    if (!this.#declaring.has(node)) void this.#declareDown(node, isLeader);
   }
 
   async #tryJoin(): Promise<void> {
-    const { self, slots, log, propose, state } = this.#options;
+    const { self, slots, log, propose, state, company, alive } = this.#options;
+    if (company?.mayComeUp(alive()) === false) {
+      await this.#pause(FAILED_PAUSE_MS);
+      return;
+    }
     const { id, name, role, address, weight } = self;
     const member = { id, name, role, address, weight };
     const up = { type: "up", member, slots, ...(log === "" ? {} : { log }) } as const;
@@ -122,13 +134,13 @@ export class Membership {
     await this.#pause(REFUSED_PAUSE_MS);
   }
 
-  async #declareDown(node: number): Promise<void> {
-    const { propose, state, alive } = this.#options;
+  async #declareDown(node: number, isLeader: boolean): Promise<void> {
+    const { propose, state, alive, company } = this.#options;
     this.#declaring.add(node);
     try {
       while (!this.#isStopped && !alive().has(node)) {
         const command = downCommand(state(), node, alive());
-        if (command === undefined) return;
+        if (command === undefined || company?.mayDeclareDown(node, isLeader, alive()) === false) return;
         const { epoch } = state().table;
         const result = await this.#settled(propose(command));
         if (result?.ok) return;

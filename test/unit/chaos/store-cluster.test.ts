@@ -178,11 +178,37 @@ test("two that hear each other no more: one of them goes on, never both for one 
     await pair(seed, async ({ sim }) => {
       sim.cut("fw1", "all", seed % 3 === 0 ? "both" : seed % 3 === 1 ? "in" : "out");
       await until(sim, () => ownsAll(sim, "fw1") || ownsAll(sim, "fw2"));
-      await sim.clock.pause(3_000);
+      const [stays, goes] = ownsAll(sim, "fw1") ? (["fw1", "fw2"] as const) : (["fw2", "fw1"] as const);
+      for (let i = 0; i < 300; i++) {
+        await sim.clock.pause(50);
+        expect([ownsAll(sim, stays), decides(sim.member(goes)).includes(true)]).toEqual([true, false]);
+      }
       sim.healAll();
       await until(sim, () => isCalm(sim, ["fw1", "fw2"]));
     });
   }
+});
+
+test("of two that hear each other no more the one that waits goes on when the other one dies", async () => {
+  await pair(14, async ({ sim }) => {
+    sim.cut("fw1", "all");
+    await until(sim, () => ownsAll(sim, "fw1") || ownsAll(sim, "fw2"));
+    const [dies, waits] = ownsAll(sim, "fw1") ? (["fw1", "fw2"] as const) : (["fw2", "fw1"] as const);
+    await sim.clock.pause(3_000);
+    sim.kill(dies);
+    await until(sim, () => ownsAll(sim, waits));
+  });
+});
+
+test("a pair without power comes back, also when one of the two does not", async () => {
+  await pair(15, async ({ sim }) => {
+    for (const { name } of sim.members) sim.kill(name);
+    await sim.clock.pause(1_000);
+    sim.start("fw1");
+    await until(sim, () => ownsAll(sim, "fw1"));
+    sim.start("fw2");
+    await until(sim, () => isCalm(sim, ["fw1", "fw2"]));
+  });
 });
 
 test("a node that reaches neither the other nor the store is fenced, and the other takes over", async () => {
@@ -262,7 +288,12 @@ test("four nodes fall into halves that both reach the store: one of them takes e
     await cluster(4, seed, async ({ sim }) => {
       halve(sim);
       await until(sim, () => decided(sim, FIRST) === SLOTS || decided(sim, SECOND) === SLOTS);
-      await sim.clock.pause(2_000);
+      const [stay, go] =
+        decided(sim, FIRST) === SLOTS ? ([FIRST, SECOND] as const) : ([SECOND, FIRST] as const);
+      for (let i = 0; i < 300; i++) {
+        await sim.clock.pause(50);
+        expect([decided(sim, stay), decided(sim, go)]).toEqual([SLOTS, 0]);
+      }
       sim.healAll();
       await until(sim, () => isCalm(sim, namesOf(sim)));
     });

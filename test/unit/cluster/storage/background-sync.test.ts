@@ -106,6 +106,19 @@ describe("a save", () => {
     }
   });
 
+  test("whose sync failed is made once more by the next process, since the disk does not have what can be read", () => {
+    const fs = new HeldFs();
+    saved(openOn(fs, { segmentBytes: 65_536 }), 1, 3);
+    fs.onOperation = () => {
+      throw Object.assign(new Error("EIO: i/o error, fdatasync"), { code: "EIO" });
+    };
+    fs.release();
+    const second = fs.restart();
+    const store = openOn(second, { segmentBytes: 65_536 });
+    saved(store, 4, 6);
+    expect(openOn(second.crash(NOTHING_KEPT), { segmentBytes: 65_536 }).lastIndex()).toBe(6);
+  });
+
   test("of a commit index alone is not told before the entries that were written before it are durable", () => {
     const fs = new HeldFs();
     const store = openOn(fs);
