@@ -243,7 +243,7 @@ export class RaftDriver {
   #onTicks(passed: number): void {
     if (this.#isEnded) return;
     const nowMs = this.#options.timers.nowMs();
-    // Ticks that a stalled disk or loop swallowed are made up for, but never enough for an election by themselves.
+    // Ticks that a stalled loop swallowed are made up for, but never enough for an election by themselves.
     const ticks = Math.min(passed, this.#tuning.electionTick - 1);
     this.#guard(() => {
       for (let i = 0; i < ticks; i++) {
