@@ -104,8 +104,8 @@ export class Wal {
     const { folder, nowMs, onSynced } = this.#options;
     const startMs = nowMs();
     orFailed(folder, () => {
-      this.#write(records, head).sync();
-      this.#syncedBatch = this.#batch - 1;
+      this.#write(records, head);
+      this.settle();
     });
     onSynced(nowMs() - startMs);
     this.#prepareSpare();

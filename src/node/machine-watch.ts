@@ -115,23 +115,27 @@ export class MachineWatch {
   }
 
   #watchWorker(): void {
-    const { beats, clock, journal, onHung } = this.#options;
+    const { beats, clock } = this.#options;
     if (this.#dog === undefined || beats === undefined || this.#isHung) return;
     if (!this.#dog.check(beats(), clock.nowMs())) return;
-    this.#isHung = true;
     const text = `the dataplane worker has not turned its loop for ${seconds(this.#dog.stillMs)}: this process ends, so that it can be started anew`;
-    journal.add("hung", text);
-    onHung(new SynwallError("SW_DATAPLANE_HUNG", text));
+    this.#end("SW_DATAPLANE_HUNG", text);
   }
 
   #watchDisk(): void {
-    const { diskBeats, clock, journal, onHung } = this.#options;
+    const { diskBeats, clock } = this.#options;
     if (this.#diskDog === undefined || diskBeats === undefined || this.#isHung) return;
     if (!this.#diskDog.check(diskBeats(), clock.nowMs())) return;
-    this.#isHung = true;
     const text = `a write of the log has waited for the disk for ${seconds(this.#diskDog.stillMs)}: this process ends, so that others take its place; look at the disk of control.dataDir`;
+    this.#end("SW_STORAGE_FAILED", text);
+  }
+
+  /** Once, whatever hangs. */
+  #end(code: "SW_DATAPLANE_HUNG" | "SW_STORAGE_FAILED", text: string): void {
+    const { journal, onHung } = this.#options;
+    this.#isHung = true;
     journal.add("hung", text);
-    onHung(new SynwallError("SW_STORAGE_FAILED", text));
+    onHung(new SynwallError(code, text));
   }
 }
 

@@ -7,7 +7,6 @@
  *   peers  --handlers()->    |
  *                            +--> transport, storage, journal
  */
-
 import type { ClusterState } from "../../cluster/control/model.ts";
 import type { Timers } from "../../cluster/control/timers.ts";
 import type { SyncLimits } from "../../cluster/sync/limits.ts";

@@ -1,20 +1,11 @@
 import { expect, test } from "vitest";
 import { KvCompany } from "../../../../cluster/control/kv-company.ts";
-import type { ClusterState, Member, MemberState } from "../../../../cluster/control/model.ts";
-
-const member = (id: number, state: MemberState): Member => ({
-  id,
-  name: `fw${id}`,
-  role: "node",
-  address: "",
-  weight: 1,
-  state,
-  incarnation: 1,
-});
+import type { ClusterState, MemberState } from "../../../../cluster/control/model.ts";
+import { nodeMember } from "../members.ts";
 
 /** Member 1 of those in these states, where `lead` leads and another leader was seen `silentMs` ago. */
 function company(states: readonly MemberState[], lead: number, silentMs = 0): KvCompany {
-  const members = states.map((state, i) => member(i + 1, state));
+  const members = states.map((state, i) => nodeMember(i + 1, { state }));
   return new KvCompany({
     self: 1,
     state: () => ({ members }) as unknown as ClusterState,

@@ -1,7 +1,8 @@
 import { expect, test } from "vitest";
-import type { Member, SlotTable } from "../../../../cluster/control/model.ts";
+import type { SlotTable } from "../../../../cluster/control/model.ts";
 import { initialTable, planMoves, takeover } from "../../../../cluster/ring/assign.ts";
 import { LettingGo } from "../../../../cluster/takeover/letting-go.ts";
+import { nodeMember } from "../members.ts";
 
 const LEASE_MS = 60;
 const PATIENCE_MS = 2 * LEASE_MS;
@@ -10,17 +11,7 @@ const [A, B] = [
   { id: 2, weight: 1 },
 ];
 
-const member = (id: number, change: Partial<Member> = {}): Member => ({
-  id,
-  name: `fw${id}`,
-  role: "node",
-  address: "",
-  weight: 1,
-  state: "active",
-  incarnation: 1,
-  ...change,
-});
-const MEMBERS = [member(1), member(2)];
+const MEMBERS = [nodeMember(1), nodeMember(2)];
 const FOUR = synced(initialTable([A!, B!], 4)); // owners 1, 2, 1, 2
 const PRESENT = { table: FOUR, members: MEMBERS };
 /** Node 1 hands over all that it has. */
@@ -76,11 +67,15 @@ test.each([
   [
     "it was declared dead",
     PRESENT,
-    { table: takeover(FOUR, 1, [B!]), members: [member(1, { state: "down" }), MEMBERS[1]!] },
+    { table: takeover(FOUR, 1, [B!]), members: [nodeMember(1, { state: "down" }), MEMBERS[1]!] },
   ],
-  ["a member died", PRESENT, { table: DRAINED, members: [MEMBERS[0]!, member(2, { state: "down" })] }],
-  ["a member lives anew", PRESENT, { table: DRAINED, members: [MEMBERS[0]!, member(2, { incarnation: 2 })] }],
-  ["a member came", PRESENT, { table: DRAINED, members: [...MEMBERS, member(3)] }],
+  ["a member died", PRESENT, { table: DRAINED, members: [MEMBERS[0]!, nodeMember(2, { state: "down" })] }],
+  [
+    "a member lives anew",
+    PRESENT,
+    { table: DRAINED, members: [MEMBERS[0]!, nodeMember(2, { incarnation: 2 })] },
+  ],
+  ["a member came", PRESENT, { table: DRAINED, members: [...MEMBERS, nodeMember(3)] }],
   [
     "other votes count",
     PRESENT,

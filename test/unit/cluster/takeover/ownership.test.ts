@@ -4,21 +4,15 @@ import { initialTable, planMoves, takeover } from "../../../../cluster/ring/assi
 import { FenceAsker } from "../../../../cluster/takeover/fence.ts";
 import { Ownership, type OwnershipEffect } from "../../../../cluster/takeover/ownership.ts";
 import { SLOT_HANDOVER, SLOT_OWNED, SLOT_REMOTE, SLOT_TAKEOVER } from "../../../../src/base/slot-state.ts";
+import { nodeMember } from "../members.ts";
 
 const LEASE_MS = 60;
 const A = { id: 1, weight: 1 };
 const B = { id: 2, weight: 1 };
 const FOUR = initialTable([A, B], 4); // owners 1, 2, 1, 2
 
-const member = (id: number, incarnation = 1, state: Member["state"] = "active"): Member => ({
-  id,
-  name: `fw${id}`,
-  role: "node",
-  address: "",
-  weight: 1,
-  state,
-  incarnation,
-});
+const member = (id: number, incarnation = 1, state: Member["state"] = "active"): Member =>
+  nodeMember(id, { incarnation, state });
 const MEMBERS = [member(1), member(2)];
 
 class Bench {
