@@ -133,9 +133,9 @@ export class Replication {
   }
 
   /** A committed table; call it in the turn in which the worker is told, right after that: see Router.setTable(). */
-  setTable(table: SlotTable): void {
+  setTable(table: SlotTable, isAdmitted = true): void {
     this.receiver.setTable(table);
-    this.router.setTable(table);
+    this.router.setTable(table, isAdmitted);
   }
 
   /** The worker applied replicas: their owners are told. */

@@ -156,11 +156,12 @@ export class Router {
 
   /**
    * A committed table. The worker must hear of it before what is asked of it here, or it would export slots in an old epoch,
-   * which nobody takes; and no record of its epoch may be drained before this call.
+   * which nobody takes; and no record of its epoch may be drained before this call. What a table gives a node that is not
+   * admitted was given to an earlier life: this one has none of it, and a snapshot of nothing would empty the backup.
    */
-  setTable(table: SlotTable): void {
+  setTable(table: SlotTable, isAdmitted = true): void {
     const nowMs = this.#options.env.nowMs();
-    this.book.setTable(table, nowMs);
+    this.book.setTable(table, nowMs, isAdmitted);
     for (const slot of [...this.#owed.keys()]) {
       if (this.book.isOwned[slot] === 1 || this.book.target[slot] === 0) this.#owed.delete(slot);
     }

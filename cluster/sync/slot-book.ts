@@ -79,12 +79,12 @@ export class SlotBook {
   }
 
   /** Follows a committed table; one with the same epoch may still differ in what is proven and who is awaited. */
-  setTable(table: SlotTable, nowMs: number): void {
+  setTable(table: SlotTable, nowMs: number, isAdmitted = true): void {
     for (let slot = 0; slot < this.slots; slot++) {
       const owner = table.owner[slot]!;
       const awaiting = table.awaiting[slot]!;
-      const isOwned = owner === this.#selfId;
-      const isLeaving = !isOwned && awaiting.includes(this.#selfId);
+      const isOwned = isAdmitted && owner === this.#selfId;
+      const isLeaving = owner !== this.#selfId && awaiting.includes(this.#selfId);
       const backup = table.backup[slot]!;
       const target = isOwned ? (backup === this.#selfId ? 0 : backup) : isLeaving ? owner : 0;
       this.isSettled[slot] = awaiting.length === 0 ? 1 : 0;

@@ -426,7 +426,7 @@ export class NodeCore {
       ...(forced === undefined ? {} : { forced }),
     });
     this.#storeRelay.stateChanged();
-    this.replication.setTable(table);
+    this.replication.setTable(table, this.controller.membership.isAdmitted);
     this.failover.applied(state, ownIncarnation !== 0, this.nowMs());
   }
 

@@ -29,7 +29,7 @@ let exportsAsked: number[][];
 let router: Router;
 let resyncs: [peer: number, slots: number, reason: string][];
 
-function start(table: SlotTable, limits: Partial<SyncLimits> = {}): void {
+function start(table: SlotTable, limits: Partial<SyncLimits> = {}, isAdmitted = true): void {
   router = new Router({
     selfId: 1,
     slots: SLOTS,
@@ -43,7 +43,7 @@ function start(table: SlotTable, limits: Partial<SyncLimits> = {}): void {
   });
   router.sender(2);
   router.sender(3);
-  router.setTable(table);
+  router.setTable(table, isAdmitted);
 }
 
 beforeEach(() => {
@@ -111,6 +111,20 @@ const snapshot = (slot: number): RecordFields[] => [
   { op: OP_SNAPSHOT_END, slot },
   { op: OP_DIGEST, slot },
 ];
+
+describe("before this life is admitted", () => {
+  test("what the table gives to an earlier life is not sent: its backup has all of it, this node nothing", () => {
+    const unproven = pairTable({ synced: pairTable().synced.map(() => false) });
+    start(unproven, {}, false);
+    const link = connect(2);
+    link.receive({ type: "resync", slots: [1, 2], reason: "digest" });
+    drain({ slot: 1 }, ...snapshot(2));
+    expect(exportsAsked).toEqual([]);
+    expect(ackAll(link)).toEqual([]);
+    router.setTable(unproven);
+    expect(exportsAsked.flat()).toContain(1);
+  });
+});
 
 describe("where records go", () => {
   test("a change goes to the backup of its slot", () => {
