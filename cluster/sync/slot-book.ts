@@ -58,6 +58,8 @@ export class SlotBook {
   sentSlots = 0;
   wantedSlots = 0;
   readonly #selfId: number;
+  /** By slot: 1 from when this life owned it until it has left it. */
+  readonly #isOurs: Uint8Array;
   readonly #backupEpoch: Float64Array;
   readonly #isProven: Uint8Array;
 
@@ -74,6 +76,7 @@ export class SlotBook {
     this.notBeforeMs = new Float64Array(slots);
     this.backoffMs = new Float64Array(slots);
     this.digestSequence = new Float64Array(slots);
+    this.#isOurs = new Uint8Array(slots);
     this.#backupEpoch = new Float64Array(slots);
     this.#isProven = new Uint8Array(slots);
   }
@@ -91,6 +94,8 @@ export class SlotBook {
       if (isOwned) this.#own(slot, target, table, nowMs);
       else this.#leave(slot, target, nowMs);
       this.isOwned[slot] = isOwned ? 1 : 0;
+      if (isOwned) this.#isOurs[slot] = 1;
+      else if (!isLeaving) this.#isOurs[slot] = 0;
     }
   }
 
@@ -138,10 +143,14 @@ export class SlotBook {
     this.#aim(slot, target, target === 0 ? COPY_NONE : isProven ? COPY_HELD : COPY_WANTED, nowMs);
   }
 
-  /** The new owner was the proven backup as a rule: what is under way to it goes on. */
+  /**
+   * The new owner was the proven backup as a rule: what is under way to it goes on. It lacks nothing of a slot that only an
+   * earlier life owned, and must not be given what this one has of it.
+   */
   #leave(slot: number, target: number, nowMs: number): void {
     if (this.target[slot] === target) return;
-    this.#aim(slot, target, target === 0 ? COPY_NONE : COPY_WANTED, nowMs);
+    const state = this.#isOurs[slot] === 1 ? COPY_WANTED : COPY_HELD;
+    this.#aim(slot, target, target === 0 ? COPY_NONE : state, nowMs);
   }
 
   #aim(slot: number, target: number, state: number, nowMs: number): void {

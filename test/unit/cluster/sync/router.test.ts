@@ -124,6 +124,24 @@ describe("before this life is admitted", () => {
     router.setTable(unproven);
     expect(exportsAsked.flat()).toContain(1);
   });
+
+  test("who took over hears that this life lets go, and nothing of what it has", () => {
+    const base = pairTable();
+    start(base, {}, false);
+    const link = connect(2);
+    router.setTable(
+      pairTable({
+        epoch: 2,
+        owner: base.owner.map(() => 2),
+        backup: base.backup.map(() => 0),
+        awaiting: base.awaiting.map(() => [1]),
+        movedEpoch: base.movedEpoch.map(() => 2),
+      }),
+    );
+    drain({ op: OP_BARRIER, slot: 3, epoch: 2 });
+    expect(exportsAsked).toEqual([]);
+    expect(ackAll(link)).toEqual([[OP_BARRIER, 3]]);
+  });
 });
 
 describe("where records go", () => {
