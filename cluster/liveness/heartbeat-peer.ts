@@ -21,6 +21,9 @@ export interface Peer {
   /** The proven life; 0: none. */
   nonce: number;
   readonly retired: number[];
+  /** A life that seems to be an earlier one than the proven; 0: none. It was there then, and the proven one was not heard since. */
+  elder: number;
+  elderSinceMs: number;
   /** The life that the lifeline belongs to; 0: unknown or none. */
   lifeline: number;
   /** The lifeline may be a later life's: it goes to the next one that proves itself. */
@@ -49,6 +52,8 @@ export function newPeer(
     wires,
     nonce: 0,
     retired: [],
+    elder: 0,
+    elderSinceMs: 0,
     lifeline: 0,
     isLifelineWaiting: false,
     standing: new Map(),

@@ -12,6 +12,8 @@
  *     | <-------------  nonce b, echo a  | (at once, and only there: a may be recorded)
  *   b proven                             |
  *     | nonce a, echo b  ------------->  | a proven; an older life of A is over
+ *
+ * A datagram of a life between two may echo b as well, and come late: what was made before the latest of a's proves nothing.
  */
 import { assert } from "../../src/base/assert.ts";
 import type { Env } from "../../src/base/env.ts";
@@ -44,6 +46,9 @@ export const MESSAGE_BFD = 1;
 
 /** Lives of one peer that are remembered as over; older ones are forgotten first. */
 const RETIRED_MAX = 256;
+
+/** No datagram is on its way for so long while others of the same machine, that were sent later, are there. */
+const ELDER_MS = 1000;
 
 export interface HeartbeatConfig {
   readonly selfId: number;
@@ -148,7 +153,7 @@ export class Heartbeats {
     const peer = this.#peers.get(h.from) as Peer;
     const wire = peer.wires.find((w) => w.detector.link === link);
     if (wire === undefined || h.link !== link) return this.#refuse("stranger");
-    if (h.nonce !== peer.nonce && !this.#meetLife(peer, wire, nowMs)) {
+    if (h.nonce !== peer.nonce && !this.#meetLife(peer, wire, bytes, nowMs)) {
       if (!peer.retired.includes(h.nonce)) this.claimant = h.from;
       return 0;
     }
@@ -363,13 +368,17 @@ export class Heartbeats {
   }
 
   /** A nonce that is not the proven one. True when it is proven now; otherwise the sender is given our nonce to echo. */
-  #meetLife(peer: Peer, wire: Wire, nowMs: number): boolean {
+  #meetLife(peer: Peer, wire: Wire, bytes: Uint8Array, nowMs: number): boolean {
     const h = this.#header;
     if (peer.retired.includes(h.nonce)) {
       this.#refuse("stale");
       return false;
     }
     if (h.echo === this.nonce) {
+      if (this.#isElder(peer, bytes, nowMs)) {
+        this.#refuse("stale");
+        return false;
+      }
       if (peer.nonce !== 0) {
         peer.retired.push(peer.nonce);
         if (peer.retired.length > RETIRED_MAX) peer.retired.shift();
@@ -395,6 +404,35 @@ export class Heartbeats {
       this.#transmit(peer, wire, nowMs, h.nonce);
     }
     return false;
+  }
+
+  /**
+   * The datagram is from before the latest one of the proven life, by the clock that all lives of a machine have: a life between
+   * ours and that one, that is over. After a reboot the clock is another one: who goes on speaking while the proven life
+   * does not is believed in the end.
+   */
+  #isElder(peer: Peer, bytes: Uint8Array, nowMs: number): boolean {
+    const { nonce } = this.#header;
+    if (peer.nonce === 0 || !peer.pace.isBehind(this.#stampOf(bytes))) return false;
+    if (peer.elder !== nonce || peer.detector.lastHeardMs >= peer.elderSinceMs) {
+      peer.elder = nonce;
+      peer.elderSinceMs = nowMs;
+    }
+    return nowMs - peer.elderSinceMs < ELDER_MS;
+  }
+
+  /** The sender's clock when it made the datagram; NaN: it does not say. */
+  #stampOf(bytes: Uint8Array): number {
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    let at = ENVELOPE_HEADER_BYTES;
+    for (let i = 0; i < this.#header.count; i++) {
+      const length = view.getUint16(at + 2);
+      at += MESSAGE_HEADER_BYTES;
+      if (view.getUint8(at - MESSAGE_HEADER_BYTES) === MESSAGE_PACE && length >= PACE_BYTES)
+        return view.getUint32(at);
+      at += length;
+    }
+    return Number.NaN;
   }
 
   #deliver(peer: Peer, wire: Wire, bytes: Uint8Array, nowMs: number): void {

@@ -74,12 +74,17 @@ export class Pace {
     return true;
   }
 
+  /** `stampUs` is from before the latest one, by the sender's clock: of no use to tell lives apart whose clocks are not the same. */
+  isBehind(stampUs: number): boolean {
+    return !Number.isNaN(this.#saidUs) && later(this.#saidUs, stampUs) !== stampUs;
+  }
+
   /**
    * A look, after all that came in this turn was read. True: the peer must be told. On a cluster link that is down heartbeats are rare:
    * nothing new is said about it.
    */
   judge(nowMs: number, isClusterUp: boolean): boolean {
-    const isBehind = isClusterUp && this.#isBehind(nowMs);
+    const isBehind = isClusterUp && this.#isClusterBehind(nowMs);
     this.#looks = isBehind ? this.#looks + 1 : 0;
     if (!this.isLate) {
       if (this.#looks < LOOKS_MIN) return false;
@@ -108,7 +113,7 @@ export class Pace {
     this.isLateThere = false;
   }
 
-  #isBehind(nowMs: number): boolean {
+  #isClusterBehind(nowMs: number): boolean {
     if (Number.isNaN(this.#clusterUs) || !this.#hasZone(nowMs)) return false;
     return ((this.#zoneUs - this.#clusterUs) | 0) > this.#boundUs;
   }

@@ -14,6 +14,8 @@ class Pair {
   readonly messages: Record<1 | 2, number[]> = { 1: [], 2: [] };
   readonly members: Record<1 | 2, Heartbeats>;
   readonly recorded: { to: 1 | 2; link: number; bytes: Uint8Array }[] = [];
+  /** Of each member's machine clock. */
+  readonly aheadMs = { 1: 0, 2: 0 };
   /** Members that neither tick nor receive. */
   readonly stopped = new Set<number>();
   /** "from-link" */
@@ -35,7 +37,7 @@ class Pair {
         peers: [{ nodeId: other, role: "node", links: LINKS }],
         mac: () => MAC,
       },
-      { nowMs: () => this.nowMs, random: seededRandom(this.#seed++) },
+      { nowMs: () => this.clock(id), random: seededRandom(this.#seed++) },
       {
         send: (link, to, bytes) => {
           const copy = { to: to as 1 | 2, link, bytes: bytes.slice() };
@@ -48,6 +50,10 @@ class Pair {
     );
   }
 
+  clock(id: 1 | 2): number {
+    return this.nowMs + this.aheadMs[id];
+  }
+
   run(ms: number): void {
     const untilMs = this.nowMs + ms;
     while (this.nowMs < untilMs) {
@@ -55,7 +61,7 @@ class Pair {
       this.#deliver();
       for (const id of [1, 2] as const) {
         if (!this.stopped.has(id) && Math.round(this.nowMs * 10) % 10 === 0)
-          this.members[id].tick(this.nowMs);
+          this.members[id].tick(this.clock(id));
       }
     }
   }
@@ -66,7 +72,7 @@ class Pair {
       if (due.length === 0) return;
       this.#flying = this.#flying.filter((d) => !due.includes(d));
       for (const d of due)
-        if (!this.stopped.has(d.to)) this.members[d.to].receive(d.link, d.bytes, this.nowMs);
+        if (!this.stopped.has(d.to)) this.members[d.to].receive(d.link, d.bytes, this.clock(d.to));
     }
   }
 
@@ -219,6 +225,33 @@ test("a new life of the peer ends the old one at once and comes up", () => {
   pair.run(20);
   expect(pair.types(1).filter((t) => t.startsWith("peer"))).toEqual(["peerDown", "peerGone", "peerUp"]);
   expect(pair.last(1, "peerDown")).toMatchObject({ cause: "restart", incarnation: 7 });
+});
+
+test("what a life between sent is no restart when it comes late, though it echoes ours", () => {
+  const pair = new Pair();
+  pair.cut.add("2-0").add("2-1");
+  pair.run(50);
+  const late = pair.recorded.filter((d) => d.to === 1).slice(-2);
+  pair.members[2] = pair.make(2);
+  pair.cut.clear();
+  pair.run(200);
+  expect(pair.types(1).filter((t) => t.startsWith("peer"))).toEqual(["peerUp"]);
+  for (const d of late) expect(pair.members[1].receive(d.link, d.bytes, pair.nowMs)).toBe(0);
+  pair.run(100);
+  expect(pair.types(1).filter((t) => t.startsWith("peer"))).toEqual(["peerUp"]);
+  expect(pair.members[1].refused.stale).toBe(late.length);
+});
+
+test("a life whose machine began its clock anew is believed when the proven one has been silent for a second", () => {
+  const pair = new Pair();
+  pair.nowMs = 5000;
+  pair.up();
+  pair.aheadMs[2] = -5000;
+  pair.members[2] = pair.make(2);
+  pair.run(900);
+  expect(pair.types(1).filter((t) => t.startsWith("peer"))).toEqual(["peerDown"]);
+  pair.run(400);
+  expect(pair.types(1).filter((t) => t.startsWith("peer"))).toEqual(["peerDown", "peerGone", "peerUp"]);
 });
 
 test("a recorded datagram of an earlier life is no restart", () => {
