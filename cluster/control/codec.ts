@@ -37,6 +37,7 @@ const table = z.strictObject({
   awaiting: z.array(z.array(memberId).max(255)).max(1024),
   movedEpoch: z.array(whole).max(1024),
   backupEpoch: z.array(whole).max(1024),
+  former: z.array(nodeId).max(1024).exactOptional(),
   cause: z.enum(["initial", "takeover", "handover", "backup", "settled", "voters", "forced"]),
 });
 

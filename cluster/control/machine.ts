@@ -5,6 +5,7 @@
  */
 import { SynwallError } from "../../src/base/errors.ts";
 import { type Decoded, decodeEnvelope, decodeSnapshot, type Envelope, encodeSnapshot } from "./codec.ts";
+import { holds } from "./former.ts";
 import { enable, issueToken, join, setState, weigh } from "./member-commands.ts";
 import {
   type ClusterState,
@@ -163,9 +164,8 @@ function down(cluster: ClusterState, command: Extract<Command, { type: "down" }>
   if (member.state === "down") return unchanged(cluster);
   if (command.baseEpoch !== table.epoch) return epochMoved(cluster, command.baseEpoch);
   const members = cluster.members.map((m): Member => (m === member ? { ...m, state: "down" } : m));
-  const holdsNothing = !table.owner.includes(member.id) && !table.backup.includes(member.id);
   if (command.table.epoch === table.epoch) {
-    if (holdsNothing) return changed(cluster, { members });
+    if (!holds(table, member.id)) return changed(cluster, { members });
     return refused(cluster, `member ${member.id} owns or backs up slots: the table must change`);
   }
   const why = refusal(table, command.table, members);

@@ -6,6 +6,7 @@
  *   drained | down --setState removed--> removed, for good: its id is never given again
  */
 import { isCarrier } from "./commands.ts";
+import { formerOf, holds, withoutFormers } from "./former.ts";
 import {
   type ClusterState,
   type Command,
@@ -54,8 +55,9 @@ export function setState(cluster: ClusterState, node: number, state: Settable): 
 
 /** Whoever is removed holds nothing and decides nothing any more; what it backs up is backed up elsewhere, or not at all. */
 function remove(cluster: ClusterState, member: Member): Outcome {
-  const { members, table, quorum } = cluster;
+  const { members, quorum } = cluster;
   const { id, name } = member;
+  const table = withoutFormers(cluster.table, (s) => formerOf(cluster.table, s) === id);
   if (table.owner.includes(id)) return refused(cluster, `${name} cannot be removed: it still owns slots`);
   if (table.awaiting.some((awaited) => awaited.includes(id))) {
     return refused(cluster, `${name} cannot be removed: it may still decide flows of slots that it lost`);
@@ -72,7 +74,7 @@ function remove(cluster: ClusterState, member: Member): Outcome {
   }
   const { isDisabled: _, ...rest } = member;
   const change = { members: withMember(cluster, member, { ...rest, state: "removed" }) };
-  if (!table.backup.includes(id)) return changed(cluster, change);
+  if (!holds(cluster.table, id)) return changed(cluster, change);
   const epoch = table.epoch + 1;
   const isLost = (s: number): boolean => table.backup[s] === id;
   return changed(cluster, {

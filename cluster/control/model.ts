@@ -94,6 +94,11 @@ export interface SlotTable {
   readonly movedEpoch: readonly number[];
   /** The epoch in which the present backup got the slot; `ready` must name it. */
   readonly backupEpoch: readonly number[];
+  /**
+   * The proven backup of before, while another one is being made: it goes on getting every change and takes over, until the new
+   * one is proven and a table without it was committed (former.ts). 0: nobody. Absent: no slot has one.
+   */
+  readonly former?: readonly number[];
   /** `forced`: one node of a pair went on alone, without a majority (forced.ts). */
   readonly cause: "initial" | "takeover" | "handover" | "backup" | "settled" | "voters" | "forced";
 }

@@ -2,15 +2,16 @@
  * Planner: what the Raft leader proposes next, of its own accord. Pure: state and facts in, at most one command out; it is
  * asked again after every applied entry and whenever a fact changes, and answers nothing when all is as it should be.
  *
- *   1. slots that nobody owns go to nodes that are up          4. a joining node whose copies are proven becomes active
- *   2. slots without a backup get one                          5. owners move towards balance, a few slots an epoch
- *   3. a draining node that is empty becomes drained
+ *   1. slots that nobody owns go to nodes that are up          4. a draining node that is empty becomes drained
+ *   2. slots without a backup get one                          5. a joining node whose copies are proven becomes active
+ *   3. former backups whose successor is proven are released   6. owners move towards balance, a few slots an epoch
  *
  * Owns the order and the pace. Who gets which slot is ring/'s; who is dead is liveness' and takeover's.
  */
 import { giveUnowned, initialTable, planBackups, planMoves } from "../ring/assign.ts";
 import type { RingNode } from "../ring/quota.ts";
 import { isCarrier, isLeaving, ringNode } from "./commands.ts";
+import { formerColumn, formerOf, releaseFormers } from "./former.ts";
 import type { ClusterState, Command, Member, SlotTable } from "./model.ts";
 
 /** Slots on their way at a time: each holds its packets for a moment, so few at once. */
@@ -28,6 +29,7 @@ export function plan(state: ClusterState, facts: PlannerFacts = {}): Command | u
   return (
     giveToLiving(state, carriers) ??
     backUp(state, carriers) ??
+    proposal(state.table, releaseFormers(state.table)) ??
     finishDrain(state) ??
     finishJoin(state, carriers) ??
     move(state, carriers, facts.movesPerEpoch ?? MOVES_PER_EPOCH)
@@ -51,13 +53,17 @@ function backUp(state: ClusterState, carriers: readonly Member[]): Command | und
   return proposal(state.table, planBackups(state.table, carriers.map(ringNode)));
 }
 
-/** Its backups that others can hold were replaced in step 2 already; what is left has nowhere else to go. */
+/**
+ * Its backups that others can hold were replaced in step 2 already; what is left has nowhere else to go. Copies that others do
+ * not have yet are kept until they do.
+ */
 function finishDrain(state: ClusterState): Command | undefined {
   const { table } = state;
   const done = state.members.find(
     (m) =>
       m.state === "draining" &&
       !table.owner.includes(m.id) &&
+      table.former?.includes(m.id) !== true &&
       !table.awaiting.some((awaited) => awaited.includes(m.id)),
   );
   return done === undefined ? undefined : { type: "setState", node: done.id, state: "drained" };
@@ -116,6 +122,7 @@ function firstOf(table: SlotTable, next: SlotTable, maxSlots: number, first: Rea
     awaiting: pick(table.awaiting, next.awaiting),
     movedEpoch: pick(table.movedEpoch, next.movedEpoch),
     backupEpoch: pick(table.backupEpoch, next.backupEpoch),
+    ...formerColumn(owner.map((_, s) => formerOf(chosen.has(s) ? next : table, s))),
     cause: owner.some((id, s) => id !== table.owner[s]) ? "handover" : "backup",
   };
 }

@@ -3,12 +3,22 @@
  * give slots to the dead, forget who is still awaited, or undo a proof that was committed after it computed its table.
  */
 import { isCarrier } from "./commands.ts";
+import { formerColumn, formerOf, withoutFormers } from "./former.ts";
 import type { Member, SlotTable } from "./model.ts";
 
 /** Why `next` cannot follow `present`; undefined when it can. */
 export function refusal(present: SlotTable, next: SlotTable, members: readonly Member[]): string | undefined {
   const slots = present.owner.length;
-  const columns = [next.owner, next.backup, next.synced, next.awaiting, next.movedEpoch, next.backupEpoch];
+  const { former = next.owner } = next;
+  const columns = [
+    next.owner,
+    next.backup,
+    next.synced,
+    next.awaiting,
+    next.movedEpoch,
+    next.backupEpoch,
+    former,
+  ];
   if (columns.some((column) => column.length !== slots))
     return `table has not ${slots} slots in every column`;
   if (next.epoch !== present.epoch + 1) {
@@ -20,6 +30,10 @@ export function refusal(present: SlotTable, next: SlotTable, members: readonly M
     const backup = next.backup[s]!;
     if (owner !== 0 && !carriers.has(owner)) return `slot ${s}: owner ${owner} is no living node`;
     if (backup !== 0 && !carriers.has(backup)) return `slot ${s}: backup ${backup} is no living node`;
+    const kept = formerOf(next, s);
+    if (kept !== 0 && (!carriers.has(kept) || kept === owner || kept === backup)) {
+      return `slot ${s}: node ${kept} cannot be its former backup`;
+    }
     if (owner !== 0 && owner === backup) return `slot ${s}: node ${owner} cannot back itself up`;
   }
   return undefined;
@@ -27,7 +41,8 @@ export function refusal(present: SlotTable, next: SlotTable, members: readonly M
 
 /**
  * `next` as it takes effect. Who is awaited is worked out here from the present table; what was proven since the proposer
- * looked stays proven; epochs of cells that did not change stay as they are.
+ * looked stays proven; epochs of cells that did not change stay as they are. Former backups are the proposer's: one is released
+ * only by a table that was made when its successor was proven.
  */
 export function merge(present: SlotTable, next: SlotTable): SlotTable {
   const slots = present.owner.length;
@@ -46,8 +61,8 @@ export function merge(present: SlotTable, next: SlotTable): SlotTable {
     synced.push(isSameBackup ? present.synced[s]! : next.backup[s] !== 0 && next.synced[s]!);
     backupEpoch.push(isSameBackup ? present.backupEpoch[s]! : next.epoch);
   }
-  const { epoch, owner, backup, cause } = next;
-  return { epoch, owner, backup, synced, awaiting, movedEpoch, backupEpoch, cause };
+  const { epoch, owner, backup, former = [], cause } = next;
+  return { epoch, owner, backup, synced, awaiting, movedEpoch, backupEpoch, ...formerColumn(former), cause };
 }
 
 /** Earlier owners that may still decide a slot that goes from `from` to `to`; same rule as ring/draft.ts. */
@@ -57,9 +72,10 @@ function awaited(before: readonly number[], from: number, to: number): readonly 
 }
 
 /** The copies that `node` held in an earlier life are gone: it stays the backup, but has everything to prove again. */
-export function forgetCopies(table: SlotTable, node: number): SlotTable {
-  if (!table.backup.includes(node)) return table;
-  const epoch = table.epoch + 1;
+export function forgetCopies(present: SlotTable, node: number): SlotTable {
+  if (!present.backup.includes(node) && present.former?.includes(node) !== true) return present;
+  const epoch = present.epoch + 1;
+  const table = withoutFormers(present, (s) => formerOf(present, s) === node);
   return {
     ...table,
     epoch,

@@ -4,12 +4,13 @@
  * Owns who should have which slot; when a change is proposed is the planner's business (cluster/control).
  *
  *   initialTable   nobody owns anything yet
- *   takeover       a node died: its slots go to their backups at once
+ *   takeover       a node died: its slots go to whoever holds all of them at once
  *   giveUnowned    nobody was alive when a slot lost its owner
  *   planBackups    every slot that can have a backup gets one
  *   planMoves      owners back into balance, a few slots an epoch, only ever to a proven backup
  */
 import { assert } from "../../src/base/assert.ts";
+import { formerOf } from "../control/former.ts";
 import { emptyState, type SlotTable } from "../control/model.ts";
 import { fillBackups, spreadBackups } from "./backups.ts";
 import { Draft } from "./draft.ts";
@@ -38,12 +39,13 @@ export function takeover(table: SlotTable, dead: number, alive: readonly RingNod
   const draft = new Draft(table);
   const load = countById(table.owner);
   const home = homes(heirs, draft.slots);
+  const isLiving = (id: number): boolean => living.some((n) => n.id === id);
   for (let s = 0; s < draft.slots; s++) {
     if (draft.owner[s] !== dead) continue;
-    const backup = draft.backup[s] as number;
-    if (!living.some((n) => n.id === backup)) continue;
-    draft.setOwner(s, backup);
-    load.set(backup, (load.get(backup) ?? 0) + 1);
+    const heir = [draft.former[s]!, draft.backup[s]!].find(isLiving);
+    if (heir === undefined) continue;
+    draft.setOwner(s, heir);
+    load.set(heir, (load.get(heir) ?? 0) + 1);
   }
   for (let s = 0; s < draft.slots; s++) {
     if (draft.owner[s] !== dead) continue;
@@ -51,12 +53,24 @@ export function takeover(table: SlotTable, dead: number, alive: readonly RingNod
     draft.setOwner(s, heir);
     load.set(heir, (load.get(heir) ?? 0) + 1);
   }
-  for (let s = 0; s < draft.slots; s++) {
-    const backup = draft.backup[s] as number;
-    if (backup === dead || (backup !== 0 && backup === draft.owner[s])) draft.setBackup(s, 0, false);
-  }
+  for (let s = 0; s < draft.slots; s++) inherit(draft, table, s, isLiving);
   fillBackups(draft, living);
   return draft.finish("takeover");
+}
+
+/** Who backs slot `s` up once the owners of a takeover are known. */
+function inherit(draft: Draft, before: SlotTable, s: number, isLiving: (id: number) => boolean): void {
+  const owner = draft.owner[s]!;
+  const backup = draft.backup[s]!;
+  const former = draft.former[s]!;
+  const isMoved = owner !== before.owner[s];
+  if (backup !== 0 && (backup === owner || !isLiving(backup))) {
+    const holdsAll = !isMoved && isLiving(former);
+    draft.setBackup(s, holdsAll ? former : 0, holdsAll);
+  } else if (former !== 0 && isMoved) {
+    // The backup gets everything from its new owner, which was the former backup or holds nothing itself.
+    draft.setBackup(s, backup, false);
+  } else if (!isLiving(former)) draft.dropFormer(s);
 }
 
 /** Slots that nobody owns go to their backup if it is there, else home, else to whoever has the fewest for its weight. */
@@ -71,8 +85,9 @@ export function giveUnowned(table: SlotTable, nodes: readonly RingNode[]): SlotT
     draft.setOwner(s, to);
     load.set(to, (load.get(to) ?? 0) + 1);
     if (draft.backup[s] === to) draft.setBackup(s, 0, false);
+    else if (draft.former[s] !== 0) draft.setBackup(s, draft.backup[s]!, false);
   };
-  const wishes = [(s: number) => draft.backup[s] as number, (s: number) => home[s] as number];
+  const wishes = [(s: number) => draft.former[s]! || draft.backup[s]!, (s: number) => home[s] as number];
   for (const wish of wishes) {
     for (let s = 0; s < draft.slots; s++) {
       const to = wish(s);
@@ -95,7 +110,7 @@ export function planBackups(table: SlotTable, nodes: readonly RingNode[]): SlotT
 
 /**
  * The next step towards balance, at most `maxSlots` slots of it: moves slots whose wanted owner is their proven backup, and
- * makes the wanted owner the backup of others first, so that it can be proven. The old owner becomes the backup and counts
+ * makes the wanted owner the backup of others first, so that it can be proven; the old backup keeps its copy as long. The old owner becomes the backup and counts
  * as synced: it held everything up to its barrier, and all that the new owner changes after the barrier is replicated to
  * it in order. A slot in the middle of a change is left alone. When owners are in balance, backups are spread.
  */
@@ -116,14 +131,14 @@ export function planMoves(table: SlotTable, nodes: readonly RingNode[], maxSlots
     moves++;
     budget--;
   }
-  // Slots on their way to a new backup have no proven copy: they count against the budget until they have.
+  // Slots on their way to a new backup cost their owner a copy: they count against the budget until it is proven.
   for (let s = 0; s < draft.slots; s++) {
     if (wanted[s] !== table.owner[s] && table.backup[s] === wanted[s] && table.synced[s] !== true) budget--;
   }
   for (let s = 0; s < draft.slots && budget > 0; s++) {
     const to = wanted[s] as number;
     if (to === table.owner[s] || to === table.backup[s] || isSettling(table, s)) continue;
-    draft.setBackup(s, to, false);
+    draft.changeBackup(s, to, (id) => nodes.some((n) => n.id === id && n.isAway !== true));
     budget--;
   }
   if (isBalanced && isQuiet(table)) spreadBackups(draft, nodes, maxSlots);
@@ -198,7 +213,7 @@ function leastLoaded(
 }
 
 function isSettling(table: SlotTable, s: number): boolean {
-  return (table.awaiting[s] as readonly number[]).length > 0;
+  return (table.awaiting[s] as readonly number[]).length > 0 || formerOf(table, s) !== 0;
 }
 
 /** Nothing is under way: every owner settled, every backup proven. */

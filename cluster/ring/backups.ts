@@ -32,7 +32,7 @@ export function fillBackups(draft: Draft, nodes: readonly RingNode[]): void {
     if (to !== 0 && (draft.awaiting[s] as readonly number[]).includes(backup) && isPresent(backup)) {
       continue;
     }
-    draft.setBackup(s, to, false);
+    draft.changeBackup(s, to, isPresent);
     if (to !== 0) pairs.add(owner, to, 1);
   }
 }
@@ -53,7 +53,7 @@ export function spreadBackups(draft: Draft, nodes: readonly RingNode[], maxSlots
     if ((pairs.of(owner, from.id) - 1) * to.weight < after) continue;
     pairs.add(owner, from.id, -1);
     pairs.add(owner, to.id, 1);
-    draft.setBackup(s, to.id, false);
+    draft.changeBackup(s, to.id, (id) => able.some((n) => n.id === id));
     budget--;
   }
 }

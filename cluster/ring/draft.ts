@@ -1,7 +1,8 @@
 /**
  * Draft: a slot table under change. Owns the bookkeeping that every change of a slot needs, so that no caller forgets half
- * of it (who is awaited, in which epoch a slot moved, that a new backup holds nothing yet).
+ * of it (who is awaited, in which epoch a slot moved, that a new backup holds nothing yet, and who held all before it).
  */
+import { formerColumn } from "../control/former.ts";
 import type { SlotTable } from "../control/model.ts";
 
 export class Draft {
@@ -12,6 +13,8 @@ export class Draft {
   readonly awaiting: (readonly number[])[];
   readonly movedEpoch: number[];
   readonly backupEpoch: number[];
+  /** Nobody: 0. */
+  readonly former: number[];
   readonly #base: SlotTable;
   #isChanged = false;
 
@@ -24,6 +27,7 @@ export class Draft {
     this.awaiting = [...base.awaiting];
     this.movedEpoch = [...base.movedEpoch];
     this.backupEpoch = [...base.backupEpoch];
+    this.former = [...(base.former ?? base.owner.map(() => 0))];
   }
 
   get slots(): number {
@@ -45,11 +49,37 @@ export class Draft {
     this.#isChanged = true;
   }
 
-  /** Makes `to` the backup of `s`. `holdsAll`: it is known to have the slot's whole state already. */
+  /**
+   * Makes `to` the backup of `s`. `holdsAll`: it is known to have the slot's whole state already. Nobody else keeps a copy: the
+   * one that had it is gone, is `to` or owns the slot now.
+   */
   setBackup(s: number, to: number, holdsAll: boolean): void {
     this.backup[s] = to;
     this.synced[s] = holdsAll && to !== 0;
     this.backupEpoch[s] = this.epoch;
+    this.former[s] = 0;
+    this.#isChanged = true;
+  }
+
+  /**
+   * Makes `to` the backup of `s`, which holds nothing yet. A living node that holds all keeps its copy until `to` is proven; it
+   * is the backup itself when there is nobody else (0).
+   */
+  changeBackup(s: number, to: number, isLiving: (id: number) => boolean): void {
+    const whole = this.former[s] || (this.synced[s] ? this.backup[s]! : 0);
+    const kept = whole !== this.owner[s] && isLiving(whole) ? whole : 0;
+    if (kept !== 0 && (to === 0 || to === kept)) {
+      this.setBackup(s, kept, true);
+      return;
+    }
+    this.setBackup(s, to, false);
+    this.former[s] = kept;
+  }
+
+  /** The slot has no former backup any more. */
+  dropFormer(s: number): void {
+    if (this.former[s] === 0) return;
+    this.former[s] = 0;
     this.#isChanged = true;
   }
 
@@ -64,6 +94,7 @@ export class Draft {
       awaiting: this.awaiting,
       movedEpoch: this.movedEpoch,
       backupEpoch: this.backupEpoch,
+      ...formerColumn(this.former),
       cause,
     };
   }

@@ -184,7 +184,7 @@ export class Replication {
       lagMs: this.router.lagMs(peerId, nowMs),
       lagRecords: sender.lagRecords,
       lagBytes: sender.lagBytes,
-      lostSlots: this.router.book.lostSlots[peerId]!,
+      lostSlots: this.router.lostSlots(peerId),
       resyncs: overflow + restart + forgot + this.#resyncsBy[peerId]!,
       recordVersion: sender.recordVersion,
       refusal: sender.refusal?.detail,

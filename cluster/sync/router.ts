@@ -4,14 +4,14 @@
  * Does not own batching and resending (sender.ts) nor the state of slots (slot-book.ts).
  *
  * Where a record goes is decided when it is drained, by the table known then:
- *   owner of the slot     its backup; nobody when there is none (such a change counts as acknowledged everywhere)
+ *   owner of the slot     its backup; nobody when there is none (such a change counts as acknowledged everywhere); and its
+ *                         former backup, while it has one
  *   leaving the slot      the new owner, up to and including the barrier
  *   otherwise             nowhere, counted as stray
  *
  * Claims: ackedSequence[peer] is the highest count n of drained changes such that every change <= n that was destined to the
  * peer is applied there. It stands still while records lost on the way to that peer are not made up for by a snapshot.
  */
-import type { Env } from "../../src/base/env.ts";
 import {
   OP_BARRIER,
   OP_DELETE,
@@ -20,11 +20,10 @@ import {
   OP_SNAPSHOT_END,
   OP_UPSERT,
 } from "../../src/base/record.ts";
-import type { RecordRing } from "../../src/base/ring.ts";
 import type { SlotTable } from "../control/model.ts";
-import type { SyncLimits } from "./limits.ts";
-import type { ResyncReason, ResyncRequest } from "./messages.ts";
+import type { ResyncRequest } from "./messages.ts";
 import { opAt, slotAt, wordsOf } from "./record-words.ts";
+import { type RouterOptions, routerCounts } from "./router-options.ts";
 import { Sender, type SessionEnd } from "./sender.ts";
 import {
   COPY_ENDED,
@@ -34,71 +33,18 @@ import {
   COPY_SENT,
   COPY_STREAMING,
   COPY_WANTED,
+  type CopyState,
   SlotBook,
 } from "./slot-book.ts";
-import type { RecordFormat } from "./wire-format.ts";
-
-export interface RouterOptions {
-  readonly selfId: number;
-  readonly slots: number;
-  readonly changes: RecordRing;
-  /** By node id; written here, read by the worker. */
-  readonly acked: Float64Array;
-  readonly limits: SyncLimits;
-  readonly env: Env;
-  /** This node's policy fingerprint, told to every peer; absent: unknown. */
-  readonly policy?: string;
-  /** Versions of records (wire-format.ts). */
-  readonly formats?: readonly RecordFormat[];
-  /** Asks the worker to publish these slots whole: BEGIN, records, END, DIGEST. */
-  readonly requestExport: (slots: readonly number[]) => void;
-  /** Slots are sent to this peer again: because somebody asked, or because a session ended and with it what was under way. */
-  readonly onResync: (peerId: number, slots: readonly number[], reason: ResyncReason | SessionEnd) => void;
-  /** A stream to this peer ends because one end does not take what the other says. */
-  readonly onRefused: (peerId: number, why: string) => void;
-}
-
-/** Numbers that only grow. */
-export interface RouterCounts {
-  drained: number;
-  /** Changes of slots that have no backup. */
-  unbacked: number;
-  /** Changes that wait for a snapshot instead, since their peer fell behind or away. */
-  lost: number;
-  /** Records of slots that this node neither owns nor leaves, or markers of snapshots that were given up. */
-  stray: number;
-  exportsAsked: number;
-  exportsDone: number;
-  exportsExpired: number;
-  /** Barriers that had to wait for a snapshot of lost records, and those that went without it in the end. */
-  barriersOwed: number;
-  barriersBare: number;
-  /** Times that ackedSequence of some peer went up: when this is news, the worker may have packets to let go. */
-  claims: number;
-  /** Times that draining waited for a snapshot to get through. */
-  pauses: number;
-  readonly resyncs: Record<ResyncReason, number>;
-}
 
 /** Records between two looks at the window of a snapshot. */
 const CHUNK_RECORDS = 256;
 
 export class Router {
   readonly book: SlotBook;
-  readonly counts: RouterCounts = {
-    drained: 0,
-    unbacked: 0,
-    lost: 0,
-    stray: 0,
-    exportsAsked: 0,
-    exportsDone: 0,
-    exportsExpired: 0,
-    barriersOwed: 0,
-    barriersBare: 0,
-    claims: 0,
-    pauses: 0,
-    resyncs: { digest: 0, refused: 0, operator: 0 },
-  };
+  /** Copies of former backups. What is the slot's alone (isOwned, isSettled, isExporting) is read from `book`. */
+  readonly formers: SlotBook;
+  readonly counts = routerCounts();
   readonly #options: RouterOptions;
   readonly #words: Uint32Array;
   #policy: string;
@@ -113,6 +59,7 @@ export class Router {
     this.#words = wordsOf(options.changes.bytes);
     this.#policy = options.policy ?? "";
     this.book = new SlotBook(options.selfId, options.slots);
+    this.formers = new SlotBook(options.selfId, options.slots, true);
   }
 
   /** The policy's fingerprint is another one from now on. */
@@ -161,12 +108,29 @@ export class Router {
    */
   setTable(table: SlotTable, isAdmitted = true): void {
     const nowMs = this.#options.env.nowMs();
-    this.book.setTable(table, nowMs, isAdmitted);
+    this.#followTable(table, nowMs, isAdmitted);
     for (const slot of [...this.#owed.keys()]) {
       if (this.book.isOwned[slot] === 1 || this.book.target[slot] === 0) this.#owed.delete(slot);
     }
     for (const sender of this.#peers) this.#publishAcked(sender);
     this.#requestExports(nowMs);
+  }
+
+  /** A node that becomes a former backup, or goes back from that to be the backup, has what it had in its other role. */
+  #followTable(table: SlotTable, nowMs: number, isAdmitted: boolean): void {
+    const { book, formers } = this;
+    const copies = Array.from(
+      { length: book.slots },
+      (_, slot) => [book.copyOf(slot), formers.copyOf(slot)] as const,
+    );
+    book.setTable(table, nowMs, isAdmitted);
+    formers.setTable(table, nowMs, isAdmitted);
+    copies.forEach(([backup, former], slot) => {
+      const isOther = (a: CopyState, now: SlotBook, before: CopyState): boolean =>
+        a.target !== 0 && now.target[slot] === a.target && before.target !== a.target;
+      if (isOther(backup, formers, former)) formers.inherit(slot, backup, nowMs);
+      if (isOther(former, book, backup)) book.inherit(slot, former, nowMs);
+    });
   }
 
   /** Takes what waits in the ring, within bounds. True when more is to be taken: call again soon. */
@@ -202,8 +166,13 @@ export class Router {
   /** Age of the oldest change that this peer lacks, counting what was lost on the way; see Sender.lagMs(). */
   lagMs(peerId: number, nowMs: number): number {
     const lag = this.#senders[peerId]?.lagMs(nowMs) ?? 0;
-    if (this.book.lostSlots[peerId] === 0) return lag;
-    return Math.max(lag, nowMs - this.book.lostSinceMs[peerId]!);
+    const since = [this.book, this.formers].filter((book) => book.lostSlots[peerId]! > 0);
+    return Math.max(lag, ...since.map((book) => nowMs - book.lostSinceMs[peerId]!));
+  }
+
+  /** Slots whose copy at this peer lacks records that were dropped on their way. */
+  lostSlots(peerId: number): number {
+    return this.book.lostSlots[peerId]! + this.formers.lostSlots[peerId]!;
   }
 
   /** Sends every slot that this node owns to its backup again; only those of one peer when given. Answers how many. */
@@ -239,47 +208,53 @@ export class Router {
       this.#routeMarker(op, slot, at, nowMs);
       return;
     }
-    const target = book.target[slot]!;
-    if (target === 0) {
-      if (book.isOwned[slot] === 1) counts.unbacked++;
-      else counts.stray++;
-      return;
-    }
-    if (book.isLost[slot] === 1 && book.state[slot]! < COPY_STREAMING) {
-      counts.lost++;
-      return;
-    }
-    this.#append(target, slot, at, nowMs);
+    if (this.formers.target[slot] !== 0) this.#send(this.formers, slot, at, nowMs);
+    if (book.target[slot] !== 0) this.#send(book, slot, at, nowMs);
+    else if (book.isOwned[slot] === 1) counts.unbacked++;
+    else counts.stray++;
   }
 
+  #send(book: SlotBook, slot: number, at: number, nowMs: number): void {
+    if (book.isLost[slot] === 1 && book.state[slot]! < COPY_STREAMING) this.counts.lost++;
+    else this.#append(book, slot, at, nowMs);
+  }
+
+  /** A snapshot is for whoever waits for it: a former backup that has everything hears nothing of one. */
   #routeMarker(op: number, slot: number, at: number, nowMs: number): void {
-    const { book } = this;
+    const { formers } = this;
+    if (op === OP_SNAPSHOT_BEGIN) this.book.isExporting[slot] = 1;
+    if (op === OP_DIGEST) this.book.isExporting[slot] = 0;
+    if (op !== OP_BARRIER && formers.target[slot] !== 0 && formers.state[slot] !== COPY_HELD) {
+      this.#routeMarkerTo(formers, op, slot, at, nowMs);
+    }
+    this.#routeMarkerTo(this.book, op, slot, at, nowMs);
+  }
+
+  #routeMarkerTo(book: SlotBook, op: number, slot: number, at: number, nowMs: number): void {
     const target = book.target[slot]!;
     const state = book.state[slot]!;
     switch (op) {
       case OP_SNAPSHOT_BEGIN:
-        book.isExporting[slot] = 1;
         if (target === 0) break;
         book.set(slot, COPY_STREAMING, nowMs);
-        this.#append(target, slot, at, nowMs);
+        this.#append(book, slot, at, nowMs);
         return;
       case OP_SNAPSHOT_END:
         // An END whose BEGIN went elsewhere, or got lost, would make the peer drop what it was not sent again.
         if (state !== COPY_STREAMING) break;
         book.set(slot, COPY_ENDED, nowMs);
-        this.#append(target, slot, at, nowMs);
+        this.#append(book, slot, at, nowMs);
         return;
       case OP_DIGEST:
-        book.isExporting[slot] = 0;
         if (state === COPY_ENDED) {
           book.set(slot, COPY_SENT, nowMs);
-          this.#append(target, slot, at, nowMs);
+          this.#append(book, slot, at, nowMs);
           book.digestSequence[slot] = this.#senders[target]?.lastSequence ?? 0;
           this.#payBarrier(slot, nowMs);
           return;
         }
         if (state !== COPY_HELD || book.isOwned[slot] === 0) break;
-        this.#append(target, slot, at, nowMs);
+        this.#append(book, slot, at, nowMs);
         return;
       case OP_BARRIER:
         this.#routeBarrier(slot, at, nowMs);
@@ -297,20 +272,20 @@ export class Router {
     }
     const state = book.state[slot]!;
     if (state === COPY_HELD || state === COPY_SENT) {
-      this.#append(target, slot, at, nowMs);
+      this.#append(book, slot, at, nowMs);
       return;
     }
     this.#owe(slot, this.#words, at);
   }
 
   /** What could not be taken is lost, and said so; nothing is lost silently. */
-  #append(target: number, slot: number, at: number, nowMs: number): void {
-    const { book } = this;
+  #append(book: SlotBook, slot: number, at: number, nowMs: number): void {
+    const target = book.target[slot]!;
     const sender = this.#senders[target];
     if (sender?.append(this.#words, at, this.counts.drained, nowMs)) return;
     this.counts.lost++;
     if (opAt(this.#words, at) === OP_BARRIER) this.#owe(slot, this.#words, at);
-    if (book.target[slot] === target) book.lose(slot, nowMs, nowMs);
+    book.lose(slot, nowMs, nowMs);
   }
 
   #owe(slot: number, words: Uint32Array, at: number): void {
@@ -331,7 +306,9 @@ export class Router {
   #mustPause(nowMs: number): boolean {
     const { changes, limits } = this.#options;
     for (const sender of this.#peers) {
-      if (this.book.streaming[sender.peerId] === 0 || !sender.isOpen) continue;
+      const { peerId } = sender;
+      if (this.book.streaming[peerId] === 0 && this.formers.streaming[peerId] === 0) continue;
+      if (!sender.isOpen) continue;
       if (sender.lagRecords < limits.exportWindowRecords) continue;
       if (nowMs - sender.progressMs > limits.exportPauseMsMax) continue;
       // The worker leaves the last quarter to live changes: those must not be refused for the sake of a snapshot.
@@ -345,9 +322,8 @@ export class Router {
     const { env } = this.#options;
     const nowMs = env.nowMs();
     const sender = this.#senders[peerId]!;
-    const { book } = this;
-    if (book.sentSlots > 0) {
-      for (let slot = 0; slot < book.slots; slot++) {
+    for (const book of [this.book, this.formers]) {
+      for (let slot = 0; slot < book.slots && book.sentSlots > 0; slot++) {
         if (book.state[slot] !== COPY_SENT || book.target[slot] !== peerId) continue;
         if (book.digestSequence[slot]! > sender.ackedSequence) continue;
         book.hold(slot, nowMs);
@@ -355,14 +331,14 @@ export class Router {
       }
     }
     this.#publishAcked(sender);
-    if (book.wantedSlots > 0) this.#requestExports(nowMs);
+    this.#requestExports(nowMs);
     if (this.#isPaused) this.drain(nowMs);
   }
 
   #publishAcked(sender: Sender): void {
     const { acked } = this.#options;
     const { peerId, backlog } = sender;
-    if (this.book.lostSlots[peerId]! > 0) return;
+    if (this.lostSlots(peerId) > 0) return;
     const claim = backlog.length === 0 ? this.counts.drained : backlog.change(0) - 1;
     if (claim <= acked[peerId]!) return;
     acked[peerId] = claim;
@@ -371,7 +347,11 @@ export class Router {
 
   /** Marks what was in the backlog, and snapshots that were under way; slots of which nothing was in it are still whole. */
   #onSessionEnd(peerId: number, end: SessionEnd, nowMs: number): void {
-    const { book } = this;
+    this.counts.lost += this.#senders[peerId]!.backlog.length;
+    for (const book of [this.book, this.formers]) this.#endSession(book, peerId, end, nowMs);
+  }
+
+  #endSession(book: SlotBook, peerId: number, end: SessionEnd, nowMs: number): void {
     const { backlog } = this.#senders[peerId]!;
     const { words } = backlog;
     for (let i = 0; i < backlog.length; i++) {
@@ -379,10 +359,9 @@ export class Router {
       const slot = slotAt(words, at);
       const op = opAt(words, at);
       if (book.target[slot] !== peerId) continue;
-      if (op === OP_BARRIER && book.isOwned[slot] === 0) this.#owe(slot, words, at);
+      if (op === OP_BARRIER && book === this.book && book.isOwned[slot] === 0) this.#owe(slot, words, at);
       if (op !== OP_DIGEST || book.state[slot] === COPY_SENT) book.lose(slot, backlog.publishedMs(i), nowMs);
     }
-    this.counts.lost += backlog.length;
     const wanted: number[] = [];
     for (let slot = 0; slot < book.slots; slot++) {
       if (book.target[slot] !== peerId) continue;
@@ -421,14 +400,18 @@ export class Router {
 
   #requestExports(nowMs: number): void {
     const { limits, requestExport } = this.#options;
-    const { book } = this;
-    if (book.wantedSlots === 0 || book.underWay >= limits.exportSlots) return;
+    const { book, formers } = this;
+    if (book.wantedSlots + formers.wantedSlots === 0) return;
     const asked: number[] = [];
+    const askFor = (of: SlotBook, slot: number): void => {
+      if (book.underWay + formers.underWay >= limits.exportSlots) return;
+      if (of.state[slot] !== COPY_WANTED || !this.#mayExport(of, slot, nowMs)) return;
+      of.set(slot, COPY_REQUESTED, nowMs);
+      if (!asked.includes(slot)) asked.push(slot);
+    };
     const ask = (slot: number): void => {
-      if (book.underWay >= limits.exportSlots) return;
-      if (book.state[slot] !== COPY_WANTED || !this.#mayExport(slot, nowMs)) return;
-      book.set(slot, COPY_REQUESTED, nowMs);
-      asked.push(slot);
+      askFor(book, slot);
+      askFor(formers, slot);
     };
     // The packets of slots that are handed over wait for it.
     for (const slot of this.#owed.keys()) ask(slot);
@@ -438,20 +421,23 @@ export class Router {
     requestExport(asked);
   }
 
-  #mayExport(slot: number, nowMs: number): boolean {
+  #mayExport(of: SlotBook, slot: number, nowMs: number): boolean {
     const { book } = this;
     // A slot that is being left is sent again only to make up for what was lost before its barrier.
     const isDue = book.isOwned[slot] === 1 ? book.isSettled[slot] === 1 : this.#owed.has(slot);
     return (
       isDue &&
       book.isExporting[slot] === 0 &&
-      book.notBeforeMs[slot]! <= nowMs &&
-      (this.#senders[book.target[slot]!]?.isOpen ?? false)
+      of.notBeforeMs[slot]! <= nowMs &&
+      (this.#senders[of.target[slot]!]?.isOpen ?? false)
     );
   }
 
   #expireExports(nowMs: number): void {
-    const { book } = this;
+    for (const book of [this.book, this.formers]) this.#expireExportsOf(book, nowMs);
+  }
+
+  #expireExportsOf(book: SlotBook, nowMs: number): void {
     const { exportDeadlineMs, exportMsMax } = this.#options.limits;
     for (let slot = 0; slot < book.slots; slot++) {
       const state = book.state[slot]!;
@@ -459,15 +445,15 @@ export class Router {
       const ageMs = nowMs - book.sinceMs[slot]!;
       if (state === COPY_WANTED) {
         // The worker gave up an export that was not wanted any more; do not wait for its end for ever.
-        if (ageMs > exportMsMax) book.isExporting[slot] = 0;
+        if (ageMs > exportMsMax) this.book.isExporting[slot] = 0;
         continue;
       }
       if (ageMs <= (state === COPY_STREAMING ? exportMsMax : exportDeadlineMs)) continue;
-      if (state !== COPY_REQUESTED) book.isExporting[slot] = 0;
+      if (state !== COPY_REQUESTED) this.book.isExporting[slot] = 0;
       this.counts.exportsExpired++;
       book.set(slot, COPY_WANTED, nowMs);
       const sender = this.#senders[book.target[slot]!];
-      if (!this.#owed.has(slot) || sender === undefined || !sender.isOpen) continue;
+      if (book === this.formers || !this.#owed.has(slot) || sender === undefined || !sender.isOpen) continue;
       // Rather a barrier without the last changes than a slot that nobody decides.
       this.counts.barriersBare++;
       this.#payBarrier(slot, nowMs);

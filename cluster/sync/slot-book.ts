@@ -1,5 +1,6 @@
 /**
- * Slot book: for each slot that this node owns (or is leaving), who must hold its copy and how far that is.
+ * Slot book: for each slot that this node owns (or is leaving), who must hold its copy and how far that is. A router has two:
+ * one for backups and new owners, one for former backups, which get every change until their successors are proven.
  * Owns these columns and their transitions; records are routed by router.ts.
  *
  *   NONE    nobody to send to
@@ -13,6 +14,7 @@
  * A slot is `lost` while records of it were dropped on their way: until a snapshot made up for them, no change may be
  * claimed as applied by that peer.
  */
+import { formerOf } from "../control/former.ts";
 import type { SlotTable } from "../control/model.ts";
 
 export const COPY_NONE = 0;
@@ -24,6 +26,14 @@ export const COPY_ENDED = 5;
 export const COPY_SENT = 6;
 
 const NODES = 256;
+
+/** One slot's copy, as a book has it. */
+export interface CopyState {
+  readonly target: number;
+  readonly state: number;
+  readonly isLost: boolean;
+  readonly lostSinceMs: number;
+}
 
 export class SlotBook {
   readonly slots: number;
@@ -60,11 +70,13 @@ export class SlotBook {
   readonly #selfId: number;
   /** By slot: 1 from when this life owned it until it has left it. */
   readonly #isOurs: Uint8Array;
+  readonly #isOfFormers: boolean;
   readonly #backupEpoch: Float64Array;
   readonly #isProven: Uint8Array;
 
-  constructor(selfId: number, slots: number) {
+  constructor(selfId: number, slots: number, isOfFormers = false) {
     this.#selfId = selfId;
+    this.#isOfFormers = isOfFormers;
     this.slots = slots;
     this.target = new Uint8Array(slots);
     this.state = new Uint8Array(slots);
@@ -91,7 +103,8 @@ export class SlotBook {
       const backup = table.backup[slot]!;
       const target = isOwned ? (backup === this.#selfId ? 0 : backup) : isLeaving ? owner : 0;
       this.isSettled[slot] = awaiting.length === 0 ? 1 : 0;
-      if (isOwned) this.#own(slot, target, table, nowMs);
+      if (this.#isOfFormers) this.#keep(slot, isOwned ? formerOf(table, slot) : 0, nowMs);
+      else if (isOwned) this.#own(slot, target, table, nowMs);
       else this.#leave(slot, target, nowMs);
       this.isOwned[slot] = isOwned ? 1 : 0;
       if (isOwned) this.#isOurs[slot] = 1;
@@ -117,6 +130,19 @@ export class SlotBook {
     }
     if (sinceMs < this.lostSinceMs[target]!) this.lostSinceMs[target] = sinceMs;
     if (this.state[slot] !== COPY_REQUESTED) this.set(slot, COPY_WANTED, nowMs);
+  }
+
+  /** `other` had the copy of this slot that this book has from now on: what it lacked is lacking still. */
+  inherit(slot: number, other: CopyState, nowMs: number): void {
+    if (other.isLost) this.lose(slot, other.lostSinceMs, nowMs);
+    else if (other.state !== COPY_HELD && this.state[slot] === COPY_HELD) this.set(slot, COPY_WANTED, nowMs);
+  }
+
+  /** What inherit() of another book needs, before this one follows a table. */
+  copyOf(slot: number): CopyState {
+    const target = this.target[slot]!;
+    const isLost = this.isLost[slot] === 1;
+    return { target, state: this.state[slot]!, isLost, lostSinceMs: this.lostSinceMs[target]! };
   }
 
   /** The copy is complete: a snapshot and all that came with it are applied. */
@@ -151,6 +177,11 @@ export class SlotBook {
     if (this.target[slot] === target) return;
     const state = this.#isOurs[slot] === 1 ? COPY_WANTED : COPY_HELD;
     this.#aim(slot, target, target === 0 ? COPY_NONE : state, nowMs);
+  }
+
+  /** A former backup has everything, and gets what comes; it was proven, or it would not be one. */
+  #keep(slot: number, target: number, nowMs: number): void {
+    if (this.target[slot] !== target) this.#aim(slot, target, target === 0 ? COPY_NONE : COPY_HELD, nowMs);
   }
 
   #aim(slot: number, target: number, state: number, nowMs: number): void {

@@ -21,13 +21,14 @@
  */
 import { SLOT_HANDOVER, SLOT_OWNED, SLOT_REMOTE, SLOT_TAKEOVER } from "../../src/base/slot-state.ts";
 import { residents } from "../control/commands.ts";
+import { coBackupOf, heirOf } from "../control/former.ts";
 import type { Member, SlotTable } from "../control/model.ts";
 import { homes } from "../ring/quota.ts";
 import type { FenceAsker } from "./fence.ts";
 
 /** What the shell must do, in this order. */
 export type OwnershipEffect =
-  /** `state`, `owner`, `backup`, `home`, `gainedEpoch` and `epoch` changed: put them before the engine, before anything below. */
+  /** `state`, `owner`, `backup`, `coBackup`, `home`, `gainedEpoch` and `epoch` changed: put them before the engine, before anything below. */
   | { readonly type: "view" }
   /** We stopped deciding `slot`: put a barrier behind its last change, towards `to`. The stream keeps it until it is there. */
   | { readonly type: "barrier"; readonly to: number; readonly slot: number; readonly epoch: number }
@@ -56,7 +57,10 @@ export class Ownership {
   /** By slot: SLOT_*. */
   readonly state: Uint8Array;
   readonly owner: Uint8Array;
+  /** By slot: who takes it over, and whose copy first packets wait for. */
   readonly backup: Uint8Array;
+  /** By slot: whose copy they wait for as well, while the slot changes its backup; 0: nobody. */
+  readonly coBackup: Uint8Array;
   /** By slot: the node that owns it when all members are there. */
   readonly home: Uint8Array;
   /** By slot: the epoch in which this node gained it. A slot that is steered early counts as gained in the epoch to come. */
@@ -85,6 +89,7 @@ export class Ownership {
     this.state = new Uint8Array(config.slots).fill(SLOT_REMOTE);
     this.owner = new Uint8Array(config.slots);
     this.backup = new Uint8Array(config.slots);
+    this.coBackup = new Uint8Array(config.slots);
     this.home = new Uint8Array(config.slots);
     this.gainedEpoch = new Uint32Array(config.slots);
     this.#slots = Array.from({ length: config.slots }, () => new SlotProofs());
@@ -108,7 +113,8 @@ export class Ownership {
     this.home.set(homes(residents(members), this.#config.slots));
     for (let s = 0; s < this.#config.slots; s++) {
       this.owner[s] = table.owner[s] as number;
-      this.backup[s] = table.backup[s] as number;
+      this.backup[s] = heirOf(table, s);
+      this.coBackup[s] = coBackupOf(table, s);
       this.#slot(s).enter(table.movedEpoch[s] as number, this.#awaited(s), members, nowMs);
       if (isAdmitted && table.owner[s] === this.#config.selfId && this.#awaited(s).length > 0)
         this.#open.push(s);
@@ -125,6 +131,7 @@ export class Ownership {
     this.state.fill(SLOT_REMOTE);
     this.owner.fill(0);
     this.backup.fill(0);
+    this.coBackup.fill(0);
     const view: OwnershipEffect = { type: "view" };
     return lost.length === 0 ? [view] : [view, { type: "lost", slots: lost }];
   }

@@ -40,6 +40,8 @@ export interface ClusterView {
   /** By slot: node id, 0 = nobody. */
   readonly owner: Uint8Array;
   readonly backup: Uint8Array;
+  /** By slot: another node whose copy first packets wait for, while the slot changes its backup; 0: none. */
+  readonly coBackup: Uint8Array;
   /** By slot: the node that owns it when all members are there. Changes with the member set alone. */
   readonly home: Uint8Array;
   /** By slot: SLOT_*. */
@@ -65,6 +67,7 @@ export function standaloneView(slots: number, selfId = 1): ClusterView {
     epoch: 1,
     owner: new Uint8Array(MAX_SLOTS).fill(selfId, 0, slots),
     backup: new Uint8Array(MAX_SLOTS),
+    coBackup: new Uint8Array(MAX_SLOTS),
     home: new Uint8Array(MAX_SLOTS).fill(selfId, 0, slots),
     state: new Uint8Array(MAX_SLOTS).fill(SLOT_OWNED, 0, slots),
     gainedEpoch: new Uint32Array(MAX_SLOTS),

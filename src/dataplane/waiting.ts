@@ -129,7 +129,7 @@ export class Waiting {
     const acked = view.ackedSequence[node]!;
     let entry = hold.head(node);
     while (entry !== NONE) {
-      const isAcked = hold.sequence[entry]! <= acked;
+      const isAcked = hold.sequence[entry]! <= acked && this.#isOnCoBackup(entry);
       if (!isAcked && isAlive && hold.deadlineMs[entry]! > clock[0]!) return;
       if (isAcked) count(counters, COUNT.heldCommitted);
       else count(counters, isAlive ? COUNT.unprotectedDeadline : COUNT.unprotectedNoPeer);
@@ -147,6 +147,14 @@ export class Waiting {
       count(counters, verdict);
       entry = hold.head(node);
     }
+  }
+
+  /** While a slot changes its backup two copies must be there. A node that is not heard keeps nobody waiting. */
+  #isOnCoBackup(entry: number): boolean {
+    const { view, table } = this.#context;
+    const node = view.coBackup[table.slotOf(this.hold.row[entry]!)]!;
+    if (node === 0 || (view.peerFlags[node]! & PEER_ALIVE) === 0) return true;
+    return this.hold.sequence[entry]! <= view.ackedSequence[node]!;
   }
 
   /** No room to wait: the packet is lost, and the flow is free when no other packet of it waits. */

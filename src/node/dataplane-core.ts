@@ -416,6 +416,7 @@ export class DataplaneCore {
     view.epoch = ownership.epoch;
     view.owner.set(ownership.owner);
     view.backup.set(ownership.backup);
+    view.coBackup.set(ownership.coBackup);
     view.home.set(ownership.home);
     view.state.set(ownership.state);
     view.gainedEpoch.set(ownership.gainedEpoch);

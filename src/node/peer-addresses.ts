@@ -25,6 +25,7 @@ export function makeView(setup: WorkerSetup, peers: readonly (PeerAddress | unde
     epoch: 0,
     owner: new Uint8Array(MAX_SLOTS),
     backup: new Uint8Array(MAX_SLOTS),
+    coBackup: new Uint8Array(MAX_SLOTS),
     home: new Uint8Array(MAX_SLOTS),
     state: new Uint8Array(MAX_SLOTS),
     gainedEpoch: new Uint32Array(MAX_SLOTS),

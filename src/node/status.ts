@@ -3,6 +3,7 @@
  * it means and what to do. Pure: facts in, report out.
  */
 import { isCarrier } from "../../cluster/control/commands.ts";
+import { formerOf } from "../../cluster/control/former.ts";
 import { termInside } from "../../cluster/control/generation.ts";
 import { type ClusterState, type Member, STORE_VOTER } from "../../cluster/control/model.ts";
 import { votersWithStore } from "../../cluster/control/quorum.ts";
@@ -92,15 +93,16 @@ export function isSettled(state: ClusterState): boolean {
     return false;
   for (let slot = 0; slot < table.owner.length; slot++) {
     if (table.owner[slot] === 0 || table.awaiting[slot]!.length > 0) return false;
+    if (formerOf(table, slot) !== 0) return false;
     if (carrying.length > 1 && (table.backup[slot] === 0 || !table.synced[slot])) return false;
   }
   return isBalanced(table.owner, carrying);
 }
 
-/** Slots without a proven backup, where two nodes are there to have one. */
+/** Slots of which nobody but the owner has a proven copy, where two nodes are there to have one. */
 export function slotsUnsynced({ members, table }: ClusterState): number {
   if (members.filter(isCarrier).length < 2) return 0;
-  return table.synced.filter((isSynced) => !isSynced).length;
+  return table.synced.filter((isSynced, slot) => !isSynced && formerOf(table, slot) === 0).length;
 }
 
 /** Within one slot of each member's share by weight. */

@@ -3,6 +3,7 @@
  */
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import { formerColumn, formerOf, heirOf, releaseFormers } from "../../cluster/control/former.ts";
 import type { SlotTable } from "../../cluster/control/model.ts";
 import {
   giveUnowned,
@@ -35,6 +36,7 @@ const tableOf = (nodes: readonly RingNode[]): fc.Arbitrary<SlotTable> => {
   const cell = fc.record({
     owner: fc.constantFrom(...ids),
     backup: fc.constantFrom(0, ...ids),
+    former: fc.constantFrom(0, ...ids),
     synced: fc.boolean(),
   });
   return fc.array(cell, { minLength: SLOTS, maxLength: SLOTS, size: "max" }).map((cells) => ({
@@ -45,6 +47,7 @@ const tableOf = (nodes: readonly RingNode[]): fc.Arbitrary<SlotTable> => {
     awaiting: cells.map(() => []),
     movedEpoch: cells.map(() => 5),
     backupEpoch: cells.map(() => 5),
+    ...formerColumn(cells.map((c) => (c.former === c.owner || c.former === c.backup ? 0 : c.former))),
     cause: "backup",
   }));
 };
@@ -78,13 +81,30 @@ function fewestMoves(owner: readonly number[], nodes: readonly RingNode[]): numb
 function step(t: SlotTable, nodes: readonly RingNode[], maxSlots: number): SlotTable {
   const backed = planBackups(t, nodes);
   const next = planMoves(backed, nodes, maxSlots);
-  if (next === t) return t;
+  if (next === t) return releaseFormers(t);
   for (let s = 0; s < SLOTS; s++) {
     if (next.owner[s] === backed.owner[s]) continue;
     expect(next.owner[s]).toBe(backed.backup[s]);
     expect(backed.synced[s]).toBe(true);
   }
+  expectNoCopyLost(t, next, nodes);
   return { ...next, awaiting: next.awaiting.map(() => []), synced: next.backup.map((b) => b !== 0) };
+}
+
+/** Who has a whole copy of a slot besides its owner and can be reached; 0: nobody. */
+function keeperOf(table: SlotTable, s: number, nodes: readonly RingNode[]): number {
+  const isThere = (id: number): boolean => nodes.some((n) => n.id === id && n.isAway !== true);
+  const keeper = formerOf(table, s) || (table.synced[s] ? table.backup[s]! : 0);
+  return isThere(keeper) ? keeper : 0;
+}
+
+/** What is planned never leaves one copy where there were two. */
+function expectNoCopyLost(before: SlotTable, after: SlotTable, nodes: readonly RingNode[]): void {
+  for (let s = 0; s < SLOTS; s++) {
+    if (keeperOf(before, s, nodes) === 0) continue;
+    const isMoved = after.owner[s] !== before.owner[s];
+    expect(isMoved ? after.synced[s] : keeperOf(after, s, nodes)).toBeTruthy();
+  }
 }
 
 test("wanted owners are balanced to within one slot by weight and cost the fewest moves", () => {
@@ -121,6 +141,24 @@ test("plans converge from any table, move only to proven backups, and move no sl
       }
     }),
     { numRuns: 300 },
+  );
+});
+
+test("whoever takes a slot over has all of it, when anybody has", () => {
+  fc.assert(
+    fc.property(scene, fc.nat(), ([nodes, table], pick) => {
+      const dead = (nodes[pick % nodes.length] as RingNode).id;
+      const alive = nodes.filter((n) => n.id !== dead);
+      const next = takeover(table, dead, alive);
+      for (let s = 0; s < SLOTS; s++) {
+        const keeper = keeperOf(table, s, alive);
+        if (table.owner[s] === dead && keeper !== 0) expect(next.owner[s]).toBe(keeper);
+        if (table.owner[s] !== dead && keeper !== 0) expect(keeperOf(next, s, alive)).not.toBe(0);
+        if (next.owner[s] !== 0) expect(heirOf(next, s)).not.toBe(next.owner[s]);
+        expect(formerOf(next, s)).not.toBe(dead);
+      }
+    }),
+    { numRuns: 400 },
   );
 });
 

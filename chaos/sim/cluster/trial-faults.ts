@@ -2,6 +2,7 @@
  * Faults of a trial: what can go wrong with one member, and when, drawn from the seed. Owns the kinds and their odds; how each is
  * done is cluster.ts, what must hold meanwhile is trial.ts.
  */
+import type { Command } from "../../../cluster/control/model.ts";
 import { LINKS, type Link } from "../../lab/topology.ts";
 import type { SimCluster, Way } from "./cluster.ts";
 import type { SimMember } from "./member.ts";
@@ -238,6 +239,13 @@ export class TrialFaults {
     this.#cluster.campaign(rival);
   }
 
+  /** No fault: an operator gives a node more slots. */
+  reweigh(member: SimMember): void {
+    const weight = 2 + this.#random(2);
+    this.#note(`${member.name} is given weight ${weight}`);
+    this.#propose(member, { type: "weight", node: member.id, weight });
+  }
+
   /** A node that was drained takes part again. */
   #bringBack(member: SimMember): void {
     const present = stateOf(member);
@@ -246,9 +254,12 @@ export class TrialFaults {
   }
 
   #setState(member: SimMember, state: "draining" | "active" | "joining"): void {
-    const { life, running } = member;
+    this.#propose(member, { type: "setState", node: member.id, state });
+  }
+
+  #propose({ life, running }: SimMember, command: Command): void {
     life?.run(() => {
-      void running?.controller.propose({ type: "setState", node: member.id, state }).catch(() => undefined);
+      void running?.controller.propose(command).catch(() => undefined);
     });
   }
 

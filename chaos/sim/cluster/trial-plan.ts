@@ -1,7 +1,7 @@
 /**
  * Plan of a trial: how large the cluster is and what kind of trouble it gets, drawn from the seed alone.
  *
- *   single   one fault of one member of a settled cluster: nothing established may break
+ *   single   one fault of one member of a cluster, settled or while its slots move: nothing established may break
  *   storm    faults of any members at any time: nobody decides twice, nothing committed is lost, all heals
  */
 import { seededRandom } from "../../../src/base/env.ts";
@@ -18,6 +18,8 @@ export interface TrialPlan {
   readonly warmUpMs: number;
   /** The first election is hurried: most trials are about what comes after it. */
   readonly isHurried: boolean;
+  /** Of a single fault: a member has just been given another weight, and slots are on their way. */
+  readonly isMoving: boolean;
   /** Of a storm. */
   readonly stormMs: number;
   /** Of a single fault; default: drawn when it happens. */
@@ -55,6 +57,8 @@ const WARM_UP_MS = 120;
 const BRIEF_WARM_UP_MS = 20;
 /** Of a hundred brief trials, so many begin with an election that nobody hurries. */
 const UNHURRIED = 12;
+/** Of a hundred single faults of larger clusters, so many come while slots move. */
+const MOVING = 50;
 /** Keeps the plan's chances apart from the trial's. */
 const PLAN_SEED = 0x5eed;
 
@@ -83,6 +87,8 @@ export function planTrial(seed: number, options: PlanOptions = {}): TrialPlan {
     warmUpMs: isBrief ? BRIEF_WARM_UP_MS : WARM_UP_MS,
     driftPpmMax: random(100) < 80 ? DRIFT_PPM_MAX : 0,
     isHurried: isBrief && random(100) >= UNHURRIED,
+    // A pair has nobody to move to: each of the two has all there is already.
+    isMoving: nodes > 2 && random(100) < MOVING,
     bug,
   };
   return isMixed ? plan : { ...plan, ...trialOf(bug) };

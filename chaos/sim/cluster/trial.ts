@@ -4,7 +4,6 @@
  *
  *   start -> settled -> flows stand -> trouble -> all is healed -> settled, flows stand, copies alike, logs agree
  */
-import { plan } from "../../../cluster/control/planner.ts";
 import { SynwallError } from "../../../src/base/errors.ts";
 import type { JournalEvent } from "../../../src/node/admin-model.ts";
 import { isSettled } from "../../../src/node/status.ts";
@@ -25,6 +24,8 @@ const LOAD: TrialLoad = { flows: 4, askIntervalMs: 50, visitIntervalMs: 40, deni
 const FLOWS_MAX = 512;
 const SLOTS = 16;
 const POLL_MS = 10;
+/** From an operator's command to the fault: slots get other backups, then other owners, a few at a time. */
+const MOVING_MS_MAX = 80;
 const HURRIED_SPREAD_MS = 3;
 /** How long what must happen in the end may take. */
 const SETTLE_MS_MAX = 12_000;
@@ -180,6 +181,10 @@ class Trial {
       await clock.pause(stormMs);
       return;
     }
+    if (this.#plan.isMoving) {
+      this.#faults.reweigh(members.filter(({ isNode }) => isNode)[random(this.#plan.nodes)]!);
+      await clock.pause(1 + random(MOVING_MS_MAX));
+    }
     const ms = random(2) === 0 ? 1 + random(100) : 100 + random(300);
     this.#faults.one(fault, members[random(members.length)]!, ms);
     await clock.pause(ms + 1);
@@ -238,8 +243,6 @@ class Trial {
       if (running === undefined) return `${name} does not run`;
       const cluster = running.controller.driver.state();
       if (!isSettled(cluster)) return `${name} waits for slots to settle`;
-      // While a slot goes to another backup, its new flows have one copy, as its old ones have.
-      if (plan(cluster) !== undefined) return `${name} waits for slots to find their places`;
       for (const other of members) {
         const state = cluster.members.find(({ id }) => id === other.id)?.state;
         if (other.isNode && state !== "active") return `to ${name} ${other.name} is ${state}`;

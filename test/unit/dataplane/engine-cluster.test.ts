@@ -155,6 +155,26 @@ describe("commit", () => {
     expect([pair.one.count("heldNow"), pair.one.count("heldCommitted")]).toEqual([0, 1]);
   });
 
+  test("while the slot changes its backup it waits for both, unless one is not heard", () => {
+    const pair = new Pair();
+    pair.one.view.coBackup.fill(3);
+    pair.one.view.peerFlags[3] = PEER_ALIVE;
+    pair.one.packet(PORT_INSIDE, ask(C1));
+    pair.replicate(pair.one);
+    pair.acknowledge(pair.one);
+    expect(pair.one.take()).toEqual([]);
+    pair.one.view.ackedSequence[3] = pair.one.view.ackedSequence[2]!;
+    pair.acknowledge(pair.one);
+    expect(pair.one.takeOne().port).toBe(PORT_OUTSIDE);
+    expect(pair.one.count("heldCommitted")).toBe(1);
+
+    pair.one.view.peerFlags[3] = 0;
+    pair.one.packet(PORT_INSIDE, ask(C1, 40_001));
+    pair.replicate(pair.one);
+    pair.acknowledge(pair.one);
+    expect(pair.one.count("heldCommitted")).toBe(2);
+  });
+
   test("packets that follow the first wait behind it, so the order stays", () => {
     const pair = new Pair();
     for (let i = 0; i < 4; i++) {

@@ -121,6 +121,80 @@ test("nothing moves while somebody is awaited", () => {
   expect(plan(cluster.state)).toBeUndefined();
 });
 
+describe("another backup", () => {
+  /** Three settled nodes, of which the second has just been made heavier. */
+  function rearranging(): Cluster {
+    const cluster = new Cluster();
+    for (const id of [1, 2, 3]) cluster.apply(up(id));
+    cluster.settle();
+    expect(cluster.state.table.former).toBeUndefined();
+    cluster.apply({ type: "weight", node: 2, weight: 3 });
+    do cluster.plan();
+    while (changing(cluster).length === 0 && cluster.activate());
+    return cluster;
+  }
+
+  const changing = ({ state: { table } }: Cluster): number[] =>
+    [...table.owner.keys()].filter((s) => table.synced[s] !== true);
+
+  test("is made beside the old one, which is released when the new one is proven", () => {
+    const cluster = rearranging();
+    const slots = changing(cluster);
+    expect(slots.length).toBeGreaterThan(0);
+    for (const s of slots) {
+      const { owner, backup, former } = cluster.state.table;
+      expect(new Set([owner[s], backup[s], former![s]])).toEqual(new Set([1, 2, 3]));
+    }
+    expect(wouldLoseFlows(cluster.state, cluster.state.table.owner[slots[0]!]!)).toBe(false);
+    cluster.prove();
+    expect(cluster.state.table.former).toBeDefined();
+    cluster.apply(plan(cluster.state)!);
+    expect(cluster.state.table.former).toBeUndefined();
+  });
+
+  test("the old one takes over while it is there, and sends the new one everything", () => {
+    const cluster = rearranging();
+    const [s = 0] = changing(cluster);
+    const { owner, backup, former } = cluster.state.table;
+    cluster.apply(downCommand(cluster.state, owner[s]!)!);
+    const { table } = cluster.state;
+    expect([table.owner[s], table.backup[s], table.synced[s]]).toEqual([former![s], backup[s], false]);
+    expect(table.backupEpoch[s]).toBe(table.epoch);
+  });
+
+  test("the old one is the backup again, with all it has, when the new one dies", () => {
+    const cluster = rearranging();
+    const [s = 0] = changing(cluster);
+    const { owner, backup, former } = cluster.state.table;
+    cluster.apply(downCommand(cluster.state, backup[s]!)!);
+    const { table } = cluster.state;
+    expect([table.owner[s], table.backup[s], table.synced[s]]).toEqual([owner[s], former![s], true]);
+  });
+
+  test("an old one that dies is none any more", () => {
+    const cluster = rearranging();
+    const [s = 0] = changing(cluster);
+    const old = cluster.state.table.former![s]!;
+    cluster.apply(downCommand(cluster.state, old)!);
+    expect(cluster.state.table.former?.includes(old) ?? false).toBe(false);
+    expect(cluster.state.table.backup.includes(old)).toBe(false);
+  });
+
+  test("a node that is drained is done when its copies are elsewhere", () => {
+    const cluster = new Cluster();
+    for (const id of [1, 2, 3]) cluster.apply(up(id));
+    cluster.settle();
+    cluster.apply({ type: "setState", node: 3, state: "draining" });
+    for (let i = 0; i < 200 && cluster.stateOf(3) === "draining"; i++) {
+      cluster.plan();
+      if (cluster.state.table.former?.includes(3)) expect(cluster.stateOf(3)).toBe("draining");
+      if (!cluster.activate()) cluster.prove();
+    }
+    expect(cluster.stateOf(3)).toBe("drained");
+    expect(cluster.state.table.synced.every(Boolean)).toBe(true);
+  });
+});
+
 describe("a drain", () => {
   test("empties the node in batches and ends in drained", () => {
     const cluster = new Cluster();

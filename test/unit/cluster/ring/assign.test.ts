@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { releaseFormers } from "../../../../cluster/control/former.ts";
 import type { SlotTable } from "../../../../cluster/control/model.ts";
 import {
   giveUnowned,
@@ -24,7 +25,7 @@ function converge(table: SlotTable, nodes: readonly RingNode[], maxSlots = 8): S
   for (let i = 0; i < 500; i++) {
     const next = planMoves(planBackups(t, nodes), nodes, maxSlots);
     if (next === t) return t;
-    t = settled(synced(next));
+    t = releaseFormers(settled(synced(next)));
   }
   throw new Error("does not converge");
 }

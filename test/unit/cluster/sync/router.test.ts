@@ -175,6 +175,85 @@ describe("where records go", () => {
     expect(out(three)).toEqual([[OP_UPSERT, 1]]);
   });
 
+  describe("while a slot changes its backup", () => {
+    const base = pairTable();
+    /** Slot 1 gets backup 3, and 2 is kept until 3 is proven. */
+    const changing = pairTable({
+      epoch: 2,
+      backup: put(base.backup, 1, 3),
+      synced: put(base.synced, 1, false),
+      backupEpoch: put(base.backupEpoch, 1, 2),
+      former: put(new Array<number>(SLOTS).fill(0), 1, 2),
+    });
+
+    test("both get its changes, and the new one alone a snapshot", () => {
+      start(base);
+      const [two, three] = [connect(2), connect(3)];
+      router.setTable(changing);
+      expect(exportsAsked).toEqual([[1]]);
+      drain({ slot: 1 }, ...snapshot(1), { slot: 1 });
+      expect(out(two)).toEqual([
+        [OP_UPSERT, 1],
+        [OP_UPSERT, 1],
+        [OP_UPSERT, 1],
+      ]);
+      expect(out(three).map(([op]) => op)).toEqual([
+        OP_UPSERT,
+        OP_SNAPSHOT_BEGIN,
+        OP_UPSERT,
+        OP_SNAPSHOT_END,
+        OP_DIGEST,
+        OP_UPSERT,
+      ]);
+      expect([acked[2], acked[3]]).toEqual([0, 0]);
+      two.receive({ type: "ack", appliedSequence: 3, beat: 0 });
+      expect([acked[2], acked[3]]).toEqual([6, 0]);
+    });
+
+    test("the old one gets nothing any more when it is released", () => {
+      start(base);
+      const [two, three] = [connect(2), connect(3)];
+      router.setTable(changing);
+      const { former: _, ...released } = changing;
+      router.setTable({ ...released, epoch: 3, synced: base.synced });
+      drain({ slot: 1 });
+      expect(out(two)).toEqual([]);
+      expect(out(three)).toEqual([[OP_UPSERT, 1]]);
+    });
+
+    test("what the old one lost on the way it gets in a snapshot of its own, and claims nothing before", () => {
+      start(base, { backlogRecords: 512, exportWindowRecords: 256, stagedRecords: 512 });
+      for (let i = 0; i < 512; i++) publish(changes, { slot: 1 });
+      router.drain(clock.ms);
+      drain({ slot: 1 });
+      expect(router.lostSlots(2)).toBe(1);
+      router.setTable(changing);
+      expect(router.lostSlots(2)).toBe(1);
+      const [two, three] = [connect(2), connect(3)];
+      drain({ slot: 9 });
+      expect(acked[2]).toBe(0);
+      router.tick(clock.ms);
+      expect(new Set(exportsAsked.flat())).toEqual(new Set([1]));
+      drain(...snapshot(1));
+      expect(ackAll(two).filter(([, slot]) => slot === 1)).toEqual(
+        ackAll(three).filter(([, slot]) => slot === 1),
+      );
+      expect(router.lostSlots(2)).toBe(0);
+      expect(acked[2]).toBe(router.counts.drained);
+    });
+
+    test("the old one is the backup again with what it had", () => {
+      start(base);
+      connect(2);
+      router.setTable(changing);
+      exportsAsked.length = 0;
+      router.setTable({ ...base, epoch: 3, backupEpoch: put(base.backupEpoch, 1, 3) });
+      drain({ slot: 1 });
+      expect(exportsAsked).toEqual([]);
+      expect(router.lostSlots(2)).toBe(0);
+    });
+  });
+
   test("a change without a backup goes nowhere and counts as acknowledged", () => {
     start(pairTable({ backup: put(pairTable().backup, 4, 0) }));
     drain({ slot: 4 });
