@@ -5,6 +5,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { downCommand, isCarrier, isLeaving } from "../../cluster/control/commands.ts";
+import { formerOf } from "../../cluster/control/former.ts";
 import { applyCommand } from "../../cluster/control/machine.ts";
 import { type ClusterState, type Command, emptyState } from "../../cluster/control/model.ts";
 import { plan } from "../../cluster/control/planner.ts";
@@ -104,8 +105,15 @@ function check(before: ClusterState, after: ClusterState): void {
     }
     if (table.synced[s] && !was.synced[s]) {
       const isProof = table.backupEpoch[s] === was.backupEpoch[s];
-      must(isProof || (wasOwner !== owner && backup === wasOwner), "a copy is proven in its own epoch", s);
+      const isKept = (wasOwner !== owner && backup === wasOwner) || backup === formerOf(was, s);
+      must(isProof || isKept, "a copy is proven in its own epoch, or was whole before", s);
     }
+    const former = formerOf(table, s);
+    if (former === 0) continue;
+    must(living.has(former), "the former backup lives", s);
+    must(former !== owner && former !== backup, "the former backup is a node of its own", s);
+    const wasWhole = former === formerOf(was, s) || (was.synced[s]! && former === was.backup[s]);
+    must(wasWhole && wasOwner === owner, "a former backup had all of the slot, and of the same owner", s);
   }
 }
 
