@@ -74,7 +74,7 @@ const CLUSTER: readonly MetricEntry[] = [
   single(
     "gauge",
     "synwall_cluster_slots_unsynced",
-    "Slots of the cluster without a proven backup; 0 while fewer than two nodes are up",
+    "Slots of the cluster of which only the owner has a proven copy; 0 while fewer than two nodes are up",
     (s) => s.cluster.slotsUnsynced,
   ),
   labelled("gauge", "synwall_cluster_members", "Members by state", ["state"], ({ cluster }) =>

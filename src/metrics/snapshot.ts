@@ -38,7 +38,7 @@ export interface MetricsSnapshot {
     readonly pair?: PairSnapshot;
     /** State of each member, this one included. */
     readonly memberStates: readonly MemberState[];
-    /** Slots of the whole cluster without a proven backup, where two nodes are up. */
+    /** Slots of the whole cluster of which only the owner has a proven copy, where two nodes are up. */
     readonly slotsUnsynced: number;
   };
   readonly raft: {
