@@ -4,7 +4,7 @@
  */
 import { takeover } from "../ring/assign.ts";
 import { byId, type RingNode } from "../ring/quota.ts";
-import { formerOf } from "./former.ts";
+import { keeperOf } from "./former.ts";
 import type { ClusterState, Command, Member } from "./model.ts";
 
 /** Alive and with a dataplane, as far as the members say: may own or back up slots. */
@@ -35,9 +35,7 @@ export function residents(members: readonly Member[]): RingNode[] {
 
 /** Some flows of `node` have no proven copy: whoever takes its slots over now breaks them. */
 export function wouldLoseFlows({ table }: ClusterState, node: number): boolean {
-  const isProven = (s: number): boolean =>
-    formerOf(table, s) !== 0 || (table.backup[s] !== 0 && table.synced[s]!);
-  return table.owner.some((owner, s) => owner === node && !isProven(s));
+  return table.owner.some((owner, s) => owner === node && keeperOf(table, s) === 0);
 }
 
 /** "node is dead, its slots go to their backups", from `state`. `alive` says whom the proposer hears; absent: everybody. */

@@ -20,6 +20,11 @@ export function heirOf(table: SlotTable, s: number): number {
   return formerOf(table, s) || table.backup[s]!;
 }
 
+/** Who has a proven copy besides the owner: the former backup, or the backup; 0: nobody. */
+export function keeperOf(table: Pick<SlotTable, "backup" | "synced" | "former">, s: number): number {
+  return table.former?.[s] || (table.synced[s] === true ? table.backup[s]! : 0);
+}
+
 /** Whose copy first packets wait for besides the heir's: the new backup's, once it is proven; 0: nobody's. */
 export function coBackupOf(table: SlotTable, s: number): number {
   return formerOf(table, s) !== 0 && table.synced[s] === true ? table.backup[s]! : 0;

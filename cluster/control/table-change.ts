@@ -9,16 +9,8 @@ import type { Member, SlotTable } from "./model.ts";
 /** Why `next` cannot follow `present`; undefined when it can. */
 export function refusal(present: SlotTable, next: SlotTable, members: readonly Member[]): string | undefined {
   const slots = present.owner.length;
-  const { former = next.owner } = next;
-  const columns = [
-    next.owner,
-    next.backup,
-    next.synced,
-    next.awaiting,
-    next.movedEpoch,
-    next.backupEpoch,
-    former,
-  ];
+  const { owner, backup, synced, awaiting, movedEpoch, backupEpoch, former } = next;
+  const columns = [owner, backup, synced, awaiting, movedEpoch, backupEpoch, ...(former ? [former] : [])];
   if (columns.some((column) => column.length !== slots))
     return `table has not ${slots} slots in every column`;
   if (next.epoch !== present.epoch + 1) {

@@ -421,7 +421,7 @@ export class Heartbeats {
     return nowMs - peer.elderSinceMs < ELDER_MS;
   }
 
-  /** The sender's clock when it made the datagram; NaN: it does not say. */
+  /** The sender's clock when it made the datagram; NaN: it is no heartbeat, and does not say. */
   #stampOf(bytes: Uint8Array): number {
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     let at = ENVELOPE_HEADER_BYTES;

@@ -74,9 +74,13 @@ export class Pace {
     return true;
   }
 
-  /** `stampUs` is from before the latest one, by the sender's clock: of no use to tell lives apart whose clocks are not the same. */
+  /**
+   * `stampUs` is not known to be as late as the latest one, by the sender's clock; NaN never is. Of no use to tell lives apart
+   * whose clocks are not the same.
+   */
   isBehind(stampUs: number): boolean {
-    return !Number.isNaN(this.#saidUs) && later(this.#saidUs, stampUs) !== stampUs;
+    if (Number.isNaN(this.#saidUs)) return false;
+    return Number.isNaN(stampUs) || later(this.#saidUs, stampUs) !== stampUs;
   }
 
   /**

@@ -14,7 +14,7 @@ import { formerOf } from "../control/former.ts";
 import { emptyState, type SlotTable } from "../control/model.ts";
 import { fillBackups, spreadBackups } from "./backups.ts";
 import { Draft } from "./draft.ts";
-import { byId, countById, homes, quotas, type RingNode, receivers } from "./quota.ts";
+import { byId, countById, homes, isPresent, quotas, type RingNode, receivers } from "./quota.ts";
 
 /** The first table of a cluster: every slot at home. Epoch 1. */
 export function initialTable(nodes: readonly RingNode[], slots: number): SlotTable {
@@ -138,7 +138,7 @@ export function planMoves(table: SlotTable, nodes: readonly RingNode[], maxSlots
   for (let s = 0; s < draft.slots && budget > 0; s++) {
     const to = wanted[s] as number;
     if (to === table.owner[s] || to === table.backup[s] || isSettling(table, s)) continue;
-    draft.changeBackup(s, to, (id) => nodes.some((n) => n.id === id && n.isAway !== true));
+    draft.changeBackup(s, to, (id) => isPresent(nodes, id));
     budget--;
   }
   if (isBalanced && isQuiet(table)) spreadBackups(draft, nodes, maxSlots);

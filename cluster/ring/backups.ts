@@ -4,7 +4,7 @@
  * Owns the choice of backups; the rest of a table is assign.ts.
  */
 import type { Draft } from "./draft.ts";
-import { type RingNode, receivers } from "./quota.ts";
+import { isPresent, type RingNode, receivers } from "./quota.ts";
 
 /**
  * Gives a backup to every owned slot that lacks one. A backup on a leaving node is replaced when somebody else can do it;
@@ -12,7 +12,7 @@ import { type RingNode, receivers } from "./quota.ts";
  */
 export function fillBackups(draft: Draft, nodes: readonly RingNode[]): void {
   const able = receivers(nodes);
-  const isPresent = (id: number): boolean => nodes.some((n) => n.id === id && n.isAway !== true);
+  const isThere = (id: number): boolean => isPresent(nodes, id);
   const pairs = new Pairs();
   const lacking: number[] = [];
   for (let s = 0; s < draft.slots; s++) {
@@ -26,13 +26,13 @@ export function fillBackups(draft: Draft, nodes: readonly RingNode[]): void {
     const owner = draft.owner[s] as number;
     const backup = draft.backup[s] as number;
     const to = pairs.leastUsed(owner, able);
-    const isKept = to === 0 && backup !== owner && isPresent(backup);
+    const isKept = to === 0 && backup !== owner && isThere(backup);
     if (isKept || to === backup) continue;
     // In the middle of a move the old owner's copy is the only other one: let the move end first.
-    if (to !== 0 && (draft.awaiting[s] as readonly number[]).includes(backup) && isPresent(backup)) {
+    if (to !== 0 && (draft.awaiting[s] as readonly number[]).includes(backup) && isThere(backup)) {
       continue;
     }
-    draft.changeBackup(s, to, isPresent);
+    draft.changeBackup(s, to, isThere);
     if (to !== 0) pairs.add(owner, to, 1);
   }
 }
@@ -53,7 +53,7 @@ export function spreadBackups(draft: Draft, nodes: readonly RingNode[], maxSlots
     if ((pairs.of(owner, from.id) - 1) * to.weight < after) continue;
     pairs.add(owner, from.id, -1);
     pairs.add(owner, to.id, 1);
-    draft.changeBackup(s, to.id, (id) => able.some((n) => n.id === id));
+    draft.changeBackup(s, to.id, (id) => isPresent(nodes, id));
     budget--;
   }
 }

@@ -2,7 +2,7 @@
  * Draft: a slot table under change. Owns the bookkeeping that every change of a slot needs, so that no caller forgets half
  * of it (who is awaited, in which epoch a slot moved, that a new backup holds nothing yet, and who held all before it).
  */
-import { formerColumn } from "../control/former.ts";
+import { formerColumn, keeperOf } from "../control/former.ts";
 import type { SlotTable } from "../control/model.ts";
 
 export class Draft {
@@ -66,7 +66,7 @@ export class Draft {
    * is the backup itself when there is nobody else (0).
    */
   changeBackup(s: number, to: number, isLiving: (id: number) => boolean): void {
-    const whole = this.former[s] || (this.synced[s] ? this.backup[s]! : 0);
+    const whole = keeperOf(this, s);
     const kept = whole !== this.owner[s] && isLiving(whole) ? whole : 0;
     if (kept !== 0 && (to === 0 || to === kept)) {
       this.setBackup(s, kept, true);

@@ -19,6 +19,11 @@ export function byId(nodes: readonly RingNode[]): RingNode[] {
   return [...nodes].sort((a, b) => a.id - b.id);
 }
 
+/** The node is there, leaving or not. */
+export function isPresent(nodes: readonly RingNode[], id: number): boolean {
+  return nodes.some((n) => n.id === id && n.isAway !== true);
+}
+
 /** Nodes that may be given slots, by id, so that every caller computes the same table. */
 export function receivers(nodes: readonly RingNode[]): RingNode[] {
   const able = byId(nodes).filter((n) => n.isLeaving !== true && n.isAway !== true);

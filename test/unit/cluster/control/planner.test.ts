@@ -1,7 +1,12 @@
 import { describe, expect, test } from "vitest";
 import { downCommand, wouldLoseFlows } from "../../../../cluster/control/commands.ts";
 import { applyCommand } from "../../../../cluster/control/machine.ts";
-import { type ClusterState, type Command, emptyState } from "../../../../cluster/control/model.ts";
+import {
+  type ClusterState,
+  type Command,
+  emptyState,
+  type SlotTable,
+} from "../../../../cluster/control/model.ts";
 import { MOVES_PER_EPOCH, plan } from "../../../../cluster/control/planner.ts";
 
 const SLOTS = 64;
@@ -137,6 +142,23 @@ describe("another backup", () => {
   const changing = ({ state: { table } }: Cluster): number[] =>
     [...table.owner.keys()].filter((s) => table.synced[s] !== true);
 
+  const cells = (table: SlotTable, s: number): unknown[] => [
+    table.owner[s],
+    table.backup[s],
+    table.synced[s],
+  ];
+
+  /** Whoever `who` names dies while a slot changes its backup: that slot, and the tables before and after. */
+  function death(
+    who: (table: SlotTable) => readonly number[],
+  ): [slot: number, before: SlotTable, after: SlotTable] {
+    const cluster = rearranging();
+    const [s = 0] = changing(cluster);
+    const before = cluster.state.table;
+    cluster.apply(downCommand(cluster.state, who(before)[s]!)!);
+    return [s, before, cluster.state.table];
+  }
+
   test("is made beside the old one, which is released when the new one is proven", () => {
     const cluster = rearranging();
     const slots = changing(cluster);
@@ -153,31 +175,21 @@ describe("another backup", () => {
   });
 
   test("the old one takes over while it is there, and sends the new one everything", () => {
-    const cluster = rearranging();
-    const [s = 0] = changing(cluster);
-    const { owner, backup, former } = cluster.state.table;
-    cluster.apply(downCommand(cluster.state, owner[s]!)!);
-    const { table } = cluster.state;
-    expect([table.owner[s], table.backup[s], table.synced[s]]).toEqual([former![s], backup[s], false]);
-    expect(table.backupEpoch[s]).toBe(table.epoch);
+    const [s, before, after] = death(({ owner }) => owner);
+    expect(cells(after, s)).toEqual([before.former![s], before.backup[s], false]);
+    expect(after.backupEpoch[s]).toBe(after.epoch);
   });
 
   test("the old one is the backup again, with all it has, when the new one dies", () => {
-    const cluster = rearranging();
-    const [s = 0] = changing(cluster);
-    const { owner, backup, former } = cluster.state.table;
-    cluster.apply(downCommand(cluster.state, backup[s]!)!);
-    const { table } = cluster.state;
-    expect([table.owner[s], table.backup[s], table.synced[s]]).toEqual([owner[s], former![s], true]);
+    const [s, before, after] = death(({ backup }) => backup);
+    expect(cells(after, s)).toEqual([before.owner[s], before.former![s], true]);
   });
 
   test("an old one that dies is none any more", () => {
-    const cluster = rearranging();
-    const [s = 0] = changing(cluster);
-    const old = cluster.state.table.former![s]!;
-    cluster.apply(downCommand(cluster.state, old)!);
-    expect(cluster.state.table.former?.includes(old) ?? false).toBe(false);
-    expect(cluster.state.table.backup.includes(old)).toBe(false);
+    const [s, before, after] = death(({ former }) => former!);
+    const old = before.former![s]!;
+    expect(after.former?.includes(old) ?? false).toBe(false);
+    expect(after.backup.includes(old)).toBe(false);
   });
 
   test("a node that is drained is done when its copies are elsewhere", () => {

@@ -230,8 +230,14 @@ test("a new life of the peer ends the old one at once and comes up", () => {
 test("what a life between sent is no restart when it comes late, though it echoes ours", () => {
   const pair = new Pair();
   pair.cut.add("2-0").add("2-1");
+  pair.run(1);
+  const first = pair.recorded.find((d) => d.to === 1)!;
+  pair.members[1].receive(first.link, first.bytes, pair.nowMs);
   pair.run(50);
-  const late = pair.recorded.filter((d) => d.to === 1).slice(-2);
+  expect(pair.members[2].lifeOf(1)).toBe(pair.members[1].nonce);
+  // The last ones are a message without a stamp.
+  pair.members[2].sendNow(1, 9, Uint8Array.of(1, 2, 3, 4));
+  const late = pair.recorded.filter((d) => d.to === 1).slice(-4);
   pair.members[2] = pair.make(2);
   pair.cut.clear();
   pair.run(200);
