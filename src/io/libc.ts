@@ -64,6 +64,7 @@ export const setrlimit = lib.func("int setrlimit(int resource, void *limit)") as
 export const schedSetscheduler = lib.func(
   "int sched_setscheduler(int thread, int policy, void *parameters)",
 ) as (thread: number, policy: number, parameters: Uint8Array) => number;
+export const schedGetscheduler = lib.func("int sched_getscheduler(int thread)") as (thread: number) => number;
 export const clockGettime = lib.func("int clock_gettime(int clock, void *time)") as (
   clock: number,
   time: Uint8Array,

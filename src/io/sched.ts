@@ -1,10 +1,11 @@
 /**
  * Scheduling: real-time priority for the calling thread, so that a busy machine does not keep packets and heartbeats
- * waiting. Other threads of the process keep theirs unless all are named, and what a thread starts does not inherit it.
+ * waiting. Other threads of the process keep theirs unless they are named, and what a thread starts does not inherit it.
  */
 import { readdirSync } from "node:fs";
-import { describeErrno, errno, schedSetscheduler } from "./libc.ts";
+import { describeErrno, errno, schedGetscheduler, schedSetscheduler } from "./libc.ts";
 
+const SCHED_OTHER = 0;
 const SCHED_RR = 2;
 const SCHED_RESET_ON_FORK = 0x40000000;
 const EPERM = 1;
@@ -29,13 +30,13 @@ export function requestRealtime(priority: number): RealtimeAnswer {
   return { granted: false, reason: `real-time scheduling refused with ${describeErrno(why)}${advice}` };
 }
 
-/**
- * The same for every thread that the process has now; call it before the calling thread asks for its own. These are the
- * engine's helpers: the compiler among them makes slow code fast, and must not wait until the machine is idle for that.
- */
-export function requestRealtimeForAll(priority: number): void {
+/** The same for each thread that the process has now and that has ordinary priority yet; threads that cannot get it keep theirs. */
+export function raiseOrdinaryThreads(priority: number): void {
   if (process.platform !== "linux") return;
-  for (const thread of readdirSync("/proc/self/task")) setPriority(Number(thread), priority);
+  for (const name of readdirSync("/proc/self/task")) {
+    const thread = Number(name);
+    if (schedGetscheduler(thread) === SCHED_OTHER) setPriority(thread, priority);
+  }
 }
 
 function setPriority(thread: number, priority: number): boolean {

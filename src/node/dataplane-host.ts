@@ -3,6 +3,7 @@
  */
 import { Worker } from "node:worker_threads";
 import { type ErrorCode, SynwallError } from "../base/errors.ts";
+import { hurryStart } from "./priorities.ts";
 import type { FromWorker, ToWorker, WorkerSetup } from "./worker-protocol.ts";
 
 /** Opening ports takes well under a second; a worker that needs longer hangs. */
@@ -30,6 +31,7 @@ export class DataplaneHost {
       workerData: setup,
       name: "dataplane",
     });
+    hurryStart(setup.realtime);
     this.#worker.on("message", (message: FromWorker) => events.onMessage(message));
   }
 

@@ -7,6 +7,7 @@ import type { TlsMaterial } from "../../cluster/transport/tls.ts";
 import type { TransportPeer } from "../../cluster/transport/transport.ts";
 import { type ErrorCode, SynwallError } from "../base/errors.ts";
 import type { FromLifeline, LifelineSetup, ToLifeline } from "./lifeline-worker.ts";
+import { hurryStart } from "./priorities.ts";
 
 export interface LifelineHostEvents {
   onUp(node: number): void;
@@ -35,6 +36,7 @@ export class LifelineHost {
       workerData: this.#setup,
       name: "lifeline",
     });
+    hurryStart(this.#setup.realtime);
     this.#worker = worker;
     return new Promise((resolve, reject) => {
       worker.on("message", (message: FromLifeline) => {

@@ -12,6 +12,7 @@ import { AssertionError } from "../base/assert.ts";
 import { SynwallError } from "../base/errors.ts";
 import { ownDescriptorTable } from "../io/descriptors.ts";
 import { requestRealtime } from "../io/sched.ts";
+import { PRIORITY } from "./priorities.ts";
 
 export interface LifelineSetup {
   readonly self: TransportPeer;
@@ -33,9 +34,6 @@ export type FromLifeline =
   | { readonly type: "refused"; readonly why: string; readonly reason: RefusalReason }
   | { readonly type: "warning"; readonly text: string };
 
-/** Above the dataplane worker: it sleeps nearly always, and must die first. */
-const REALTIME_PRIORITY = 30;
-
 async function run(): Promise<void> {
   if (parentPort === null) throw new AssertionError("the lifeline worker is a thread, not a program");
   const port = parentPort;
@@ -44,7 +42,7 @@ async function run(): Promise<void> {
   if (why !== undefined)
     post({ type: "warning", text: `lifelines close late when this process dies: ${why}` });
   const setup = workerData as LifelineSetup;
-  if (setup.realtime === "auto") requestRealtime(REALTIME_PRIORITY);
+  if (setup.realtime === "auto") requestRealtime(PRIORITY.lifeline);
   const lifelines = new Lifelines({
     ...setup,
     tls: buffers(setup.tls),

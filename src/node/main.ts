@@ -6,8 +6,9 @@ import { isSupervised } from "../../config/environment.ts";
 import type { NodeConfig } from "../../config/node-config.ts";
 import { type ErrorCode, SynwallError } from "../base/errors.ts";
 import { exitAtOnce } from "../io/exit.ts";
-import { requestRealtime, requestRealtimeForAll } from "../io/sched.ts";
+import { requestRealtime } from "../io/sched.ts";
 import { createLog, type Log } from "./log.ts";
+import { hurryStart, PRIORITY } from "./priorities.ts";
 import type { RestartWay } from "./processes.ts";
 
 /** A member that cannot go on ends with this status: its peers take over, a supervisor starts it again. */
@@ -24,10 +25,6 @@ const FOR_GOOD: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   "SW_STORE_LOST",
   "SW_MEMBER_REMOVED",
 ]);
-/** Below the dataplane worker, above every ordinary process. */
-const REALTIME_PRIORITY = 10;
-/** Threads that compile: code that stays slow on a busy machine would keep it busy. */
-const COMPILER_PRIORITY = 5;
 /** Stopping in order takes milliseconds; a stop that hangs must not keep the machine. */
 const STOP_MS_MAX = 5000;
 
@@ -38,12 +35,14 @@ interface Member {
 
 /** Runs a forwarding node; resolves when it was stopped by SIGTERM or SIGINT. Throws SynwallError when it cannot start. */
 export async function runNode(config: NodeConfig): Promise<void> {
+  hurryStart(config.dataplane?.realtime);
   const { Node } = await import("./node.ts");
   return run(config, (log, onFatal, restart) => new Node(config, log, onFatal, restart));
 }
 
 /** Runs a witness; as runNode(). Each loads its own: a witness has no memory for a dataplane. */
 export async function runWitness(config: NodeConfig): Promise<void> {
+  hurryStart(config.dataplane?.realtime);
   const { Witness } = await import("./witness.ts");
   return run(config, (log, onFatal, restart) => new Witness(config, log, onFatal, restart));
 }
@@ -53,7 +52,9 @@ async function run(
   make: (log: Log, onFatal: (error: unknown) => void, restart: RestartWay) => Member,
 ): Promise<void> {
   const log = createLog(config.logLevel, config.cluster.self.name);
-  hurry(config, log);
+  if (config.dataplane?.realtime !== "never") {
+    log.line("info", `control thread: ${requestRealtime(PRIORITY.control).reason}`);
+  }
   // Not in order: what is broken must not decide anything any more. The kernel closes lifeline and ports.
   const end = (status: number): never => {
     log.flush();
@@ -87,14 +88,4 @@ function exitStatus(error: unknown): number {
   if (!(error instanceof SynwallError)) return EXIT_FAILED;
   if (error.code === "SW_DATAPLANE_HUNG") return EXIT_HUNG;
   return FOR_GOOD.has(error.code) ? EXIT_WRONG : EXIT_FAILED;
-}
-
-/**
- * Consensus, replication and a witness's heartbeats must not wait for batch jobs. Not being allowed to is no failure.
- */
-function hurry(config: NodeConfig, log: Log): void {
-  if (config.dataplane?.realtime === "never") return;
-  requestRealtimeForAll(COMPILER_PRIORITY);
-  const { reason } = requestRealtime(REALTIME_PRIORITY);
-  log.line("info", `control thread: ${reason}`);
 }

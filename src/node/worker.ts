@@ -13,12 +13,10 @@ import { requestRealtime } from "../io/sched.ts";
 import { nowMs, realEnv } from "./clock.ts";
 import { DataplaneCore } from "./dataplane-core.ts";
 import { heartbeatMac } from "./keys.ts";
+import { PRIORITY } from "./priorities.ts";
 import { SuspensionWatch } from "./suspension-watch.ts";
 import type { FromWorker, ToWorker, WorkerSetup } from "./worker-protocol.ts";
 import { WorkerRhythm } from "./worker-rhythm.ts";
-
-/** Above every ordinary process, below the kernel's own threads. */
-const REALTIME_PRIORITY = 20;
 
 function run(): void {
   if (parentPort === null) throw new AssertionError("the dataplane worker is a thread, not a program");
@@ -37,7 +35,7 @@ function run(): void {
   const realtime =
     setup.realtime === "never"
       ? { granted: false, reason: "not asked for" }
-      : requestRealtime(REALTIME_PRIORITY);
+      : requestRealtime(PRIORITY.dataplane);
   const core = new DataplaneCore(
     setup,
     opened.pool,

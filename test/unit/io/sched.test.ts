@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { Worker } from "node:worker_threads";
 import { expect, test } from "vitest";
@@ -31,4 +32,32 @@ test("what is granted holds for the calling thread only", async () => {
   expect(answer.granted).toBe((policy & 0xff) === 2);
   const own = readFileSync("/proc/thread-self/stat", "utf8");
   expect(Number(own.slice(own.lastIndexOf(")") + 2).split(" ")[38])).toBe(0);
+});
+
+test("ordinary threads are raised, those that were raised before keep what they have", () => {
+  // In a process of its own: this one's threads are to stay as they are.
+  const script = `
+    import { readdirSync, readFileSync } from "node:fs";
+    import { Worker } from "node:worker_threads";
+    import { raiseOrdinaryThreads, requestRealtime } from ${JSON.stringify(new URL("../../../src/io/sched.ts", import.meta.url).href)};
+    const { granted } = requestRealtime(10);
+    const worker = new Worker("require('node:worker_threads').parentPort.once('message', () => {})", { eval: true, execArgv: [] });
+    raiseOrdinaryThreads(5);
+    // Field 40 of stat, counted behind the name: the real-time priority.
+    const priorities = readdirSync("/proc/self/task").map((thread) => {
+      const stat = readFileSync("/proc/self/task/" + thread + "/stat", "utf8");
+      return { isMain: Number(thread) === process.pid, priority: Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[37]) };
+    });
+    console.log(JSON.stringify({ granted, priorities }));
+    worker.postMessage("end");`;
+  const output = execFileSync(process.execPath, ["--import", "tsx", "--input-type=module"], {
+    input: script,
+  });
+  const { granted, priorities } = JSON.parse(output.toString()) as {
+    granted: boolean;
+    priorities: { isMain: boolean; priority: number }[];
+  };
+  expect(priorities.length).toBeGreaterThan(2);
+  const [own, raised] = granted ? [10, 5] : [0, 0];
+  for (const { isMain, priority } of priorities) expect(priority).toBe(isMain ? own : raised);
 });
