@@ -341,9 +341,9 @@ export class Engine {
     return this.book.digest(slot);
   }
 
-  /** Publishes that nothing of a slot follows in `epoch`. False: no room, try again. */
+  /** Publishes that nothing of a slot follows in `epoch`. False: not all before it had room yet, try again. */
   publishBarrier(slot: number, epoch: number): boolean {
-    return this.book.barrier(slot, epoch);
+    return this.#exporter.barrier(slot, epoch);
   }
 
   #fromZone(port: number, zone: number, at: number, lengthBytes: number): number {

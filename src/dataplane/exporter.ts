@@ -43,14 +43,21 @@ export class Exporter {
     this.#report();
   }
 
-  /** Queues the slots whose backup lacks something because the ring was full, as long as this node owns them. */
+  /** Queues the slots whose backup lacks something because the ring was full; not those that this node does not own any more. */
   addDirty(): void {
     const { view } = this.#context;
     for (let slot = 0; slot < view.slots; slot++) {
       if (this.#book.dirty[slot] === 0) continue;
       if (view.state[slot] === SLOT_OWNED) this.add(slot);
-      else this.#book.clean(slot);
+      else if (this.#isQueued[slot] === 0) this.#book.clean(slot);
     }
+  }
+
+  /** Publishes that nothing of a slot follows in `epoch`; first what the ring had no room for. False: not yet, try again. */
+  barrier(slot: number, epoch: number): boolean {
+    if (this.#book.dirty[slot] === 0) return this.#book.barrier(slot, epoch);
+    this.add(slot);
+    return false;
   }
 
   /** Slots not yet sent whole. */

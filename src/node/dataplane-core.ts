@@ -87,7 +87,7 @@ export class DataplaneCore {
   #wallDueMs = 0;
   readonly #wallMs: () => number;
   readonly #wall = new Float64Array(1);
-  /** Barriers that the ring had no room for yet, oldest first. */
+  /** Barriers whose slots' changes, or themselves, had no room in the ring yet. */
   #barriers: { readonly slot: number; readonly epoch: number }[] = [];
 
   constructor(
@@ -422,13 +422,10 @@ export class DataplaneCore {
     view.gainedEpoch.set(ownership.gainedEpoch);
   }
 
-  /** A barrier must follow everything before it: when the ring is full it waits, and so does the new owner. */
+  /** A barrier must follow everything before it: when the ring is or was full it waits, and so does the new owner. */
   #publishBarriers(): void {
-    while (this.#barriers.length > 0) {
-      const { slot, epoch } = this.#barriers[0]!;
-      if (!this.engine.publishBarrier(slot, epoch)) return;
-      this.#barriers.shift();
-    }
+    if (this.#barriers.length === 0) return;
+    this.#barriers = this.#barriers.filter(({ slot, epoch }) => !this.engine.publishBarrier(slot, epoch));
   }
 
   #watchTick(nowMs: number, askedMs: number): void {

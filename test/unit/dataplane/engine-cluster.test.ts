@@ -8,7 +8,7 @@ import {
   SLOT_REMOTE,
   SLOT_TAKEOVER,
 } from "../../../src/dataplane/cluster-view.ts";
-import { REPLICA_DIGEST_BAD, REPLICA_DIGEST_OK } from "../../../src/dataplane/replica.ts";
+import { REPLICA_BARRIER, REPLICA_DIGEST_BAD, REPLICA_DIGEST_OK } from "../../../src/dataplane/replica.ts";
 import { slotOfAddress } from "../../../src/dataplane/slot.ts";
 import { macText, see, tcp, udp, words } from "./frames.ts";
 import { Pair, SLOTS } from "./pair.ts";
@@ -434,6 +434,43 @@ describe("a planned move", () => {
     expect(see(pair.two.takeOne().frame).ip!.to).toBe(C1);
     expect(pair.two.count("holdNow")).toBe(0);
     expect(pair.two.lost()).toBe(0);
+  });
+});
+
+describe("a move while changes had no room in the ring", () => {
+  const RING = 16;
+  const FLOWS = 3 * RING;
+
+  test("the barrier follows all of them", () => {
+    const pair = new Pair(undefined, {}, RING);
+    for (let i = 0; i < FLOWS; i++) pair.one.packet(PORT_INSIDE, ask(C1, 1000 + i));
+    const slot = slotOfAddress(TEST_KEY, SLOTS, words(C1), 0);
+    expect(pair.one.count("changesRefused")).toBeGreaterThan(0);
+    pair.assign(2, () => 2);
+    pair.two.view.state.fill(SLOT_HANDOVER);
+    const statuses: number[] = [];
+    let isPublished = false;
+    for (let turn = 0; turn < FLOWS && !isPublished; turn++) {
+      isPublished = pair.one.engine.publishBarrier(slot, 2);
+      pair.one.tick();
+      statuses.push(...pair.replicate(pair.one));
+    }
+    while (pair.one.engine.exportStep(RING, pair.one.nowMs)) statuses.push(...pair.replicate(pair.one));
+    statuses.push(...pair.replicate(pair.one));
+    expect(statuses).toContain(REPLICA_BARRIER);
+    expect(pair.two.table.used).toBe(FLOWS);
+    expect(statuses.at(-1)).toBe(REPLICA_DIGEST_OK);
+    expect(pair.one.engine.book.dirtyCount).toBe(0);
+  });
+
+  test("a slot that nobody waits for is not sent", () => {
+    const pair = new Pair(undefined, {}, RING);
+    for (let i = 0; i < FLOWS; i++) pair.one.packet(PORT_INSIDE, ask(C1, 1000 + i));
+    pair.assign(2, () => 2);
+    pair.replicate(pair.one);
+    pair.one.tick();
+    expect(pair.replicate(pair.one)).toEqual([]);
+    expect(pair.one.engine.book.dirtyCount).toBe(0);
   });
 });
 
