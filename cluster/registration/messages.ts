@@ -69,22 +69,35 @@ export function writeLine(socket: TLSSocket, message: Hello | Question | Answer)
   socket.write(`${JSON.stringify(message)}\n`);
 }
 
-/** Reads one message after the other; undefined when the connection ends, or what comes is none. */
+/**
+ * Reads one message after the other; undefined when the connection ends, or what comes is none. Whoever sends more than the longest
+ * message before somebody reads it is cut off.
+ */
 export class LineReader {
-  readonly #lines: string[] = [];
-  readonly #waiting: ((line: string | undefined) => void)[] = [];
-  #rest = "";
+  readonly #socket: TLSSocket;
+  #text = "";
+  #onLine: (() => void) | undefined;
   #isOver = false;
 
   constructor(socket: TLSSocket) {
+    this.#socket = socket;
     socket.setEncoding("utf8");
     socket.on("data", (text: string) => this.#take(text));
     for (const event of ["end", "close", "error"] as const) socket.on(event, () => this.#finish());
   }
 
+  /** One at a time. */
   async next<T>(schema: z.ZodType<T>): Promise<T | undefined> {
-    const line = this.#lines.shift() ?? (this.#isOver ? undefined : await this.#wait());
-    if (line === undefined) return undefined;
+    let end = this.#text.indexOf("\n");
+    if (end < 0 && !this.#isOver) {
+      await new Promise<void>((resolve) => {
+        this.#onLine = resolve;
+      });
+      end = this.#text.indexOf("\n");
+    }
+    if (end < 0) return undefined;
+    const line = this.#text.slice(0, end);
+    this.#text = this.#text.slice(end + 1);
     try {
       return schema.safeParse(JSON.parse(line)).data;
     } catch {
@@ -92,28 +105,21 @@ export class LineReader {
     }
   }
 
-  #wait(): Promise<string | undefined> {
-    return new Promise((resolve) => this.#waiting.push(resolve));
-  }
-
   #take(text: string): void {
-    this.#rest += text;
-    if (this.#rest.length > LINE_BYTES_MAX) {
+    if (this.#isOver) return;
+    this.#text += text;
+    if (this.#text.length > LINE_BYTES_MAX) {
+      this.#text = "";
       this.#finish();
-      return;
-    }
-    const lines = this.#rest.split("\n");
-    this.#rest = lines.pop() ?? "";
-    for (const line of lines) {
-      const waiting = this.#waiting.shift();
-      if (waiting === undefined) this.#lines.push(line);
-      else waiting(line);
+      this.#socket.destroy();
+    } else if (text.includes("\n")) {
+      this.#onLine?.();
     }
   }
 
+  /** Lines that came whole can be read still. */
   #finish(): void {
     this.#isOver = true;
-    this.#rest = "";
-    for (const resolve of this.#waiting.splice(0)) resolve(undefined);
+    this.#onLine?.();
   }
 }
