@@ -101,7 +101,7 @@ export class SyncNode {
       onRefused: () => {},
       reportReady: (slots) => options.onReady?.(slots),
     });
-    this.replication.addPeer(3 - id);
+    this.replication.setPeers([3 - id]);
     this.#ticker = setInterval(() => {
       this.replication.tick(nowMs());
       this.#bells.drain();

@@ -122,9 +122,11 @@ export class Replication {
     this.#antiEntropy = new AntiEntropy(slots, limits.digestIntervalMs);
   }
 
-  /** Makes the sender of a peer: its records are kept and links opened from now on. For every node, before the first table. */
-  addPeer(peerId: number): void {
-    this.router.sender(peerId);
+  /** All other nodes there are: records for them are kept and links opened from now on; before the first table that names them. */
+  setPeers(peerIds: readonly number[]): void {
+    for (const { peerId } of [...this.router.peers])
+      if (!peerIds.includes(peerId)) this.router.forget(peerId);
+    for (const peerId of peerIds) this.router.sender(peerId);
   }
 
   /** A link on which this node receives; `authenticatedId` is the peer's id by its certificate, 0 when unknown. */

@@ -92,6 +92,21 @@ export class Router {
     return sender;
   }
 
+  /** Frees what is kept for a node that is no member any more. A slot that still names it is lost on its way there. */
+  forget(peerId: number): void {
+    const sender = this.#senders[peerId];
+    if (sender === undefined) return;
+    sender.close();
+    this.#senders[peerId] = undefined;
+    this.#peers.splice(this.#peers.indexOf(sender), 1);
+    const nowMs = this.#options.env.nowMs();
+    for (const book of [this.book, this.formers]) {
+      for (let slot = 0; slot < book.slots; slot++) {
+        if (book.target[slot] === peerId) book.lose(slot, nowMs, nowMs);
+      }
+    }
+  }
+
   get peers(): readonly Sender[] {
     return this.#peers;
   }

@@ -285,9 +285,8 @@ export class NodeCore {
       reportReady: (slots, backupEpochs) =>
         void this.#propose({ type: "ready", node: cluster.self.id, slots, backupEpochs }),
     });
-    for (const { id, role } of cluster.members) {
-      if (role === "node" && id !== cluster.self.id) replication.addPeer(id);
-    }
+    const others = cluster.members.filter(({ id, role }) => role === "node" && id !== cluster.self.id);
+    replication.setPeers(others.map(({ id }) => id));
     return replication;
   }
 
@@ -351,7 +350,7 @@ export class NodeCore {
     this.mirror.setPeers(known);
     post({ type: "peers", peers: known });
     transport.setPeers(peers);
-    for (const { id } of this.#peerNodes()) this.replication.addPeer(id);
+    this.replication.setPeers(this.#peerNodes().map(({ id }) => id));
     onPeers?.(peers);
   }
 

@@ -378,7 +378,8 @@ export class Rig {
         this.#at(this.nowMs + this.#random(5), () => this.#ready(id, slots, epochs)),
     });
     const { table } = this;
-    for (let peer = 1; peer <= this.#options.nodes; peer++) if (peer !== id) replication.addPeer(peer);
+    const all = Array.from({ length: this.#options.nodes }, (_, i) => i + 1);
+    replication.setPeers(all.filter((peer) => peer !== id));
     replication.setTable(table);
     worker.setTable(table);
     return {

@@ -68,7 +68,7 @@ class TwoNodes {
       onRefused: () => {},
       reportReady: () => {},
     });
-    replication.addPeer(3 - selfId);
+    replication.setPeers([3 - selfId]);
     return replication;
   }
 

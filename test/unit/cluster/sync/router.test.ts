@@ -282,6 +282,20 @@ describe("where records go", () => {
     ]);
   });
 
+  test("what is kept for a node that left is freed, and what it was to have counts as lost until a table names another", () => {
+    start(pairTable());
+    const link = connect(2);
+    router.forget(2);
+    expect([link.isClosed, router.peers.map(({ peerId }) => peerId)]).toEqual([true, [3]]);
+    drain({ slot: 0 });
+    expect([router.counts.lost, router.lostSlots(2) > 0]).toEqual([1, true]);
+    router.setTable(pairTable({ epoch: 2, backup: new Array(SLOTS).fill(3) }));
+    expect([router.lostSlots(2), router.lostSlots(3)]).toEqual([0, 0]);
+    const other = connect(3);
+    drain({ slot: 0 });
+    expect([out(other), router.counts.lost]).toEqual([[[OP_UPSERT, 0]], 1]);
+  });
+
   test("records of slots that are another's are counted as stray", () => {
     start(pairTable({ owner: put(pairTable().owner, 3, 2), backup: put(pairTable().backup, 3, 3) }));
     drain({ slot: 3 }, { op: OP_DIGEST, slot: 3 }, { slot: SLOTS + 1 });
