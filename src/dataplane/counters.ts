@@ -24,6 +24,7 @@ export const EXTRA_COUNTERS = [
   "heldCommitted",
   "unprotectedNoPeer",
   "unprotectedDeadline",
+  "unprotectedHoldFull",
   "changesOut",
   "changesRefused",
   "replicasApplied",

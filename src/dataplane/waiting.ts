@@ -47,8 +47,11 @@ export class Waiting {
   forSlot(packet: Packet, list: number): number {
     this.lastList = list;
     const entry = this.#append(list, packet.at, packet.lengthBytes);
-    if (entry === NONE) return DROP_HOLD_FULL;
     const { hold } = this;
+    if (entry === NONE) {
+      this.#context.frames.free(packet.at);
+      return DROP_HOLD_FULL;
+    }
     hold.port[entry] = packet.port;
     hold.zone[entry] = packet.zone;
     hold.way[entry] = packet.way;
@@ -59,7 +62,10 @@ export class Waiting {
     return VERDICT_HELD;
   }
 
-  /** Keeps a finished frame of a flow until `sequence[0]` is acknowledged by `backup`, or the deadline. */
+  /**
+   * Keeps a finished frame of a flow until `sequence[0]` is acknowledged by `backup`, or the deadline. When too many wait it leaves at
+   * once: a slow peer costs protection, never packets.
+   */
   forCommit(
     backup: number,
     row: number,
@@ -71,8 +77,15 @@ export class Waiting {
     hopAt: number,
   ): number {
     const entry = this.#append(backup, at, lengthBytes);
-    if (entry === NONE) return this.#refuse(row);
     const { hold } = this;
+    if (entry === NONE) {
+      count(this.#context.counters, COUNT.unprotectedHoldFull);
+      // The flow's next packet need not wait, unless an earlier one does.
+      const commit = row * ROW_WORDS + F_COMMIT;
+      const { words } = this.#context.table;
+      if (words[commit]! >>> 8 === 0) words[commit] = 0;
+      return this.#egress.transmit(at, lengthBytes, zone, hop, hopAt);
+    }
     hold.row[entry] = row;
     hold.egressZone[entry] = zone;
     copyAddress(hold.nextHop, entry * ADDRESS_WORDS, hop, hopAt);
@@ -157,20 +170,10 @@ export class Waiting {
     return this.hold.sequence[entry]! <= view.ackedSequence[node]!;
   }
 
-  /** No room to wait: the packet is lost, and the flow is free when no other packet of it waits. */
-  #refuse(row: number): number {
-    const commit = row * ROW_WORDS + F_COMMIT;
-    const { words } = this.#context.table;
-    if (words[commit]! >>> 8 === 0) words[commit] = 0;
-    return DROP_HOLD_FULL;
-  }
-
+  /** NONE: too many wait; the frame is still the caller's. */
   #append(list: number, at: number, lengthBytes: number): number {
-    const { frames } = this.#context;
-    const entry =
-      frames.available() < this.#limits.freeFramesMin ? NONE : this.hold.append(list, at, lengthBytes);
-    if (entry === NONE) frames.free(at);
-    return entry;
+    if (this.#context.frames.available() < this.#limits.freeFramesMin) return NONE;
+    return this.hold.append(list, at, lengthBytes);
   }
 
   #report(): void {

@@ -176,6 +176,7 @@ const FLOWS: readonly MetricEntry[] = [
     [
       ["unprotectedNoPeer", "no_peer"],
       ["unprotectedDeadline", "deadline"],
+      ["unprotectedHoldFull", "hold_full"],
     ],
   ),
   cell(

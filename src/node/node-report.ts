@@ -117,7 +117,10 @@ export class NodeReport {
         ),
         nat: this.#nat.list(this.core.policies.current),
       },
-      unprotectedFlows: this.#extra("unprotectedNoPeer") + this.#extra("unprotectedDeadline"),
+      unprotectedFlows:
+        this.#extra("unprotectedNoPeer") +
+        this.#extra("unprotectedDeadline") +
+        this.#extra("unprotectedHoldFull"),
       machineAlerts: this.#options.machine?.alerts() ?? [],
     });
   }

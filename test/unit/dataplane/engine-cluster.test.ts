@@ -12,7 +12,15 @@ import { REPLICA_BARRIER, REPLICA_DIGEST_BAD, REPLICA_DIGEST_OK } from "../../..
 import { slotOfAddress } from "../../../src/dataplane/slot.ts";
 import { macText, see, tcp, udp, words } from "./frames.ts";
 import { Pair, SLOTS } from "./pair.ts";
-import { PORT_CLUSTER, PORT_INSIDE, PORT_OUTSIDE, TEST_KEY, verdictName, World } from "./world.ts";
+import {
+  LAB_POLICY,
+  PORT_CLUSTER,
+  PORT_INSIDE,
+  PORT_OUTSIDE,
+  TEST_KEY,
+  verdictName,
+  World,
+} from "./world.ts";
 
 const SERVER = "198.51.100.100";
 
@@ -198,6 +206,18 @@ describe("commit", () => {
     pair.one.tick(2);
     expect(pair.one.count("unprotectedDeadline")).toBe(1);
     expect(pair.one.count("heldNow")).toBe(0);
+  });
+
+  test("when too many wait already it goes on at once and is counted", () => {
+    const pair = new Pair(LAB_POLICY, { heldFramesMax: 2 });
+    open(pair, pair.one, C1);
+    for (let sport = 1; sport <= 4; sport++) pair.one.packet(PORT_INSIDE, ask(C1, sport));
+    expect(pair.one.take().length).toBe(2);
+    expect([pair.one.count("unprotectedHoldFull"), pair.one.count("heldNow")]).toEqual([2, 2]);
+    expect(verdictName(pair.one.packet(PORT_INSIDE, ask(C1, 4)))).toBe("forwarded");
+    expect(pair.one.count("unprotectedHoldFull")).toBe(2);
+    pair.settle();
+    expect([pair.one.count("heldCommitted"), pair.one.lost()]).toEqual([3, 0]);
   });
 
   test("without a living backup it goes at once and is counted", () => {
