@@ -5,10 +5,13 @@
 import { checkConfChange, decodeConfChange } from "./confchange/codec.ts";
 import { restore } from "./confchange/restore.ts";
 import { MalformedError, StepLocalMessageError } from "./errors.ts";
-import { type ConfState, type Entry, isBytes, type Message, type Snapshot } from "./types.ts";
+import { type ConfState, type Entry, isBytes, type Message, type Snapshot, type Term } from "./types.ts";
 
-/** Rejects with MalformedError or StepLocalMessageError, else answers a complete, frozen copy. */
-export function checkMessage(m: Message): Message {
+/**
+ * Rejects with MalformedError or StepLocalMessageError, else answers a complete, frozen copy. What a leader of an earlier term than
+ * `term` has to append is not looked at: nobody will.
+ */
+export function checkMessage(m: Message, term: Term): Message {
   if (!isObject(m)) throw new MalformedError(`Cannot take ${String(m)} as a message: expected an object`);
   const { type } = m;
   const base = {
@@ -20,8 +23,9 @@ export function checkMessage(m: Message): Message {
     case "MsgApp": {
       const index = integer(m, "index", m.index);
       const entries = entriesOf(m, m.entries);
+      const isStale = base.term !== 0 && base.term < term;
       for (const [i, entry] of entries.entries()) {
-        if (entry.index !== index + 1 + i) {
+        if (entry.index !== index + 1 + i && !isStale) {
           throw new MalformedError(`Cannot take MsgApp: entry ${entry.index} where ${index + 1 + i} is due`);
         }
       }

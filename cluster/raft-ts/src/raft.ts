@@ -107,7 +107,8 @@ export class Raft {
     this.term = hardState.term;
     this.vote = hardState.vote;
     if (hardState.term > 0 || hardState.vote !== NONE || hardState.commit > 0) {
-      this.log.loadCommitted(hardState.commit);
+      // A commit index alone need not be durable; the snapshot that was installed or made at it is.
+      this.log.loadCommitted(Math.max(hardState.commit, this.log.committed));
     }
     if (config.applied > 0) this.log.appliedTo(config.applied);
     this.becomeFollower(this.term, NONE);

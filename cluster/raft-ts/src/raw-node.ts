@@ -68,11 +68,10 @@ export class RawNode {
    * over the network, and ProposalDroppedError for a forwarded proposal; neither changes anything.
    */
   step(m: Message): void {
-    const message = checkMessage(m);
-    const isRequest =
-      message.type === "MsgProp" || message.type === "MsgReadIndex" || message.type === "MsgTransferLeader";
+    const { id, term } = this.#raft;
+    const message = checkMessage(m, term);
     // Votes and acks for oneself count at advance(), when they are durable, and come from nowhere else.
-    if (message.from === this.#raft.id && !isRequest) throw new StepLocalMessageError(message.type);
+    if (message.from === id && !mayComeBack(message, term)) throw new StepLocalMessageError(message.type);
     this.#raft.step(message);
   }
 
@@ -169,7 +168,7 @@ export class RawNode {
       ...(isHardChanged ? { hardState } : {}),
       ...(snapshot === undefined ? {} : { snapshot }),
       entries,
-      mustSync: entries.length > 0 || isTermOrVoteChanged || snapshot !== undefined,
+      mustSync: entries.length > 0 || isTermOrVoteChanged,
       messages: r.messages,
       messagesAfterPersist: toOthers,
       committedEntries,
@@ -242,4 +241,10 @@ function isHardStateChanged(a: HardState, b: HardState): boolean {
 
 function isSoftStateChanged(a: SoftState, b: SoftState): boolean {
   return a.lead !== b.lead || a.state !== b.state;
+}
+
+/** Requests come back to who asked first; the answer to a heartbeat proves no more than a later term. */
+function mayComeBack({ type, term }: Message, ownTerm: Term): boolean {
+  if (type === "MsgHeartbeatResp") return term > ownTerm;
+  return type === "MsgProp" || type === "MsgReadIndex" || type === "MsgTransferLeader";
 }

@@ -13,6 +13,9 @@ export interface PendingRead {
   readonly index: Index;
 }
 
+/** Reads that may wait at the same time; anybody in the cluster may ask for one. */
+export const READS_MAX = 4096;
+
 const CONTEXT_BYTES = 8;
 const U32 = 0x1_0000_0000;
 

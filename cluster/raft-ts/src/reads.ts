@@ -3,11 +3,15 @@
  * of its arrival, once the leader has committed in its own term and is known to lead still.
  */
 import type { Raft } from "./raft.ts";
-import type { PendingRead } from "./read-only.ts";
+import { type PendingRead, READS_MAX } from "./read-only.ts";
 import { type MsgReadIndex, NONE } from "./types.ts";
 
 /** On a leader: answer, or begin a round of heartbeats, or wait for the first commit of the term. */
 export function handleReadIndex(r: Raft, m: MsgReadIndex): void {
+  if (r.pendingReads.length + r.readOnly.size >= READS_MAX) {
+    r.logger?.debug(`${r.id} dropped a read of ${m.from}: ${READS_MAX} wait already`);
+    return;
+  }
   if (!hasCommittedInTerm(r)) {
     // Until then the leader may not know of all that is committed.
     r.pendingReads.push(m);

@@ -113,7 +113,9 @@ export class MemoryStorage implements Storage {
     const from = fresh[0];
     if (from === undefined) return;
     this.#entries.length = from.index - this.#offset - 1;
-    for (const entry of fresh) this.#entries.push(entry);
+    for (const entry of fresh) {
+      this.#entries.push(Object.isFrozen(entry) ? entry : Object.freeze({ ...entry }));
+    }
   }
 
   setHardState(h: HardState): void {
@@ -122,7 +124,9 @@ export class MemoryStorage implements Storage {
 
   /** Replaces the log by a snapshot that came from the leader. */
   applySnapshot(s: Snapshot): void {
-    if (s.index <= this.#snapshot.index) {
+    // A store that was never used may be given its membership so, too.
+    const isFirst = s.index === 0 && this.lastIndex() === 0;
+    if (s.index <= this.#snapshot.index && !isFirst) {
       throw new SnapshotOutOfDateError(
         `Cannot install snapshot ${s.index}: the stored one is at ${this.#snapshot.index}`,
       );

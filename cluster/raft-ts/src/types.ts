@@ -211,7 +211,7 @@ export interface Ready {
   readonly entries: Entry[];
   /** To be made durable and installed before `entries`. */
   readonly snapshot?: Snapshot;
-  /** False when this Ready may be written without waiting for the disk. */
+  /** False when hardState may be written without waiting for the disk: only its commit changed. A snapshot is durable in any case. */
   readonly mustSync: boolean;
   /** May be sent at once. */
   readonly messages: Message[];

@@ -96,6 +96,21 @@ describe("a message", () => {
     });
   }
 
+  test("of a leader whose term is over is not looked into", () => {
+    const node = nodeWith({ terms: [1, 2, 3], term: 3 });
+    const late = app({ term: 2, index: 0, entries: [entry(3, 2)] });
+    expect(answers(node, late)).toEqual([]);
+    expect(() => node.raw.step({ ...late, term: 3 })).toThrow(MalformedError);
+  });
+
+  test("that is one's own answer to a heartbeat counts as proof of a later term, and as nothing else", () => {
+    const node = leaderWith();
+    const own = { type: "MsgHeartbeatResp", from: 1, to: 1 } as const;
+    expect(() => node.raw.step({ ...own, term: 1 })).toThrow(StepLocalMessageError);
+    node.raw.step({ ...own, term: 2 });
+    expect(node.raw.status()).toMatchObject({ state: "follower", term: 2, lead: None });
+  });
+
   test.each(["MsgHup", "MsgBeat", "MsgUnreachable", "MsgSnapStatus", "MsgCheckQuorum", "", undefined])(
     "of the kind %s is no message from the network",
     (type) => {
@@ -169,6 +184,11 @@ describe("a Ready", () => {
     {
       name: "a refusal",
       act: (n: TestNode) => n.raw.step(app({ term: 3, index: 9, logTerm: 3 })),
+      sync: false,
+    },
+    {
+      name: "a snapshot alone",
+      act: (n: TestNode) => n.raw.step(snap(snapshotAt(11, 3, voters(1, 2, 3)), { term: 3 })),
       sync: false,
     },
     { name: "a refused vote", act: (n: TestNode) => n.raw.step(vote({ term: 3 })), sync: false },

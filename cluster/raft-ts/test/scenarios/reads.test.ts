@@ -41,6 +41,19 @@ describe("safe reads", () => {
     expect(reads(node)).toEqual(["r@1"]);
   });
 
+  test("beyond 4,096 that wait are dropped, also those that wait for the first commit of the term", () => {
+    const node = leaderWith();
+    node.drain();
+    const ask = { type: "MsgReadIndex", from: 2, to: 1, term: 1, context: bytes("r") } as const;
+    for (let i = 0; i < 3000; i++) node.raw.step(ask);
+    answers(node, ack({ from: 2, index: 1 }));
+    for (let i = 0; i < 3000; i++) node.raw.step(ask);
+    const last = beats(node.drain())
+      .filter((m) => m.to === 3)
+      .at(-1)!;
+    expect(answers(node, confirm(3, last)).filter((m) => m.type === "MsgReadIndexResp").length).toBe(4096);
+  });
+
   test("are not confirmed by an answer without a context, of another round, or of a stranger or learner", () => {
     const node = leaderWith({ conf: { ...voters(1, 2, 3), learners: [4] } });
     node.drain();

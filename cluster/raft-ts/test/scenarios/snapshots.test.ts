@@ -16,6 +16,7 @@ import {
   ack,
   answers,
   app,
+  beat,
   beatResp,
   change,
   entry,
@@ -183,6 +184,16 @@ describe("a leader whose log does not reach back far enough", () => {
 });
 
 describe("a follower that is sent a snapshot", () => {
+  test("starts from it when the power was lost before the commit index was durable", () => {
+    const node = nodeWith({ terms: [1, 1] });
+    answers(node, beat({ term: 3 }));
+    node.raw.step(snap(snapshotAt(11, 3, CONF), { term: 3 }));
+    expect(node.drain()).toMatchObject([{ type: "MsgAppResp", index: 11 }]);
+    node.restart({ isUnsyncedLost: true });
+    expect(node.storage.initialState().hardState.commit).toBe(0);
+    expect(node.raw.status()).toMatchObject({ commit: 11, lastIndex: 11, term: 3 });
+  });
+
   test("hands it out to be made durable before it acknowledges, and applies from behind it", () => {
     const node = nodeWith({ terms: [1, 1], term: 1 });
     node.raw.step(snap(snapshotAt(11, 3, CONF), { term: 4 }));

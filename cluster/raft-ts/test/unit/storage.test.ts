@@ -77,6 +77,24 @@ test("a snapshot replaces the log and must be newer than the one before", () => 
   expect(() => storage.applySnapshot(snapshot)).toThrow(CompactedError);
 });
 
+test("a store that was never used takes its membership with a snapshot at 0; one with entries does not", () => {
+  const first = { index: 0, term: 0, confState: voters(1, 2), data: bytes("") };
+  const storage = new MemoryStorage(voters());
+  storage.applySnapshot(first);
+  expect(storage.initialState().confState).toEqual(voters(1, 2));
+  storage.append([entry(1, 1)]);
+  expect(() => storage.applySnapshot(first)).toThrow(CompactedError);
+});
+
+test("entries that are kept cannot be altered by who gave them", () => {
+  const storage = new MemoryStorage(voters(1));
+  const given = { ...entry(1, 1) };
+  storage.append([given]);
+  Object.assign(given, { term: 9 });
+  expect(storage.term(1)).toBe(1);
+  expect(storage.entries(1, 2, 100).every(Object.isFrozen)).toBe(true);
+});
+
 test("createSnapshot() and compact() stay within the log", () => {
   const storage = filled();
   expect(() => storage.createSnapshot(3, voters(1), bytes(""))).toThrow(CompactedError);
