@@ -2,9 +2,8 @@
  * Store note: what a member remembers of the log that a site's store keeps, so that it never takes an emptied or restored store for
  * the one that it knows. Owns the small file and its format.
  */
-import { closeSync, fdatasyncSync, mkdirSync, openSync, readFileSync, renameSync, writeSync } from "node:fs";
-import { join } from "node:path";
 import { SynwallError } from "../../src/base/errors.ts";
+import { diskFs, type StorageFs } from "./fs.ts";
 
 export interface Noted {
   /** Of the log. */
@@ -22,21 +21,27 @@ export interface StoreNote {
   write(noted: Noted): void;
 }
 
+const NAME = "store.json";
+
 export class FileNote implements StoreNote {
   readonly path: string;
+  readonly #folder: string;
+  readonly #fs: StorageFs;
 
-  constructor(dataDir: string) {
-    mkdirSync(dataDir, { recursive: true, mode: 0o700 });
-    this.path = join(dataDir, "store.json");
+  constructor(dataDir: string, fs: StorageFs = diskFs) {
+    fs.makeFolder(dataDir);
+    this.path = `${dataDir}/${NAME}`;
+    this.#folder = dataDir;
+    this.#fs = fs;
   }
 
   /** Throws SW_STORAGE_CORRUPT. */
   read(): Noted | undefined {
     let text: string;
     try {
-      text = readFileSync(this.path, "utf8");
+      if (!this.#fs.list(this.#folder).includes(NAME)) return undefined;
+      text = Buffer.from(this.#fs.read(this.path)).toString("utf8");
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
       throw new SynwallError("SW_STORAGE_FAILED", `Cannot read ${this.path}`, { path: this.path }, error);
     }
     try {
@@ -57,14 +62,15 @@ export class FileNote implements StoreNote {
   write(noted: Noted): void {
     const next = `${this.path}.new`;
     try {
-      const file = openSync(next, "w", 0o600);
+      const file = this.#fs.create(next);
       try {
-        writeSync(file, `${JSON.stringify(noted)}\n`);
-        fdatasyncSync(file);
+        file.write(0, [Buffer.from(`${JSON.stringify(noted)}\n`)]);
+        file.sync();
       } finally {
-        closeSync(file);
+        file.close();
       }
-      renameSync(next, this.path);
+      this.#fs.rename(next, this.path);
+      this.#fs.syncFolder(this.#folder);
     } catch (error) {
       throw new SynwallError("SW_STORAGE_FAILED", `Cannot write ${this.path}`, { path: this.path }, error);
     }
