@@ -6,8 +6,14 @@
 import { z } from "zod";
 import { type Command, STORE_VOTER } from "./model.ts";
 
-/** Version of commands and snapshots: members that know another one cannot agree on anything. */
+/** Version of the envelope of commands and snapshots: of another one nothing can be read. */
 export const COMMAND_VERSION = 1;
+/**
+ * What members must know alike to apply one log alike: a command that one of them refuses and another one takes parts their states.
+ * Raised with each change of the schemas below; `synwall upgrade` refuses to let two of them stand side by side. 2: tables name former
+ * backups (ADR 50).
+ */
+export const STATE_VERSION = 2;
 /** The largest cluster has 1024 slots: about 40 KiB of JSON. Anything near this limit is not a command. */
 export const COMMAND_BYTES_MAX = 1_048_576;
 
@@ -143,6 +149,9 @@ const snapshot = z.strictObject({
   }),
   recent: z.array(z.strictObject({ id: z.string(), result })).max(4096),
 });
+
+/** All that is written into a log, for the test that a change of it raises STATE_VERSION. */
+export const STATE_SCHEMAS = { envelope, snapshot } as const;
 
 /** The checked content of a snapshot; machine.ts gives it meaning. */
 export type SnapshotContent = Omit<z.infer<typeof snapshot>, "v">;

@@ -27,6 +27,7 @@ export interface ProcessReport {
   /** Versions of replicated records that it reads and writes; a witness has none. */
   readonly recordVersions: readonly number[];
   readonly syncVersion: number;
+  /** Of the replicated state (control/codec.ts). */
   readonly commandVersion: number;
   readonly heartbeatVersion: number;
   /** The life that the cluster gave it; 0 before it was let in. */

@@ -1,7 +1,7 @@
 /**
  * This build, as the target of an upgrade: what it is called and what it speaks. The command that upgrades is of the new build.
  */
-import { COMMAND_VERSION } from "../../../cluster/control/codec.ts";
+import { STATE_VERSION } from "../../../cluster/control/codec.ts";
 import { ENVELOPE_VERSION } from "../../../cluster/liveness/envelope.ts";
 import { SYNC_PROTOCOL_VERSION } from "../../../cluster/sync/messages.ts";
 import { RECORD_FORMATS, type RecordFormat } from "../../../cluster/sync/wire-format.ts";
@@ -14,7 +14,7 @@ export function speechOf(formats: readonly RecordFormat[] = RECORD_FORMATS): Spe
   return {
     recordVersions: formats.map(({ version }) => version),
     syncVersion: SYNC_PROTOCOL_VERSION,
-    commandVersion: COMMAND_VERSION,
+    commandVersion: STATE_VERSION,
     heartbeatVersion: ENVELOPE_VERSION,
   };
 }
