@@ -15,9 +15,10 @@ export const MAX_NODE_ID = 255;
 export const PEER_ON_CLUSTER_LINK = 1;
 /** The peer answers on at least one link: it is alive. */
 export const PEER_ALIVE = 2;
-
 /** The peer says that what comes from here over the cluster link comes late or not at all: the zones are the better way. */
 export const PEER_LATE = 4;
+/** Frames of the cluster link's full MTU do not come through from the peer, and by all likelihood not to it. */
+export const PEER_NARROW = 8;
 
 export interface PeerAddress {
   readonly nodeId: number;

@@ -12,6 +12,7 @@ import {
   type ClusterView,
   PEER_ALIVE,
   PEER_LATE,
+  PEER_NARROW,
   PEER_ON_CLUSTER_LINK,
   type PeerAddress,
 } from "./cluster-view.ts";
@@ -380,25 +381,28 @@ export class Forwarder {
     const flags = view.peerFlags[target]!;
     const isNear = (flags & PEER_ON_CLUSTER_LINK) !== 0 && this.#clusterPort >= 0;
     const mayTurnBack = !isToMeet && (flags & PEER_ALIVE) !== 0;
-    if (isNear && (!mayTurnBack || (flags & PEER_LATE) === 0)) {
+    const isGood = (flags & (PEER_LATE | PEER_NARROW)) === 0 && this.#fitsClusterLink();
+    if (isNear && (!mayTurnBack || isGood)) {
       const verdict = this.#overClusterLink(peer, slot, isToMeet);
       if (verdict !== OURS) return verdict;
     }
     const verdict = mayTurnBack ? this.#overZone(peer, slot) : OURS;
-    // A late way is better than none.
+    // A late way, or one that may be too narrow, is better than none.
     return verdict === OURS && isNear && mayTurnBack ? this.#overClusterLink(peer, slot, isToMeet) : verdict;
+  }
+
+  #fitsClusterLink(): boolean {
+    const port = this.#context.ports[this.#clusterPort];
+    return port !== undefined && this.#packet.totalBytes + this.#wrapping.overheadBytes <= port.mtuBytes;
   }
 
   /** OURS: there is no key for the peer yet. */
   #overClusterLink(peer: PeerAddress, slot: number, isToMeet: boolean): number {
-    const { counters, ports } = this.#context;
+    const { counters } = this.#context;
     const packet = this.#packet;
+    if (!this.#fitsClusterLink()) return this.drop(packet.at, DROP_TOO_BIG);
     // Trailing padding stays behind; the inner packet is what counts.
     packet.lengthBytes = ethernet.ETHERNET_BYTES + packet.totalBytes;
-    const mtu = ports[this.#clusterPort]!.mtuBytes;
-    if (packet.lengthBytes + this.#wrapping.overheadBytes - ethernet.ETHERNET_BYTES > mtu) {
-      return this.drop(packet.at, DROP_TOO_BIG);
-    }
     const lengthBytes = this.#wrapping.wrap(packet, peer, this.#clusterPort, slot, isToMeet);
     if (lengthBytes === NOT_WRAPPED) return OURS;
     if (!this.#egress.emit(this.#clusterPort, this.#wrapping.at, lengthBytes)) return DROP_TX_FULL;

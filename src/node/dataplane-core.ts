@@ -347,9 +347,13 @@ export class DataplaneCore {
     if (event.type === "stalled") {
       count(this.#counters, COUNT.loopStalls);
     } else {
-      this.view.peerFlags[event.node] = peerFlagsOf(this.authority.heartbeats, event.node);
+      this.#tellPeer(event.node);
     }
     this.#post({ type: "liveness", event });
+  }
+
+  #tellPeer(node: number): void {
+    this.view.peerFlags[node] = peerFlagsOf(this.authority.heartbeats, this.#paths, node);
   }
 
   #onEffect(effect: AuthorityEffect): void {
@@ -458,7 +462,9 @@ export class DataplaneCore {
     this.#nextPathMs = nowMs + PROBE_MS;
     for (const node of this.#nodes) {
       const path = this.#paths.judge(node, nowMs);
-      if (path >= 0) this.#post({ type: "path", node, path: PATH_NAMES[path]!, atMs: nowMs });
+      if (path < 0) continue;
+      this.#tellPeer(node);
+      this.#post({ type: "path", node, path: PATH_NAMES[path]!, atMs: nowMs });
     }
   }
 }

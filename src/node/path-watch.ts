@@ -44,6 +44,11 @@ export class PathWatch {
     if (this.#state[peer] === PATH_UNKNOWN) this.#state[peer] = PATH_WHOLE;
   }
 
+  /** As judge() found last. */
+  isNarrow(peer: number): boolean {
+    return this.#state[peer] === PATH_NARROW;
+  }
+
   /** Judges a peer's path: PATH_* when that is news, else -1. About once a second. */
   judge(peer: number, nowMs: number): number {
     const before = this.#state[peer]!;

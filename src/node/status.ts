@@ -213,7 +213,7 @@ function alerts(facts: StatusFacts): string[] {
     }
     if (peer.alive && peer.isPathNarrow === true) {
       lines.push(
-        `the cluster link does not carry frames of its full MTU from ${peer.name}: redirected packets of full size are lost; raise the MTU of the switch between, and of ${peer.name}'s interface`,
+        `the cluster link does not carry frames of its full MTU from ${peer.name}: redirected packets go over the zones, and are lost where that cannot be; raise the MTU of the switch between, and of ${peer.name}'s interface`,
       );
     }
     if (peer.alive && peer.isLate === true && peer.links["cluster"] === true) {

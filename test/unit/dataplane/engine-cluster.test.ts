@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest";
 import {
   PEER_ALIVE,
   PEER_LATE,
+  PEER_NARROW,
   PEER_ON_CLUSTER_LINK,
   SLOT_HANDOVER,
   SLOT_OWNED,
@@ -84,15 +85,32 @@ describe("redirect", () => {
     expect(pair.two.count("redirectsZoneIn")).toBe(1);
   });
 
-  test("a peer that hears the cluster link late is sent to over the zone, and over the cluster link when there is no other way", () => {
+  test.each([
+    ["late", PEER_LATE],
+    ["narrow", PEER_NARROW],
+  ])("over a cluster link that is %s a peer is not sent to while there is another way", (_what, flag) => {
     const pair = new Pair();
-    pair.one.view.peerFlags[2] = PEER_ALIVE | PEER_ON_CLUSTER_LINK | PEER_LATE;
+    pair.one.view.peerFlags[2] = PEER_ALIVE | PEER_ON_CLUSTER_LINK | flag;
     expect(verdictName(pair.one.packet(PORT_INSIDE, ask(C2)))).toBe("redirected");
     expect(pair.one.takeOne().port).toBe(PORT_INSIDE);
     expect([pair.one.count("redirectsOut"), pair.one.count("redirectsZoneOut")]).toEqual([0, 1]);
     pair.one.view.peers[2]!.zoneMac[PORT_INSIDE]!.fill(0);
     expect(verdictName(pair.one.packet(PORT_INSIDE, ask(C2)))).toBe("redirected");
     expect(pair.one.takeOne().port).toBe(PORT_CLUSTER);
+  });
+
+  test("a packet that does not fit into the cluster link goes over the zone, and is too big when there is no other way", () => {
+    const big = (sport: number) =>
+      udp({ from: C2, to: SERVER, sport, dport: 53, payload: new Uint8Array(1472) });
+    const pair = new Pair();
+    Object.assign(pair.one.ports[PORT_CLUSTER]!, { mtuBytes: 1500 });
+    expect(verdictName(pair.one.packet(PORT_INSIDE, big(1)))).toBe("redirected");
+    expect(pair.one.takeOne().port).toBe(PORT_INSIDE);
+    expect(verdictName(pair.one.packet(PORT_INSIDE, ask(C2)))).toBe("redirected");
+    expect(pair.one.takeOne().port).toBe(PORT_CLUSTER);
+    pair.one.view.peers[2]!.zoneMac[PORT_INSIDE]!.fill(0);
+    expect(verdictName(pair.one.packet(PORT_INSIDE, big(2)))).toBe("too_big");
+    expect(pair.one.lost()).toBe(0);
   });
 
   test("a peer whose address on the wire is not known yet is not sent to", () => {

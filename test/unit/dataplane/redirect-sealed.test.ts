@@ -126,15 +126,16 @@ describe("sealed redirects", () => {
     expect(countOf(pair.one, REDIRECTS_ZONE_OUT)).toBe(1);
   });
 
-  test("a packet that fits the cluster link in clear and not sealed is not cut: it is dropped as too big", () => {
-    for (const [mode, expected] of [
-      ["never", "redirected"],
-      ["always", "too_big"],
+  test("a packet that fits the cluster link in clear and not sealed is not cut: it goes over the zone's wire", () => {
+    for (const [mode, port] of [
+      ["never", PORT_CLUSTER],
+      ["always", PORT_INSIDE],
     ] as const) {
       const pair = pairOf(mode, mode);
       (pair.one.ports[PORT_CLUSTER] as { mtuBytes: number }).mtuBytes = 1562;
       const full = udp({ from: C2, to: SERVER, sport: 4000, dport: 53, payload: new Uint8Array(1472) });
-      expect(verdictName(pair.one.packet(PORT_INSIDE, full))).toBe(expected);
+      expect(verdictName(pair.one.packet(PORT_INSIDE, full))).toBe("redirected");
+      expect(pair.one.takeOne().port).toBe(port);
     }
   });
 

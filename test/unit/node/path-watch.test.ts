@@ -1,6 +1,8 @@
 import { describe, expect, test } from "vitest";
+import { PEER_ALIVE, PEER_NARROW, PEER_ON_CLUSTER_LINK } from "../../../src/dataplane/cluster-view.ts";
 import { findDatagram, writeClusterFrame } from "../../../src/node/heartbeat-frames.ts";
 import { PATH_NARROW, PATH_UNKNOWN, PATH_WHOLE, PathWatch, PROBE_MS } from "../../../src/node/path-watch.ts";
+import { peerFlagsOf } from "../../../src/node/peer-flags.ts";
 
 const PEER = 2;
 const BEAT = 100;
@@ -37,8 +39,11 @@ describe("path watch", () => {
   test("a path that shrinks is noticed, and so is that it is whole again", () => {
     const watch = new PathWatch();
     expect(run(watch, 0, 10_000, true)).toEqual([]);
+    const heartbeats = { isLinkUp: () => true, isAlive: () => true, isLateThere: () => false };
     expect(run(watch, 10_000, 20_000, false)).toEqual([[15_000, PATH_NARROW]]);
+    expect(peerFlagsOf(heartbeats, watch, PEER)).toBe(PEER_ON_CLUSTER_LINK | PEER_ALIVE | PEER_NARROW);
     expect(run(watch, 20_000, 30_000, true)).toEqual([[20_000, PATH_WHOLE]]);
+    expect(peerFlagsOf(heartbeats, watch, PEER)).toBe(PEER_ON_CLUSTER_LINK | PEER_ALIVE);
   });
 
   test("a few lost probes are no news", () => {
