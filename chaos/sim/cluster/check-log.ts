@@ -14,6 +14,7 @@
  */
 import type { Entry, Message } from "raft-ts";
 import { floorTerm, generationOf } from "../../../cluster/control/generation.ts";
+import type { ClusterState } from "../../../cluster/control/model.ts";
 import type { DurableStorage } from "../../../cluster/storage/durable-storage.ts";
 import type { SimCluster } from "./cluster.ts";
 import type { SimMember } from "./member.ts";
@@ -59,8 +60,7 @@ export class LogCheck {
       const generation = floorTerm(generationOf(term));
       const lastIndex = this.#lastIndexes.get(generation) ?? 0;
       generations.add(generation);
-      const { table, members: of } = running.controller.driver.state();
-      states.add(JSON.stringify([table, of]));
+      states.add(textOf(running.controller.driver.state()));
       if (applied >= lastIndex) return [];
       return [`${name} applied ${applied} of ${lastIndex} committed entries (commit ${commit})`];
     });
@@ -139,4 +139,12 @@ function hashOf({ data, type }: Entry): number {
   let hash = type === "normal" ? 0x811c9dc5 : 0x1234567;
   for (const byte of data) hash = Math.imul(hash ^ byte, 0x01000193);
   return hash;
+}
+
+/** Whoever applied entries and whoever loaded a snapshot may name the same in another order. */
+function textOf(state: ClusterState): string {
+  return JSON.stringify(state, (_key, value: unknown) => {
+    const isNamed = typeof value === "object" && value !== null && !Array.isArray(value);
+    return isNamed ? Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1))) : value;
+  });
 }

@@ -45,3 +45,9 @@ export const SMALL_SIZES: Sizes = {
   segmentBytes: 32_768,
   hasCheapMac: true,
 };
+
+/** Small, and a moment's changes fill the worker's ring. */
+export const CRAMPED_SIZES: Sizes = {
+  ...SMALL_SIZES,
+  rings: { changes: 16, replicas: 512, ruleLog: 16 },
+};

@@ -20,6 +20,8 @@ export interface TrialPlan {
   readonly isHurried: boolean;
   /** Of a single fault: a member has just been given another weight, and slots are on their way. */
   readonly isMoving: boolean;
+  /** Replication has so little room for changes that a main thread which stands still is enough to fill it. */
+  readonly isCramped: boolean;
   /** Of a storm. */
   readonly stormMs: number;
   /** Of a single fault; default: drawn when it happens. */
@@ -57,8 +59,10 @@ const WARM_UP_MS = 120;
 const BRIEF_WARM_UP_MS = 20;
 /** Of a hundred brief trials, so many begin with an election that nobody hurries. */
 const UNHURRIED = 12;
-/** Of a hundred single faults of larger clusters, so many come while slots move. */
+/** Of a hundred single faults, so many come while slots move. */
 const MOVING = 50;
+/** Of a hundred clusters, so many are cramped. */
+const CRAMPED = 10;
 /** Keeps the plan's chances apart from the trial's. */
 const PLAN_SEED = 0x5eed;
 
@@ -87,8 +91,8 @@ export function planTrial(seed: number, options: PlanOptions = {}): TrialPlan {
     warmUpMs: isBrief ? BRIEF_WARM_UP_MS : WARM_UP_MS,
     driftPpmMax: random(100) < 80 ? DRIFT_PPM_MAX : 0,
     isHurried: isBrief && random(100) >= UNHURRIED,
-    // A pair has nobody to move to: each of the two has all there is already.
-    isMoving: nodes > 2 && random(100) < MOVING,
+    isMoving: random(100) < MOVING,
+    isCramped: random(100) < CRAMPED,
     bug,
   };
   return isMixed ? plan : { ...plan, ...trialOf(bug) };

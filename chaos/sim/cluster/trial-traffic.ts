@@ -76,6 +76,15 @@ export class TrialTraffic {
     this.#every(deniedIntervalMs, () => this.#tryDenied());
   }
 
+  /** One more long flow, from inside. */
+  open(): void {
+    if (this.#random(2) === 0) this.#openTcp(this.#client());
+    else this.#openUdp(this.#client());
+    const flow = this.flows.at(-1)!;
+    flow.ask();
+    this.#every(this.#load.askIntervalMs, flow.ask);
+  }
+
   /** Asks for nothing more. */
   quiet(): void {
     this.#isOn = false;

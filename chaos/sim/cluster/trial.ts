@@ -15,7 +15,7 @@ import { CLOSED_PORT, WireCheck } from "./check-wire.ts";
 import { CommitWatch, sharedTuples, unlikeReplicas } from "./checks.ts";
 import { SimCluster } from "./cluster.ts";
 import { plugHosts } from "./hosts.ts";
-import { SMALL_SIZES } from "./sizes.ts";
+import { CRAMPED_SIZES, SMALL_SIZES } from "./sizes.ts";
 import { drawFault, stateOf, TrialFaults } from "./trial-faults.ts";
 import { planTrial, type TrialPlan } from "./trial-plan.ts";
 import { type TrialFlow, type TrialLoad, TrialTraffic } from "./trial-traffic.ts";
@@ -26,6 +26,8 @@ const SLOTS = 16;
 const POLL_MS = 10;
 /** From an operator's command to the fault: slots get other backups, then other owners, a few at a time. */
 const MOVING_MS_MAX = 80;
+/** So many flows begin meanwhile. */
+const LATE_FLOWS = 4;
 const HURRIED_SPREAD_MS = 3;
 /** How long what must happen in the end may take. */
 const SETTLE_MS_MAX = 12_000;
@@ -90,7 +92,7 @@ class Trial {
     const plan = planTrial(seed, planned);
     const cluster: SimCluster = new SimCluster({
       ...plan,
-      sizes: SMALL_SIZES,
+      sizes: plan.isCramped ? CRAMPED_SIZES : SMALL_SIZES,
       features: { ...LAB_FEATURES, ipv6: false, helpers: false },
       flowsMax: FLOWS_MAX,
       configure: inLittle,
@@ -155,7 +157,8 @@ class Trial {
     await this.#cluster.startAll(isHurried ? HURRIED_SPREAD_MS : undefined);
     if (isHurried) this.#cluster.campaign(members[random(members.length)]!);
     await this.#settled("after the start");
-    this.#commits.isArmed = true;
+    // What finds no room goes on without a copy, and is counted.
+    this.#commits.isArmed = !this.#plan.isCramped;
     this.#traffic.begin();
     await clock.pause(this.#plan.warmUpMs);
     await this.#until("first answers", FLOWS_MS_MAX, () => this.#unanswered(0));
@@ -181,13 +184,22 @@ class Trial {
       await clock.pause(stormMs);
       return;
     }
-    if (this.#plan.isMoving) {
-      this.#faults.reweigh(members.filter(({ isNode }) => isNode)[random(this.#plan.nodes)]!);
-      await clock.pause(1 + random(MOVING_MS_MAX));
-    }
+    if (this.#plan.isMoving) await this.#move();
     const ms = random(2) === 0 ? 1 + random(100) : 100 + random(300);
     this.#faults.one(fault, members[random(members.length)]!, ms);
     await clock.pause(ms + 1);
+  }
+
+  /** Slots are on their way, and flows that began meanwhile count as well: they waited for every copy that may be needed. */
+  async #move(): Promise<void> {
+    const { clock, members, random } = this.#cluster;
+    const { nodes, isWeatherBad, isCramped } = this.#plan;
+    this.#faults.reweigh(members.filter(({ isNode }) => isNode)[random(nodes)]!);
+    const movingMs = 1 + random(MOVING_MS_MAX);
+    for (let i = 0; i < LATE_FLOWS; i++) clock.wire(random(movingMs), () => this.#traffic.open());
+    await clock.pause(movingMs);
+    // Where records come late or find no room, a flow may go on without a copy.
+    if (!isWeatherBad && !isCramped) this.#standing = this.#traffic.established();
   }
 
   /** What must hold once nothing is wrong any more. */
