@@ -53,6 +53,7 @@ const FINDINGS: Readonly<Record<TrialBug, readonly RegExp[]>> = {
     /only its owner has/,
     /is given to .* and to/,
   ],
+  "hurries-barriers": [/flow \d+, .*: (no answer|is now|E[A-Z]+)/],
   "lying-disk": [/SW_STORAGE_CORRUPT|another committed entry|committed entries/],
 };
 

@@ -7,6 +7,7 @@ import { generationOf } from "../../../cluster/control/generation.ts";
 import type { Command } from "../../../cluster/control/model.ts";
 import type { DurableStorage } from "../../../cluster/storage/durable-storage.ts";
 import { OP_DELETE, OP_UPSERT, RECORD_BYTES, RECORD_OP_AT } from "../../../src/base/record.ts";
+import type { Engine } from "../../../src/dataplane/engine.ts";
 import type { MemoryPort } from "../../../src/io/memory.ts";
 import type { SharedMemory } from "../../../src/node/shared-memory.ts";
 import type { FromWorker, ToWorker, WorkerSetup } from "../../../src/node/worker-protocol.ts";
@@ -44,6 +45,8 @@ export const BUGS = [
   "misapplies",
   /** One node keeps its copies of flows with another translation, and digests are always called equal. */
   "mangles-copies",
+  /** Nodes say that nothing of a slot follows before they have sent what had no room. */
+  "hurries-barriers",
 ] as const;
 export type TrialBug = (typeof BUGS)[number];
 /** What stories of pairs find (pair.ts). */
@@ -82,6 +85,7 @@ const TRIALS: Readonly<Partial<Record<Bug, Partial<TrialPlan>>> & Record<TrialBu
   "elects-itself": { kind: "single", nodes: 3, hasWitness: false, fault: "rivals" },
   misapplies: { kind: "single" },
   "mangles-copies": { kind: "single", fault: "kill" },
+  "hurries-barriers": { kind: "single", isCramped: true },
 };
 
 const STRETCH = 20;
@@ -127,6 +131,10 @@ export function unprovenSettle(bug: Bug | undefined, message: ToWorker, selfId: 
   const slots = owner.flatMap((id, slot) => (id === selfId && awaiting[slot]!.length > 0 ? [slot] : []));
   if (slots.length === 0) return undefined;
   return { type: "settled", node: selfId, slots, movedEpochs: slots.map((slot) => movedEpoch[slot]!) };
+}
+
+export function spoilEngine(bug: Bug | undefined, engine: Engine): void {
+  if (bug === "hurries-barriers") engine.publishBarrier = (slot, epoch) => engine.book.barrier(slot, epoch);
 }
 
 export function spoilMemory(bug: Bug | undefined, memory: SharedMemory): void {

@@ -20,6 +20,7 @@ import { createSharedMemory } from "../../../src/node/shared-memory.ts";
 import { WorkerRhythm } from "../../../src/node/worker-rhythm.ts";
 import { CLUSTER_MTU, type Link } from "../../lab/topology.ts";
 import {
+  spoilEngine,
   spoiledAnswer,
   spoiledMessage,
   spoiledSetup,
@@ -94,6 +95,7 @@ export function bootNode(boot: Boot): Running {
     },
     () => life.wallMs(),
   );
+  spoilEngine(world.bug, dataplane.engine);
   const rhythm = runWorker(boot, dataplane, ports);
   void transport.start(core.handlers());
   core.start();

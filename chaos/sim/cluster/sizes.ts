@@ -46,7 +46,7 @@ export const SMALL_SIZES: Sizes = {
   hasCheapMac: true,
 };
 
-/** Small, and a moment's changes fill the worker's ring. */
+/** Small, and a burst of flows fills the worker's ring. */
 export const CRAMPED_SIZES: Sizes = {
   ...SMALL_SIZES,
   rings: { changes: 16, replicas: 512, ruleLog: 16 },

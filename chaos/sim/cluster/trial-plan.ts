@@ -20,7 +20,7 @@ export interface TrialPlan {
   readonly isHurried: boolean;
   /** Of a single fault: a member has just been given another weight, and slots are on their way. */
   readonly isMoving: boolean;
-  /** Replication has so little room for changes that a main thread which stands still is enough to fill it. */
+  /** The fault: a main thread stands still while slots move and more flows begin than replication has room for. */
   readonly isCramped: boolean;
   /** Of a storm. */
   readonly stormMs: number;
@@ -61,8 +61,8 @@ const BRIEF_WARM_UP_MS = 20;
 const UNHURRIED = 12;
 /** Of a hundred single faults, so many come while slots move. */
 const MOVING = 50;
-/** Of a hundred clusters, so many are cramped. */
-const CRAMPED = 10;
+/** Of a hundred trials, so many are about a node whose replication is full. */
+const CRAMPED = 4;
 /** Keeps the plan's chances apart from the trial's. */
 const PLAN_SEED = 0x5eed;
 
@@ -95,7 +95,8 @@ export function planTrial(seed: number, options: PlanOptions = {}): TrialPlan {
     isCramped: random(100) < CRAMPED,
     bug,
   };
-  return isMixed ? plan : { ...plan, ...trialOf(bug) };
+  const asked = isMixed ? plan : { ...plan, ...trialOf(bug) };
+  return asked.isCramped ? { ...asked, kind: "single", isWeatherBad: false } : asked;
 }
 
 function drawNodes(shares: Shares, drawn: number): number {

@@ -18,6 +18,8 @@ const FIRST_VISIT = 1000;
 /** From a port of the server itself it would be an answer, and no stranger. */
 const FIRST_STRANGE_PORT = 10_000;
 const STRANGE_PORTS = 20_000;
+/** Short flows that begin in one moment. */
+const BURST = 32;
 const FINDINGS_MAX = 5;
 
 export interface TrialLoad {
@@ -83,6 +85,12 @@ export class TrialTraffic {
     const flow = this.flows.at(-1)!;
     flow.ask();
     this.#every(this.#load.askIntervalMs, flow.ask);
+  }
+
+  /** Many flows at once, more than a few of them long. */
+  burst(): void {
+    for (let i = 0; i < BURST; i++) this.#visit();
+    for (let i = 0; i < BURST / 4; i++) this.open();
   }
 
   /** Asks for nothing more. */
