@@ -13,7 +13,7 @@ export interface ReadinessOptions {
   /** These slots are held, proven; `backupEpochs` runs along. To be committed as `ready`. */
   readonly reportReady: (slots: readonly number[], backupEpochs: readonly number[]) => void;
   /** The owner must send these slots again. */
-  readonly requestResync: (ownerId: number, slots: readonly number[]) => void;
+  readonly requestResync: (ownerId: number, slots: readonly number[], reason: "digest" | "refused") => void;
 }
 
 /** Numbers that only grow. */
@@ -86,6 +86,14 @@ export class Readiness {
     else this.#differ(slot, table, digest.peerId);
   }
 
+  /** A record of the slot could not be kept: the copy is not whole until it was sent again. */
+  refused(slot: number): void {
+    const owner = this.#table?.owner[slot] ?? 0;
+    if (owner === 0 || !this.#isBackup(slot)) return;
+    this.#provenEpoch[slot] = 0;
+    this.#options.requestResync(owner, [slot], "refused");
+  }
+
   /** Slots for which this node is the backup and holds a proof. */
   provenSlots(): number {
     return this.#provenEpoch.reduce((sum, epoch) => (epoch === 0 ? sum : sum + 1), 0);
@@ -135,7 +143,7 @@ export class Readiness {
     if (this.#provenEpoch[slot] !== 0 || table.synced[slot]) this.counts.divergences++;
     else this.counts.mismatches++;
     this.#provenEpoch[slot] = 0;
-    this.#options.requestResync(ownerId, [slot]);
+    this.#options.requestResync(ownerId, [slot], "digest");
   }
 
   #isBackup(slot: number): boolean {

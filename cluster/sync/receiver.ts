@@ -50,9 +50,9 @@ export class Receiver {
       slots: options.slots,
       limits: options.limits,
       reportReady: options.reportReady,
-      requestResync: (ownerId, slots) => {
-        options.onResyncWanted(ownerId, slots, "digest");
-        this.#peer(ownerId).request(slots, "digest");
+      requestResync: (ownerId, slots, reason) => {
+        options.onResyncWanted(ownerId, slots, reason);
+        this.#peer(ownerId).request(slots, reason);
       },
     });
   }

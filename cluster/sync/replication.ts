@@ -167,6 +167,11 @@ export class Replication {
     this.receiver.digestResult(slot, isEqual);
   }
 
+  /** The worker could not keep a copy that a peer sent: its owner is told, and claims it no longer. */
+  copyRefused(slot: number): void {
+    this.receiver.readiness.refused(slot);
+  }
+
   /** This node's policy is another one: peers are told. */
   setPolicy(policy: string): void {
     this.#policy = policy;

@@ -394,6 +394,8 @@ export class Router {
       (slot) => book.target[slot] === peerId && book.isOwned[slot] === 1 && this.#want(slot, nowMs),
     );
     this.counts.resyncs[request.reason] += slots.length;
+    // What the peer could not keep was acknowledged: nothing more may be, until a snapshot made up for it.
+    if (request.reason === "refused") for (const slot of slots) book.lose(slot, nowMs, nowMs);
     if (slots.length > 0) this.#options.onResync(peerId, slots, request.reason);
     this.#requestExports(nowMs);
   }

@@ -51,11 +51,13 @@ import { isSound } from "./record-check.ts";
 export const REPLICA_APPLIED = 0;
 /** Older than what is held. */
 export const REPLICA_STALE = 1;
-/** The slot is ours to decide, the format is unknown, the flow is none that a node can have, or the table is full. */
+/** The slot is ours to decide, the format is unknown, or the flow is none that a node can have. */
 export const REPLICA_REFUSED = 2;
 export const REPLICA_DIGEST_OK = 3;
 export const REPLICA_DIGEST_BAD = 4;
 export const REPLICA_BARRIER = 5;
+/** The table is full: this copy of the slot is not whole from here on. */
+export const REPLICA_NO_ROOM = 6;
 
 export class Replicas {
   readonly #context: EngineContext;
@@ -74,7 +76,7 @@ export class Replicas {
     const { counters } = this.#context;
     if (status === REPLICA_APPLIED) count(counters, COUNT.replicasApplied);
     else if (status === REPLICA_STALE) count(counters, COUNT.replicasStale);
-    else if (status === REPLICA_REFUSED) count(counters, COUNT.replicasRefused);
+    else if (status === REPLICA_REFUSED || status === REPLICA_NO_ROOM) count(counters, COUNT.replicasRefused);
     else if (status === REPLICA_DIGEST_BAD) count(counters, COUNT.digestMismatches);
     return status;
   }
@@ -127,7 +129,7 @@ export class Replicas {
       const other = findRecordReply(table, bytes, at);
       if (other !== NONE && !this.#giveWay(other >> 1)) return REPLICA_REFUSED;
       row = this.#book.allocate();
-      if (row === NONE) return REPLICA_REFUSED;
+      if (row === NONE) return REPLICA_NO_ROOM;
       decodeKeys(bytes, at, words, row);
       decodeState(bytes, at, table, row, clock);
       this.#book.enter(row);

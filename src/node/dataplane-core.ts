@@ -17,11 +17,16 @@ import { hashKeyFrom } from "../base/hash.ts";
 import { RECORD_EPOCH_AT, RECORD_OPAQUE_AT, RECORD_SLOT_AT } from "../base/record.ts";
 import { RecordRing } from "../base/ring.ts";
 import { clusterMtuNeeded } from "../dataplane/cluster-mtu.ts";
-import type { ClusterView, PeerAddress } from "../dataplane/cluster-view.ts";
+import { type ClusterView, MAX_SLOTS, type PeerAddress } from "../dataplane/cluster-view.ts";
 import { COUNT, count } from "../dataplane/context.ts";
 import { Engine } from "../dataplane/engine.ts";
 import { FlowTable } from "../dataplane/flow-table.ts";
-import { REPLICA_BARRIER, REPLICA_DIGEST_BAD, REPLICA_DIGEST_OK } from "../dataplane/replica.ts";
+import {
+  REPLICA_BARRIER,
+  REPLICA_DIGEST_BAD,
+  REPLICA_DIGEST_OK,
+  REPLICA_NO_ROOM,
+} from "../dataplane/replica.ts";
 import type { FramePool, Port } from "../io/port.ts";
 import { parseIpv4 } from "../policy/address.ts";
 import { HeartbeatWire } from "./heartbeat-wire.ts";
@@ -50,6 +55,8 @@ const BOARD_MS = 1000;
 const WALL_MS = 1000;
 /** Records that a snapshot may add to the ring in one turn: live changes keep most of it. */
 const EXPORT_RECORDS_PER_TURN = 256;
+/** How often it is told of a slot that copies find no room. */
+const NO_ROOM_MS = 1000;
 /** By PATH_*. */
 const PATH_NAMES = ["unknown", "whole", "narrow"] as const;
 
@@ -87,6 +94,8 @@ export class DataplaneCore {
   #wallDueMs = 0;
   readonly #wallMs: () => number;
   readonly #wall = new Float64Array(1);
+  /** By slot: when it is told again that copies find no room. */
+  readonly #noRoomAgainMs = new Float64Array(MAX_SLOTS);
   /** Barriers whose slots' changes, or themselves, had no room in the ring yet. */
   #barriers: { readonly slot: number; readonly epoch: number }[] = [];
 
@@ -316,15 +325,25 @@ export class DataplaneCore {
   }
 
   #onReplica(at: number, status: number, nowMs: number): void {
-    if (status !== REPLICA_BARRIER && status !== REPLICA_DIGEST_OK && status !== REPLICA_DIGEST_BAD) return;
+    // Nearly all are, and cost no more than this.
+    if (status < REPLICA_DIGEST_OK) return;
     const { view } = this.#replicas();
     const slot = view.getUint16(at + RECORD_SLOT_AT, true);
-    if (status === REPLICA_BARRIER) {
-      const from = view.getUint32(at + RECORD_OPAQUE_AT, true);
-      this.authority.barrierApplied(from, slot, view.getUint32(at + RECORD_EPOCH_AT, true), nowMs);
-      return;
+    switch (status) {
+      case REPLICA_BARRIER: {
+        const from = view.getUint32(at + RECORD_OPAQUE_AT, true);
+        this.authority.barrierApplied(from, slot, view.getUint32(at + RECORD_EPOCH_AT, true), nowMs);
+        return;
+      }
+      case REPLICA_DIGEST_OK:
+      case REPLICA_DIGEST_BAD:
+        this.#post({ type: "digest", slot, isEqual: status === REPLICA_DIGEST_OK });
+        return;
+      case REPLICA_NO_ROOM:
+        if (nowMs < this.#noRoomAgainMs[slot]!) return;
+        this.#noRoomAgainMs[slot] = nowMs + NO_ROOM_MS;
+        this.#post({ type: "noRoom", slot });
     }
-    this.#post({ type: "digest", slot, isEqual: status === REPLICA_DIGEST_OK });
   }
 
   #replicas(): RecordRing {

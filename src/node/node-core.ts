@@ -48,7 +48,7 @@ const ASK_MS_MAX = 250;
 /** Why slots travel whole again. */
 const RESYNC_TEXT = {
   digest: "their digests differ",
-  refused: "the backup could not apply some of their records",
+  refused: "the backup has no room for some of their flows",
   operator: "an operator asked for it",
   overflow: "the backup was too far behind",
   restart: "the backup started anew",
@@ -142,6 +142,7 @@ export class NodeCore {
       peerDown: (node, incarnation, isGone, isDeaf) =>
         this.controller.peerDown(node, incarnation, isGone, isDeaf),
       digestResult: (slot, isEqual) => this.replication.digestResult(slot, isEqual),
+      copyRefused: (slot) => this.replication.copyRefused(slot),
       propose: (command) => void this.#propose(command),
       votersKnown: (epoch) => this.controller.quorum.known(epoch),
       askStore: (question) => this.#storeRelay.ask(question),

@@ -17,6 +17,7 @@ export interface WorkerEventsOptions {
   readonly nameOf: (id: number) => string;
   readonly peerDown: (node: number, incarnation: number, isGone: boolean, isDeaf?: boolean) => void;
   readonly digestResult: (slot: number, isEqual: boolean) => void;
+  readonly copyRefused: (slot: number) => void;
   readonly propose: (command: Command) => void;
   /** The worker goes by the voters of this epoch. */
   readonly votersKnown: (epoch: number) => void;
@@ -83,6 +84,9 @@ export class WorkerEvents {
         return;
       case "digest":
         digestResult(message.slot, message.isEqual);
+        return;
+      case "noRoom":
+        this.#options.copyRefused(message.slot);
         return;
       case "carrier": {
         const { port, isUp, atMs } = message;

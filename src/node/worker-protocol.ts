@@ -145,6 +145,8 @@ export type FromWorker =
   | { readonly type: "fenced"; readonly isFenced: boolean; readonly atMs: number }
   /** A digest in the replication stream of `slot` was compared. */
   | { readonly type: "digest"; readonly slot: number; readonly isEqual: boolean }
+  /** A copy of a flow of `slot` found the table full; once a second at most. */
+  | { readonly type: "noRoom"; readonly slot: number }
   | { readonly type: "carrier"; readonly port: number; readonly isUp: boolean; readonly atMs: number }
   /** An interface's MTU is another one than before. */
   | { readonly type: "mtu"; readonly port: number; readonly mtuBytes: number; readonly atMs: number }

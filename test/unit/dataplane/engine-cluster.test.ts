@@ -9,7 +9,12 @@ import {
   SLOT_REMOTE,
   SLOT_TAKEOVER,
 } from "../../../src/dataplane/cluster-view.ts";
-import { REPLICA_BARRIER, REPLICA_DIGEST_BAD, REPLICA_DIGEST_OK } from "../../../src/dataplane/replica.ts";
+import {
+  REPLICA_BARRIER,
+  REPLICA_DIGEST_BAD,
+  REPLICA_DIGEST_OK,
+  REPLICA_NO_ROOM,
+} from "../../../src/dataplane/replica.ts";
 import { slotOfAddress } from "../../../src/dataplane/slot.ts";
 import { macText, see, tcp, udp, words } from "./frames.ts";
 import { Pair, SLOTS } from "./pair.ts";
@@ -473,6 +478,15 @@ describe("a planned move", () => {
     expect(pair.two.count("holdNow")).toBe(0);
     expect(pair.two.lost()).toBe(0);
   });
+});
+
+test("a copy that finds the table full is refused, told apart from one that is not believed, and counted", () => {
+  const pair = new Pair();
+  const { table } = pair.two;
+  while (table.alloc() !== -1);
+  pair.one.packet(PORT_INSIDE, ask(C1));
+  expect(pair.replicate(pair.one)).toEqual([REPLICA_NO_ROOM]);
+  expect(pair.two.count("replicasRefused")).toBe(1);
 });
 
 describe("a move while changes had no room in the ring", () => {

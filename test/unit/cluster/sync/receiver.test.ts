@@ -435,6 +435,17 @@ describe("proofs", () => {
     ]);
   });
 
+  test("a copy that found no room is asked for again; of a slot that another node backs up it is nobody's business", () => {
+    receiver.setTable(pairTable());
+    const link = connect();
+    receiver.readiness.refused(7);
+    expect(link.take()).toEqual([{ type: "resync", slots: [7], reason: "refused" }]);
+    const { backup } = pairTable();
+    receiver.setTable(pairTable({ backup: put(backup, 7, 3) }));
+    receiver.readiness.refused(7);
+    expect(link.take()).toEqual([]);
+  });
+
   test("a request to send slots again is kept until a link takes it", () => {
     receiver.setTable(unproven());
     const link = connect();

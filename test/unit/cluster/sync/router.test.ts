@@ -254,6 +254,22 @@ describe("where records go", () => {
     });
   });
 
+  test("after a peer could not keep a copy nothing is claimed there until a snapshot made up for it", () => {
+    start(pairTable());
+    const link = connect(2);
+    drain({ slot: 5 });
+    ackAll(link);
+    expect(acked[2]).toBe(1);
+    link.receive({ type: "resync", slots: [5], reason: "refused" });
+    drain({ slot: 5 });
+    ackAll(link);
+    expect([acked[2], router.lostSlots(2), router.counts.resyncs.refused]).toEqual([1, 1, 1]);
+    expect(exportsAsked).toEqual([[5]]);
+    drain(...snapshot(5));
+    ackAll(link);
+    expect([acked[2], router.lostSlots(2)]).toEqual([router.counts.drained, 0]);
+  });
+
   test("a change without a backup goes nowhere and counts as acknowledged", () => {
     start(pairTable({ backup: put(pairTable().backup, 4, 0) }));
     drain({ slot: 4 });
