@@ -14,6 +14,7 @@ import {
   setCarrier,
   startAgain,
 } from "../lab/faults.ts";
+import { hangThread } from "../lab/hang.ts";
 import { harmWires } from "../lab/harm.ts";
 import { type Lab, runningProcess, trySettled } from "../lab/lab.ts";
 import { LogDamage } from "../lab/log-damage.ts";
@@ -62,6 +63,7 @@ export function labStage(lab: Lab): Stage {
     harm: (member, link, harm) => harmWires(lab, member, link, harm),
     setDistance: (member, oneWayMs) => setDistance(lab, member, oneWayMs),
     pauseMember: (member, ms) => pauseMember(lab, member, ms),
+    hangThread: (member, thread, ms) => hangThread(lab, member, thread, ms),
     join: async () => {
       const { member, atMs } = await joinMember(lab);
       return { name: member.name, atMs };

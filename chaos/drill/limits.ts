@@ -33,6 +33,8 @@ const KINDS: Readonly<Record<Scenario, Kind>> = {
   drain: "planned",
   rejoin: "rejoining",
   pause: "silence",
+  "hung-worker": "silence",
+  "hung-main": "nothing",
   mute: "silence",
   deaf: "deafness",
   carrier: "deafness",

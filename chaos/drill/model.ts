@@ -11,6 +11,8 @@ export const CORE_SCENARIOS = ["kill", "silent", "drain", "rejoin"] as const;
 export const SCENARIOS = [
   ...CORE_SCENARIOS,
   "pause",
+  "hung-worker",
+  "hung-main",
   "mute",
   "deaf",
   "carrier",
@@ -77,6 +79,9 @@ export const SCENARIO_TEXT: Readonly<Record<Scenario, string>> = {
   drain: "a node hands all its slots over, for maintenance",
   rejoin: "a node that was dead comes back and is given its slots",
   pause: "a node stands still for 2 s, as a suspended VM, and goes on",
+  "hung-worker":
+    "a node's packet worker hangs: the others take over, and its process ends itself within seconds",
+  "hung-main": "a node's main thread (consensus, replication) stands still for 2 s: its packets go on",
   mute: "nothing that a node sends arrives any more; it hears the others",
   deaf: "a node hears nothing any more; the others hear it",
   carrier: "a node's wire to the inside is pulled and put back",

@@ -12,6 +12,9 @@ import { journalOn, nodesOf, type Stage, statusOn, waitSettledOn } from "./stage
 const MOVE_TIMEOUT_MS = 30_000;
 const ANSWER_MARGIN_MS = 5_000;
 const PAUSE_MS = 2_000;
+/** The watchdog ends the process after 5 s (machine-watch.ts). */
+const HUNG_WORKER_MS_MAX = 10_000;
+const ENDS_WITHIN_MS = 2_000;
 /** Long enough for the others to take over, and for the one that is mute or deaf to find out. */
 const ONE_WAY_MS = 2_000;
 const PULLED_MS = 3_000;
@@ -98,6 +101,22 @@ export const SCRIPTS: Readonly<Record<Scenario, Script>> = {
   pause: {
     async inject(stage, victim) {
       return { faultAtMs: await stage.pauseMember(victim, PAUSE_MS), settle: {} };
+    },
+  },
+  "hung-worker": {
+    async inject(stage, victim) {
+      const faultAtMs = await stage.hangThread(victim, "worker", HUNG_WORKER_MS_MAX);
+      const otherwise = `${victim} runs on, though its packet worker stood still for seconds`;
+      await waitFor(stage, ENDS_WITHIN_MS, otherwise, async () => !stage.isRunning(victim));
+      // It decided nothing any more from the moment in which it stood.
+      const deaths = [{ member: victim, atMs: faultAtMs }];
+      return { faultAtMs, deaths, gone: victim, settle: { without: [victim] } };
+    },
+  },
+  "hung-main": {
+    async inject(stage, victim) {
+      const faultAtMs = await stage.hangThread(victim, "main", PAUSE_MS);
+      return { faultAtMs, isStill: true, settle: {} };
     },
   },
   mute: { inject: (stage, victim) => oneWay(stage, victim, "out") },

@@ -4,6 +4,7 @@
  */
 import { SynwallError } from "../../src/base/errors.ts";
 import type { AdminMethod, AdminMethods, StatusReport } from "../../src/node/admin-model.ts";
+import type { MemberThread } from "../lab/hang.ts";
 import type { Harm } from "../lab/harm.ts";
 import { SETTLE_TIMEOUT_MS, type SettleOptions } from "../lab/settling.ts";
 import type { LabMember, Link } from "../lab/topology.ts";
@@ -53,6 +54,8 @@ export interface Stage {
   setDistance(member: string, oneWayMs: number): Promise<number>;
   /** The process stands still for `ms`, as in a suspended machine. Answers when it began, after it ended. */
   pauseMember(member: string, ms: number): Promise<number>;
+  /** One thread of the process stands still for `ms`, or until the process ends. Answers when it began, after it ended. */
+  hangThread(member: string, thread: MemberThread, ms: number): Promise<number>;
   /** One more node joins the cluster. Answers its name, and when it was started. */
   join(): Promise<{ readonly name: string; readonly atMs: number }>;
   /** A member is taken out of the cluster for good. Answers when. */

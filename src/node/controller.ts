@@ -49,6 +49,8 @@ export interface ControllerOptions {
   readonly alive: () => ReadonlySet<number>;
   /** See RaftDriverOptions; where heartbeats run in another thread, nobody can tell. */
   readonly isQuiet?: (node: number) => boolean;
+  /** See MembershipOptions. */
+  readonly beats?: () => number;
   /** Has the dataplane probe a silent node, or stop that. Absent on a witness. */
   readonly probe?: (node: number, isOn: boolean) => void;
   /** Other peers than the configuration's, or than before: all of them. */
@@ -85,12 +87,8 @@ export class Controller {
     const { self, members, slots, profile } = config.cluster;
     const hasStore = isShared(storage);
     const log = hasStore ? "" : (storage.founding?.log ?? "");
-    this.peers = new PeerList({
-      self: self.id,
-      configured: members,
-      timers,
-      onChange: (peers) => options.onPeers(peers),
-    });
+    const { onPeers } = options;
+    this.peers = new PeerList({ self: self.id, configured: members, timers, onChange: onPeers });
     this.driver = openDriver({
       isServing: () =>
         self.role === "witness" ? this.driver.status().lead !== 0 : this.membership.isAdmitted,
@@ -130,6 +128,7 @@ export class Controller {
       company: this.driver.company,
       detectionMs: PROFILES[profile].intervalMs * (PROFILES[profile].multiplier + 1),
       onAdmitted: () => options.onAdmitted(),
+      beats: options.beats,
       onLog: options.log,
     });
     this.quorum = new QuorumKeeper({

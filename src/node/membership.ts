@@ -17,6 +17,8 @@ import { SynwallError } from "../base/errors.ts";
 /** A refusal changes when others have moved on. */
 const REFUSED_PAUSE_MS = 1000;
 const FAILED_PAUSE_MS = 100;
+/** Between two looks whether the worker turns its loop. */
+const BEAT_PAUSE_MS = 5;
 
 export interface MembershipOptions {
   readonly self: MemberConfig;
@@ -35,6 +37,8 @@ export interface MembershipOptions {
   readonly company?: Company | undefined;
   /** After so long a member that is heard no more is not taken for alive. */
   readonly detectionMs: number;
+  /** Ticks of the dataplane worker so far; absent on a witness. */
+  readonly beats?: (() => number) | undefined;
 }
 
 export class Membership {
@@ -73,6 +77,8 @@ export class Membership {
       // Whoever declared us down may be one that we do not hear, and have not missed yet.
       if (this.#options.company !== undefined && this.#incarnation !== 0)
         await this.#pause(this.#options.detectionMs);
+      // A worker that hangs is why the others miss us, and they would again: not before it has turned its loop once more.
+      if (this.#incarnation !== 0) await this.#workerTurned();
       while (!this.#isStopped && !this.isAdmitted) await this.#tryJoin();
     } finally {
       this.#isJoining = false;
@@ -106,6 +112,12 @@ export class Membership {
   /** A peer is silent on all links, or its process is gone. `isLeader`: it led until now. */
   peerDied(node: number, isLeader = false): void {
     if (!this.#declaring.has(node)) void this.#declareDown(node, isLeader);
+  }
+
+  async #workerTurned(): Promise<void> {
+    const { beats } = this.#options;
+    const before = beats?.();
+    while (!this.#isStopped && beats?.() === before && before !== undefined) await this.#pause(BEAT_PAUSE_MS);
   }
 
   async #tryJoin(): Promise<void> {

@@ -35,6 +35,7 @@ import { Processes, type RestartWay } from "./processes.ts";
 import type { SharedMemory } from "./shared-memory.ts";
 import { StoreRelay } from "./store-relay.ts";
 import { SyncDoorbells } from "./sync-doorbells.ts";
+import { WorkerBoard } from "./worker-board.ts";
 import { WorkerEvents } from "./worker-events.ts";
 import { WorkerMirror } from "./worker-mirror.ts";
 import { DOORBELL, type FromWorker, type ToWorker, type WorkerSetup } from "./worker-protocol.ts";
@@ -293,6 +294,7 @@ export class NodeCore {
 
   #makeController(): Controller {
     const { config, storage, transport, timers, env, journal, log, post, onFatal } = this.#options;
+    const board = new WorkerBoard(this.memory.board);
     return new Controller({
       config,
       storage,
@@ -301,6 +303,7 @@ export class NodeCore {
       random: (bound) => env.random(bound),
       journal,
       alive: () => this.mirror.alive(),
+      beats: () => board.beats(),
       probe: (node, isOn) => post({ type: "probe", node, isOn }),
       onPeers: (peers) => this.#onPeers(peers),
       onState: () => this.#onState(),
