@@ -72,7 +72,11 @@ module.exports = {
       to: { path: "^src/cli/" },
     },
     onlyUser("only-transport-uses-grpc", "@grpc/", ["^cluster/transport/", "^proto/"]),
-    onlyUser("only-io-uses-koffi", "koffi/", ["^src/io/", "^chaos/clients/http3-main", "^chaos/lab/hang-main"]),
+    onlyUser("only-io-uses-koffi", "koffi/", [
+      "^src/io/",
+      "^chaos/clients/http3-main",
+      "^chaos/lab/hang-main",
+    ]),
     onlyUser("only-io-uses-cap", "cap/", ["^src/io/"]),
     onlyUser("only-config-reads-yaml", "yaml/", ["^config/", "^chaos/lab/files"]),
   ],

@@ -110,7 +110,7 @@ const CLUSTER: readonly MetricEntry[] = [
   labelled(
     "gauge",
     "synwall_peer_path_narrow",
-    "1 when frames of the cluster link's full MTU do not come through from the peer: redirected packets of full size are lost",
+    "1 when frames of the cluster link's full MTU do not come through from the peer: redirected packets go over the zones, or are lost at full size",
     ["peer"],
     ({ peers }) =>
       peers.flatMap(({ name, isPathNarrow }) =>

@@ -57,7 +57,7 @@ test("a peer from which full frames do not come is an alert, while it lives", ()
   const peer = { id: 2, name: "fw2", role: "node", state: "active", links: {}, isPathNarrow: true } as const;
   const alerts = (alive: boolean) => alertsWith("same", alive, "full MTU", { peers: [{ ...peer, alive }] });
   expect(alerts(true)).toEqual([
-    "the cluster link does not carry frames of its full MTU from fw2: redirected packets of full size are lost; raise the MTU of the switch between, and of fw2's interface",
+    "the cluster link does not carry frames of its full MTU from fw2: redirected packets go over the zones, and are lost where that cannot be; raise the MTU of the switch between, and of fw2's interface",
   ]);
   expect(alerts(false)).toEqual([]);
 });

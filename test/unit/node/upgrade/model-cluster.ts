@@ -1,6 +1,7 @@
 /**
  * A cluster as an upgrade sees it: answers to what it asks, and nothing behind them. Time passes when it waits.
  */
+import { STATE_VERSION } from "../../../../cluster/control/codec.ts";
 import type { ProcessReport } from "../../../../cluster/transport/transport.ts";
 import { SynwallError } from "../../../../src/base/errors.ts";
 import type {
@@ -21,7 +22,7 @@ import { PAIR } from "../../cli/admin.ts";
 export const SPEECH = {
   recordVersions: [1],
   syncVersion: 1,
-  commandVersion: 1,
+  commandVersion: STATE_VERSION,
   heartbeatVersion: 1,
 } as const;
 export const TARGET: Target = {

@@ -152,7 +152,7 @@ describe("two builds understand each other", () => {
     const other = { ...SPEECH, syncVersion: 2, commandVersion: 3, heartbeatVersion: 4 };
     expect(misunderstandings(SPEECH, other)).toEqual([
       "heartbeats: version 1 and 4",
-      "the replicated state: version 1 and 3",
+      "the replicated state: version 2 and 3",
       "replication: version 1 and 2",
     ]);
   });
