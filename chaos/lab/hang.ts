@@ -3,6 +3,7 @@
  * which; how it is stopped is hang-main.ts.
  */
 import { readdirSync, readFileSync } from "node:fs";
+import { fieldsOf } from "../../cluster/storage/process-life.ts";
 import { SynwallError } from "../../src/base/errors.ts";
 import { PRIORITY } from "../../src/node/priorities.ts";
 import { type Lab, memberOf, runningProcess } from "./lab.ts";
@@ -12,7 +13,7 @@ import { run } from "./run.ts";
 /** The thread of consensus and replication, or that of the packets. */
 export type MemberThread = "main" | "worker";
 
-/** Field 40 of /proc/PID/task/TID/stat, counted behind the name: the real-time priority. */
+/** The real-time priority, field 40 of proc(5), as fieldsOf() counts. */
 const PRIORITY_FIELD = 37;
 const MARGIN_MS = 30_000;
 
@@ -35,7 +36,7 @@ function workerOf(pid: number): number | undefined {
   const folder = `/proc/${pid}/task`;
   const found = readdirSync(folder).find((id) => {
     const stat = readFileSync(`${folder}/${id}/stat`, "utf8");
-    return Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[PRIORITY_FIELD]) === PRIORITY.dataplane;
+    return Number(fieldsOf(stat)[PRIORITY_FIELD]) === PRIORITY.dataplane;
   });
   return found === undefined ? undefined : Number(found);
 }

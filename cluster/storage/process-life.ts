@@ -39,9 +39,16 @@ function statOf(pid: number): ProcessStat | undefined {
   }
 }
 
-/** The second field is the command in parentheses and may hold anything: the rest is counted behind the last one. */
+/**
+ * The fields of a stat file of a process or thread from the third on (the state) at 0: the second is the command in parentheses and may
+ * hold anything, so the rest is counted behind the last one.
+ */
+export function fieldsOf(stat: string): string[] {
+  return stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+}
+
 export function parseStat(stat: string): ProcessStat {
-  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  const fields = fieldsOf(stat);
   const [state = "", flags = 0, threads = 0] = [fields[0], Number(fields[6]), Number(fields[17])];
   const startTicks = fields[19] ?? "";
   // A zombie whose other threads are gone too holds nothing any more.

@@ -85,14 +85,7 @@ export function simStage(cluster: SimCluster, hosts: SimHosts, options: SimStage
       await pause(ms);
       return atMs;
     },
-    hangThread: async (name, kind, ms) => {
-      if (kind === "worker") return refuse("a worker that hangs until its process ends");
-      const thread = cluster.member(name).life!.main;
-      const atMs = await at(() => thread.pause());
-      await pause(ms);
-      if (!thread.isOver) thread.resume();
-      return atMs;
-    },
+    hangThread: async () => refuse("a thread that hangs"),
     join: async () => refuse("a node that joins"),
     leave: async () => refuse("a member that leaves"),
     fillDisk: async () => refuse("a full disk"),
