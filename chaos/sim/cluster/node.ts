@@ -29,6 +29,7 @@ import {
   unprovenSettle,
 } from "./bugs.ts";
 import { cheapMac } from "./cheap-mac.ts";
+import { inOrder } from "./in-order.ts";
 import type { Boot, Running } from "./member.ts";
 
 /** From one thread to the other, and from a frame's arrival to the worker that wakes up. */
@@ -50,8 +51,8 @@ export function bootNode(boot: Boot): Running {
   const memory = createSharedMemory(flowTableBytes(flowsMax), policy.rules.length, sizes.rings);
   spoilMemory(world.bug, memory);
   const hopMs = (): number => HOP_MS_MIN + ((HOP_MS_MAX - HOP_MS_MIN) * world.random(256)) / 256;
-  const toMain = inOrder(env.nowMs, hopMs, (ms, work) => void life.after(ms, work));
-  const toWorker = inOrder(env.nowMs, hopMs, (ms, work) => life.wire(ms, work));
+  const toMain = inOrder((work) => void life.after(hopMs(), work));
+  const toWorker = inOrder((work) => life.wire(hopMs(), work));
   const core: NodeCore = new NodeCore({
     ...boot,
     memory,
@@ -146,18 +147,4 @@ function runWorker(
   for (const port of ports) port.onReadable(rhythm.wake);
   life.wire(0, rhythm.wake);
   return rhythm;
-}
-
-/** A way along which works take their time, and none overtakes another. */
-function inOrder(
-  nowMs: () => number,
-  delayMs: () => number,
-  schedule: (ms: number, work: () => void) => void,
-): (work: () => void) => void {
-  let lastMs = 0;
-  return (work) => {
-    const now = nowMs();
-    lastMs = Math.max(lastMs, now + delayMs());
-    schedule(lastMs - now, work);
-  };
 }
