@@ -8,7 +8,6 @@
  */
 import {
   closeSync,
-  existsSync,
   fdatasync,
   fdatasyncSync,
   fsyncSync,
@@ -19,11 +18,9 @@ import {
   readFileSync,
   renameSync,
   unlinkSync,
-  writeFileSync,
   writevSync,
 } from "node:fs";
-import { SynwallError } from "../../src/base/errors.ts";
-import { lifeOf, startTicksOf } from "./process-life.ts";
+import { lockFolder } from "./folder-lock.ts";
 
 export interface StorageFile {
   /** Writes all chunks one behind the other, from byte `at` on. */
@@ -91,7 +88,7 @@ export const diskFs: StorageFs = {
       () => done(false),
     );
   },
-  lock: lockOnDisk,
+  lock: lockFolder,
 };
 
 class DiskFile implements StorageFile {
@@ -162,41 +159,4 @@ async function prepareOnDisk(path: string, bytes: number): Promise<void> {
     // On a full disk, what was made of it would take the room of what must be written.
     if (!isMade) await promises.rm(path, { force: true });
   }
-}
-
-/** How long a process that was killed may take to let go of the folder. */
-const ENDING_MS_MAX = 5_000;
-const ENDING_POLL_MS = 10;
-
-/** A file that names its process; one that names a process which is gone is stale. */
-function lockOnDisk(folder: string): () => void {
-  const path = `${folder}/lock`;
-  const mine = `${process.pid} ${startTicksOf(process.pid) ?? ""}`;
-  for (let attempt = 0; attempt < 3; attempt++) {
-    try {
-      writeFileSync(path, mine, { flag: "wx", mode: 0o600 });
-      return () => {
-        if (existsSync(path) && readFileSync(path, "utf8") === mine) unlinkSync(path);
-      };
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
-    }
-    const [pid = "", started = ""] = readFileSync(path, "utf8").split(" ");
-    if (!isLetGo(Number(pid), started)) {
-      throw new SynwallError("SW_STORAGE_FAILED", `Cannot use ${folder}: process ${pid} uses it already`);
-    }
-    unlinkSync(path);
-  }
-  throw new SynwallError("SW_STORAGE_FAILED", `Cannot use ${folder}: its lock is taken again and again`);
-}
-
-/** Waits for a process that the kernel is taking down; one that runs is not waited for. */
-function isLetGo(pid: number, startTicks: string): boolean {
-  const cell = new Int32Array(new SharedArrayBuffer(4));
-  for (let waitedMs = 0; waitedMs < ENDING_MS_MAX; waitedMs += ENDING_POLL_MS) {
-    const life = lifeOf(pid, startTicks);
-    if (life !== "ending") return life === "gone";
-    Atomics.wait(cell, 0, 0, ENDING_POLL_MS);
-  }
-  return false;
 }
