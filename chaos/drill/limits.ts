@@ -22,10 +22,19 @@ export interface Limits {
 const ANY = Number.POSITIVE_INFINITY;
 
 /** What kind of failure a scenario is decides what it may cost. */
-type Kind = "death" | "silence" | "deafness" | "planned" | "rejoining" | "rolling" | "bystander" | "nothing";
+type Kind =
+  | "death"
+  | "silence"
+  | "deafness"
+  | "planned"
+  | "rejoining"
+  | "rolling"
+  | "bystander"
+  | "renewal"
+  | "nothing";
 
 /** Kinds in which no slot may move. */
-const STILL_KINDS: ReadonlySet<Kind> = new Set<Kind>(["bystander", "nothing"]);
+const STILL_KINDS: ReadonlySet<Kind> = new Set<Kind>(["bystander", "renewal", "nothing"]);
 
 const KINDS: Readonly<Record<Scenario, Kind>> = {
   kill: "death",
@@ -53,6 +62,7 @@ const KINDS: Readonly<Record<Scenario, Kind>> = {
   clock: "nothing",
   again: "silence",
   upgrade: "rolling",
+  rotate: "renewal",
   "far-witness": "death",
   "far-silent": "silence",
   "far-drain": "planned",
@@ -66,6 +76,7 @@ const KINDS: Readonly<Record<Scenario, Kind>> = {
  * still hear it, is one lease later than a silent one: its lease has to run out first, and then what it was promised. Deaths with
  * a start of a node in them, or a flood beside them, may last as long as a silence, for the same lack of processor time. `nothing` is
  * what must not be felt at all: no slot moves and nothing is lost; its outage is what a plan may cost, since a busy machine is that late.
+ * A `renewal` is the same, except that it runs code that no member has run before, which takes processor time as a start does.
  */
 const KIND_LIMITS: Readonly<Record<"lan" | "vm", Readonly<Record<Kind, Limits>>>> = {
   lan: {
@@ -76,6 +87,7 @@ const KIND_LIMITS: Readonly<Record<"lan" | "vm", Readonly<Record<Kind, Limits>>>
     rejoining: { outageMsMax: 120, lostMax: 0, duplicatedMax: 0, pingsLostMax: 0 },
     rolling: { outageMsMax: 120, lostMax: 0, duplicatedMax: 0, pingsLostMax: 0 },
     bystander: { outageMsMax: 70, lostMax: ANY, duplicatedMax: 0, pingsLostMax: ANY },
+    renewal: { outageMsMax: 120, lostMax: 0, duplicatedMax: 0, pingsLostMax: 0 },
     nothing: { outageMsMax: 50, lostMax: 0, duplicatedMax: 0, pingsLostMax: 0 },
   },
   vm: {
@@ -86,6 +98,7 @@ const KIND_LIMITS: Readonly<Record<"lan" | "vm", Readonly<Record<Kind, Limits>>>
     rejoining: { outageMsMax: 350, lostMax: 0, duplicatedMax: 0, pingsLostMax: 0 },
     rolling: { outageMsMax: 350, lostMax: 0, duplicatedMax: 0, pingsLostMax: 0 },
     bystander: { outageMsMax: 200, lostMax: ANY, duplicatedMax: 0, pingsLostMax: ANY },
+    renewal: { outageMsMax: 350, lostMax: 0, duplicatedMax: 0, pingsLostMax: 0 },
     nothing: { outageMsMax: 50, lostMax: 0, duplicatedMax: 0, pingsLostMax: 0 },
   },
 };

@@ -37,6 +37,8 @@ const HOUR_MS = 3_600_000;
 /** Eight looks at the clock (machine-watch.ts). */
 const NOTICED_WITHIN_MS = 2_000;
 const ANSWERS_WITHIN_MS = 20_000;
+/** It loads a library for it, on a machine that is busy with the load. */
+const ROTATED_WITHIN_MS = 30_000;
 const LOOK_MS = 50;
 
 export interface Death {
@@ -301,6 +303,16 @@ export const SCRIPTS: Readonly<Record<Scenario, Script>> = {
     async inject(stage) {
       const faultAtMs = stage.nowMs();
       return { faultAtMs, events: await rollingRestart(stage), settle: {} };
+    },
+  },
+  rotate: {
+    async inject(stage) {
+      const faultAtMs = stage.nowMs();
+      for (const { name } of stage.members) {
+        const { from } = await stage.ask(name, "cluster.rotate", {}, { timeoutMs: ROTATED_WITHIN_MS });
+        stage.progress(`${name} has a new certificate, signed by the member at ${from}`);
+      }
+      return { faultAtMs, isStill: true, settle: {} };
     },
   },
   "far-witness": { prepare: sendWitnessAway, inject: kill },
