@@ -40,11 +40,13 @@ export class FenceAsker {
   readonly #askedMs = new Float64Array(ASKS);
   /** As of LeaseHolder. */
   #sets: readonly (readonly number[])[];
+  readonly #trustMs: number;
   #ask = 0;
 
   constructor(config: FenceConfig) {
     this.#config = config;
     this.#sets = [config.voters];
+    this.#trustMs = config.leaseMs * FENCE_TRUST_LEASES;
   }
 
   setVoters(sets: readonly (readonly number[])[]): void {
@@ -89,20 +91,24 @@ export class FenceAsker {
     return asks;
   }
 
-  /** A voter's answer. Answers to asks that are too old to be remembered are ignored. */
+  /** A voter's answer. Answers to asks that are too old to be remembered, or to be trusted, are ignored. */
   reply(voter: number, r: FenceReply, nowMs: number): void {
     const t = this.#targets.get(r.node);
     if (t === undefined || r.ask > this.#ask || r.ask <= this.#ask - ASKS) return;
     const outMs = nowMs + r.remainingMs * DRIFT + (this.#config.marginMs ?? DEFAULT_MARGIN_MS);
     const askedMs = this.#askedMs[r.ask % ASKS] as number;
+    if (nowMs >= askedMs + this.#trustMs) return;
     const before = t.answers.get(voter);
-    if (before === undefined || r.epoch > before.epoch) {
+    // After that long the fence may have lapsed, or a restart have forgotten it, and the node have been promised something new.
+    const isOver = before !== undefined && nowMs >= before.askedMs + this.#trustMs;
+    if (before === undefined || isOver || r.epoch > before.epoch) {
       t.answers.set(voter, {
         epoch: r.epoch,
         askedMs,
         outMs,
-        knownEpoch: r.knownEpoch,
-        seenEpoch: r.seenEpoch,
+        // What the cluster decided, and what the node has shown, stays so.
+        knownEpoch: Math.max(before?.knownEpoch ?? 0, r.knownEpoch),
+        seenEpoch: Math.max(before?.seenEpoch ?? 0, r.seenEpoch),
       });
       return;
     }
@@ -118,7 +124,7 @@ export class FenceAsker {
    * answered recently. Holds at `nowMs` only.
    */
   fencedAtMs(node: number, epoch: number, nowMs: number): number {
-    const trustMs = this.#config.leaseMs * FENCE_TRUST_LEASES;
+    const trustMs = this.#trustMs;
     return this.#majorityth(node, Number.POSITIVE_INFINITY, (a) =>
       a.epoch >= epoch && nowMs < a.askedMs + trustMs ? a.outMs : Number.POSITIVE_INFINITY,
     );

@@ -184,8 +184,8 @@ export class DataplaneCore {
       changes,
       replicas: new RecordRing(memory.replicas),
       applied: new Float64Array(memory.applied),
-      onLocal: (port, at, lengthBytes, nowMs) => this.#onHeartbeat(port, at, lengthBytes, nowMs),
-      onReplica: (at, status, nowMs) => this.#onReplica(at, status, nowMs),
+      onLocal: (port, at, lengthBytes) => this.#onHeartbeat(port, at, lengthBytes),
+      onReplica: (at, status) => this.#onReplica(at, status),
       wakeMain: () => post(DOORBELL),
     });
     this.authority = new Authority(
@@ -324,9 +324,10 @@ export class DataplaneCore {
     leaseUntilMs[0] = untilMs;
   }
 
-  #onReplica(at: number, status: number, nowMs: number): void {
+  #onReplica(at: number, status: number): void {
     // Nearly all are, and cost no more than this.
     if (status < REPLICA_DIGEST_OK) return;
+    const nowMs = this.#env.nowMs();
     const { view } = this.#replicas();
     const slot = view.getUint16(at + RECORD_SLOT_AT, true);
     switch (status) {
@@ -350,7 +351,12 @@ export class DataplaneCore {
     return this.#loop.replicas;
   }
 
-  #onHeartbeat(portIndex: number, at: number, lengthBytes: number, nowMs: number): void {
+  /**
+   * The clock is read when the datagram is in hand: a turn may have stood still between its begin and now, and what is promised here
+   * counts from its receipt, which must not be earlier than the sending (lease.ts).
+   */
+  #onHeartbeat(portIndex: number, at: number, lengthBytes: number): void {
+    const nowMs = this.#env.nowMs();
     if (this.#probe.take(portIndex, this.#pool.bytes, at, lengthBytes)) return;
     const from = this.#wire.receive(portIndex, at, lengthBytes, nowMs);
     if (from === 0) return;

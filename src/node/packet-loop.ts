@@ -24,9 +24,9 @@ export interface PacketLoopOptions {
   /** Cell 0 counts replicas applied since start. */
   readonly applied: Float64Array;
   /** A heartbeat frame; the loop frees it afterwards. */
-  readonly onLocal: (portIndex: number, at: number, lengthBytes: number, nowMs: number) => void;
+  readonly onLocal: (portIndex: number, at: number, lengthBytes: number) => void;
   /** A record of the replicas ring was applied with this status. */
-  readonly onReplica: (recordAt: number, status: number, nowMs: number) => void;
+  readonly onReplica: (recordAt: number, status: number) => void;
   /** The main thread sleeps and has changes to send, or applied replicas to acknowledge. */
   readonly wakeMain: () => void;
 }
@@ -96,7 +96,7 @@ export class PacketLoop {
         const at = batch.at[i]!;
         const lengthBytes = batch.lengthBytes[i]!;
         if (engine.process(index, at, lengthBytes, nowMs) === VERDICT_LOCAL) {
-          onLocal(index, at, lengthBytes, nowMs);
+          onLocal(index, at, lengthBytes);
           pool.free(at);
         } else {
           this.hasWorked = true;
@@ -122,7 +122,7 @@ export class PacketLoop {
     const count = Math.min(waiting, REPLICAS_MAX);
     for (let i = 0; i < count; i++) {
       const at = replicas.at(i);
-      onReplica(at, engine.applyReplica(replicas.bytes, at, nowMs), nowMs);
+      onReplica(at, engine.applyReplica(replicas.bytes, at, nowMs));
     }
     replicas.release(count);
     applied[0] = applied[0]! + count;

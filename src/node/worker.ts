@@ -36,22 +36,22 @@ function run(): void {
     setup.realtime === "never"
       ? { granted: false, reason: "not asked for" }
       : requestRealtime(PRIORITY.dataplane);
-  const core = new DataplaneCore(
-    setup,
-    opened.pool,
-    opened.ports,
-    heartbeatMac(setup.heartbeatKey),
-    realEnv,
-    post,
-    () => Date.now(),
-  );
-
   const suspension = new SuspensionWatch();
   /** Before anything is decided: after a suspension the lease must be out. */
   const timeMs = (): number => {
     suspension.read();
     return nowMs();
   };
+  const core = new DataplaneCore(
+    setup,
+    opened.pool,
+    opened.ports,
+    heartbeatMac(setup.heartbeatKey),
+    { ...realEnv, nowMs: timeMs },
+    post,
+    () => Date.now(),
+  );
+
   const rhythm = new WorkerRhythm({
     core,
     nowMs: timeMs,

@@ -114,3 +114,21 @@ test("the first packet after a suspension finds the lease out", () => {
   pair.first.core.tick(pair.first.nowMs);
   expect(verdicts(pair.first)).toEqual(["unfenced", "fenced"]);
 });
+
+test("a promise outlives the lease, though the turn that reads the request stood still between its begin and the reading", () => {
+  const pair = new Pair();
+  pair.run(LONG_MS);
+  const beganMs = pair.second.nowMs;
+  // What the first says meanwhile lies in the rings that the turn is about to read.
+  pair.first.run(40);
+  pair.second.nowMs += 40;
+  pair.second.core.turn(beganMs);
+  // Long enough for the acknowledgement of the last request to leave.
+  pair.second.run(12);
+  pair.first.nowMs += 12;
+  pair.first.core.turn(pair.first.nowMs);
+  const leaseMs = pair.first.core.authority.leaseUntilMs - pair.first.nowMs;
+  expect(leaseMs).toBeGreaterThan(30);
+  const { remainingMs } = pair.second.core.authority.voter.fence(1, 1, pair.second.nowMs);
+  expect(remainingMs).toBeGreaterThanOrEqual(leaseMs);
+});

@@ -67,6 +67,36 @@ test("a promise that looks longer in a later answer has run out all the same", (
   expect(f.isFenced(9, 4, 20)).toBe(true);
 });
 
+test("a fence that may have lapsed meanwhile begins anew, with the end of the promise that the voter names then", () => {
+  const f = asker([1]);
+  f.reply(1, reply(ask(f, 0)), 0);
+  expect(f.isFenced(9, 4, 2)).toBe(true);
+  // The asker stood still for longer than a fence binds: the node was promised a lease again.
+  f.reply(1, reply(ask(f, 1100), { remainingMs: 100 }), 1100);
+  expect([f.isFenced(9, 4, 1101), f.isFenced(9, 4, 1202), f.isFenced(9, 4, 1204)]).toEqual([
+    false,
+    false,
+    true,
+  ]);
+});
+
+test("an answer that took longer than it can be trusted says nothing", () => {
+  const f = asker([1]);
+  const first = ask(f, 0);
+  f.reply(1, reply(first), 200);
+  const second = ask(f, 205);
+  f.reply(1, reply(second, { remainingMs: 100 }), 206);
+  expect([f.isFenced(9, 4, 207), f.isFenced(9, 4, 309)]).toEqual([false, true]);
+});
+
+test("a voter that once refused under another's higher epoch counts again when that is over", () => {
+  const f = asker([1]);
+  f.reply(1, reply(ask(f, 0, 5), { epoch: 8, seenEpoch: 3, knownEpoch: 4 }), 0);
+  f.reply(1, reply(ask(f, 1100, 5), { epoch: 5 }), 1100);
+  expect(f.isFenced(9, 5, 1103)).toBe(true);
+  expect([f.seenEpoch(9), f.knownEpoch(9)]).toEqual([3, 4]);
+});
+
 test("answers to asks that were never made, or long ago, are ignored", () => {
   const f = asker([1]);
   const first = ask(f, 0);
