@@ -259,7 +259,7 @@ export class Node {
       beats: () => board.beats(),
       diskBeats,
       clock: { nowMs, wallMs: () => Date.now() },
-      readSuspension: () => suspension.read(),
+      readSuspension: () => suspension.takeSuspendedMs(),
       journal: this.#journal,
       onHung: this.#onFatal,
     });

@@ -32,6 +32,7 @@ export class Witness {
   readonly #onFatal: (error: unknown) => void;
   readonly #restart: RestartWay;
   readonly #undo: (() => void | Promise<void>)[] = [];
+  readonly #suspension = new SuspensionWatch();
   #core: WitnessCore | undefined;
   #isStopping = false;
 
@@ -99,7 +100,7 @@ export class Witness {
       storage,
       transport,
       timers: systemTimers,
-      env: realEnv,
+      env: { ...realEnv, nowMs: this.#suspension.nowMs },
       journal: this.#journal,
       log: this.#log,
       sendHeartbeat: (node, bytes) => heartbeats.send(node, bytes),
@@ -135,7 +136,6 @@ export class Witness {
 
   #watchMachine(diskBeats: OpenedStore["diskBeats"]): MachineWatch {
     const { cluster, control } = this.#config;
-    const suspension = new SuspensionWatch();
     const machine = new MachineWatch({
       disk: new DiskWatch({
         self: cluster.self,
@@ -145,7 +145,7 @@ export class Witness {
       }),
       diskBeats,
       clock: { nowMs: realEnv.nowMs, wallMs: () => Date.now() },
-      readSuspension: () => suspension.read(),
+      readSuspension: () => this.#suspension.takeSuspendedMs(),
       journal: this.#journal,
       onHung: this.#onFatal,
     });

@@ -10,7 +10,7 @@ import { SynwallError } from "../base/errors.ts";
 import { openPorts } from "../io/open.ts";
 import type { OpenedPorts } from "../io/port.ts";
 import { requestRealtime } from "../io/sched.ts";
-import { nowMs, realEnv } from "./clock.ts";
+import { realEnv } from "./clock.ts";
 import { DataplaneCore } from "./dataplane-core.ts";
 import { heartbeatMac } from "./keys.ts";
 import { PRIORITY } from "./priorities.ts";
@@ -36,12 +36,8 @@ function run(): void {
     setup.realtime === "never"
       ? { granted: false, reason: "not asked for" }
       : requestRealtime(PRIORITY.dataplane);
-  const suspension = new SuspensionWatch();
-  /** Before anything is decided: after a suspension the lease must be out. */
-  const timeMs = (): number => {
-    suspension.read();
-    return nowMs();
-  };
+  // Before anything is decided: after a suspension the lease must be out.
+  const timeMs = new SuspensionWatch().nowMs;
   const core = new DataplaneCore(
     setup,
     opened.pool,

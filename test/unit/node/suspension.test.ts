@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest";
 import { bootTimeMs } from "../../../src/io/boot-time.ts";
 import { monotonicMs } from "../../../src/node/clock.ts";
 import { Suspension } from "../../../src/node/suspension.ts";
+import { SuspensionWatch } from "../../../src/node/suspension-watch.ts";
 
 /** Both clocks of a machine that was up for a while and was suspended before. */
 function machine(): { readonly rule: Suspension; readonly at: (boot: number, monotonic: number) => number } {
@@ -53,4 +54,50 @@ test("the real clocks go on together", () => {
   for (let i = 0; i < 10_000; i++) told += rule.read(bootTimeMs(), monotonicMs());
   expect(bootTimeMs()).toBeGreaterThanOrEqual(before);
   expect(told).toBe(0);
+});
+
+describe("a thread's clock", () => {
+  /** Clocks of a thread: time passes on both, a suspension on one. */
+  function thread(): { readonly watch: SuspensionWatch; pass(ms: number): void; suspend(ms: number): void } {
+    let [boot, monotonic, suspendedMs] = [50_000, 40_000, 0];
+    const watch = new SuspensionWatch({
+      bootTimeMs: () => boot,
+      monotonicMs: () => monotonic,
+      nowMs: () => monotonic + suspendedMs,
+      addSuspendedMs: (ms) => {
+        suspendedMs += ms;
+      },
+    });
+    return {
+      watch,
+      pass: (ms) => {
+        boot += ms;
+        monotonic += ms;
+      },
+      suspend: (ms) => {
+        boot += ms;
+      },
+    };
+  }
+
+  test("is right the first time that it is asked after a suspension, so that nothing is promised on the old one", () => {
+    const { watch, pass, suspend } = thread();
+    const beforeMs = watch.nowMs();
+    pass(10);
+    suspend(3_600_000);
+    pass(1);
+    expect(watch.nowMs() - beforeMs).toBe(3_600_011);
+    pass(250);
+    expect(watch.nowMs() - beforeMs).toBe(3_600_261);
+  });
+
+  test("tells how long it was once, however often the clock was asked before", () => {
+    const { watch, pass, suspend } = thread();
+    for (const ms of [1000, 2000]) {
+      suspend(ms);
+      pass(1);
+      watch.nowMs();
+    }
+    expect([watch.takeSuspendedMs(), watch.takeSuspendedMs()]).toEqual([3000, 0]);
+  });
 });
