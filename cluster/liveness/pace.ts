@@ -23,6 +23,8 @@ const SLACK_MS = 5;
 /** Zones that were not heard for so many intervals are no measure. */
 const ZONE_INTERVALS_MAX = 4;
 const LOOKS_MIN = 2;
+/** Stamps wrap after 71 minutes, and look older after half of that: one that was not renewed for so long is compared with nothing. */
+const STAMP_MS_MAX = 60_000;
 export const PACE_HOLD_MS_MIN = 1_000;
 export const PACE_HOLD_MS_MAX = 32_000;
 /** Late again within this time after it was timely: a relapse. */
@@ -36,9 +38,11 @@ export class Pace {
   readonly #boundUs: number;
   readonly #zoneMsMax: number;
   #clusterUs = Number.NaN;
+  #clusterHeardMs = Number.NEGATIVE_INFINITY;
   #zoneUs = Number.NaN;
   #zoneHeardMs = Number.NEGATIVE_INFINITY;
   #saidUs = Number.NaN;
+  #saidMs = Number.NEGATIVE_INFINITY;
   #looks = 0;
   #timelySinceMs = Number.NaN;
   #endedMs = Number.NEGATIVE_INFINITY;
@@ -59,8 +63,10 @@ export class Pace {
   read(view: DataView, at: number, length: number, isCluster: boolean, nowMs: number): boolean {
     if (length < PACE_BYTES) return false;
     const stampUs = view.getUint32(at);
+    this.#forgetOld(nowMs);
     if (isCluster) {
       this.#clusterUs = later(this.#clusterUs, stampUs);
+      this.#clusterHeardMs = nowMs;
     } else {
       this.#zoneUs = later(this.#zoneUs, stampUs);
       this.#zoneHeardMs = nowMs;
@@ -68,6 +74,7 @@ export class Pace {
     // What waited in a queue was said before what came by a quicker way.
     if (later(this.#saidUs, stampUs) !== stampUs) return false;
     this.#saidUs = stampUs;
+    this.#saidMs = nowMs;
     const isLateThere = (view.getUint8(at + 4) & FLAG_LATE) !== 0;
     if (isLateThere === this.isLateThere) return false;
     this.isLateThere = isLateThere;
@@ -115,6 +122,12 @@ export class Pace {
     this.#looks = 0;
     this.isLate = false;
     this.isLateThere = false;
+  }
+
+  #forgetOld(nowMs: number): void {
+    if (nowMs - this.#clusterHeardMs > STAMP_MS_MAX) this.#clusterUs = Number.NaN;
+    if (nowMs - this.#zoneHeardMs > STAMP_MS_MAX) this.#zoneUs = Number.NaN;
+    if (nowMs - this.#saidMs > STAMP_MS_MAX) this.#saidUs = Number.NaN;
   }
 
   #isClusterBehind(nowMs: number): boolean {

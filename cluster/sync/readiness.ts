@@ -3,6 +3,7 @@
  * exact place in the stream; when the worker's own digest equals it there, everything before it is here, and everything
  * after it follows in order. Owns proofs and their reports; does not own how slots are sent.
  */
+import { formerOf } from "../control/former.ts";
 import type { SlotTable } from "../control/model.ts";
 import type { SyncLimits } from "./limits.ts";
 
@@ -88,8 +89,11 @@ export class Readiness {
 
   /** A record of the slot could not be kept: the copy is not whole until it was sent again. */
   refused(slot: number): void {
-    const owner = this.#table?.owner[slot] ?? 0;
-    if (owner === 0 || !this.#isBackup(slot)) return;
+    const table = this.#table;
+    const owner = table?.owner[slot] ?? 0;
+    if (table === undefined || owner === 0) return;
+    // First packets wait for a former backup as well.
+    if (!this.#isBackup(slot) && formerOf(table, slot) !== this.#options.selfId) return;
     this.#provenEpoch[slot] = 0;
     this.#options.requestResync(owner, [slot], "refused");
   }

@@ -246,6 +246,8 @@ export class Router {
         if (state === COPY_ENDED) {
           book.set(slot, COPY_SENT, nowMs);
           this.#append(book, slot, at, nowMs);
+          // It found no room, and with it all of the snapshot is lost: the barrier waits for the next one.
+          if (book.state[slot] !== COPY_SENT) return;
           book.digestSequence[slot] = this.#senders[target]?.lastSequence ?? 0;
           this.#payBarrier(slot, nowMs);
           return;
@@ -373,25 +375,41 @@ export class Router {
       (slot) => book.target[slot] === peerId && book.isOwned[slot] === 1 && this.#want(slot, nowMs),
     );
     this.counts.resyncs[request.reason] += slots.length;
-    // What the peer could not keep was acknowledged: nothing more may be, until a snapshot made up for it.
-    if (request.reason === "refused") for (const slot of slots) book.lose(slot, nowMs, nowMs);
+    if (request.reason === "refused") for (const slot of request.slots) this.#onNoRoom(slot, peerId, nowMs);
     if (slots.length > 0) this.#options.onResync(peerId, slots, request.reason);
     this.#requestExports(nowMs);
+  }
+
+  /**
+   * What the peer could not keep was acknowledged: nothing more may be, until a snapshot made up for it. A former backup's copy counts
+   * like a backup's, and one that was to be sent again anyway like any other.
+   */
+  #onNoRoom(slot: number, peerId: number, nowMs: number): void {
+    for (const book of [this.book, this.formers]) {
+      if (slot >= book.slots || book.target[slot] !== peerId || book.isOwned[slot] === 0) continue;
+      // A snapshot that finds no room either begins anew, but not at once.
+      if (book.state[slot]! >= COPY_STREAMING) this.#backOff(book, slot, nowMs);
+      book.lose(slot, nowMs, nowMs);
+    }
   }
 
   /** Marks a slot to be sent again, at once the first time, then ever less eagerly. False when it is under way already. */
   #want(slot: number, nowMs: number): boolean {
     const { book } = this;
-    const { resyncBackoffMs, resyncBackoffMsMax } = this.#options.limits;
     const state = book.state[slot]!;
     if (state !== COPY_HELD && state !== COPY_SENT) return false;
+    this.#backOff(book, slot, nowMs);
+    book.set(slot, COPY_WANTED, nowMs);
+    return true;
+  }
+
+  #backOff(book: SlotBook, slot: number, nowMs: number): void {
+    const { resyncBackoffMs, resyncBackoffMsMax } = this.#options.limits;
     const backoff = book.backoffMs[slot]!;
     const isCalm = nowMs - book.notBeforeMs[slot]! > 2 * resyncBackoffMsMax;
     book.backoffMs[slot] =
       backoff === 0 || isCalm ? resyncBackoffMs : Math.min(backoff * 2, resyncBackoffMsMax);
     book.notBeforeMs[slot] = isCalm ? nowMs : nowMs + backoff;
-    book.set(slot, COPY_WANTED, nowMs);
-    return true;
   }
 
   #requestExports(nowMs: number): void {

@@ -146,3 +146,30 @@ test("what a late datagram says does not count against what came since", () => {
 test("a message that is cut short says nothing", () => {
   expect(new Pace(PROFILES.lan).read(new DataView(new ArrayBuffer(4)), 0, 4, true, 0)).toBe(false);
 });
+
+test.each([35, 40, 60, 72])(
+  "what is said after %i minutes of silence counts at once, though stamps wrap meanwhile",
+  (minutes) => {
+    const receiver = new Pace(PROFILES.lan);
+    const hear = (isLate: boolean, isCluster: boolean, atMs: number): void => {
+      const sender = new Pace(PROFILES.lan);
+      sender.isLate = isLate;
+      const view = new DataView(new ArrayBuffer(PACE_BYTES));
+      sender.write(view, 0, atMs);
+      receiver.read(view, 0, PACE_BYTES, isCluster, atMs);
+    };
+    hear(true, true, 1_000);
+    hear(true, false, 1_000);
+    expect(receiver.isLateThere).toBe(true);
+    const backMs = 1_000 + minutes * 60_000;
+    hear(false, false, backMs);
+    expect(receiver.isLateThere).toBe(false);
+    // And a link on which nothing comes since is seen to be late, once it carries anything.
+    hear(false, true, backMs);
+    for (let ms = 1; ms < 100; ms++) {
+      hear(false, false, backMs + ms);
+      receiver.judge(backMs + ms, true);
+    }
+    expect(receiver.isLate).toBe(true);
+  },
+);

@@ -444,6 +444,11 @@ describe("proofs", () => {
     receiver.setTable(pairTable({ backup: put(backup, 7, 3) }));
     receiver.readiness.refused(7);
     expect(link.take()).toEqual([]);
+    // Unless this node was its backup before, and the new one is not proven: it may have to take over.
+    const former = put(new Array<number>(SLOTS).fill(0), 7, 2);
+    receiver.setTable(pairTable({ backup: put(backup, 7, 3), former }));
+    receiver.readiness.refused(7);
+    expect(link.take()).toEqual([{ type: "resync", slots: [7], reason: "refused" }]);
   });
 
   test("a request to send slots again is kept until a link takes it", () => {

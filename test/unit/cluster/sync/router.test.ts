@@ -210,6 +210,22 @@ describe("where records go", () => {
       expect([acked[2], acked[3]]).toEqual([6, 0]);
     });
 
+    test("what the old one could not keep is claimed there no more until it was sent again", () => {
+      start(base);
+      const two = connect(2);
+      router.setTable(changing);
+      drain({ slot: 1 });
+      ackAll(two);
+      const before = acked[2]!;
+      two.receive({ type: "resync", slots: [1], reason: "refused" });
+      drain({ slot: 1 });
+      ackAll(two);
+      expect([router.lostSlots(2), acked[2]]).toEqual([1, before]);
+      drain(...snapshot(1));
+      ackAll(two);
+      expect([router.lostSlots(2), acked[2]]).toEqual([0, router.counts.drained]);
+    });
+
     test("the old one gets nothing any more when it is released", () => {
       start(base);
       const [two, three] = [connect(2), connect(3)];
@@ -268,6 +284,30 @@ describe("where records go", () => {
     drain(...snapshot(5));
     ackAll(link);
     expect([acked[2], router.lostSlots(2)]).toEqual([router.counts.drained, 0]);
+  });
+
+  test("the same for a slot that waits to be sent again, and for one whose snapshot is on its way, which begins anew later", () => {
+    start(pairTable(), { exportSlots: 1 });
+    const link = connect(2);
+    link.receive({ type: "resync", slots: [4, 5], reason: "digest" });
+    expect(exportsAsked).toEqual([[4]]);
+    link.receive({ type: "resync", slots: [5], reason: "refused" });
+    expect(router.lostSlots(2)).toBe(1);
+    drain({ op: OP_SNAPSHOT_BEGIN, slot: 4 }, { slot: 4 });
+    link.receive({ type: "resync", slots: [4], reason: "refused" });
+    drain({ op: OP_SNAPSHOT_END, slot: 4 }, { op: OP_DIGEST, slot: 4 });
+    ackAll(link);
+    expect([router.lostSlots(2), acked[2]]).toEqual([2, 0]);
+    expect(exportsAsked).toEqual([[4], [5]]);
+    drain(...snapshot(5));
+    ackAll(link);
+    clock.ms += 1001;
+    link.receive({ type: "ack", appliedSequence: router.sender(2).ackedSequence, beat: 0 });
+    router.tick(clock.ms);
+    expect(exportsAsked.at(-1)).toEqual([4]);
+    drain(...snapshot(4));
+    ackAll(link);
+    expect([router.lostSlots(2), acked[2]]).toEqual([0, router.counts.drained]);
   });
 
   test("a change without a backup goes nowhere and counts as acknowledged", () => {
@@ -558,6 +598,29 @@ describe("a barrier whose slot lost changes on the way", () => {
     expect(exportsAsked).toEqual([[5]]);
     drain(...snapshot(5));
     expect(ackAll(link).at(-1)).toEqual([OP_BARRIER, 5]);
+    expect(router.counts.barriersBare).toBe(0);
+  });
+
+  test("is not paid when the snapshot is lost at its very end", () => {
+    loseAndLeave();
+    const first = connect(2);
+    router.tick(clock.ms);
+    expect(exportsAsked).toEqual([[5]]);
+    // 512 records fill the backlog: the digest is one too many.
+    for (let i = 0; i < 512; i++) {
+      const op = i === 0 ? OP_SNAPSHOT_BEGIN : i === 511 ? OP_SNAPSHOT_END : OP_UPSERT;
+      publish(changes, { op, slot: 5, hash: i });
+    }
+    publish(changes, { op: OP_DIGEST, slot: 5 });
+    router.drain(clock.ms);
+    first.breakOff();
+    clock.ms += 200;
+    router.tick(clock.ms);
+    const second = connect(2);
+    router.tick(clock.ms);
+    expect(out(second)).toEqual([]);
+    drain(...snapshot(5));
+    expect(ackAll(second).at(-1)).toEqual([OP_BARRIER, 5]);
     expect(router.counts.barriersBare).toBe(0);
   });
 
