@@ -2,9 +2,11 @@
  * Registrar: where new machines come to be members, and members come for new certificates. Runs on members that hold the CA's
  * key. Owns the listener and who gets a certificate; whether a token counts is the cluster's decision (control/).
  */
+import type { Socket } from "node:net";
 import type { Server, TLSSocket } from "node:tls";
 import { createServer } from "node:tls";
 import type { JoinToken } from "../control/model.ts";
+import { openConnections } from "../transport/connections.ts";
 import { listenError } from "../transport/grpc-server.ts";
 import { judgeHandshake, type RefusalReason, watchRefusals } from "../transport/refusals.ts";
 import { commonName, HANDSHAKE_MS_MAX, isOfAnother, TLS_FLOOR, type TlsMaterial } from "../transport/tls.ts";
@@ -43,6 +45,8 @@ export interface RegistrarOptions {
   /** One line for the log about each who was turned away. */
   readonly onRefused: (reason: RefusalReason, why: string) => void;
   readonly onIssued: (text: string) => void;
+  /** For tests: HANDSHAKE_MS_MAX unless told. */
+  readonly handshakeMsMax?: number;
 }
 
 type Refusal = { readonly reason: RefusalReason; readonly why: string };
@@ -50,7 +54,7 @@ type Refusal = { readonly reason: RefusalReason; readonly why: string };
 export class Registrar {
   readonly #options: RegistrarOptions;
   readonly #server: Server;
-  readonly #sockets = new Set<TLSSocket>();
+  readonly #connections: ReadonlySet<Socket>;
 
   constructor(options: RegistrarOptions) {
     this.#options = options;
@@ -60,9 +64,10 @@ export class Registrar {
       ...TLS_FLOOR,
       requestCert: true,
       rejectUnauthorized: false,
-      handshakeTimeout: HANDSHAKE_MS_MAX,
+      handshakeTimeout: options.handshakeMsMax ?? HANDSHAKE_MS_MAX,
     });
     this.#server.maxConnections = CONNECTIONS_MAX;
+    this.#connections = openConnections(this.#server);
     this.#server.on("secureConnection", (socket) => void this.#serve(socket));
     watchRefusals(this.#server, (reason, address, why) =>
       options.onRefused(reason, `refused a registration of ${address}: ${why}`),
@@ -86,17 +91,13 @@ export class Registrar {
 
   close(): void {
     this.#server.close();
-    for (const socket of this.#sockets) socket.destroy();
+    for (const connection of this.#connections) connection.destroy();
   }
 
   async #serve(socket: TLSSocket): Promise<void> {
     const { hello, authority, onRefused } = this.#options;
-    this.#sockets.add(socket);
     const deadline = setTimeout(() => socket.destroy(), VISIT_MS_MAX);
-    socket.once("close", () => {
-      clearTimeout(deadline);
-      this.#sockets.delete(socket);
-    });
+    socket.once("close", () => clearTimeout(deadline));
     const address = socket.remoteAddress ?? "an unknown address";
     const lines = new LineReader(socket);
     writeLine(socket, { type: "hello", ...hello, ca: authority.cert });

@@ -7,8 +7,9 @@
  *
  * Owns the connections; does not own what follows from a closed one (cluster/liveness).
  */
-import type { AddressInfo } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
 import { connect, createServer, type Server, type TLSSocket } from "node:tls";
+import { openConnections } from "./connections.ts";
 import { listenError } from "./grpc-server.ts";
 import { BACKOFF_MS_MAX, BACKOFF_MS_MIN } from "./grpc-services.ts";
 import { describeHandshake, judgeHandshake, type RefusalReason, watchRefusals } from "./refusals.ts";
@@ -37,6 +38,8 @@ export interface LifelineOptions {
   readonly onClosed: (peer: number) => void;
   readonly onUp?: (peer: number) => void;
   readonly onRefused?: (why: string, reason: RefusalReason) => void;
+  /** For tests: HANDSHAKE_MS_MAX unless told. */
+  readonly handshakeMsMax?: number;
 }
 
 interface Line {
@@ -49,7 +52,8 @@ export class Lifelines {
   readonly #lines = new Map<number, Line>();
   readonly #timers = new Map<number, NodeJS.Timeout>();
   readonly #dialing = new Map<number, TLSSocket>();
-  readonly #sockets = new Set<TLSSocket>();
+  /** Those that others opened to here. */
+  #connections: ReadonlySet<Socket> = new Set();
   #server: Server | undefined;
   #peers: readonly TransportPeer[];
   #tls: TlsMaterial;
@@ -100,7 +104,7 @@ export class Lifelines {
     for (const timer of this.#timers.values()) clearTimeout(timer);
     for (const socket of this.#dialing.values()) socket.destroy();
     for (const line of this.#lines.values()) line.end();
-    for (const socket of this.#sockets) socket.destroy();
+    for (const connection of this.#connections) connection.destroy();
     this.#lines.clear();
     this.#server?.close();
   }
@@ -110,16 +114,17 @@ export class Lifelines {
   }
 
   #listen(): Promise<void> {
-    const { self, port } = this.#options;
+    const { self, port, handshakeMsMax = HANDSHAKE_MS_MAX } = this.#options;
     const peers = this.#peers;
     const server = createServer({
       ...this.#tls,
       ...TLS_FLOOR,
       requestCert: true,
       rejectUnauthorized: true,
-      handshakeTimeout: HANDSHAKE_MS_MAX,
+      handshakeTimeout: handshakeMsMax,
     });
     this.#server = server;
+    this.#connections = openConnections(server);
     server.on("secureConnection", (socket) => this.#accept(socket));
     watchRefusals(server, (reason, address, why) => {
       this.#options.onRefused?.(`refused a lifeline of ${address}: ${why}`, reason);
@@ -134,8 +139,6 @@ export class Lifelines {
   }
 
   #accept(socket: TLSSocket): void {
-    this.#sockets.add(socket);
-    socket.once("close", () => this.#sockets.delete(socket));
     const name = commonName(socket.getPeerCertificate());
     const peer = this.#peers.find((other) => other.name === name);
     if (peer === undefined || isOfAnother(peer.id, socket.getPeerCertificate()) || this.#isClosed) {

@@ -29,7 +29,10 @@ export function addRefusals(a: Readonly<RefusalCounts>, b: Readonly<RefusalCount
   ) as RefusalCounts;
 }
 
-/** Calls back for each connection to `server` that ended in a refusal before it was one; `why` is for the log. */
+/**
+ * Calls back for each connection to `server` that ended in a refusal before it was one, and ends it: after a handshake that takes too
+ * long Node.js only tells, and the connection would keep its place for good. `why` is for the log.
+ */
 export function watchRefusals(
   server: Server,
   onRefused: (reason: RefusalReason, address: string, why: string) => void,
@@ -41,6 +44,7 @@ export function watchRefusals(
     const reason = judgeHandshake(failure);
     const address = socket._parent?.remoteAddress ?? "an unknown address";
     if (reason !== undefined) onRefused(reason, address, describeHandshake(failure));
+    socket.destroy();
   });
   server.on("drop", (dropped) => {
     onRefused("limit", dropped?.remoteAddress ?? "an unknown address", "too many connections are open");

@@ -9,6 +9,9 @@ import { type ErrorCode, SynwallError } from "../base/errors.ts";
 import type { FromLifeline, LifelineSetup, ToLifeline } from "./lifeline-worker.ts";
 import { hurryStart } from "./priorities.ts";
 
+/** Closing connections takes no time; a thread that needs longer hangs, or something keeps it. */
+const STOP_MS_MAX = 2000;
+
 export interface LifelineHostEvents {
   onUp(node: number): void;
   onClosed(node: number): void;
@@ -86,12 +89,17 @@ export class LifelineHost {
     if (!this.#isStopping) this.#worker?.postMessage(message);
   }
 
+  /** Closes the lifelines; ends the thread when it does not end by itself. */
   async stop(): Promise<void> {
     if (this.#isStopping || this.#worker === undefined) return;
     this.#isStopping = true;
     const worker = this.#worker;
     await new Promise<void>((resolve) => {
-      worker.once("exit", () => resolve());
+      const timer = setTimeout(() => void worker.terminate(), STOP_MS_MAX);
+      worker.once("exit", () => {
+        clearTimeout(timer);
+        resolve();
+      });
       worker.postMessage({ type: "stop" } satisfies ToLifeline);
     });
   }

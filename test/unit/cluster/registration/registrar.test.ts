@@ -3,7 +3,7 @@
  */
 
 import { X509Certificate } from "node:crypto";
-import { connect as connectPlain } from "node:net";
+import { connect as connectPlain, type Socket } from "node:net";
 import { afterEach, expect, test } from "vitest";
 import { joinCluster, renewCertificate } from "../../../../cluster/registration/client.ts";
 import { helloSchema } from "../../../../cluster/registration/messages.ts";
@@ -200,6 +200,29 @@ test.each([
   const own = await makeRequest("fw1");
   await expect(renewCertificate(ticket, await make(), own.request)).rejects.toThrow(why);
   expect(refused).toHaveLength(1);
+});
+
+/** Somebody who connects and says nothing; resolves when the connection ends. */
+async function silence({ port, address }: JoinTicket): Promise<unknown> {
+  const socket: Socket = connectPlain(port, address).resume();
+  socket.on("error", () => {});
+  return new Promise((resolve) => socket.once("close", resolve));
+}
+
+test("connections that say nothing lose their places, and a machine gets in afterwards", async () => {
+  const { ticket, refused } = await office({ handshakeMsMax: 500 });
+  await Promise.all(Array.from({ length: 20 }, () => silence(ticket)));
+  expect(new Set(refused.map((line) => line.split(":")[0]))).toEqual(new Set(["tls", "limit"]));
+  expect((await joinCluster(ticket, CLAIM, () => {})).id).toBe(4);
+});
+
+test("close() ends a connection that has said nothing yet", async () => {
+  const { ticket } = await office({ handshakeMsMax: 600_000 });
+  const ended = silence(ticket);
+  // It is accepted before whoever comes after it.
+  await joinCluster(ticket, CLAIM, () => {});
+  for (const registrar of open.splice(0)) registrar.close();
+  await ended;
 });
 
 test("whoever speaks no TLS is refused and counted", async () => {

@@ -26,7 +26,12 @@ interface Watched {
   readonly reasons: RefusalReason[];
 }
 
-async function start(id: number, port: number, files: TlsFiles = folder.member(`fw${id}`)): Promise<Watched> {
+async function start(
+  id: number,
+  port: number,
+  files: TlsFiles = folder.member(`fw${id}`),
+  handshakeMsMax?: number,
+): Promise<Watched> {
   const self = MEMBERS[id - 1]!;
   const closed: number[] = [];
   const up: number[] = [];
@@ -37,6 +42,7 @@ async function start(id: number, port: number, files: TlsFiles = folder.member(`
     peers: MEMBERS.filter((member) => member !== self),
     port,
     tls: loadTls(files, self.name),
+    ...(handshakeMsMax === undefined ? {} : { handshakeMsMax }),
     onClosed: (peer) => closed.push(peer),
     onUp: (peer) => up.push(peer),
     onRefused: (why, reason) => {
@@ -149,6 +155,33 @@ test("connections beyond the limit are dropped and counted, and lifelines stand"
   for (const socket of crowd) socket.destroy();
   expect(second.lifelines.isUp(1)).toBe(true);
   expect(second.closed).toEqual([]);
+});
+
+/** Connections that say nothing. */
+function silence(port: number, address: string, count: number): { readonly closed: Promise<unknown> } {
+  const silent = Array.from({ length: count }, () => connect(port, address).resume());
+  for (const socket of silent) socket.on("error", () => {});
+  return { closed: Promise.all(silent.map((socket) => new Promise((done) => socket.once("close", done)))) };
+}
+
+test("connections that say nothing lose their places, and a node gets in afterwards", async () => {
+  const port = await freePort();
+  const second = await start(2, port, folder.member("fw2"), 500);
+  await silence(port, MEMBERS[1]!.address, 40).closed;
+  expect(new Set(second.reasons)).toEqual(new Set(["tls", "limit"]));
+  const first = await start(1, port);
+  await until(() => first.up.includes(2) && second.up.includes(1));
+});
+
+test("close() ends a connection that has said nothing yet", async () => {
+  const port = await freePort();
+  const second = await start(2, port, folder.member("fw2"), 600_000);
+  const { closed } = silence(port, MEMBERS[1]!.address, 1);
+  // It is accepted before whoever comes after it.
+  await start(1, port);
+  await until(() => second.up.includes(1));
+  second.lifelines.close();
+  await closed;
 });
 
 test("who speaks no TLS is refused and disturbs nobody", async () => {
