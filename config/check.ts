@@ -3,8 +3,10 @@
  * Policy (zones, NAT, rules) is checked in src/policy/check.ts; files on disk in files.ts.
  */
 
+import type { Prefix } from "../src/dataplane/policy-model.ts";
 import { contains, formatPrefix, isUnicast, parseIpv4 } from "../src/policy/address.ts";
 import type { PolicySource } from "../src/policy/source.ts";
+import { ipv4Text, name as nameField } from "./fields.ts";
 import type { Mistake } from "./mistakes.ts";
 import { interfaceLabel } from "./node-config.ts";
 import type { NodeFile, WitnessFile } from "./schema.ts";
@@ -31,12 +33,8 @@ export function checkCluster(
         });
       }
     }
-    if (!isUnicast(parseIpv4(member.address)!)) {
-      mistakes.push({
-        path: ["cluster", "members", i, "address"],
-        message: `${member.address} cannot be a host's address: use its address on the cluster link`,
-      });
-    }
+    const why = whyNoHost(member.address);
+    if (why !== undefined) mistakes.push({ path: ["cluster", "members", i, "address"], message: why });
   });
   const nodes = cluster.members.filter((member) => member.role === "node").length;
   if (nodes < 1 || nodes > NODES_MAX) {
@@ -55,6 +53,44 @@ export function checkCluster(
     mistakes.push({ path: ["cluster", "members"], message: "more than one witness: keep one" });
   }
   return [...mistakes, ...checkSelf(file, role), ...checkListeners(file)];
+}
+
+interface ZoneNetwork {
+  readonly name: string;
+  /** Undefined: the zone has no IPv4. */
+  readonly prefix: Prefix | undefined;
+}
+
+/**
+ * Why nobody can join with this name or address, by the same rules as for members that a file lists; undefined: somebody can.
+ * Otherwise all members would refuse their list of members at their next start.
+ */
+export function whyNoMember(
+  { name, address }: { readonly name: string; readonly address: string },
+  zones: readonly ZoneNetwork[],
+): string | undefined {
+  for (const [what, field, value] of [
+    ["name", nameField, name],
+    ["address", ipv4Text, address],
+  ] as const) {
+    const need = field.safeParse(value).error?.issues[0]?.message;
+    if (need !== undefined) return `${JSON.stringify(value)} cannot be a member's ${what}: use ${need}`;
+  }
+  return whyNoHost(address) ?? whyOfZone(address, zones);
+}
+
+function whyNoHost(address: string): string | undefined {
+  if (isUnicast(parseIpv4(address)!)) return undefined;
+  return `${address} cannot be a host's address: use its address on the cluster link`;
+}
+
+function whyOfZone(address: string, zones: readonly ZoneNetwork[]): string | undefined {
+  const value = parseIpv4(address)!;
+  for (const { name, prefix } of zones) {
+    if (prefix === undefined || !contains(prefix, value)) continue;
+    return `${address} is in the network of zone ${name} (${formatPrefix(prefix)}): the cluster link needs a network of its own`;
+  }
+  return undefined;
 }
 
 function checkSelf(file: NodeFile | WitnessFile, role: "node" | "witness"): Mistake[] {
@@ -183,16 +219,12 @@ function checkClusterInterface(file: NodeFile, index: number): Mistake[] {
 }
 
 function checkClusterLink(file: NodeFile, policy: PolicySource): Mistake[] {
-  const mistakes: Mistake[] = [];
-  file.cluster.members.forEach((member, i) => {
-    for (const [name, { gateway }] of Object.entries(policy.zones)) {
-      if (gateway !== undefined && contains(gateway.prefix, parseIpv4(member.address)!)) {
-        mistakes.push({
-          path: ["cluster", "members", i, "address"],
-          message: `${member.address} is in the network of zone ${name} (${formatPrefix(gateway.prefix)}): the cluster link needs a network of its own`,
-        });
-      }
-    }
+  const zones = Object.entries(policy.zones).map(([name, { gateway }]) => ({
+    name,
+    prefix: gateway?.prefix,
+  }));
+  return file.cluster.members.flatMap((member, i) => {
+    const why = whyOfZone(member.address, zones);
+    return why === undefined ? [] : [{ path: ["cluster", "members", i, "address"], message: why }];
   });
-  return mistakes;
 }

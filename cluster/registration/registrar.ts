@@ -19,7 +19,7 @@ import {
   type Welcome,
   writeLine,
 } from "./messages.ts";
-import { isProof } from "./token.ts";
+import { isProof, type JoinClaim } from "./token.ts";
 import { issue, type KeyAndCertificate, type Subject } from "./x509.ts";
 
 const CONNECTIONS_MAX = 16;
@@ -37,6 +37,8 @@ export interface RegistrarOptions {
   /** Wall time. */
   readonly nowMs: () => number;
   readonly token: (id: string) => JoinToken | undefined;
+  /** Why nobody can be a member with that name and address, whatever the token; undefined: somebody can. */
+  readonly whyNoMember: (claim: Pick<JoinClaim, "name" | "address">) => string | undefined;
   /** Has the cluster take the member in; the reason when it does not. */
   readonly join: (claim: Extract<Question, { type: "join" }>) => Promise<Subject | string>;
   readonly member: (name: string) => Subject | undefined;
@@ -45,6 +47,8 @@ export interface RegistrarOptions {
   /** One line for the log about each who was turned away. */
   readonly onRefused: (reason: RefusalReason, why: string) => void;
   readonly onIssued: (text: string) => void;
+  /** One line for the log: a visit failed by no fault of the visitor's. */
+  readonly onFailed: (text: string) => void;
   /** For tests: HANDSHAKE_MS_MAX unless told. */
   readonly handshakeMsMax?: number;
 }
@@ -68,7 +72,13 @@ export class Registrar {
     });
     this.#server.maxConnections = CONNECTIONS_MAX;
     this.#connections = openConnections(this.#server);
-    this.#server.on("secureConnection", (socket) => void this.#serve(socket));
+    this.#server.on("secureConnection", (socket) => {
+      // Whatever a visitor brings about must not end the member.
+      this.#serve(socket).catch((error: unknown) => {
+        socket.destroy();
+        options.onFailed(`a registration failed: ${error instanceof Error ? error.message : String(error)}`);
+      });
+    });
     watchRefusals(this.#server, (reason, address, why) =>
       options.onRefused(reason, `refused a registration of ${address}: ${why}`),
     );
@@ -118,13 +128,15 @@ export class Registrar {
   }
 
   async #join(socket: TLSSocket, question: Extract<Question, { type: "join" }>): Promise<Answer | Refusal> {
-    const { token, join, welcome, authority, onIssued } = this.#options;
+    const { token, whyNoMember, join, welcome, authority, onIssued } = this.#options;
     const { name } = question;
     const known = token(question.token);
     // The same words for both: a guess must not learn which tokens there are.
     if (known === undefined || !isProof(question.proof, known.key, socket, question)) {
       return { reason: "certificate", why: "the token is not known here, or is not the one that was issued" };
     }
+    const unfit = whyNoMember(question);
+    if (unfit !== undefined) return { reason: "malformed", why: `${unfit}; the token is still unused` };
     // Before the token is used up.
     const probe = { id: 255, name, address: question.address };
     if ((await this.#issue(question.request, probe)) === undefined) return malformedRequest();

@@ -66,7 +66,7 @@ export async function makeRequest(name: string): Promise<{ readonly key: string;
 
 /**
  * A certificate for the key of `request`. What else the request says does not count: `subject` does. Undefined when the request
- * cannot be read or was not signed by the key in it.
+ * cannot be read or was not signed by the key in it, or when no certificate can say what `subject` says.
  */
 export async function issue(
   authority: KeyAndCertificate,
@@ -74,40 +74,42 @@ export async function issue(
   subject: Subject,
   { days, nowMs }: { readonly days: number; readonly nowMs: number },
 ): Promise<string | undefined> {
-  let asked: x509.Pkcs10CertificateRequest;
+  // What is wrong with these is no fault of the request: it throws.
+  const issuer = new x509.X509Certificate(authority.cert);
+  const signingKey = await importKey(authority.key);
   try {
-    asked = new x509.Pkcs10CertificateRequest(request);
+    const asked = new x509.Pkcs10CertificateRequest(request);
     if (!(await asked.verify())) return undefined;
+    const certificate = await x509.X509CertificateGenerator.create({
+      serialNumber: serial(),
+      // As a bare string it would be taken for DER when it begins with #.
+      subject: new x509.Name([{ CN: [{ utf8String: subject.name }] }]),
+      issuer: issuer.subjectName,
+      notBefore: new Date(nowMs - BACKDATE_MS),
+      // None outlives its CA.
+      notAfter: new Date(Math.min(nowMs + days * DAY_MS, issuer.notAfter.getTime())),
+      publicKey: asked.publicKey,
+      signingKey,
+      signingAlgorithm: SIGNING,
+      extensions: [
+        new x509.BasicConstraintsExtension(false, undefined, true),
+        new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature, true),
+        new x509.ExtendedKeyUsageExtension([
+          x509.ExtendedKeyUsage.serverAuth,
+          x509.ExtendedKeyUsage.clientAuth,
+        ]),
+        new x509.SubjectAlternativeNameExtension([
+          { type: "dns", value: subject.name },
+          { type: "ip", value: subject.address },
+          { type: "url", value: memberUri(subject.id) },
+        ]),
+        await x509.AuthorityKeyIdentifierExtension.create(issuer),
+      ],
+    });
+    return certificate.toString("pem");
   } catch {
     return undefined;
   }
-  const issuer = new x509.X509Certificate(authority.cert);
-  const certificate = await x509.X509CertificateGenerator.create({
-    serialNumber: serial(),
-    subject: [{ CN: [subject.name] }],
-    issuer: issuer.subjectName,
-    notBefore: new Date(nowMs - BACKDATE_MS),
-    // None outlives its CA.
-    notAfter: new Date(Math.min(nowMs + days * DAY_MS, issuer.notAfter.getTime())),
-    publicKey: asked.publicKey,
-    signingKey: await importKey(authority.key),
-    signingAlgorithm: SIGNING,
-    extensions: [
-      new x509.BasicConstraintsExtension(false, undefined, true),
-      new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature, true),
-      new x509.ExtendedKeyUsageExtension([
-        x509.ExtendedKeyUsage.serverAuth,
-        x509.ExtendedKeyUsage.clientAuth,
-      ]),
-      new x509.SubjectAlternativeNameExtension([
-        { type: "dns", value: subject.name },
-        { type: "ip", value: subject.address },
-        { type: "url", value: memberUri(subject.id) },
-      ]),
-      await x509.AuthorityKeyIdentifierExtension.create(issuer),
-    ],
-  });
-  return certificate.toString("pem");
 }
 
 /** SHA-256 over the certificate itself, hex. Of several in one file, the first. */

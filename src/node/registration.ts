@@ -11,6 +11,7 @@ import { formatTicket, newTicket, ticketKey } from "../../cluster/registration/t
 import { fingerprint, type KeyAndCertificate, type Subject } from "../../cluster/registration/x509.ts";
 import type { RefusalCounts } from "../../cluster/transport/refusals.ts";
 import type { TlsMaterial } from "../../cluster/transport/tls.ts";
+import { whyNoMember } from "../../config/check.ts";
 import type { MemberConfig, NodeConfig } from "../../config/node-config.ts";
 import { SynwallError } from "../base/errors.ts";
 import type { Controller } from "./controller.ts";
@@ -61,6 +62,7 @@ export class Registration {
       },
       nowMs: () => Date.now(),
       token: (id) => controller.driver.state().tokens?.find((token) => token.id === id),
+      whyNoMember: (claim) => whyNoMember(claim, config.dataplane?.policy.zones ?? []),
       join: (claim) => this.#join(claim),
       member: (name) => this.#all().find((member) => member.name === name),
       welcome: () => ({
@@ -79,6 +81,7 @@ export class Registration {
         log.line("warn", why);
       },
       onIssued: (text) => log.line("info", text),
+      onFailed: (text) => log.line("error", text),
     });
   }
 

@@ -82,11 +82,13 @@ export async function openDoor(service: Service, port: number, folder: Certifica
     hello: { cluster: "edge", slots: 64, profile: "vm" },
     nowMs: () => Date.now(),
     token: () => undefined,
+    whyNoMember: () => undefined,
     join: async () => "nobody joins here",
     member: (name) => (name === PEER.name ? PEER : undefined),
     welcome: () => ({ secret: "ab".repeat(32), founders: [1], members: [] }),
     onRefused: (reason, line) => onRefused(line, reason),
     onIssued: (line) => taken.push(line),
+    onFailed: (line) => taken.push(line),
   });
   await registrar.listen();
   return { lines, counts, taken, setTls: (next) => registrar.setTls(next), close: () => registrar.close() };

@@ -17,12 +17,15 @@ import {
 } from "../../../../cluster/registration/token.ts";
 import { fingerprint, issue, makeAuthority, makeRequest } from "../../../../cluster/registration/x509.ts";
 import type { TlsMaterial } from "../../../../cluster/transport/tls.ts";
+import { whyNoMember } from "../../../../config/check.ts";
 import { freePort } from "../transport/free-port.ts";
 import { until } from "../transport/until.ts";
 
 const authority = await makeAuthority("edge", Date.now());
 const fw1 = await tlsOf({ id: 1, name: "fw1" });
 const request = (await makeRequest("fw2")).request;
+/** 10.10.0.0/24. */
+const INSIDE = { address: 0x0a0a_0000, bits: 24 };
 const CLAIM = { name: "fw2", role: "node", address: "192.0.2.2", request } as const;
 
 async function tlsOf(
@@ -62,11 +65,13 @@ async function office(
     hello: { cluster: "edge", slots: 64, profile: "vm" },
     nowMs: () => Date.now(),
     token: (id) => (id === ticket.id ? token : undefined),
+    whyNoMember: (claim) => whyNoMember(claim, [{ name: "inside", prefix: INSIDE }]),
     join: async ({ name, address }) => ({ id: 4, name, address }),
     member: (name) => (name === "fw1" ? { id: 1, name, address: "127.0.0.1" } : undefined),
     welcome: () => ({ secret: "ab".repeat(32), founders: [1], members: [] }),
     onRefused: (reason, why) => refused.push(`${reason}: ${why}`),
     onIssued: () => {},
+    onFailed: () => {},
     ...more,
   });
   open.push(registrar);
@@ -131,6 +136,60 @@ test("what the cluster refuses is told as it says it, and a bad request is refus
     /request for a certificate cannot be read/,
   );
   expect(joins).toBe(1);
+});
+
+test.each([
+  ["name", "#zz", /"#zz" cannot be a member's name: use a name of 1 to 32 small letters/],
+  ["name", "FW2", /cannot be a member's name/],
+  ["name", "fw2\n", /"fw2\\n" cannot be a member's name/],
+  ["address", "fw3.example", /"fw3\.example" cannot be a member's address: use an IPv4 address/],
+  ["address", "192.0.2.256", /cannot be a member's address/],
+  ["address", "10.0.0.0/8", /cannot be a member's address/],
+  ["address", "2001:db8::1", /cannot be a member's address/],
+  ["address", "0.0.0.0", /0\.0\.0\.0 cannot be a host's address/],
+  ["address", "224.0.0.18", /cannot be a host's address/],
+  ["address", "10.10.0.7", /is in the network of zone inside \(10\.10\.0\.0\/24\)/],
+])(
+  "the %s %j is refused to whoever has a token, which stays unused, and the next one is let in",
+  async (field, value, why) => {
+    const joined: string[] = [];
+    const { ticket, refused } = await office({
+      join: async ({ name, address }) => {
+        joined.push(name);
+        return { id: 4, name, address };
+      },
+    });
+    const claim = { ...CLAIM, [field]: value };
+    await expect(joinCluster(ticket, claim, () => {})).rejects.toThrow(why);
+    await expect(joinCluster(ticket, claim, () => {})).rejects.toThrow(/the token is still unused$/);
+    expect(refused[0]).toMatch(/^malformed: refused a registration of 127\.0\.0\.1: /);
+    await joinCluster(ticket, CLAIM, () => {});
+    expect(joined).toEqual(["fw2"]);
+  },
+);
+
+test("a visit that fails inside ends, is told, and harms nobody", async () => {
+  const failed: string[] = [];
+  let joins = 0;
+  const { ticket } = await office({
+    join: async ({ name, address }) => {
+      if (joins++ === 0) throw new Error("a bug");
+      return { id: 4, name, address };
+    },
+    onFailed: (text) => failed.push(text),
+  });
+  await expect(joinCluster(ticket, CLAIM, () => {})).rejects.toThrow(/it ended without an answer/);
+  expect(failed).toEqual(["a registration failed: a bug"]);
+  expect((await joinCluster(ticket, CLAIM, () => {})).id).toBe(4);
+});
+
+test("issue() takes a name for nothing but text, and answers nothing when a certificate cannot say it", async () => {
+  const days = { days: 1, nowMs: Date.now() };
+  const odd = await issue(authority, request, { id: 4, name: "#zz", address: "192.0.2.2" }, days);
+  expect(new X509Certificate(odd!).toLegacyObject().subject.CN).toBe("#zz");
+  expect(
+    await issue(authority, request, { id: 4, name: "fw2", address: "fw3.example" }, days),
+  ).toBeUndefined();
 });
 
 test("a machine of another cluster leaves before it uses the token", async () => {
