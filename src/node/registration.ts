@@ -37,10 +37,14 @@ export interface TokenWish {
   readonly ttlMs: number;
 }
 
+type JoinQuestion = Extract<Question, { type: "join" }>;
+
 export class Registration {
   readonly #options: RegistrationOptions;
   readonly #authority: KeyAndCertificate;
   readonly #registrar: Registrar;
+  /** The last of the joins that wait for each other; never rejects. */
+  #lastJoin: Promise<unknown> = Promise.resolve();
 
   /** Throws SW_TLS_INVALID when the key cannot be used. */
   constructor(options: RegistrationOptions) {
@@ -125,13 +129,14 @@ export class Registration {
     return { token: formatTicket(ticket), expiresWallMs };
   }
 
-  async #join({
-    token,
-    name,
-    role,
-    address,
-    store,
-  }: Extract<Question, { type: "join" }>): Promise<Subject | string> {
+  /** One after the other: whether there is room for a machine depends on who was let in before it. */
+  #join(claim: JoinQuestion): Promise<Subject | string> {
+    const joined = this.#lastJoin.then(() => this.#joinAlone(claim));
+    this.#lastJoin = joined.catch(() => {});
+    return joined;
+  }
+
+  async #joinAlone({ token, name, role, address, store }: JoinQuestion): Promise<Subject | string> {
     const { controller, config, logId } = this.#options;
     const { etcd } = config.control;
     if (etcd !== undefined) {

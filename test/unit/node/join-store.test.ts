@@ -5,8 +5,10 @@
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
 import type { Command, JoinToken } from "../../../cluster/control/model.ts";
+import type { RegistrarOptions } from "../../../cluster/registration/registrar.ts";
+import { parseTicket } from "../../../cluster/registration/token.ts";
 import { zeroRefusals } from "../../../cluster/transport/refusals.ts";
 import { loadTls } from "../../../cluster/transport/tls.ts";
 import { loadNewcomer, loadNodeConfig } from "../../../config/load.ts";
@@ -30,6 +32,20 @@ afterEach(() => {
   for (const close of open.splice(0)) close();
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+/** What each registrar was made with: a question that is put there has not travelled, so that two can come at the same moment. */
+const offices: RegistrarOptions[] = [];
+vi.mock("../../../cluster/registration/registrar.ts", async (original) => {
+  const { Registrar } = await original<typeof import("../../../cluster/registration/registrar.ts")>();
+  return {
+    Registrar: class extends Registrar {
+      constructor(options: RegistrarOptions) {
+        super(options);
+        offices.push(options);
+      }
+    },
+  };
+});
 
 const etcd = (url: string, prefix = "/synwall"): string =>
   `store: etcd\n  etcd: { endpoints: [${url}], prefix: ${prefix}, timeout: 2s }`;
@@ -56,7 +72,7 @@ async function cluster(
   machine: string,
   store: string,
   { quorum = "majority", peers = [] }: { quorum?: string; peers?: readonly MemberConfig[] } = {},
-): Promise<{ token: string; isUsed: () => boolean }> {
+): Promise<{ token: string; isUsed: (token?: string) => boolean; issue: () => Promise<string> }> {
   const file = configure(machine, "fw1", store, await freePort(), quorum);
   await initCluster(loadNewcomer(file), "192.0.2.1");
   const loaded = loadNodeConfig(file, "node");
@@ -64,12 +80,20 @@ async function cluster(
   const config = { ...loaded, cluster: { ...loaded.cluster, self } };
   const opened = await openStore(config);
   const tokens: JoinToken[] = [];
-  const members = [{ id: 2, name: "fw2", address: NEW_ADDRESS }];
+  const members: MemberConfig[] = [...peers];
   const command = async (asked: Command): Promise<void> => {
     if (asked.type === "token") tokens.push(asked.token);
-    if (asked.type === "join") tokens[0] = { ...tokens[0]!, usedBy: 2 };
+    if (asked.type !== "join") return;
+    // Nothing is committed at once: others may ask meanwhile.
+    await new Promise(setImmediate);
+    const { name, role, address } = asked;
+    const at = tokens.findIndex((one) => one.id === asked.token);
+    if (at < 0) throw new Error(`no such token: ${asked.token}`);
+    const id = 20 + members.length;
+    members.push({ id, name, role, address, weight: 1 });
+    tokens[at] = { ...tokens[at]!, usedBy: id };
   };
-  const played = { driver: { state: () => ({ tokens, members }) }, peers: { all: () => peers }, command };
+  const played = { driver: { state: () => ({ tokens, members }) }, peers: { all: () => members }, command };
   const registration = new Registration({
     config,
     tls: loadTls(config.cluster.tls, "fw1"),
@@ -83,8 +107,12 @@ async function cluster(
     () => registration.close(),
     () => opened.close(),
   );
-  const { token } = await registration.issueToken({ role: "node", weight: 1, ttlMs: 60_000 });
-  return { token, isUsed: () => tokens[0]?.usedBy !== undefined };
+  const issue = async (): Promise<string> =>
+    (await registration.issueToken({ role: "node", weight: 1, ttlMs: 60_000 })).token;
+  const token = await issue();
+  const isUsed = (text = token): boolean =>
+    tokens.find(({ id }) => id === parseTicket(text)?.id)?.usedBy !== undefined;
+  return { token, isUsed, issue };
 }
 
 /** What a machine with that store is told; empty: it joined. */
@@ -122,6 +150,34 @@ test("a third node is turned away by a pair, with the way to have it; who replac
   expect(pair.isUsed()).toBe(false);
   const again = await cluster("of-the-same", RAFT, { quorum: "pair", peers: [other("fw2", "node")] });
   expect(await joins("second", RAFT, again.token)).toBe("");
+});
+
+test("of two machines that join a pair at the same moment one gets in, and the other's token stays unused", async () => {
+  const { token, isUsed, issue } = await cluster("of-one-yet", RAFT, { quorum: "pair" });
+  const other = await issue();
+  const { join: ask } = offices.at(-1)!;
+  const [first, second] = await Promise.all(
+    [token, other].map((text, i) =>
+      ask({
+        ...{ type: "join", role: "node", request: "", proof: "" },
+        ...{ token: parseTicket(text)!.id, name: `fw${2 + i}`, address: `192.0.2.${2 + i}` },
+      }),
+    ),
+  );
+  expect(first).toMatchObject({ name: "fw2" });
+  expect(second).toMatch(/^cluster\.quorum: the cluster is a pair .*; the token is still unused$/);
+  expect([isUsed(token), isUsed(other)]).toEqual([true, false]);
+});
+
+test("a join that fails does not hold up the next one", async () => {
+  const { token } = await cluster("of-some", RAFT);
+  const { join: ask } = offices.at(-1)!;
+  const machine = { name: "fw2", address: NEW_ADDRESS, token: parseTicket(token)!.id } as const;
+  const claim = { type: "join", role: "node", request: "", proof: "", ...machine } as const;
+  const failed = ask({ ...claim, token: "0" });
+  const joined = ask(claim);
+  await expect(failed).rejects.toThrow(/no such token/);
+  expect(await joined).toMatchObject({ name: "fw2" });
 });
 
 describe.skipIf(ETCD === undefined)("a cluster whose log is in etcd", () => {
