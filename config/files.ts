@@ -38,9 +38,9 @@ export function readSecret(path: string): Uint8Array | FileMistake {
   return Uint8Array.from(Buffer.from(hex, "hex"));
 }
 
-/** Everything that would make the TLS hand-shake fail later, found now. `nowMs` is wall time. */
-export function checkTls(tls: TlsFiles, member: string, nowMs: number): FileMistake[] {
-  return judgeTls(tls, member, nowMs).mistakes.map(({ field, message }) => ({
+/** Everything that would make the TLS hand-shake fail later, found now. `nowMs` is wall time; `joinedAs` as judgeTls(). */
+export function checkTls(tls: TlsFiles, member: string, nowMs: number, joinedAs?: number): FileMistake[] {
+  return judgeTls(tls, member, nowMs, joinedAs).mistakes.map(({ field, message }) => ({
     code: "SW_TLS_INVALID",
     path: ["cluster", "tls", field],
     message,

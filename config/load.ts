@@ -45,7 +45,10 @@ interface Surroundings {
 }
 
 interface Look {
-  readonly surroundings: (content: NodeFile | WitnessFile) => Surroundings;
+  readonly surroundings: (
+    content: NodeFile | WitnessFile,
+    founders: readonly number[] | undefined,
+  ) => Surroundings;
   /** Of a file that lists none. */
   readonly members: (content: RawNodeFile | RawWitnessFile) => KnownMembers | FileMistake;
 }
@@ -57,10 +60,10 @@ interface Look {
 export function loadNodeConfig(path: string, role: "node" | "witness"): NodeConfig {
   const file = readYaml(path);
   const look: Look = {
-    surroundings: ({ cluster, control }) => ({
+    surroundings: ({ cluster, control }, founders) => ({
       secret: readSecret(cluster.secretFile),
       tlsMistakes: [
-        ...checkTls(cluster.tls, cluster.node, Date.now()),
+        ...checkTls(cluster.tls, cluster.node, Date.now(), joinedAs(cluster, founders)),
         ...checkStoreFiles(etcdConfig(control)),
       ],
     }),
@@ -153,7 +156,7 @@ function loadNode(file: ReadFile, look: Look): NodeConfig {
     interfaces.flatMap((entry, index) => (entry.zone === zone ? [index] : []));
   const labels = interfaces.map(interfaceLabel);
   return deepFreeze<NodeConfig>({
-    ...common(file, content, founders, look.surroundings(content)),
+    ...common(file, content, founders, look.surroundings(content, founders)),
     notes: formatAll(file, notesOf(policy)),
     dataplane: {
       driver: content.dataplane.driver,
@@ -170,7 +173,7 @@ function loadNode(file: ReadFile, look: Look): NodeConfig {
 function loadWitness(file: ReadFile, look: Look): NodeConfig {
   const { content, founders } = withMembers(file, parse(file, witnessSchema), look);
   raiseIfAny(file, [...checkCluster(content, "witness", founders === undefined), ...checkStore(content)]);
-  return deepFreeze<NodeConfig>(common(file, content, founders, look.surroundings(content)));
+  return deepFreeze<NodeConfig>(common(file, content, founders, look.surroundings(content, founders)));
 }
 
 type MembersOf = NodeFile["cluster"]["members"];
@@ -194,6 +197,15 @@ function withMembers<Raw extends RawNodeFile | RawWitnessFile>(
     content: { ...raw, cluster: { ...raw.cluster, members: known.members as MembersOf } },
     founders: known.founders,
   };
+}
+
+/** The id that a join gave this member; undefined: the cluster was begun with it. */
+function joinedAs(
+  { members, node }: NodeFile["cluster"],
+  founders: readonly number[] | undefined,
+): number | undefined {
+  const id = members.find(({ name }) => name === node)?.id;
+  return id === undefined || founders === undefined || founders.includes(id) ? undefined : id;
 }
 
 /** What nodes and witnesses share. */

@@ -42,6 +42,8 @@ export interface RegistrarOptions {
   /** Has the cluster take the member in; the reason when it does not. */
   readonly join: (claim: Extract<Question, { type: "join" }>) => Promise<Subject | string>;
   readonly member: (name: string) => Subject | undefined;
+  /** Members whose certificates need not name their ids (tls.ts). */
+  readonly founders: readonly number[];
   /** What a new member is told besides its certificate. */
   readonly welcome: () => Pick<Welcome, "secret" | "founders" | "members">;
   /** One line for the log about each who was turned away. */
@@ -149,7 +151,7 @@ export class Registrar {
   }
 
   async #renew(socket: TLSSocket, request: string): Promise<Answer | Refusal> {
-    const { member, authority, onIssued } = this.#options;
+    const { member, founders, authority, onIssued } = this.#options;
     const certificate = socket.getPeerCertificate();
     const name = commonName(certificate);
     if (!socket.authorized) {
@@ -159,7 +161,7 @@ export class Registrar {
       return { reason, why: `only a member gets another certificate: ${why}` };
     }
     const subject = member(name);
-    if (subject === undefined || isOfAnother(subject.id, certificate)) {
+    if (subject === undefined || isOfAnother(subject.id, certificate, founders)) {
       return { reason: "stranger", why: `its certificate is for "${name}", which is no member` };
     }
     const cert = await this.#issue(request, subject);

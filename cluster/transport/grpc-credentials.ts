@@ -15,15 +15,18 @@ export class PeerCredentials extends ChannelCredentials {
   readonly #inner: ChannelCredentials;
   readonly #onRefused: (reason: RefusalReason, why: string) => void;
 
-  /** `onRefused`: who answered at the peer's address is not it. */
+  /** `onRefused`: who answered at the peer's address is not it. `founders`: as isOfAnother() of tls.ts. */
   constructor(
     peer: TransportPeer,
     { ca, cert, key }: TlsMaterial,
     onRefused: (reason: RefusalReason, why: string) => void,
+    founders?: readonly number[],
   ) {
     super();
     const context = createSecureContext({ ca, cert, key, ...TLS_FLOOR });
-    this.#inner = ChannelCredentials.createFromSecureContext(context, { checkServerIdentity: checkIs(peer) });
+    this.#inner = ChannelCredentials.createFromSecureContext(context, {
+      checkServerIdentity: checkIs(peer, founders),
+    });
     this.#onRefused = onRefused;
   }
 

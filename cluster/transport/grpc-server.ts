@@ -51,6 +51,8 @@ export interface GrpcServerOptions {
   readonly port: number;
   readonly tls: TlsMaterial;
   readonly peers: readonly TransportPeer[];
+  /** Members whose certificates need not name their ids (tls.ts); absent: all. */
+  readonly founders?: readonly number[] | undefined;
   readonly counters: TransportCounters;
   readonly handlers: TransportHandlers;
   /** A peer has connected. */
@@ -297,7 +299,7 @@ export class GrpcServer {
     const certificate = call.getAuthContext()?.sslPeerCertificate;
     const name = commonName(certificate);
     const id = this.#idByName.get(name);
-    if (id !== undefined && !isOfAnother(id, certificate)) return id;
+    if (id !== undefined && !isOfAnother(id, certificate, this.#options.founders)) return id;
     this.#options.counters.refused.stranger++;
     // Without the port, which differs each time: the log counts lines that are the same.
     const address = call.getPeer().replace(/:\d+$/, "");

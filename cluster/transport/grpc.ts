@@ -16,6 +16,7 @@ import { GrpcLink } from "./grpc-link.ts";
 import { GrpcPeer } from "./grpc-peer.ts";
 import { GrpcServer } from "./grpc-server.ts";
 import { controlService, encodeSync, syncService } from "./grpc-services.ts";
+import type { RefusalReason } from "./refusals.ts";
 import type { TlsMaterial } from "./tls.ts";
 import {
   CANNOT_RESTART,
@@ -36,6 +37,8 @@ export interface GrpcTransportOptions {
   readonly peers: readonly TransportPeer[];
   readonly port: number;
   readonly tls: TlsMaterial;
+  /** Members whose certificates need not name their ids (tls.ts); absent: all. */
+  readonly founders?: readonly number[] | undefined;
   /** A peer was turned away or turned us away: one line for the log. */
   readonly onRefused?: (why: string) => void;
 }
@@ -58,7 +61,7 @@ export class GrpcTransport implements Transport {
   }
 
   async start(handlers: TransportHandlers): Promise<void> {
-    const { self, peers, port } = this.#options;
+    const { self, peers, port, founders } = this.#options;
     const onRefused = (why: string): void => this.#options.onRefused?.(why);
     const { counters } = this;
     const guarded = this.#untilClosed(handlers);
@@ -68,6 +71,7 @@ export class GrpcTransport implements Transport {
       port,
       tls: this.#tls,
       peers,
+      founders,
       counters,
       handlers: guarded,
       onRefused,
@@ -115,11 +119,12 @@ export class GrpcTransport implements Transport {
   }
 
   #credentialsFor(peer: TransportPeer): ChannelCredentials {
-    return new PeerCredentials(peer, this.#tls, (reason, why) => {
+    const onRefused = (reason: RefusalReason, why: string): void => {
       if (this.#isClosed) return;
       this.counters.refused[reason]++;
       this.#options.onRefused?.(`refused who answers as ${peer.name} at ${peer.address}: ${why}`);
-    });
+    };
+    return new PeerCredentials(peer, this.#tls, onRefused, this.#options.founders);
   }
 
   sendRaft(message: Exclude<Message, MsgSnap>): void {

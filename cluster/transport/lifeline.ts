@@ -34,6 +34,8 @@ export interface LifelineOptions {
   readonly peers: readonly TransportPeer[];
   readonly port: number;
   readonly tls: TlsMaterial;
+  /** Members whose certificates need not name their ids (tls.ts); absent: all. */
+  readonly founders?: readonly number[] | undefined;
   /** The peer's process ended, or so it seems. Called once for each connection that was up. */
   readonly onClosed: (peer: number) => void;
   readonly onUp?: (peer: number) => void;
@@ -139,9 +141,11 @@ export class Lifelines {
   }
 
   #accept(socket: TLSSocket): void {
-    const name = commonName(socket.getPeerCertificate());
+    const certificate = socket.getPeerCertificate();
+    const name = commonName(certificate);
     const peer = this.#peers.find((other) => other.name === name);
-    if (peer === undefined || isOfAnother(peer.id, socket.getPeerCertificate()) || this.#isClosed) {
+    const { founders } = this.#options;
+    if (peer === undefined || isOfAnother(peer.id, certificate, founders) || this.#isClosed) {
       const why = `refused a lifeline of ${socket.remoteAddress ?? "?"}: "${name}" is no other node`;
       this.#options.onRefused?.(why, "stranger");
       socket.on("error", () => {});
@@ -154,7 +158,7 @@ export class Lifelines {
   #dial({ id }: Pick<TransportPeer, "id">, backoffMs: number): void {
     const peer = this.#peers.find((other) => other.id === id);
     if (this.#isClosed || peer === undefined) return;
-    const { port } = this.#options;
+    const { port, founders } = this.#options;
     const again = (wasUp: boolean): void => {
       if (this.#isClosed) return;
       const waitMs = wasUp ? BACKOFF_MS_MIN : backoffMs;
@@ -168,7 +172,7 @@ export class Lifelines {
       host: peer.address,
       port,
       ...TLS_FLOOR,
-      checkServerIdentity: checkIs(peer),
+      checkServerIdentity: checkIs(peer, founders),
     });
     this.#dialing.set(peer.id, socket);
     const deadline = setTimeout(() => socket.destroy(), CONNECT_MS_MAX);

@@ -52,16 +52,24 @@ const FIXES: Readonly<Record<keyof TlsFiles, string>> = {
 };
 
 /** Throws SW_TLS_INVALID with the first mistake. `nowMs`: wall time in milliseconds, for the dates of validity. */
-export function loadTls(files: TlsFiles, memberName: string, nowMs = Date.now()): TlsMaterial {
-  const { material, mistakes } = judgeTls(files, memberName, nowMs);
+export function loadTls(
+  files: TlsFiles,
+  memberName: string,
+  nowMs = Date.now(),
+  joinedAs?: number,
+): TlsMaterial {
+  const { material, mistakes } = judgeTls(files, memberName, nowMs, joinedAs);
   const [first] = mistakes;
   if (material !== undefined && first === undefined) return material;
   const { field, message } = first!;
   throw new SynwallError("SW_TLS_INVALID", `cluster.tls.${field}: ${message}`, { field, path: files[field] });
 }
 
-/** Reads and judges the files of the member called `member`. `nowMs` is wall time, for the dates of validity. */
-export function judgeTls(files: TlsFiles, member: string, nowMs: number): JudgedTls {
+/**
+ * Reads and judges the files of the member called `member`. `nowMs` is wall time, for the dates of validity; `joinedAs` the id of
+ * a member that joined, which its certificate must name.
+ */
+export function judgeTls(files: TlsFiles, member: string, nowMs: number, joinedAs?: number): JudgedTls {
   const mistakes: TlsMistake[] = [];
   const read = (field: keyof TlsFiles): Buffer | undefined => {
     try {
@@ -85,7 +93,7 @@ export function judgeTls(files: TlsFiles, member: string, nowMs: number): Judged
   if (own === undefined) mistakes.push(noCertificate("cert", files.cert));
   mistakes.push(...judgeKey(key, own, files));
   if (own !== undefined) {
-    mistakes.push(...judgeName(own, member, files), ...judgeDates(own, "cert", files.cert, nowMs));
+    mistakes.push(...judgeName(own, member, files, joinedAs), ...judgeDates(own, "cert", files.cert, nowMs));
   }
   if (authorities !== undefined) mistakes.push(...judgeAuthorities(authorities, own, files, nowMs));
   return { material: { ca, cert, key }, mistakes };
@@ -121,28 +129,31 @@ export function memberUri(id: number): string {
   return `${MEMBER_URI}${id}`;
 }
 
-/** The certificate names another member's id: it is a predecessor's of the same name. Those of other tools name none. */
+/**
+ * The certificate is not that of the member with this id, but a predecessor's of the same name: it names another id, or none. Those of
+ * other tools name none, and count for members that the cluster was begun with, which have no predecessors; whoever joined has one
+ * that names its id. `founders`: their ids; absent: all members are.
+ */
 export function isOfAnother(
   id: number,
   certificate: Pick<PeerCertificate, "subjectaltname"> | undefined,
+  founders?: readonly number[],
 ): boolean {
   const uris = (certificate?.subjectaltname ?? "")
     .split(", ")
     .filter((one) => one.startsWith(`URI:${MEMBER_URI}`));
-  return uris.length > 0 && !uris.includes(`URI:${memberUri(id)}`);
+  if (uris.length === 0) return founders !== undefined && !founders.includes(id);
+  return !uris.includes(`URI:${memberUri(id)}`);
 }
 
-/** For TLS clients: the server must be this member, whatever address it has. */
-export function checkIs({
-  id,
-  name: wanted,
-}: {
-  readonly id: number;
-  readonly name: string;
-}): (host: string, certificate: PeerCertificate) => Error | undefined {
+/** For TLS clients: the server must be this member, whatever address it has. `founders`: as isOfAnother(). */
+export function checkIs(
+  { id, name: wanted }: { readonly id: number; readonly name: string },
+  founders?: readonly number[],
+): (host: string, certificate: PeerCertificate) => Error | undefined {
   return (_host, certificate) => {
     const name = commonName(certificate);
-    if (name === wanted && !isOfAnother(id, certificate)) return undefined;
+    if (name === wanted && !isOfAnother(id, certificate, founders)) return undefined;
     const what = name === wanted ? `an earlier ${wanted}` : `"${name}"`;
     return Object.assign(new Error(`the certificate is for ${what}, not "${wanted}"`), {
       code: "ERR_TLS_CERT_ALTNAME_INVALID",
@@ -188,8 +199,18 @@ function judgeKey(pem: Buffer, own: X509Certificate | undefined, files: TlsFiles
   return mistakes;
 }
 
-function judgeName(own: X509Certificate, member: string, files: TlsFiles): TlsMistake[] {
-  const name = commonName(own.toLegacyObject());
+function judgeName(
+  own: X509Certificate,
+  member: string,
+  files: TlsFiles,
+  joinedAs: number | undefined,
+): TlsMistake[] {
+  const certificate = own.toLegacyObject();
+  const name = commonName(certificate);
+  if (name === member && joinedAs !== undefined && isOfAnother(joinedAs, certificate, [])) {
+    const message = `${files.cert} does not name the id that ${member} joined with: issue one with the subject alternative name URI:${memberUri(joinedAs)}`;
+    return [{ field: "cert", message }];
+  }
   if (name === member) return [];
   const fix = `issue one whose common name is ${member}`;
   return [{ field: "cert", message: `${files.cert} is for "${name}", but this member is ${member}: ${fix}` }];

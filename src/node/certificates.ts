@@ -11,7 +11,7 @@ import type { NodeConfig } from "../../config/node-config.ts";
 import { SynwallError } from "../base/errors.ts";
 
 export interface CertificatesOptions {
-  readonly cluster: Pick<NodeConfig["cluster"], "tls" | "self" | "ports">;
+  readonly cluster: Pick<NodeConfig["cluster"], "tls" | "self" | "ports" | "founders">;
   /** Members that may have the CA's key, the likeliest first. */
   readonly registrars: () => readonly { readonly address: string }[];
   /** Whoever uses certificates. */
@@ -33,7 +33,7 @@ export class Certificates {
   constructor(options: CertificatesOptions) {
     this.#options = options;
     this.#finish();
-    this.#tls = loadTls(options.cluster.tls, options.cluster.self.name);
+    this.#tls = load(options.cluster);
   }
 
   get tls(): TlsMaterial {
@@ -43,7 +43,7 @@ export class Certificates {
   /** Reads the files again. Throws SW_TLS_INVALID, and then all stays as it was. */
   reload(): CertificateReport {
     const { cluster, onChange } = this.#options;
-    this.#tls = loadTls(cluster.tls, cluster.self.name);
+    this.#tls = load(cluster);
     onChange(this.#tls);
     return { validTo: new X509Certificate(this.#tls.cert).validTo };
   }
@@ -101,6 +101,10 @@ export class Certificates {
       );
     }
   }
+}
+
+function load({ tls, self, founders }: CertificatesOptions["cluster"]): TlsMaterial {
+  return loadTls(tls, self.name, Date.now(), founders.includes(self.id) ? undefined : self.id);
 }
 
 function bytes(text: string): Uint8Array {

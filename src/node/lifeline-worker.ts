@@ -19,6 +19,7 @@ export interface LifelineSetup {
   readonly peers: readonly TransportPeer[];
   readonly port: number;
   readonly tls: TlsMaterial;
+  readonly founders: readonly number[];
   readonly realtime: "auto" | "never";
 }
 

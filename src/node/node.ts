@@ -98,6 +98,7 @@ export class Node {
       peers: cluster.members.filter((member) => member.id !== cluster.self.id),
       port: cluster.ports.grpc,
       tls,
+      founders: cluster.founders,
       onRefused: (why) => this.#log.line("warn", why),
     });
     this.#transport = transport;
@@ -195,6 +196,7 @@ export class Node {
         peers: members.filter((member) => member.role === "node" && member.id !== self.id),
         port: ports.lifeline,
         tls,
+        founders: cluster.founders,
         realtime: dataplane!.realtime,
       },
       {

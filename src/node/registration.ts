@@ -68,6 +68,7 @@ export class Registration {
       token: (id) => controller.driver.state().tokens?.find((token) => token.id === id),
       whyNoMember: (claim) => whyNoMember(claim, config.dataplane?.policy.zones ?? []),
       join: (claim) => this.#join(claim),
+      founders: cluster.founders,
       member: (name) => this.#all().find((member) => member.name === name),
       welcome: () => ({
         secret: Buffer.from(cluster.secret).toString("hex"),

@@ -79,6 +79,7 @@ export class Witness {
       peers: others,
       port: cluster.ports.grpc,
       tls: certificates.tls,
+      founders: cluster.founders,
       onRefused: (why) => this.#log.line("warn", why),
     });
     this.#undo.push(() => transport.close());

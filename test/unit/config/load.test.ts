@@ -412,6 +412,9 @@ describe("TLS files", () => {
     const paths = { ca: site.path("ca.crt"), cert: site.path("fw1.crt"), key: site.path("fw1.key") };
     const day = 86_400_000;
     expect(checkTls(paths, "fw1", Date.now())).toEqual([]);
+    expect(checkTls(paths, "fw1", Date.now(), 4).map((m) => m.message)[0]).toMatch(
+      /does not name the id that fw1 joined with: .*URI:urn:synwall:member:4$/,
+    );
     expect(checkTls(paths, "fw1", Date.now() + 1.5 * day).map((m) => m.message)[0]).toContain(
       "fw1.crt expired on",
     );

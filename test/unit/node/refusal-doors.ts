@@ -23,6 +23,8 @@ import type { CertificateFolder } from "../cluster/transport/certificates.ts";
 
 export const SELF = { id: 1, name: "fw1", address: "127.0.0.1" };
 export const PEER = { id: 2, name: "fw2", address: "127.0.0.2" };
+/** The peer joined: its certificate must name its id. */
+const FOUNDERS = [SELF.id];
 const QUESTION = `${JSON.stringify({ type: "renew", request: "whatever" })}\n`;
 const HTTP2_PREFACE = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -48,6 +50,7 @@ export async function openDoor(service: Service, port: number, folder: Certifica
       peers: [PEER],
       port,
       tls,
+      founders: FOUNDERS,
       onRefused: (line) => void (line.includes("answers as") || lines.push(line)),
     });
     await transport.start(takers(taken));
@@ -68,7 +71,10 @@ export async function openDoor(service: Service, port: number, folder: Certifica
   if (service === "lifeline") {
     const self = { ...SELF, id: 3 }; // It dials nobody.
     const onUp = (node: number): void => void taken.push(`a lifeline of ${node}`);
-    const lifelines = new Lifelines({ self, peers: [PEER], port, tls, onUp, onClosed: () => {}, onRefused });
+    const lifelines = new Lifelines({
+      ...{ self, peers: [PEER], port, tls, founders: FOUNDERS },
+      ...{ onUp, onClosed: () => {}, onRefused },
+    });
     await lifelines.start();
     return { lines, counts, taken, setTls: (next) => lifelines.setTls(next), close: () => lifelines.close() };
   }
@@ -84,6 +90,7 @@ export async function openDoor(service: Service, port: number, folder: Certifica
     token: () => undefined,
     whyNoMember: () => undefined,
     join: async () => "nobody joins here",
+    founders: FOUNDERS,
     member: (name) => (name === PEER.name ? PEER : undefined),
     welcome: () => ({ secret: "ab".repeat(32), founders: [1], members: [] }),
     onRefused: (reason, line) => onRefused(line, reason),

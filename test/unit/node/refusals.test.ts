@@ -68,6 +68,16 @@ const BAD_PEERS: readonly [
     "stranger",
     /"fw9".* is no |"fw9", which is no /,
   ],
+  [
+    "a certificate of a joined member's name that names no id",
+    (service, port) => {
+      if (service !== "gRPC") return visit(service, port, CA, folder.member(PEER.name));
+      void call("raft: exchange", port, loadTls(folder.member(PEER.name), PEER.name));
+      return () => {};
+    },
+    "stranger",
+    /"fw2".* is no |"fw2", which is no /,
+  ],
   ["clear text", (_, port) => speak(port, "HTTP/1"), "tls", /http request|wrong version|packet length/i],
   ["HTTP/2 in clear text", (_, port) => speak(port, "HTTP/2"), "tls", /wrong version|packet length/i],
   ["bytes that mean nothing", (_, port) => speak(port, "bytes"), "tls", /wrong version|packet length/i],
@@ -138,6 +148,7 @@ const IMPOSTORS: readonly [
   ["another CA's certificate", () => pem(PEER.name, "rogue"), "certificate", /unable to verify|self.signed/],
   ["an expired certificate", () => expired(PEER.name), "expired", /expired/],
   ["another member's certificate", () => pem("fw3"), "stranger", /is for "fw3", not "fw2"/],
+  ["a certificate of its name that names no id", () => pem(PEER.name), "stranger", /for an earlier fw2, not/],
   ["clear text", () => undefined, "tls", /wrong version number|packet length/],
   ["TLS 1.2", () => ({ ...pem(PEER.name), maxVersion: "TLSv1.2" }), "tls", /protocol version|unsupported/],
 ];
@@ -156,6 +167,7 @@ describe("a member that calls", () => {
         peers: [PEER],
         port,
         tls: own,
+        founders: [SELF.id],
         onRefused: (l) => lines.push(l),
       });
       undo.push(() => void caller.close());
@@ -180,6 +192,7 @@ describe("a member that calls", () => {
       peers: [PEER],
       port,
       tls: loadTls(folder.member(SELF.name), SELF.name),
+      founders: [SELF.id],
       onClosed: () => {},
       onUp: (node) => up.push(node),
       onRefused: (line, because) => lines.push([because, line]),

@@ -3,8 +3,9 @@
  */
 
 import { X509Certificate } from "node:crypto";
+import { readFileSync } from "node:fs";
 import { connect as connectPlain, type Socket } from "node:net";
-import { afterEach, expect, test } from "vitest";
+import { afterAll, afterEach, expect, test } from "vitest";
 import { joinCluster, renewCertificate } from "../../../../cluster/registration/client.ts";
 import { helloSchema } from "../../../../cluster/registration/messages.ts";
 import { Registrar, type RegistrarOptions } from "../../../../cluster/registration/registrar.ts";
@@ -16,8 +17,9 @@ import {
   ticketKey,
 } from "../../../../cluster/registration/token.ts";
 import { fingerprint, issue, makeAuthority, makeRequest } from "../../../../cluster/registration/x509.ts";
-import type { TlsMaterial } from "../../../../cluster/transport/tls.ts";
+import { loadTls, type TlsMaterial } from "../../../../cluster/transport/tls.ts";
 import { whyNoMember } from "../../../../config/check.ts";
+import { CertificateFolder } from "../transport/certificates.ts";
 import { freePort } from "../transport/free-port.ts";
 import { until } from "../transport/until.ts";
 
@@ -38,6 +40,10 @@ async function tlsOf(
   return { ca: Buffer.from(ca.cert), cert: Buffer.from(cert!), key: Buffer.from(own.key) };
 }
 
+const undo: (() => void)[] = [];
+afterAll(() => {
+  for (const each of undo) each();
+});
 const open: Registrar[] = [];
 afterEach(() => {
   for (const registrar of open.splice(0)) registrar.close();
@@ -67,6 +73,7 @@ async function office(
     token: (id) => (id === ticket.id ? token : undefined),
     whyNoMember: (claim) => whyNoMember(claim, [{ name: "inside", prefix: INSIDE }]),
     join: async ({ name, address }) => ({ id: 4, name, address }),
+    founders: [1],
     member: (name) => (name === "fw1" ? { id: 1, name, address: "127.0.0.1" } : undefined),
     welcome: () => ({ secret: "ab".repeat(32), founders: [1], members: [] }),
     onRefused: (reason, why) => refused.push(`${reason}: ${why}`),
@@ -259,6 +266,27 @@ test.each([
   const own = await makeRequest("fw1");
   await expect(renewCertificate(ticket, await make(), own.request)).rejects.toThrow(why);
   expect(refused).toHaveLength(1);
+});
+
+test("a certificate that names no id is that of a founder, and not of whoever joined under a name that was given before", async () => {
+  const folder = new CertificateFolder();
+  undo.push(() => folder.remove());
+  const [key, cert] = ["ca.key", "ca.crt"].map((file) => readFileSync(folder.file(file), "utf8"));
+  const ca = { key: key!, cert: cert! };
+  const ids: Record<string, number> = { fw1: 1, fw2: 4 };
+  const { ticket, refused } = await office({
+    authority: ca,
+    tls: await tlsOf({ id: 1, name: "fw1" }, ca),
+    member: (name) => ({ id: ids[name]!, name, address: "127.0.0.1" }),
+  });
+  const renewed = await renewCertificate(ticket, loadTls(folder.member("fw1"), "fw1"), request);
+  expect(new X509Certificate(renewed.cert).subjectAltName).toContain("urn:synwall:member:1");
+  const former = loadTls(folder.member("fw2"), "fw2");
+  await expect(renewCertificate(ticket, former, request)).rejects.toThrow(/is for "fw2", which is no member/);
+  expect(refused).toHaveLength(1);
+  const successor = await tlsOf({ id: 4, name: "fw2" }, ca);
+  const again = await renewCertificate(ticket, successor, request);
+  expect(new X509Certificate(again.cert).subjectAltName).toContain("urn:synwall:member:4");
 });
 
 /** Somebody who connects and says nothing; resolves when the connection ends. */
