@@ -6,7 +6,7 @@
  * port of the asking end and the query's kind stands for the other one (0 for echo), so a query and its answer cannot be
  * confused. ICMP errors carry a datagram of the flow; their tuple is that datagram's, turned round.
  */
-import { copyAddress, setIpv4 } from "../base/address.ts";
+import { copyAddress, isSameAddress, setIpv4 } from "../base/address.ts";
 import { i32, u16 } from "../packet/bytes.ts";
 import { checksum } from "../packet/checksum.ts";
 import { ETHER_IPV6, ETHERNET_BYTES, etherType } from "../packet/ethernet.ts";
@@ -270,7 +270,7 @@ export class Packet {
   #parseOther(bytes: Uint8Array): number {
     // Each ICMP belongs to one family, and the pseudo protocols to the flow table.
     const number = this.ipProtocol;
-    if (number >= PSEUDO_FIRST && number <= PSEUDO_LAST) return DROP_UNKNOWN_PROTOCOL;
+    if (isPseudo(number)) return DROP_UNKNOWN_PROTOCOL;
     if (number === ipv4.PROTOCOL_ICMP || number === ipv6.PROTOCOL_ICMPV6) return DROP_UNKNOWN_PROTOCOL;
     this.kind = KIND_OTHER;
     this.sourcePort = 0;
@@ -326,16 +326,20 @@ export class Packet {
     if (inner + headerMin + 8 > end) return DROP_TRUNCATED;
     const wrong = this.isIpv6 ? this.#innerIpv6(bytes, inner, end) : this.#innerIpv4(bytes, inner, end);
     if (wrong !== PARSED) return wrong;
+    const { protocol, words } = this;
+    // RFC 792, RFC 4443 section 2.2: an error goes to who sent the datagram in it. To anybody else it is forged, and the flow that
+    // it names would carry it past the rules.
+    if (!isSameAddress(words, P_OUTER_DESTINATION, words, P_DESTINATION)) return DROP_ICMP_UNRELATED;
+    if (isPseudo(protocol)) return DROP_ICMP_UNRELATED;
     this.kind = KIND_ICMP_ERROR;
     this.innerAt = inner;
     const at = this.innerL4At;
-    const { protocol } = this;
     if (protocol === ipv4.PROTOCOL_TCP || protocol === ipv4.PROTOCOL_UDP || protocol === ipv4.PROTOCOL_SCTP) {
       this.sourcePort = u16(bytes, at + 2);
       this.destinationPort = u16(bytes, at);
       return PARSED;
     }
-    if (this.protocol === ipv4.PROTOCOL_ICMP) return this.#innerQuery(bytes, at);
+    if (protocol === ipv4.PROTOCOL_ICMP) return this.#innerQuery(bytes, at);
     this.sourcePort = 0;
     this.destinationPort = 0;
     return PARSED;
@@ -389,4 +393,9 @@ export class Packet {
     this.sourcePort = u16(bytes, at);
     this.destinationPort = u16(bytes, at + 2);
   }
+}
+
+/** Whether a protocol number is the flow table's own: from a wire it would find rows that are no connections. */
+function isPseudo(protocol: number): boolean {
+  return protocol >= PSEUDO_FIRST && protocol <= PSEUDO_LAST;
 }

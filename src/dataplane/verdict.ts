@@ -36,7 +36,7 @@ export const DROP_REASONS = [
   "denied", // a rule or the default says no
   "invalid_state", // a TCP packet that no connection accounts for
   "out_of_window", // outside the TCP window
-  "icmp_unrelated", // an ICMP error for no flow that we know
+  "icmp_unrelated", // an ICMP error for no flow that we know, or not to who sent the datagram in it
   "nat_port_exhausted",
   "table_full",
   "fenced", // a decision was needed and the lease ran out

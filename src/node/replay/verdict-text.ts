@@ -59,7 +59,7 @@ const TEXTS: Readonly<Record<string, VerdictText>> = {
   },
   out_of_window: { meaning: "outside the TCP window", advice: "look for lost or forged packets" },
   icmp_unrelated: {
-    meaning: "an ICMP error for no known flow",
+    meaning: "an ICMP error for no known flow, or to another host than who sent the datagram in it",
     advice: "nothing: only errors of flows are carried",
   },
   nat_port_exhausted: {

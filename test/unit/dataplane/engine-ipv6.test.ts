@@ -91,6 +91,19 @@ describe("IPv6 flows", () => {
     const other = udp({ from: CLIENT, to: SERVER, sport: 4001, dport: 53 });
     expect(verdictName(world.packet(PORT_OUTSIDE, icmpError(by, 1, 4, other)))).toBe("icmp_unrelated");
   });
+
+  test("an error to another host than who sent the datagram in it is forged (RFC 4443 section 2.2)", () => {
+    const world = dual();
+    const query = udp({ from: CLIENT, to: SERVER, sport: 4000, dport: 53 });
+    world.packet(PORT_INSIDE, query);
+    world.take();
+    // The last word alone differs, then the first one: all of the address counts.
+    for (const to of ["2001:db8:10::7", "2001:db7:10::2"]) {
+      const forged = icmpError({ from: SERVER, to }, 1, 4, query);
+      expect(verdictName(world.packet(PORT_OUTSIDE, forged))).toBe("icmp_unrelated");
+    }
+    expect(world.take()).toEqual([]);
+  });
 });
 
 describe("IPv6 headers", () => {

@@ -1,6 +1,18 @@
 import { describe, expect, test } from "vitest";
-import { arp, echo, ethernet, icmpError, mac, macText, see, tcp, udp } from "./frames.ts";
-import { hostMac, LAB_POLICY, PORT_INSIDE, PORT_OUTSIDE, verdictName, World } from "./world.ts";
+import { Packet } from "../../../src/dataplane/packet.ts";
+import { arp, echo, ethernet, icmpError, ipv4, mac, macText, see, tcp, udp } from "./frames.ts";
+import {
+  hostMac,
+  INSIDE,
+  LAB_POLICY,
+  OUTSIDE,
+  PORT_INSIDE,
+  PORT_OUTSIDE,
+  prefix,
+  rule,
+  verdictName,
+  World,
+} from "./world.ts";
 
 const CLIENT = "10.10.0.2";
 const SERVER = "198.51.100.100";
@@ -160,6 +172,30 @@ describe("ICMP", () => {
     expect(verdictOf(icmpError({ from: SERVER, to: "198.51.100.10" }, 3, 3, atPool), PORT_OUTSIDE)).toBe(
       "icmp_unrelated",
     );
+  });
+
+  test("an error to another host than who sent the datagram in it is forged, whatever flow it names (RFC 792)", () => {
+    const [far, server] = ["203.0.113.9", "10.10.0.80"];
+    const open = rule(0, { fromZone: OUTSIDE, toZone: INSIDE, destinations: [prefix(`${server}/32`)] });
+    const world = new World({ policy: { ...LAB_POLICY, snat: [], dnat: [], rules: [open] } });
+    world.packet(PORT_OUTSIDE, udp({ from: far, to: server, sport: 4000, dport: 53 }));
+    world.take();
+    const answer = udp({ from: server, to: far, sport: 53, dport: 4000 });
+    const forged = icmpError({ from: far, to: "10.10.0.7" }, 3, 3, answer);
+    expect(verdictName(world.packet(PORT_OUTSIDE, forged))).toBe("icmp_unrelated");
+    expect(world.take()).toEqual([]);
+    world.packet(PORT_OUTSIDE, icmpError({ from: far, to: server }, 3, 3, answer));
+    expect(see(world.takeOne().frame).ip).toMatchObject({ to: server, icmpType: 3 });
+    expect(world.lost()).toBe(0);
+  });
+
+  test("an error about one of the firewall's own numbers of protocols finds no row of the flow table", () => {
+    for (const protocol of [200, 203, 205, 208, 211]) {
+      const about = ipv4(protocol, { from: CLIENT, to: SERVER }, new Uint8Array(8));
+      const error = icmpError({ from: SERVER, to: CLIENT }, 3, 2, about);
+      const frame = ethernet(VIRTUAL, hostMac(SERVER), 0x0800, error);
+      expect(verdictName(new Packet().parse(frame, 0, frame.length))).toBe("icmp_unrelated");
+    }
   });
 
   test("redirects and source quench are not carried (RFC 6633)", () => {
