@@ -36,11 +36,12 @@ const DROP_FULL = dropVerdict("fragment_full");
 const DROP_SOURCE_LIMIT = dropVerdict("fragment_source_limit");
 
 /** What readFragment() refuses, by its answer; 0: nothing is wrong. */
-const WRONG = new Uint8Array(reading.FRAGMENT_TINY + 1);
+const WRONG = new Uint8Array(reading.FRAGMENT_SOURCE_ROUTED + 1);
 WRONG[reading.FRAGMENT_TRUNCATED] = dropVerdict("truncated");
 WRONG[reading.FRAGMENT_BAD_HEADER] = dropVerdict("bad_header");
 WRONG[reading.FRAGMENT_INVALID] = DROP_INVALID;
 WRONG[reading.FRAGMENT_TINY] = dropVerdict("fragment_tiny");
+WRONG[reading.FRAGMENT_SOURCE_ROUTED] = dropVerdict("bad_option");
 
 /** Verdict of an answer of readFragment() that refuses the fragment, else 0. */
 export function wrongFragment(answer: number): number {

@@ -27,6 +27,8 @@ export const FRAGMENT_BAD_HEADER = 4;
 export const FRAGMENT_INVALID = 5;
 /** Upper-layer header or chain of headers not whole in the first fragment (RFC 1858, RFC 3128, RFC 7112). */
 export const FRAGMENT_TINY = 6;
+/** IPv6: a routing header in the first fragment that still routes (RFC 5095, RFC 8200 section 4.4). */
+export const FRAGMENT_SOURCE_ROUTED = 7;
 
 /** The longest datagram: IPv4 with its header, IPv6 without its fixed header. */
 export const DATAGRAM_BYTES_MAX = 65_535;
@@ -143,6 +145,9 @@ function walkToUpperLayer(bytes: Uint8Array, info: FragmentInfo, extensionsLeft:
   while (isWalked(info.protocol)) {
     if (info.protocol === ipv6.PROTOCOL_HOP_BY_HOP || left-- === 0) return FRAGMENT_BAD_HEADER;
     if (cursor + 8 > end) return short;
+    if (info.protocol === ipv6.PROTOCOL_ROUTING && ipv6.isSourceRouted(bytes, cursor)) {
+      return FRAGMENT_SOURCE_ROUTED;
+    }
     info.protocol = bytes[cursor]!;
     cursor += (bytes[cursor + 1]! + 1) << 3;
     if (cursor > end) return short;

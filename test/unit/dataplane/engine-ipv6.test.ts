@@ -126,6 +126,21 @@ describe("IPv6 headers", () => {
     expect(through([17, 0, 0, 0, 0, 0, 0, 0], 43)).toBe("held");
   });
 
+  test("a source route in a fragment is refused, too: cutting a packet hides nothing (RFC 5095)", () => {
+    const sent = (segmentsLeft: number): [string[], number] => {
+      const world = dual();
+      const chain = [17, 0, 0, segmentsLeft, 0, 0, 0, 0, ...segment];
+      const first = Uint8Array.from([43, 0, 0, 1, 0, 0, 0, 9, ...chain.slice(0, 16)]);
+      const last = Uint8Array.from([43, 0, 0, 16, 0, 0, 0, 9, ...chain.slice(16)]);
+      const verdicts = [first, last].map((piece) =>
+        verdictName(world.packet(PORT_INSIDE, ipv6(44, ends, piece))),
+      );
+      return [verdicts, world.take().length];
+    };
+    expect(sent(1)).toEqual([["bad_option", "held"], 0]);
+    expect(sent(0)).toEqual([["held", "held"], 2]);
+  });
+
   test("more than eight extension headers, or one that runs over the packet, are refused", () => {
     expect(through(Array.from({ length: 9 }, (_, i) => option(i === 8 ? 17 : 60)).flat(), 60)).toBe(
       "bad_header",

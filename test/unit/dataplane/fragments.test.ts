@@ -350,10 +350,11 @@ test("a million fragments of both families and a flood cause no garbage collecti
 }, 60_000);
 
 test("what reading refuses has its own verdict, and nothing else has one", () => {
-  const names = Array.from({ length: 7 }, (_, answer) => wrongFragment(answer)).map((verdict) =>
+  const names = Array.from({ length: 8 }, (_, answer) => wrongFragment(answer)).map((verdict) =>
     verdict === 0 ? "" : verdictName(verdict),
   );
-  expect(names).toEqual(["", "", "", "truncated", "bad_header", "fragment_invalid", "fragment_tiny"]);
+  const refusals = ["truncated", "bad_header", "fragment_invalid", "fragment_tiny", "bad_option"];
+  expect(names).toEqual(["", "", "", ...refusals]);
 });
 
 describe("limits", () => {

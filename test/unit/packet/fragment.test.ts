@@ -3,7 +3,7 @@ import * as fragment from "../../../src/packet/fragment.ts";
 import { type FragmentSpec, fragmentPacket, ipv6, pattern } from "../dataplane/fragment-frames.ts";
 
 const { FRAGMENT_ATOMIC, FRAGMENT_BAD_HEADER, FRAGMENT_INVALID, FRAGMENT_NONE } = fragment;
-const { FRAGMENT_PART, FRAGMENT_TINY, FRAGMENT_TRUNCATED } = fragment;
+const { FRAGMENT_PART, FRAGMENT_SOURCE_ROUTED, FRAGMENT_TINY, FRAGMENT_TRUNCATED } = fragment;
 
 const SIX = { from: ipv6(0x20010db8, 1, 1), to: ipv6(0x20010db8, 2, 2) };
 const info = new fragment.FragmentInfo();
@@ -147,6 +147,16 @@ describe("an IPv6 fragment (RFC 8200 section 4.5)", () => {
     expect(first(44, [...pattern(16)])).toBe(FRAGMENT_BAD_HEADER);
     expect(first(60, [...extension(44), ...pattern(16)])).toBe(FRAGMENT_BAD_HEADER);
     expect(first(0, [...extension(17), ...pattern(16)])).toBe(FRAGMENT_BAD_HEADER);
+  });
+
+  test("is refused if its chain of headers routes, as a whole packet is (RFC 5095)", () => {
+    const first = (protocol: number, payload: readonly number[]): number =>
+      read({ ...SIX, protocol, offset: 0, more: true, payload: Uint8Array.from(payload) });
+    const routing = (segmentsLeft: number): number[] => [17, 0, 0, segmentsLeft, 0, 0, 0, 0];
+    expect(first(43, [...routing(1), ...pattern(16)])).toBe(FRAGMENT_SOURCE_ROUTED);
+    expect(first(60, [...extension(43), ...routing(1), ...pattern(16)])).toBe(FRAGMENT_SOURCE_ROUTED);
+    expect(first(43, [...routing(0), ...pattern(16)])).toBe(FRAGMENT_PART);
+    expect(first(43, routing(1).slice(0, 4))).toBe(FRAGMENT_TINY);
   });
 
   test("is a whole packet when it is the only one (RFC 6946)", () => {
