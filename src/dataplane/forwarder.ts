@@ -308,6 +308,9 @@ export class Forwarder {
     const packet = this.#packet;
     // Never about an ICMP error (RFC 1122 section 3.2.2, RFC 4443 section 2.4 e).
     if (packet.kind === KIND_ICMP_ERROR) return this.drop(packet.at, verdict);
+    // Nor about a piece without ports (RFC 1122 section 3.2.2, RFC 1812 section 4.3.2.7). RFC 4443 section 2.4 e excepts no fragments.
+    const isPiece = !packet.isIpv6 && ipv4.isLaterFragment(this.#bytes, packet.ipAt);
+    if (isPiece) return this.drop(packet.at, verdict);
     if (!this.mayAnswer()) return this.drop(packet.at, verdict);
     const route = policy.routeTo(packet.words, P_OUTER_SOURCE);
     if (route === NO_ROUTE || policy.routeZone[route] !== packet.zone) return this.drop(packet.at, verdict);

@@ -42,6 +42,11 @@ export function isFragment(bytes: Uint8Array, at: number): boolean {
   return (u16(bytes, at + 6) & 0x3fff) !== 0;
 }
 
+/** True when the datagram begins in another fragment. */
+export function isLaterFragment(bytes: Uint8Array, at: number): boolean {
+  return (u16(bytes, at + 6) & 0x1fff) !== 0;
+}
+
 export function isDontFragment(bytes: Uint8Array, at: number): boolean {
   return (bytes[at + 6]! & 0x40) !== 0;
 }

@@ -38,6 +38,16 @@ function cut6(packet: Uint8Array, size: number, id = 77): Uint8Array[] {
   });
 }
 
+/** An IPv4 packet with another TTL, and its checksum right again. */
+function withTtl(packet: Uint8Array, ttl: number): Uint8Array {
+  const copy = packet.slice();
+  copy[8] = ttl;
+  copy.set([0, 0], 10);
+  const sum = internetChecksum(copy.subarray(0, 20));
+  copy.set([sum >> 8, sum & 255], 10);
+  return copy;
+}
+
 /** Puts the payloads of IPv4 fragments together again, as the receiver does. */
 function joined(frames: readonly Uint8Array[]): Uint8Array {
   const parts = frames
@@ -154,6 +164,31 @@ describe("fragments", () => {
     world.tick(61_000);
     const told = world.take().map(({ frame }) => see(frame).ip);
     expect(told.filter((seen) => seen?.icmpType === 11)).toMatchObject([]);
+    expect(world.lost()).toBe(0);
+  });
+
+  test("of which a later one cannot go on are dropped quietly, but the sender of a first one is told (RFC 1122 section 3.2.2)", () => {
+    const world = new World();
+    const pieces = cut4(udp({ ...large, payload: new Uint8Array(3000) }), 1400);
+    const sent = (ttls: readonly number[]): (number | undefined)[] => {
+      pieces.forEach((piece, i) => void world.packet(PORT_INSIDE, withTtl(piece, ttls[i]!)));
+      return world.take().map(({ frame }) => see(frame).ip?.icmpType);
+    };
+    expect(sent([64, 1, 1])).toEqual([-1]);
+    expect(sent([1, 1, 1])).toEqual([11]);
+    expect(world.count("icmpErrorsSent")).toBe(1);
+    expect(world.lost()).toBe(0);
+  });
+
+  test("of IPv6 are told of, also later ones: path MTU discovery needs it (RFC 4443 section 2.4 e)", () => {
+    const world = new World({ policy: DUAL_POLICY });
+    const ends = { from: "2001:db8:10::2", to: "2001:db8:f::64", sport: 1, dport: 2 };
+    const pieces = cut6(udp({ ...ends, payload: new Uint8Array(2500) }), 1200);
+    pieces[1]![7] = 1;
+    for (const piece of pieces) world.packet(PORT_INSIDE, piece);
+    const told = world.take().map(({ frame }) => see(frame).ip!);
+    expect(told.filter(({ icmpType }) => icmpType === 3)).toMatchObject([{ to: ends.from, bodyOk: true }]);
+    expect(told.length).toBe(3);
     expect(world.lost()).toBe(0);
   });
 
