@@ -144,7 +144,9 @@ export class Packet {
     this.l4At = info.payloadAt;
     this.l4Bytes = info.payloadBytes;
     this.ipProtocol = info.protocol;
-    this.protocol = info.protocol === ipv6.PROTOCOL_ICMPV6 ? ipv4.PROTOCOL_ICMP : info.protocol;
+    // Where IPv6 fragments meet must not depend on their next headers: these differ, and only the first one's counts (RFC 8200
+    // section 4.5). So all are taken for what most of them are; takeFirstFragment() tells what it is.
+    this.protocol = info.isIpv6 ? ipv4.PROTOCOL_UDP : info.protocol;
     for (let i = 0; i < P_OUTER_SOURCE; i++) this.words[i] = info.words[i]!;
     this.#keepOuter();
     this.kind = KIND_OTHER;
@@ -156,6 +158,7 @@ export class Packet {
   takeFirstFragment(bytes: Uint8Array, info: FragmentInfo, datagramBytes: number): number {
     this.l4At = info.l4At;
     this.l4Bytes = datagramBytes - (info.l4At - info.payloadAt);
+    this.protocol = info.protocol === ipv6.PROTOCOL_ICMPV6 ? ipv4.PROTOCOL_ICMP : info.protocol;
     const wrong = this.#parseTransport(bytes);
     // The datagram inside an error would have to be looked for in other frames; nobody sends errors that large.
     return this.kind === KIND_ICMP_ERROR || this.kind === KIND_NEIGHBOUR ? DROP_ICMP_UNRELATED : wrong;

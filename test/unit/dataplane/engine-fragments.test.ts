@@ -1,8 +1,17 @@
 import { describe, expect, test } from "vitest";
 import { slotOfAddress } from "../../../src/dataplane/slot.ts";
-import { icmp, internetChecksum, see, udp, words } from "./frames.ts";
+import { icmp, internetChecksum, ip6, ipv6, see, udp, words } from "./frames.ts";
 import { Pair, SLOTS } from "./pair.ts";
-import { DUAL_POLICY, PORT_INSIDE, PORT_OUTSIDE, TEST_KEY, verdictName, World } from "./world.ts";
+import {
+  DUAL_POLICY,
+  INSIDE,
+  OUTSIDE,
+  PORT_INSIDE,
+  PORT_OUTSIDE,
+  TEST_KEY,
+  verdictName,
+  World,
+} from "./world.ts";
 
 const SERVER = "198.51.100.100";
 
@@ -152,6 +161,31 @@ describe("fragments", () => {
       expect(see(joined(frames)).ip).toMatchObject({ to: from, bodyOk: true });
     }
     for (const world of pair.worlds) expect(world.lost()).toBe(0);
+  });
+
+  test("of IPv6 meet on one node whatever their next headers say, also through SNAT (RFC 8200 section 4.5)", () => {
+    const pool = ip6("2001:db8:f::a");
+    const pair = new Pair({
+      ...DUAL_POLICY,
+      snat: [{ fromZone: INSIDE, toZone: OUTSIDE, sources: [], pool: [pool] }],
+      answered: [{ zone: OUTSIDE, address: pool }],
+    });
+    const options = Uint8Array.of(17, 0, 1, 4, 0, 0, 0, 0);
+    for (let host = 2; host < 18; host++) {
+      const ends = { from: `2001:db8:10::${host}`, to: "2001:db8:f::64" };
+      const segment = udp({ ...ends, sport: 1, dport: 2, payload: new Uint8Array(2500) }).subarray(40);
+      const pieces = cut6(ipv6(17, ends, segment, options, 60), 1200, host);
+      // The first one's is what counts: the last one's is nonsense, now and then.
+      if (host % 4 === 0) pieces[2]![40] = 59;
+      pieces.forEach((piece, i) => {
+        pair.worlds[i % 2]!.packet(PORT_INSIDE, piece);
+        pair.settle();
+      });
+      const sent = pair.worlds.map((world) => world.take().map(({ frame }) => see(frame).ip!));
+      expect(sent.flat().map(({ from }) => from)).toEqual(new Array(3).fill("2001:db8:f::a"));
+      expect(sent.map(({ length }) => length)).toContain(3);
+    }
+    for (const world of pair.worlds) expect([world.lost(), world.count("fragmentFramesNow")]).toEqual([0, 0]);
   });
 
   test("that never become whole are given up, and the sender of a known flow is told (RFC 792)", () => {
