@@ -129,7 +129,8 @@ export class ModelWorker {
 
   requestExport(slots: readonly number[]): void {
     for (const slot of slots) {
-      if (this.#exports.some((e) => e.slot === slot)) continue;
+      // One that is being sent now is sent once more afterwards, as the exporter does.
+      if (this.#exports.some((e) => e.slot === slot && e.at < 0)) continue;
       this.#exports.push({ slot, hashes: [], at: -1 });
     }
   }
