@@ -70,13 +70,13 @@ export function loadTls(
  * a member that joined, which its certificate must name.
  */
 export function judgeTls(files: TlsFiles, member: string, nowMs: number, joinedAs?: number): JudgedTls {
-  const mistakes: TlsMistake[] = [];
+  const unreadable: TlsMistake[] = [];
   const read = (field: keyof TlsFiles): Buffer | undefined => {
     try {
       return readFileSync(files[field]);
     } catch (cause) {
       const message = `cannot read ${files[field]} (${whyUnreadable(cause)}): ${FIXES[field]}`;
-      mistakes.push({ field, message });
+      unreadable.push({ field, message });
       return undefined;
     }
   };
@@ -85,18 +85,33 @@ export function judgeTls(files: TlsFiles, member: string, nowMs: number, joinedA
   const pair = findPair(files, readIfAny);
   const cert = pair === undefined ? read("cert") : Buffer.from(pair.cert);
   const key = pair === undefined ? read("key") : Buffer.from(pair.key);
-  if (ca === undefined || cert === undefined || key === undefined) return { mistakes };
+  if (ca === undefined || cert === undefined || key === undefined) return { mistakes: unreadable };
+  const material = { ca, cert, key };
+  return {
+    material,
+    mistakes: [...judgeMode(files.key), ...judgeMaterial(material, files, member, nowMs, joinedAs)],
+  };
+}
 
+/** Judges what need not lie in its files yet. `names`: what to call each of the three in a message. */
+export function judgeMaterial(
+  { ca, cert, key }: TlsMaterial,
+  names: TlsFiles,
+  member: string,
+  nowMs: number,
+  joinedAs?: number,
+): TlsMistake[] {
+  const mistakes: TlsMistake[] = [];
   const authorities = parseAll(ca);
   const own = parse(cert);
-  if (authorities === undefined) mistakes.push(noCertificate("ca", files.ca));
-  if (own === undefined) mistakes.push(noCertificate("cert", files.cert));
-  mistakes.push(...judgeKey(key, own, files));
+  if (authorities === undefined) mistakes.push(noCertificate("ca", names.ca));
+  if (own === undefined) mistakes.push(noCertificate("cert", names.cert));
+  mistakes.push(...judgeKey(key, own, names));
   if (own !== undefined) {
-    mistakes.push(...judgeName(own, member, files, joinedAs), ...judgeDates(own, "cert", files.cert, nowMs));
+    mistakes.push(...judgeName(own, member, names, joinedAs), ...judgeDates(own, "cert", names.cert, nowMs));
   }
-  if (authorities !== undefined) mistakes.push(...judgeAuthorities(authorities, own, files, nowMs));
-  return { material: { ca, cert, key }, mistakes };
+  if (authorities !== undefined) mistakes.push(...judgeAuthorities(authorities, own, names, nowMs));
+  return mistakes;
 }
 
 function readIfAny(path: string): Buffer | undefined {
@@ -181,13 +196,16 @@ function judgeAuthorities(
   return [{ field: "cert", message }];
 }
 
+function judgeMode(path: string): TlsMistake[] {
+  const mode = statSync(path).mode & 0o777;
+  if ((mode & 0o007) === 0) return [];
+  const message = `${path} has mode 0${mode.toString(8)}, so everybody can read it: run chmod 600 ${path}`;
+  return [{ field: "key", message }];
+}
+
 function judgeKey(pem: Buffer, own: X509Certificate | undefined, files: TlsFiles): TlsMistake[] {
   const mistakes: TlsMistake[] = [];
   const add = (message: string): unknown => mistakes.push({ field: "key", message });
-  const mode = statSync(files.key).mode & 0o777;
-  if ((mode & 0o007) !== 0) {
-    add(`${files.key} has mode 0${mode.toString(8)}, so everybody can read it: run chmod 600 ${files.key}`);
-  }
   try {
     const key = createPrivateKey(pem);
     if (own !== undefined && !own.checkPrivateKey(key)) {

@@ -4,9 +4,10 @@
  */
 
 import { X509Certificate } from "node:crypto";
+import { readFileSync } from "node:fs";
 import { diskFs } from "../../cluster/storage/fs.ts";
 import { finishPair, replacePair } from "../../cluster/transport/key-pair.ts";
-import { loadTls, type TlsMaterial } from "../../cluster/transport/tls.ts";
+import { judgeMaterial, loadTls, type TlsMaterial, whyUnreadable } from "../../cluster/transport/tls.ts";
 import type { NodeConfig } from "../../config/node-config.ts";
 import { SynwallError } from "../base/errors.ts";
 
@@ -48,7 +49,10 @@ export class Certificates {
     return { validTo: new X509Certificate(this.#tls.cert).validTo };
   }
 
-  /** Makes a new key, which stays here, gets a certificate for it, and takes both over. Throws SW_REGISTRATION_FAILED. */
+  /**
+   * Makes a new key, which stays here, gets a certificate for it, and takes both over. Throws SW_REGISTRATION_FAILED, and then
+   * the present pair holds.
+   */
   async rotate(): Promise<CertificateReport> {
     const { cluster, registrars } = this.#options;
     // Loaded when it is needed: most lives of a member need no X.509 library.
@@ -60,7 +64,9 @@ export class Certificates {
     for (const { address } of registrars()) {
       try {
         const place = { address, port: cluster.ports.registration };
-        got = { from: address, ...(await renewCertificate(place, this.#tls, request)) };
+        const { cert } = await renewCertificate(place, this.#tls, request);
+        this.#requireUsable(place, { cert: bytes(cert), key: bytes(key) });
+        got = { from: address, cert };
         break;
       } catch (error) {
         if (!(error instanceof SynwallError) || error.code !== "SW_REGISTRATION_FAILED") throw error;
@@ -73,7 +79,7 @@ export class Certificates {
     }
     throw new SynwallError(
       "SW_REGISTRATION_FAILED",
-      `no member gave a new certificate; the present one stays:\n${failures.join("\n")}`,
+      `no member gave a new certificate that can be used; the present one stays:\n${failures.join("\n")}`,
     );
   }
 
@@ -86,6 +92,21 @@ export class Certificates {
     } catch (error) {
       onNote?.(`a rotation of ${cluster.tls.cert} was cut short and cannot be finished: ${reason(error)}`);
     }
+  }
+
+  /** Before the present pair is gone: a start judges by the same rules, and by the CA file as it is now. */
+  #requireUsable({ address, port }: { address: string; port: number }, pair: Omit<TlsMaterial, "ca">): void {
+    const { cluster } = this.#options;
+    const { tls, self } = cluster;
+    const names = { ca: tls.ca, cert: "the certificate that it gives", key: "the new key" };
+    let why: string | undefined;
+    try {
+      const material = { ca: readFileSync(tls.ca), ...pair };
+      why = judgeMaterial(material, names, self.name, Date.now(), joinedAs(cluster))[0]?.message;
+    } catch (error) {
+      why = `cannot read ${tls.ca} (${whyUnreadable(error)})`;
+    }
+    if (why !== undefined) throw new SynwallError("SW_REGISTRATION_FAILED", `${address}:${port}: ${why}`);
   }
 
   #replace(key: string, cert: string): void {
@@ -103,11 +124,16 @@ export class Certificates {
   }
 }
 
-function load({ tls, self, founders }: CertificatesOptions["cluster"]): TlsMaterial {
-  return loadTls(tls, self.name, Date.now(), founders.includes(self.id) ? undefined : self.id);
+function load(cluster: CertificatesOptions["cluster"]): TlsMaterial {
+  return loadTls(cluster.tls, cluster.self.name, Date.now(), joinedAs(cluster));
 }
 
-function bytes(text: string): Uint8Array {
+/** The id that this member's certificate must name. */
+function joinedAs({ self, founders }: CertificatesOptions["cluster"]): number | undefined {
+  return founders.includes(self.id) ? undefined : self.id;
+}
+
+function bytes(text: string): Buffer {
   return Buffer.from(text.endsWith("\n") ? text : `${text}\n`);
 }
 
