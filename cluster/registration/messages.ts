@@ -8,11 +8,13 @@
 import type { TLSSocket } from "node:tls";
 import { z } from "zod";
 
-/** The longest message is a welcome: two certificates and a few names. */
+/** The longest message is a welcome: a few certificates and names. */
 const LINE_BYTES_MAX = 65_536;
+/** Of one or several certificates. */
+export const PEM_CHARS_MAX = 16_384;
 
 const name = z.string().min(1).max(64);
-const pem = z.string().min(1).max(16_384);
+const pem = z.string().min(1).max(PEM_CHARS_MAX);
 const role = z.enum(["node", "witness"]);
 const hex = z.string().regex(/^[0-9a-f]{64}$/);
 const id = z.number().int().min(1).max(255);
@@ -49,6 +51,7 @@ export const answerSchema = z.discriminatedUnion("type", [
     type: z.literal("welcome"),
     id,
     cert: pem,
+    /** All that members trust: several while one is replaced. */
     ca: pem,
     /** The cluster secret. */
     secret: hex,

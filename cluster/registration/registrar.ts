@@ -30,6 +30,7 @@ export interface RegistrarOptions {
   readonly address: string;
   readonly port: number;
   readonly tls: TlsMaterial;
+  /** Asked for each visitor anew: the CA may be replaced meanwhile. */
   readonly authority: KeyAndCertificate;
   /** For how long certificates are valid. */
   readonly days: number;
@@ -45,7 +46,7 @@ export interface RegistrarOptions {
   /** Members whose certificates need not name their ids (tls.ts). */
   readonly founders: readonly number[];
   /** What a new member is told besides its certificate. */
-  readonly welcome: () => Pick<Welcome, "secret" | "founders" | "members">;
+  readonly welcome: () => Pick<Welcome, "ca" | "secret" | "founders" | "members">;
   /** One line for the log about each who was turned away. */
   readonly onRefused: (reason: RefusalReason, why: string) => void;
   readonly onIssued: (text: string) => void;
@@ -130,7 +131,7 @@ export class Registrar {
   }
 
   async #join(socket: TLSSocket, question: Extract<Question, { type: "join" }>): Promise<Answer | Refusal> {
-    const { token, whyNoMember, join, welcome, authority, onIssued } = this.#options;
+    const { token, whyNoMember, join, welcome, onIssued } = this.#options;
     const { name } = question;
     const known = token(question.token);
     // The same words for both: a guess must not learn which tokens there are.
@@ -147,7 +148,7 @@ export class Registrar {
     const cert = await this.#issue(question.request, subject);
     if (cert === undefined) return malformedRequest();
     onIssued(`${name} joined as member ${subject.id}, with token ${question.token}`);
-    return { type: "welcome", id: subject.id, cert, ca: authority.cert, ...welcome() };
+    return { type: "welcome", id: subject.id, cert, ...welcome() };
   }
 
   async #renew(socket: TLSSocket, request: string): Promise<Answer | Refusal> {

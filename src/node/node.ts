@@ -112,7 +112,7 @@ export class Node {
     const registration = await this.#startRegistration(core, transport, tls, logIdOf(store.storage));
     await this.#startServers(new NodeReport({ core, started, store, transport, lifelines, machine }), {
       certificates,
-      registration: () => registration,
+      registration: () => (registration?.isOpen ? registration : undefined),
     });
     this.#undo.push(() => core.stop());
     core.start();

@@ -1,10 +1,11 @@
 /**
- * Registration on a running member: joins the registrar to the control plane. Loaded only where the CA's key is.
+ * Registration on a running member: joins the registrar to the control plane, and keeps it to the CA that the files say. Loaded
+ * only where the CA's key is.
  */
 
 import { createPrivateKey, X509Certificate } from "node:crypto";
-import { readFileSync, statSync } from "node:fs";
-import type { Question } from "../../cluster/registration/messages.ts";
+import { existsSync, readFileSync, statSync } from "node:fs";
+import { PEM_CHARS_MAX, type Question } from "../../cluster/registration/messages.ts";
 import { Registrar } from "../../cluster/registration/registrar.ts";
 import { whyOtherStore } from "../../cluster/registration/store-claim.ts";
 import { formatTicket, newTicket, ticketKey } from "../../cluster/registration/token.ts";
@@ -41,8 +42,10 @@ type JoinQuestion = Extract<Question, { type: "join" }>;
 
 export class Registration {
   readonly #options: RegistrationOptions;
-  readonly #authority: KeyAndCertificate;
   readonly #registrar: Registrar;
+  #authority: KeyAndCertificate;
+  #ca: Buffer;
+  #isOpen = true;
   /** The last of the joins that wait for each other; never rejects. */
   #lastJoin: Promise<unknown> = Promise.resolve();
 
@@ -52,11 +55,15 @@ export class Registration {
     const { config, tls, controller, refused, log } = options;
     const { cluster, control } = config;
     this.#authority = readAuthority(cluster.caKey!, tls.ca);
+    this.#ca = tls.ca;
+    const authority = (): KeyAndCertificate => this.#authority;
     this.#registrar = new Registrar({
       address: cluster.self.address,
       port: cluster.ports.registration,
       tls,
-      authority: this.#authority,
+      get authority() {
+        return authority();
+      },
       days: CERTIFICATE_DAYS,
       hello: {
         cluster: cluster.name,
@@ -71,6 +78,7 @@ export class Registration {
       founders: cluster.founders,
       member: (name) => this.#all().find((member) => member.name === name),
       welcome: () => ({
+        ca: allOf(this.#ca, this.#authority.cert),
         secret: Buffer.from(cluster.secret).toString("hex"),
         founders: [...cluster.founders],
         members: this.#all().map(({ id, name, role, address, weight }) => ({
@@ -94,11 +102,36 @@ export class Registration {
     return this.#registrar.listen();
   }
 
+  /** False when the CA's key was taken away: nobody is let in here any more. */
+  get isOpen(): boolean {
+    return this.#isOpen;
+  }
+
+  /** Reads the CA's key again as well: it is replaced together with the files that `tls` is of. */
   setTls(tls: TlsMaterial): void {
+    if (!this.#isOpen) return;
+    const { config, log } = this.#options;
+    const path = config.cluster.caKey!;
+    if (!existsSync(path)) {
+      this.close();
+      log.line(
+        "warn",
+        `cluster.tls.caKey: ${path} is gone: this node lets nobody in until it starts with it`,
+      );
+      return;
+    }
     this.#registrar.setTls(tls);
+    this.#ca = tls.ca;
+    try {
+      this.#authority = readAuthority(path, tls.ca);
+    } catch (error) {
+      log.line("warn", `${(error as Error).message}; certificates are signed with the key of before`);
+    }
   }
 
   close(): void {
+    if (!this.#isOpen) return;
+    this.#isOpen = false;
     this.#registrar.close();
   }
 
@@ -182,10 +215,9 @@ function readAuthority(path: string, ca: Buffer): KeyAndCertificate {
       `cluster.tls.caKey: ${path} can be read by others: run chmod 600 ${path}`,
     );
   }
-  const blocks = ca.toString().match(/-----BEGIN CERTIFICATE-----[\s\S]+?-----END CERTIFICATE-----/g) ?? [];
   try {
     const secret = createPrivateKey(key);
-    const cert = blocks.find((block) => new X509Certificate(block).checkPrivateKey(secret));
+    const cert = blocksOf(ca).find((block) => new X509Certificate(block).checkPrivateKey(secret));
     if (cert !== undefined) return { key, cert };
   } catch (cause) {
     throw new SynwallError(
@@ -199,4 +231,17 @@ function readAuthority(path: string, ca: Buffer): KeyAndCertificate {
     "SW_TLS_INVALID",
     `cluster.tls.caKey: ${path} belongs to no certificate in cluster.tls.ca: install the cluster's own, or remove it`,
   );
+}
+
+/** The CAs that members trust, `own` first: while one is replaced, members of both must be believed by who joins. */
+function allOf(ca: Buffer, own: string): string {
+  let all = own;
+  for (const block of blocksOf(ca)) {
+    if (block !== own && all.length + block.length < PEM_CHARS_MAX) all += `\n${block}`;
+  }
+  return all;
+}
+
+function blocksOf(ca: Buffer): readonly string[] {
+  return ca.toString().match(/-----BEGIN CERTIFICATE-----[\s\S]+?-----END CERTIFICATE-----/g) ?? [];
 }

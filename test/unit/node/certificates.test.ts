@@ -54,7 +54,7 @@ async function member(what: string, addresses: readonly string[]): Promise<Membe
       founders: [1, 2],
       join: async () => "nobody joins here",
       member: () => SELF,
-      welcome: () => ({ secret: "ab".repeat(32), founders: [1], members: [] }),
+      welcome: () => ({ ca: authority.cert, secret: "ab".repeat(32), founders: [1], members: [] }),
       onRefused: () => {},
       onIssued: () => {},
       onFailed: () => {},

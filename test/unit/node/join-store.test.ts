@@ -1,18 +1,28 @@
 /**
- * Who joins with another store for the cluster's log than the cluster has: turned away in one line, with an unused token and nothing
- * written. The registrar and the new machine are real, the cluster behind them is played.
+ * Machines that join. Who has another store for the cluster's log than the cluster is turned away in one line, with an unused token
+ * and nothing written; who joins while the CA is replaced trusts what members trust. The registrar and the new machine are real, the
+ * cluster behind them is played.
  */
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
 import type { Command, JoinToken } from "../../../cluster/control/model.ts";
 import type { RegistrarOptions } from "../../../cluster/registration/registrar.ts";
 import { parseTicket } from "../../../cluster/registration/token.ts";
+import { fingerprint, issue, makeAuthority, makeRequest } from "../../../cluster/registration/x509.ts";
 import { zeroRefusals } from "../../../cluster/transport/refusals.ts";
 import { loadTls } from "../../../cluster/transport/tls.ts";
 import { loadNewcomer, loadNodeConfig } from "../../../config/load.ts";
-import type { MemberConfig } from "../../../config/node-config.ts";
+import type { MemberConfig, NodeConfig } from "../../../config/node-config.ts";
 import { SynwallError } from "../../../src/base/errors.ts";
 import { initCluster, joinWithToken } from "../../../src/node/cluster-setup.ts";
 import type { Controller } from "../../../src/node/controller.ts";
@@ -67,12 +77,23 @@ function configure(machine: string, node: string, store: string, port: number, q
   return file;
 }
 
+interface Office {
+  readonly token: string;
+  /** Of the first one unless told. */
+  readonly isUsed: (token?: string) => boolean;
+  readonly issueToken: () => Promise<string>;
+  readonly registration: Registration;
+  readonly files: NodeConfig["cluster"]["tls"] & { readonly caKey: string };
+  /** Warnings of its log. */
+  readonly lines: readonly string[];
+}
+
 /** A cluster of fw1 whose log is in `store`; answers a token, and whether it was used. `peers`: other members. */
 async function cluster(
   machine: string,
   store: string,
   { quorum = "majority", peers = [] }: { quorum?: string; peers?: readonly MemberConfig[] } = {},
-): Promise<{ token: string; isUsed: (token?: string) => boolean; issue: () => Promise<string> }> {
+): Promise<Office> {
   const file = configure(machine, "fw1", store, await freePort(), quorum);
   await initCluster(loadNewcomer(file), "192.0.2.1");
   const loaded = loadNodeConfig(file, "node");
@@ -81,6 +102,7 @@ async function cluster(
   const opened = await openStore(config);
   const tokens: JoinToken[] = [];
   const members: MemberConfig[] = [...peers];
+  const lines: string[] = [];
   const command = async (asked: Command): Promise<void> => {
     if (asked.type === "token") tokens.push(asked.token);
     if (asked.type !== "join") return;
@@ -100,19 +122,20 @@ async function cluster(
     controller: played as unknown as Controller,
     logId: logIdOf(opened.storage),
     refused: zeroRefusals(),
-    log: { line: () => {} },
+    log: { line: (level, text) => level === "warn" && lines.push(text) },
   });
   await registration.listen();
   open.push(
     () => registration.close(),
     () => opened.close(),
   );
-  const issue = async (): Promise<string> =>
+  const issueToken = async (): Promise<string> =>
     (await registration.issueToken({ role: "node", weight: 1, ttlMs: 60_000 })).token;
-  const token = await issue();
+  const files = { ...config.cluster.tls, caKey: config.cluster.caKey! };
+  const token = await issueToken();
   const isUsed = (text = token): boolean =>
     tokens.find(({ id }) => id === parseTicket(text)?.id)?.usedBy !== undefined;
-  return { token, isUsed, issue };
+  return { token, isUsed, issueToken, registration, files, lines };
 }
 
 /** What a machine with that store is told; empty: it joined. */
@@ -153,8 +176,8 @@ test("a third node is turned away by a pair, with the way to have it; who replac
 });
 
 test("of two machines that join a pair at the same moment one gets in, and the other's token stays unused", async () => {
-  const { token, isUsed, issue } = await cluster("of-one-yet", RAFT, { quorum: "pair" });
-  const other = await issue();
+  const { token, isUsed, issueToken } = await cluster("of-one-yet", RAFT, { quorum: "pair" });
+  const other = await issueToken();
   const { join: ask } = offices.at(-1)!;
   const [first, second] = await Promise.all(
     [token, other].map((text, i) =>
@@ -178,6 +201,52 @@ test("a join that fails does not hold up the next one", async () => {
   const joined = ask(claim);
   await expect(failed).rejects.toThrow(/no such token/);
   expect(await joined).toMatchObject({ name: "fw2" });
+});
+
+test("a CA that is replaced while a registrar runs: it signs with the new one, and who joins trusts both", async () => {
+  const { registration, issueToken, files } = await cluster("of-two-cas", RAFT);
+  const first = readFileSync(files.ca, "utf8");
+  const next = await makeAuthority("edge", Date.now());
+  writeFileSync(files.ca, `${first}${next.cert}\n`);
+  writeFileSync(files.caKey, next.key);
+  const { key, request } = await makeRequest("fw1");
+  const cert = await issue(
+    next,
+    request,
+    { id: 1, name: "fw1", address: ADDRESS },
+    { days: 1, nowMs: Date.now() },
+  );
+  writeFileSync(files.key, key);
+  writeFileSync(files.cert, cert!);
+  registration.setTls(loadTls(files, "fw1"));
+  const token = await issueToken();
+  expect(parseTicket(token)?.fingerprint).toBe(fingerprint(next.cert));
+  expect(await joins("of-the-new-ca", RAFT, token)).toBe("");
+  const etc = join(folder, "of-the-new-ca/etc");
+  const joined = { ca: join(etc, "ca.crt"), cert: join(etc, "fw1.crt"), key: join(etc, "fw1.key") };
+  // Else it would refuse members that have certificates of the CA of before.
+  expect(readFileSync(joined.ca, "utf8")).toBe(`${next.cert.trim()}\n${first.trim()}\n`);
+  expect(loadTls(joined, "fw2").cert.length).toBeGreaterThan(0);
+});
+
+test("a CA's key that fits no certificate is not taken over: the one of before signs, and the log says so", async () => {
+  const { registration, issueToken, files, lines } = await cluster("of-a-wrong-key", RAFT);
+  writeFileSync(files.caKey, (await makeAuthority("edge", Date.now())).key);
+  registration.setTls(loadTls(files, "fw1"));
+  expect(lines).toEqual([expect.stringMatching(/ca\.key belongs to no certificate in cluster\.tls\.ca/)]);
+  expect(await joins("of-the-key-before", RAFT, await issueToken())).toBe("");
+});
+
+test("where the CA's key was taken away nobody is let in any more", async () => {
+  const { registration, token, isUsed, files, lines } = await cluster("of-a-key-taken-away", RAFT);
+  rmSync(files.caKey);
+  registration.setTls(loadTls(files, "fw1"));
+  expect(registration.isOpen).toBe(false);
+  expect(lines).toEqual([expect.stringMatching(/^cluster\.tls\.caKey: .*ca\.key is gone/)]);
+  expect(await joins("too-late", RAFT, token)).toMatch(
+    /^SW_REGISTRATION_FAILED .*cannot reach the registrar/,
+  );
+  expect(isUsed()).toBe(false);
 });
 
 describe.skipIf(ETCD === undefined)("a cluster whose log is in etcd", () => {

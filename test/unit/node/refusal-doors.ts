@@ -92,7 +92,7 @@ export async function openDoor(service: Service, port: number, folder: Certifica
     join: async () => "nobody joins here",
     founders: FOUNDERS,
     member: (name) => (name === PEER.name ? PEER : undefined),
-    welcome: () => ({ secret: "ab".repeat(32), founders: [1], members: [] }),
+    welcome: () => ({ ca: authority.cert, secret: "ab".repeat(32), founders: [1], members: [] }),
     onRefused: (reason, line) => onRefused(line, reason),
     onIssued: (line) => taken.push(line),
     onFailed: (line) => taken.push(line),

@@ -75,7 +75,7 @@ async function office(
     join: async ({ name, address }) => ({ id: 4, name, address }),
     founders: [1],
     member: (name) => (name === "fw1" ? { id: 1, name, address: "127.0.0.1" } : undefined),
-    welcome: () => ({ secret: "ab".repeat(32), founders: [1], members: [] }),
+    welcome: () => ({ ca: authority.cert, secret: "ab".repeat(32), founders: [1], members: [] }),
     onRefused: (reason, why) => refused.push(`${reason}: ${why}`),
     onIssued: () => {},
     onFailed: () => {},
