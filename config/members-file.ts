@@ -1,9 +1,9 @@
 /**
  * Members file: who belongs to the cluster, for members that began or joined it by command instead of listing everybody in their
  * configuration. `cluster init` and `join` write it to the data folder, and a running member keeps it up to date; the
- * truth is the replicated state, this is whom to ask for it.
+ * truth is the replicated state, this is whom to ask for it. Owns the format; how it is put on disk, cluster/storage/replace-file.ts.
  */
-import { readFileSync, renameSync, writeFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { z } from "zod";
 import { whyUnreadable } from "../cluster/transport/tls.ts";
 import type { FileMistake } from "./files.ts";
@@ -61,11 +61,7 @@ export function readMembers(dataDir: string): KnownMembers | FileMistake {
   return mistake(`${file} cannot be understood: put a copy of another member's there`);
 }
 
-/** Replaces the file in one step. */
-export function writeMembers(dataDir: string, { founders, members }: KnownMembers): void {
-  const file = membersFile(dataDir);
-  writeFileSync(`${file}.new`, `${JSON.stringify({ version: 1, founders, members }, undefined, 2)}\n`, {
-    mode: 0o600,
-  });
-  renameSync(`${file}.new`, file);
+/** The file's content. */
+export function formatMembers({ founders, members }: KnownMembers): string {
+  return `${JSON.stringify({ version: 1, founders, members }, undefined, 2)}\n`;
 }

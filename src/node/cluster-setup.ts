@@ -10,8 +10,10 @@ import { joinCluster } from "../../cluster/registration/client.ts";
 import type { Hello } from "../../cluster/registration/messages.ts";
 import { type JoinTicket, parseTicket } from "../../cluster/registration/token.ts";
 import { issue, makeAuthority, makeRequest } from "../../cluster/registration/x509.ts";
+import { diskFs } from "../../cluster/storage/fs.ts";
+import { replaceFile } from "../../cluster/storage/replace-file.ts";
 import type { Newcomer } from "../../config/load.ts";
-import { membersFile, writeMembers } from "../../config/members-file.ts";
+import { formatMembers, membersFile } from "../../config/members-file.ts";
 import { SynwallError } from "../base/errors.ts";
 import { findStore } from "./open-store.ts";
 
@@ -47,10 +49,8 @@ export async function initCluster(newcomer: Newcomer, address: string): Promise<
   write(tls.cert, cert!);
   write(secretFile, randomBytes(SECRET_BYTES).toString("hex"));
   mkdirSync(dataDir, { recursive: true, mode: 0o700 });
-  writeMembers(dataDir, {
-    founders: [FIRST_ID],
-    members: [{ id: FIRST_ID, name: node, role, address, weight: 1 }],
-  });
+  const members = [{ id: FIRST_ID, name: node, role, address, weight: 1 }];
+  replaceFile(membersFile(dataDir), formatMembers({ founders: [FIRST_ID], members }), diskFs);
 }
 
 /** Joins with a token. Answers the id that this machine has in the cluster from now on. */
@@ -77,8 +77,9 @@ export async function joinWithToken(newcomer: Newcomer, address: string, text: s
   write(tls.cert, welcome.cert);
   write(secretFile, welcome.secret);
   mkdirSync(dataDir, { recursive: true, mode: 0o700 });
-  writeMembers(dataDir, { founders: welcome.founders, members: welcome.members });
-  return welcome.id;
+  const { id, founders, members } = welcome;
+  replaceFile(membersFile(dataDir), formatMembers({ founders, members }), diskFs);
+  return id;
 }
 
 function requireSameCluster(newcomer: Newcomer, { address, port }: JoinTicket, hello: Hello): void {

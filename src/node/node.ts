@@ -6,9 +6,11 @@
  */
 import { existsSync, mkdirSync } from "node:fs";
 import { systemTimers } from "../../cluster/control/timers.ts";
+import { diskFs } from "../../cluster/storage/fs.ts";
+import { replaceFile } from "../../cluster/storage/replace-file.ts";
 import { GrpcTransport } from "../../cluster/transport/grpc.ts";
 import type { TlsMaterial } from "../../cluster/transport/tls.ts";
-import { writeMembers } from "../../config/members-file.ts";
+import { formatMembers, membersFile } from "../../config/members-file.ts";
 import { interfaceLabel, type MemberConfig, type NodeConfig } from "../../config/node-config.ts";
 import { SynwallError } from "../base/errors.ts";
 import { RecordRing } from "../base/ring.ts";
@@ -163,7 +165,8 @@ export class Node {
     const { cluster, control } = this.#config;
     this.#lifelines?.setPeers(peers.filter(({ role }) => role === "node"));
     if (cluster.areMembersListed) return;
-    writeMembers(control.dataDir, { founders: cluster.founders, members: [cluster.self, ...peers] });
+    const known = { founders: cluster.founders, members: [cluster.self, ...peers] };
+    replaceFile(membersFile(control.dataDir), formatMembers(known), diskFs);
   }
 
   #makeCore(storage: ControlStorage, transport: GrpcTransport): NodeCore {

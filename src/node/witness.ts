@@ -4,8 +4,10 @@
  */
 import { mkdirSync } from "node:fs";
 import { systemTimers } from "../../cluster/control/timers.ts";
+import { diskFs } from "../../cluster/storage/fs.ts";
+import { replaceFile } from "../../cluster/storage/replace-file.ts";
 import { GrpcTransport } from "../../cluster/transport/grpc.ts";
-import { writeMembers } from "../../config/members-file.ts";
+import { formatMembers, membersFile } from "../../config/members-file.ts";
 import type { NodeConfig } from "../../config/node-config.ts";
 import { Metrics } from "../metrics/registry.ts";
 import { AdminServer } from "./admin-server.ts";
@@ -108,7 +110,8 @@ export class Witness {
       onPeers: (peers) => {
         const { cluster, control } = this.#config;
         if (cluster.areMembersListed) return;
-        writeMembers(control.dataDir, { founders: cluster.founders, members: [cluster.self, ...peers] });
+        const known = { founders: cluster.founders, members: [cluster.self, ...peers] };
+        replaceFile(membersFile(control.dataDir), formatMembers(known), diskFs);
       },
       onFatal: this.#onFatal,
       restart: this.#restart,
