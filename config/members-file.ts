@@ -1,7 +1,8 @@
 /**
  * Members file: who belongs to the cluster, for members that began or joined it by command instead of listing everybody in their
  * configuration. `cluster init` and `join` write it to the data folder, and a running member keeps it up to date; the
- * truth is the replicated state, this is whom to ask for it. Owns the format; how it is put on disk, cluster/storage/replace-file.ts.
+ * truth is the replicated state, this is whom to ask for it. Owns the format, not how it is put
+ * on disk (cluster/storage/replace-file.ts).
  */
 import { readFileSync } from "node:fs";
 import { z } from "zod";

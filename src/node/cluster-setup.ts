@@ -1,20 +1,19 @@
 /**
  * Cluster setup: what a machine does before its first start. `init` begins a cluster of this one node, `join` makes this machine
- * a member of one that runs. Owns the files that are left; nothing that is there already is replaced.
+ * a member of one that runs. Owns what the files hold, and that nothing is replaced that is there already; how they come to be all
+ * of them or none is new-files.ts.
  */
 
 import { randomBytes } from "node:crypto";
-import { existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
-import { dirname } from "node:path";
+import { existsSync, readdirSync } from "node:fs";
 import { joinCluster } from "../../cluster/registration/client.ts";
-import type { Hello } from "../../cluster/registration/messages.ts";
+import type { Hello, Welcome } from "../../cluster/registration/messages.ts";
 import { type JoinTicket, parseTicket } from "../../cluster/registration/token.ts";
 import { issue, makeAuthority, makeRequest } from "../../cluster/registration/x509.ts";
-import { diskFs } from "../../cluster/storage/fs.ts";
-import { replaceFile } from "../../cluster/storage/replace-file.ts";
 import type { Newcomer } from "../../config/load.ts";
 import { formatMembers, membersFile } from "../../config/members-file.ts";
 import { SynwallError } from "../base/errors.ts";
+import { NewFiles } from "./new-files.ts";
 import { findStore } from "./open-store.ts";
 
 const FIRST_ID = 1;
@@ -33,7 +32,8 @@ export async function initCluster(newcomer: Newcomer, address: string): Promise<
   if (tls.caKey === undefined) {
     throw new SynwallError("SW_CONFIG_INVALID", "cluster.tls.caKey: say where the CA's key is to be kept");
   }
-  requireNew(newcomer, [tls.ca, tls.caKey, tls.cert, tls.key, secretFile]);
+  const paths = [tls.ca, tls.caKey, tls.cert, tls.key, secretFile, membersFile(dataDir)];
+  requireNew(newcomer, paths);
   const nowMs = Date.now();
   const authority = await makeAuthority(name, nowMs);
   const { key, request } = await makeRequest(node);
@@ -43,14 +43,16 @@ export async function initCluster(newcomer: Newcomer, address: string): Promise<
     { id: FIRST_ID, name: node, address },
     { days: CERTIFICATE_DAYS, nowMs },
   );
-  write(tls.caKey, authority.key);
-  write(tls.ca, authority.cert);
-  write(tls.key, key);
-  write(tls.cert, cert!);
-  write(secretFile, randomBytes(SECRET_BYTES).toString("hex"));
-  mkdirSync(dataDir, { recursive: true, mode: 0o700 });
+  const files = new NewFiles(paths, dataDir);
   const members = [{ id: FIRST_ID, name: node, role, address, weight: 1 }];
-  replaceFile(membersFile(dataDir), formatMembers({ founders: [FIRST_ID], members }), diskFs);
+  files.fill([
+    [tls.caKey, authority.key],
+    [tls.ca, authority.cert],
+    [tls.cert, cert!],
+    [tls.key, key],
+    [secretFile, randomBytes(SECRET_BYTES).toString("hex")],
+    [membersFile(dataDir), formatMembers({ founders: [FIRST_ID], members })],
+  ]);
 }
 
 /** Joins with a token. Answers the id that this machine has in the cluster from now on. */
@@ -63,23 +65,50 @@ export async function joinWithToken(newcomer: Newcomer, address: string, text: s
       "this is no join token, or not a whole one: copy the line that synwall cluster token printed",
     );
   }
-  requireNew(newcomer, [tls.ca, tls.cert, tls.key, secretFile]);
+  const paths = [tls.ca, tls.cert, tls.key, secretFile, membersFile(dataDir)];
+  requireNew(newcomer, paths);
   const { key, request } = await makeRequest(node);
-  const { etcd } = newcomer;
-  const welcome = await joinCluster(
-    ticket,
-    { name: node, role, address, request },
-    (hello) => requireSameCluster(newcomer, ticket, hello),
-    etcd === undefined ? undefined : () => findStore(etcd, newcomer.name),
-  );
-  write(tls.ca, welcome.ca);
-  write(tls.key, key);
-  write(tls.cert, welcome.cert);
-  write(secretFile, welcome.secret);
-  mkdirSync(dataDir, { recursive: true, mode: 0o700 });
+  const files = telling("the token is still unused", () => new NewFiles(paths, dataDir));
+  const welcome = await askToJoin(newcomer, ticket, { name: node, role, address, request }).catch((error) => {
+    files.discard();
+    throw error;
+  });
   const { id, founders, members } = welcome;
-  replaceFile(membersFile(dataDir), formatMembers({ founders, members }), diskFs);
+  const again = `the token is used, and the cluster knows this machine as member ${id}: mend that, and join with another one (synwall cluster token --name ${node})`;
+  telling(again, () =>
+    files.fill([
+      [tls.ca, welcome.ca],
+      [tls.cert, welcome.cert],
+      [tls.key, key],
+      [secretFile, welcome.secret],
+      [membersFile(dataDir), formatMembers({ founders, members })],
+    ]),
+  );
   return id;
+}
+
+function askToJoin(
+  newcomer: Newcomer,
+  ticket: JoinTicket,
+  machine: Parameters<typeof joinCluster>[1],
+): Promise<Welcome> {
+  const { etcd, name } = newcomer;
+  return joinCluster(
+    ticket,
+    machine,
+    (hello) => requireSameCluster(newcomer, ticket, hello),
+    etcd === undefined ? undefined : () => findStore(etcd, name),
+  );
+}
+
+/** Says `more` when files cannot be written. */
+function telling<T>(more: string, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    if (!(error instanceof SynwallError)) throw error;
+    throw new SynwallError(error.code, `${error.message}; ${more}`, error.details, error);
+  }
 }
 
 function requireSameCluster(newcomer: Newcomer, { address, port }: JoinTicket, hello: Hello): void {
@@ -102,16 +131,10 @@ function requireSameCluster(newcomer: Newcomer, { address, port }: JoinTicket, h
 function requireNew({ dataDir }: Newcomer, files: readonly string[]): void {
   const log = `${dataDir}/wal`;
   const isLogged = existsSync(log) && readdirSync(log).length > 0;
-  const there =
-    [...files, membersFile(dataDir)].find((file) => existsSync(file)) ?? (isLogged ? log : undefined);
+  const there = files.find((file) => existsSync(file)) ?? (isLogged ? log : undefined);
   if (there === undefined) return;
   throw new SynwallError(
     "SW_CONTROL_REFUSED",
     `${there} is there already: this machine is or was a member; move it away if it is not needed any more`,
   );
-}
-
-function write(path: string, text: string): void {
-  mkdirSync(dirname(path), { recursive: true, mode: 0o755 });
-  writeFileSync(path, text.endsWith("\n") ? text : `${text}\n`, { mode: 0o600, flag: "wx" });
 }

@@ -1,6 +1,6 @@
 /**
  * Machines that join. Who has another store for the cluster's log than the cluster is turned away in one line, with an unused token
- * and nothing written; who joins while the CA is replaced trusts what members trust. The registrar and the new machine are real, the
+ * and nothing written; who joins while the CA is replaced trusts what members trust; who cannot write its files leaves nothing. The registrar and the new machine are real, the
  * cluster behind them is played.
  */
 import {
@@ -92,7 +92,11 @@ interface Office {
 async function cluster(
   machine: string,
   store: string,
-  { quorum = "majority", peers = [] }: { quorum?: string; peers?: readonly MemberConfig[] } = {},
+  {
+    quorum = "majority",
+    peers = [],
+    onJoin,
+  }: { quorum?: string; peers?: readonly MemberConfig[]; onJoin?: () => void } = {},
 ): Promise<Office> {
   const file = configure(machine, "fw1", store, await freePort(), quorum);
   await initCluster(loadNewcomer(file), "192.0.2.1");
@@ -114,6 +118,7 @@ async function cluster(
     const id = 20 + members.length;
     members.push({ id, name, role, address, weight: 1 });
     tokens[at] = { ...tokens[at]!, usedBy: id };
+    onJoin?.();
   };
   const played = { driver: { state: () => ({ tokens, members }) }, peers: { all: () => members }, command };
   const registration = new Registration({
@@ -139,8 +144,15 @@ async function cluster(
 }
 
 /** What a machine with that store is told; empty: it joined. */
-async function joins(machine: string, store: string, token: string): Promise<string> {
-  const newcomer = loadNewcomer(configure(machine, "fw2", store, 7402));
+async function joins(
+  machine: string,
+  store: string,
+  token: string,
+  change: (text: string) => string = (text) => text,
+): Promise<string> {
+  const file = configure(machine, "fw2", store, 7402);
+  writeFileSync(file, change(readFileSync(file, "utf8")));
+  const newcomer = loadNewcomer(file);
   try {
     await joinWithToken(newcomer, NEW_ADDRESS, token);
     return "";
@@ -247,6 +259,44 @@ test("where the CA's key was taken away nobody is let in any more", async () => 
     /^SW_REGISTRATION_FAILED .*cannot reach the registrar/,
   );
   expect(isUsed()).toBe(false);
+});
+
+const inOneFile = (text: string): string => text.replace(/fw1\.key/, "fw1.crt");
+
+test("a machine whose certificate and key are one file joins, and a cluster begins with one", async () => {
+  const { token } = await cluster("of-two-files", RAFT);
+  expect(await joins("one-file", RAFT, token, inOneFile)).toBe("");
+  const etc = join(folder, "one-file/etc");
+  const [ca, both] = [join(etc, "ca.crt"), join(etc, "fw1.crt")];
+  expect(loadTls({ ca, cert: both, key: both }, "fw2").key.length).toBeGreaterThan(0);
+  const file = configure("begins-with-one-file", "fw1", RAFT, 7402);
+  writeFileSync(file, inOneFile(readFileSync(file, "utf8")));
+  await initCluster(loadNewcomer(file), "192.0.2.1");
+  expect(loadNodeConfig(file, "node").cluster.founders).toEqual([1]);
+});
+
+test("a machine that cannot write one of its files is told before the token is used, and nothing is left", async () => {
+  const { token, isUsed } = await cluster("of-a-closed-folder", RAFT);
+  const underAFile = (text: string): string =>
+    text.replace(join(folder, "closed/data"), join(folder, "closed/node.yaml/data"));
+  expect(await joins("closed", RAFT, token, underAFile)).toMatch(
+    /^SW_STORAGE_FAILED cannot write .*node\.yaml\/data\/members\.json \(ENOTDIR.*\); the token is still unused$/,
+  );
+  expect(isUsed()).toBe(false);
+});
+
+test("a machine that cannot write what it was given is told that the token is used, and nothing is left", async () => {
+  const inTheWay = join(folder, "late/etc/fw1.crt");
+  const { token } = await cluster("of-a-late-failure", RAFT, { onJoin: () => mkdirSync(inTheWay) });
+  const newcomer = loadNewcomer(configure("late", "fw2", RAFT, 7402));
+  await expect(joinWithToken(newcomer, NEW_ADDRESS, token)).rejects.toMatchObject({
+    code: "SW_STORAGE_FAILED",
+    message: expect.stringMatching(
+      /^cannot write .*fw1\.crt \(.*\); the token is used, and the cluster knows this machine as member 20: .*token --name fw2/,
+    ),
+  });
+  expect(readdirSync(join(folder, "late")).sort()).toEqual(["etc", "node.yaml"]);
+  expect(readdirSync(join(folder, "late/etc"))).toEqual(["fw1.crt"]);
 });
 
 describe.skipIf(ETCD === undefined)("a cluster whose log is in etcd", () => {
