@@ -369,18 +369,18 @@ export class KvDriver implements ControlDriver {
     this.#options.onLeader?.(lead, term);
   }
 
+  /** A store that is away is asked by #read() whether it is back, and by nobody else. */
   #lookAfterLead(): void {
-    if (!this.#isAble) return;
+    if (!this.#isAble || !this.#session.isConnected) return;
     const record = this.#leader.takeOver();
     if (record !== undefined) this.#replaceLeader(record);
   }
 
   #replaceLeader(record: LeaderRecord): void {
-    this.#run(
-      this.#transactLead(record, false).then((result) => {
-        if (result !== undefined) this.#take(result);
-      }),
-    );
+    const taken = this.#transactLead(record, false).then((result) => {
+      if (result !== undefined) this.#take(result);
+    });
+    this.#run(taken.finally(() => this.#leader.asked()));
   }
 
   // ---------------------------------------------------------------- committing

@@ -34,7 +34,12 @@ export class KvLeader {
   #knownAt = 0;
   #seenMs = 0;
   #otherSeenMs: number | undefined;
+  /** There is no leader, or it died. Stays until somebody else leads or this member has asked. */
   #isWanted = false;
+  /** It was not heard of for long; any sign of it, or of the store after it was away, says otherwise. */
+  #isLapsed = false;
+  /** One request at a time: a store that is slow must not be asked again and again. */
+  #isAsking = false;
 
   constructor(options: KvLeaderOptions) {
     this.#options = options;
@@ -66,6 +71,7 @@ export class KvLeader {
     this.#record = record ?? { ...before, node: 0 };
     this.#modRevision = modRevision;
     this.#seenMs = nowMs;
+    this.#isLapsed = false;
     if (this.#record.node !== 0 && !this.isSelf) this.#otherSeenMs = nowMs;
     const isOther = before.node !== this.#record.node || before.term !== this.#record.term;
     if (isOther && record !== undefined) {
@@ -79,6 +85,7 @@ export class KvLeader {
   reconnected(nowMs: number): void {
     this.#seenMs = nowMs;
     this.#otherSeenMs = nowMs;
+    this.#isLapsed = false;
   }
 
   /** When another member was last seen leading, or the store answered again. */
@@ -97,14 +104,26 @@ export class KvLeader {
     if (this.#succession.tick()) this.#isWanted = true;
     if (this.isSelf || isWitness || this.#record.node === 0 || !this.#options.mayLead()) return;
     const rank = Math.max(0, candidates().indexOf(self));
-    if (nowMs - this.#seenMs >= LAPSE_MS + rank * BEAT_MS) this.#isWanted = true;
+    if (nowMs - this.#seenMs >= LAPSE_MS + rank * BEAT_MS) this.#isLapsed = true;
   }
 
-  /** What is to replace the record when this member is to lead; undefined: it is not. Asked once for each reason. */
+  /**
+   * What is to replace the record when this member is to lead; undefined: it is not, or has asked already. The store has answered
+   * when asked() is called; until the store is there to be asked, a reason waits.
+   */
   takeOver(): LeaderRecord | undefined {
-    if (!this.#isWanted) return undefined;
+    if (this.#isAsking || !(this.#isWanted || this.#isLapsed)) return undefined;
     this.#isWanted = false;
+    this.#isLapsed = false;
+    // A reason may have waited while others declared this member down.
+    if (this.#record.node !== 0 && !this.#options.mayLead()) return undefined;
+    this.#isAsking = true;
     return { term: this.#record.term + 1, node: this.#options.self, beat: 0 };
+  }
+
+  /** The store has answered what takeOver() gave, or never will. */
+  asked(): void {
+    this.#isAsking = false;
   }
 
   /** What a leader writes every BEAT_MS; undefined: this member does not lead. */

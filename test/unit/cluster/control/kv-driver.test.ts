@@ -145,6 +145,55 @@ test("while the store is away nothing is decided and nobody leads; what was prop
   expect(await decided(members, 1, up(2))).toEqual({ ok: true, changed: true });
 });
 
+/** Requests of a member from now on, and the most of them that were open at once. */
+function requestsOf(members: KvMembers, self: number): { count: number; openMax: number } {
+  const client = members.clients.get(self)!;
+  const seen = { count: 0, openMax: 0 };
+  const transact = client.transact.bind(client);
+  let open = 0;
+  client.transact = (transaction) => {
+    seen.count++;
+    seen.openMax = Math.max(seen.openMax, ++open);
+    return transact(transaction).finally(() => open--);
+  };
+  return seen;
+}
+
+test("a store that is away or slow is asked a few times a second, though its leader is not heard of any more", async () => {
+  const members = await pair();
+  const follower = 3 - members.driver(1).status().lead;
+  const away = requestsOf(members, follower);
+  members.way(follower).isCut = true;
+  await members.clock.pass(10_000);
+  // A request waits for 100 ms, the next one for 200 ms more; the first takeover is one of them.
+  expect(away.count).toBeLessThan(40);
+  expect(away.openMax).toBeLessThanOrEqual(2);
+  Object.assign(members.way(follower), { isCut: false, delayMs: 6_000, timeoutMs: 20_000 });
+  await members.clock.pass(500);
+  const slow = requestsOf(members, follower);
+  await members.clock.pass(10_000);
+  expect(slow.count).toBeLessThan(5);
+  expect(slow.openMax).toBeLessThanOrEqual(2);
+});
+
+test("a leader that died while the store was away is replaced when it is back, and one that lives keeps leading", async () => {
+  const members = await pair();
+  const { lead, term } = members.driver(1).status();
+  const heir = 3 - lead;
+  members.way(heir).isCut = true;
+  await members.clock.pass(8_000);
+  members.way(heir).isCut = false;
+  await members.settle();
+  expect([members.driver(heir).status().lead, members.driver(heir).status().term]).toEqual([lead, term]);
+  members.way(heir).isCut = true;
+  await members.clock.until(() => members.driver(heir).status().lead === 0);
+  members.kill(lead);
+  members.driver(heir).leaderDied(lead);
+  await members.clock.pass(8_000);
+  members.way(heir).isCut = false;
+  expect(await members.clock.until(() => members.driver(heir).status().lead === heir)).toBeLessThan(350);
+});
+
 test("what a watch missed is read when it broke, and when the store has forgotten its own history", async () => {
   const members = await pair();
   await decided(members, 1, up(1));
