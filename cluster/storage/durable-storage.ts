@@ -17,7 +17,7 @@ import { diskFs, type StorageFs } from "./fs.ts";
 import type { LogStore, SaveDone, Saved } from "./log-store.ts";
 import { SnapshotStore } from "./snapshot-store.ts";
 import { failed, Wal, type WalHead } from "./wal.ts";
-import { corrupt, type Replay } from "./wal-reader.ts";
+import { corrupt, isSegment, type Replay } from "./wal-reader.ts";
 import type { WalRecord } from "./wal-record.ts";
 
 /** Small, as it is zeroed before use; about 500 commands of a cluster with 64 slots. */
@@ -72,8 +72,8 @@ export class DurableStorage implements LogStore {
     this.#unlock = unlock;
     this.#directory = directory;
     this.#snapshots = new SnapshotStore(fs, `${directory}/snap`, clusterName);
-    // A log begun anew beside old snapshots would have forgotten its votes.
-    if (fs.list(`${directory}/wal`).length === 0 && !this.#snapshots.isEmpty()) {
+    // A log begun anew beside old snapshots would have forgotten its votes. A spare segment holds none.
+    if (!fs.list(`${directory}/wal`).some(isSegment) && !this.#snapshots.isEmpty()) {
       throw corrupt(`${directory}/wal`, "the log is gone, while snapshots are there");
     }
     const founding = { voters, slots, log: randomBytes(8).toString("hex") };

@@ -52,6 +52,8 @@ export interface Identity extends Pick<Meta, "cluster" | "node"> {
   readonly voters: readonly number[];
 }
 
+const SEGMENT_NAME = /^(\d{8})-\d{16}\.wal$/;
+
 export function segmentName(sequence: number, firstIndex: number): string {
   return `${String(sequence).padStart(8, "0")}-${String(firstIndex).padStart(16, "0")}.wal`;
 }
@@ -67,10 +69,15 @@ export function replay(fs: StorageFs, folder: string, identity: Identity): Repla
   return state.finish(segments);
 }
 
+/** Whether a file of the folder holds a part of the log, and is not one that is only being made. */
+export function isSegment(name: string): boolean {
+  return SEGMENT_NAME.test(name);
+}
+
 function findSegments(fs: StorageFs, folder: string): Segment[] {
   const segments: Segment[] = [];
   for (const name of fs.list(folder)) {
-    const match = /^(\d{8})-\d{16}\.wal$/.exec(name);
+    const match = SEGMENT_NAME.exec(name);
     if (match !== null) segments.push({ name, sequence: Number(match[1]), indexMax: 0 });
   }
   segments.sort((a, b) => a.sequence - b.sequence);

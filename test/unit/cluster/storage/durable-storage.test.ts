@@ -218,6 +218,17 @@ describe("damage", () => {
     expect(() => openOn(after)).toThrow(/the log is gone/);
   });
 
+  test("a spare segment is not a log: beside snapshots it is refused, and stays for whoever looks", () => {
+    const fs = new MemoryFs();
+    const store = openOn(fs);
+    for (const step of LIFE) run(store, step);
+    const after = fs.restart();
+    for (const name of after.list("/data/wal")) after.remove(`/data/wal/${name}`);
+    after.create("/data/wal/spare.tmp").write(0, [new Uint8Array(512)]);
+    expect(() => openOn(after)).toThrow(/the log is gone/);
+    expect(after.list("/data/wal")).toEqual(["spare.tmp"]);
+  });
+
   test("the folder of another node or cluster is refused by name", () => {
     const fs = lived();
     expect(() => openOn(fs, { nodeId: 2 })).toThrow(/belongs to node 1 of cluster "edge", not to node 2/);
