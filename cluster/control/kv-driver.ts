@@ -138,7 +138,9 @@ export class KvDriver implements ControlDriver {
   }
 
   stop(): void {
+    const isWell = !this.#isEnded;
     this.#end("this node is stopping");
+    if (isWell) this.#guard(() => this.#replica.stop());
   }
 
   state(): ClusterState {
@@ -203,6 +205,7 @@ export class KvDriver implements ControlDriver {
     if (this.#isEnded) return;
     const nowMs = this.#options.timers.nowMs();
     this.#offers.tick(nowMs);
+    this.#replica.tick(nowMs);
     if (nowMs >= this.#nextReadMs && !this.#isReading) this.#run(this.#read());
     if (!this.#isLive) return;
     this.#leader.tick(nowMs);
@@ -337,8 +340,7 @@ export class KvDriver implements ControlDriver {
       if (node !== undefined) this.vote.promises.saw(node, modRevision, nowMs);
       else if (index !== undefined && value !== undefined) entries.push({ index, data: value });
       else if (key === keys.leader) {
-        const isThere = value !== undefined;
-        this.#noteLeader(value && fromJson<LeaderRecord>(value), isThere ? modRevision : 0, modRevision);
+        this.#noteLeader(value && fromJson<LeaderRecord>(value), value ? modRevision : 0, modRevision);
       } else if (key === keys.snapshot && value !== undefined) {
         this.#replica.noteSnapshot(decodeKvSnapshot(value).at, modRevision);
       } else if (value === undefined && index === undefined) this.#readSoon(true);
@@ -355,8 +357,7 @@ export class KvDriver implements ControlDriver {
   }
 
   #noteLeader(record: LeaderRecord | undefined, modRevision: number, knownAt: number): void {
-    const nowMs = this.#options.timers.nowMs();
-    this.#leader.saw(record, modRevision, knownAt, nowMs);
+    this.#leader.saw(record, modRevision, knownAt, this.#options.timers.nowMs());
     this.#tellLead();
     this.#lookAfterLead();
   }
@@ -441,17 +442,16 @@ export class KvDriver implements ControlDriver {
     const { keys } = this.#log;
     this.#isCommitting = true;
     const snapshot = this.#replica.snapshot();
-    const { at } = snapshot;
     try {
       const result = await this.#transact(
         [{ key: keys.snapshot, modRevision: this.#replica.snapshotRevision }],
         [
           { type: "put", key: keys.snapshot, value: encodeKvSnapshot(snapshot) },
-          keys.dropLog(Math.max(0, at.index - KEEP_ENTRIES)),
+          keys.dropLog(Math.max(0, snapshot.at.index - KEEP_ENTRIES)),
         ],
         [],
       );
-      if (result?.succeeded) this.#replica.noteSnapshot(at, result.revision);
+      if (result?.succeeded) this.#replica.noteSnapshot(snapshot.at, result.revision);
       else this.#readSoon(true);
     } catch (error) {
       this.#notBeforeMs = this.#options.timers.nowMs() + RETRY_MS;

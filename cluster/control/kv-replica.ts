@@ -1,6 +1,6 @@
 /**
  * Replica of a log in a store: the machine as of the entry that was applied last, and what is noted of it on the disk. Owns applying
- * in order and once, and when a snapshot is due; kv-driver.ts reads and writes the store.
+ * in order and once, when that is noted, and when a snapshot is due; kv-driver.ts reads and writes the store.
  */
 import { SynwallError } from "../../src/base/errors.ts";
 import type { Kv } from "../storage/kv.ts";
@@ -23,6 +23,8 @@ import type { ClusterState, CommandResult } from "./model.ts";
 /** Entries, and bytes of them, after which a snapshot is made. */
 const SNAPSHOT_ENTRIES = 256;
 const SNAPSHOT_BYTES = 1_048_576;
+/** Between two notes while entries are applied: what a member knows of the store may be so old after a crash. */
+const NOTE_MS = 250;
 
 /** A log in a store, and what this member knows of it: what a member with control.store: etcd has in place of a LogStore. */
 export interface SharedLog {
@@ -55,11 +57,38 @@ export class KvReplica {
   #snapshotIndex = 0;
   #snapshotRevision = 0;
   #bytesSinceSnapshot = 0;
+  /** Something was applied that is not noted. */
+  #isNoteDue = false;
+  #isNoting = false;
+  #nextNoteMs = 0;
+  /** Why the disk did not take a note; nothing is tried again then. */
+  #failure: unknown;
 
   constructor(options: KvReplicaOptions) {
     this.#options = options;
     this.#noted = options.log.note.read();
     this.#machine = emptyMachine(options.log.slots);
+  }
+
+  /** Notes in the background what was applied, one note at a time. Throws SW_STORAGE_FAILED when the disk did not take the last one. */
+  tick(nowMs: number): void {
+    if (this.#failure !== undefined) throw this.#failure;
+    if (!this.#isNoteDue || this.#isNoting || nowMs < this.#nextNoteMs) return;
+    this.#nextNoteMs = nowMs + NOTE_MS;
+    this.#isNoteDue = false;
+    this.#isNoting = true;
+    this.#options.log.note.writeSoon(this.#toNote(), (error) => {
+      this.#isNoting = false;
+      this.#failure = error;
+    });
+  }
+
+  /** At a stop in order: all that was applied is noted when this returns. Throws SW_STORAGE_FAILED. */
+  stop(): void {
+    const isNoted = !this.#isNoteDue && !this.#isNoting;
+    if (isNoted || this.#failure !== undefined) return;
+    this.#isNoteDue = false;
+    this.#options.log.note.write(this.#toNote());
   }
 
   get at(): LogPosition {
@@ -102,7 +131,7 @@ export class KvReplica {
   applyAll(entries: readonly LogEntry[]): void {
     const { index } = this.#at;
     for (const entry of entries) if (entry.index === this.#at.index + 1) this.#apply(entry.data);
-    if (this.#at.index > index) this.#writeNote();
+    if (this.#at.index > index) this.#noteSoon();
   }
 
   install({ at, data }: KvSnapshot): void {
@@ -112,7 +141,7 @@ export class KvReplica {
     const result = { ok: true, changed: true } as const;
     this.#options.onApplied(this.cluster, { index: at.index, by: 0, result }, undefined);
     for (const known of this.#machine.recent) this.#options.onKnown(known.id, known.result);
-    this.#writeNote();
+    this.#noteSoon();
   }
 
   /** The store holds a snapshot of that entry. */
@@ -154,10 +183,14 @@ export class KvReplica {
   }
 
   /** While an earlier life's entries are applied again, what it noted is the better knowledge. */
-  #writeNote(): void {
+  #noteSoon(): void {
     if (this.#at.index < (this.#noted?.index ?? 0)) return;
     this.#noted = undefined;
-    const { id, slots, note } = this.#options.log;
-    note.write({ id, slots, ...this.#at });
+    this.#isNoteDue = true;
+  }
+
+  #toNote(): Noted {
+    const { id, slots } = this.#options.log;
+    return { id, slots, ...this.#at };
   }
 }

@@ -1,9 +1,15 @@
 /**
  * Store note: what a member remembers of the log that a site's store keeps, so that it never takes an emptied or restored store for
  * the one that it knows. Owns the small file and its format.
+ *
+ *   write()       store.json.new --sync--> renamed --sync of the folder--> returns
+ *   writeSoon()   store.json.new --sync in the background--> renamed --> done
+ *
+ * A note that lags weakens the check by what it lags, and nothing else. So while a member runs nobody waits for it (ADR 48), and its new
+ * name becomes durable when the file system sees fit: power that is lost leaves this note or the one before, never none.
  */
 import { SynwallError } from "../../src/base/errors.ts";
-import { diskFs, type StorageFs } from "./fs.ts";
+import { diskFs, type StorageFile, type StorageFs, type SyncDone } from "./fs.ts";
 
 export interface Noted {
   /** Of the log. */
@@ -17,8 +23,13 @@ export interface Noted {
 
 export interface StoreNote {
   read(): Noted | undefined;
-  /** Throws SW_STORAGE_FAILED. */
+  /** It is durable when this returns. Throws SW_STORAGE_FAILED. */
   write(noted: Noted): void;
+  /**
+   * The same without waiting, for one that may get lost with the power: `done` is called when it is written, or with SW_STORAGE_FAILED.
+   * One at a time; write() takes the place of one that is not done.
+   */
+  writeSoon(noted: Noted, done: SyncDone): void;
 }
 
 const NAME = "store.json";
@@ -27,6 +38,9 @@ export class FileNote implements StoreNote {
   readonly path: string;
   readonly #folder: string;
   readonly #fs: StorageFs;
+  /** What waits for the disk; anything else that it syncs was overtaken. */
+  #syncing: StorageFile | undefined;
+  #beats = 0;
 
   constructor(dataDir: string, fs: StorageFs = diskFs) {
     fs.makeFolder(dataDir);
@@ -60,20 +74,69 @@ export class FileNote implements StoreNote {
   }
 
   write(noted: Noted): void {
-    const next = `${this.path}.new`;
+    this.#syncing = undefined;
     try {
-      const file = this.#fs.create(next);
+      const file = this.#create(noted);
       try {
-        file.write(0, [Buffer.from(`${JSON.stringify(noted)}\n`)]);
         file.sync();
       } finally {
         file.close();
       }
-      this.#fs.rename(next, this.path);
+      this.#fs.rename(this.#next, this.path);
       this.#fs.syncFolder(this.#folder);
     } catch (error) {
-      throw new SynwallError("SW_STORAGE_FAILED", `Cannot write ${this.path}`, { path: this.path }, error);
+      throw this.#failed(error);
     }
+  }
+
+  writeSoon(noted: Noted, done: SyncDone): void {
+    try {
+      const file = this.#create(noted);
+      this.#syncing = file;
+      file.syncSoon((error) => {
+        if (this.#syncing === file) this.#synced(error, done);
+      });
+      file.close();
+    } catch (error) {
+      done(this.#failed(error));
+    }
+  }
+
+  /** Moves from call to call, unless the disk has not finished yet what it was to make durable at the call before. */
+  beats(): number {
+    if (this.#syncing === undefined) this.#beats++;
+    return this.#beats;
+  }
+
+  #synced(error: unknown, done: SyncDone): void {
+    this.#syncing = undefined;
+    this.#beats++;
+    let failure = error;
+    try {
+      if (failure === undefined) this.#fs.rename(this.#next, this.path);
+    } catch (thrown) {
+      failure = thrown;
+    }
+    done(failure === undefined ? undefined : this.#failed(failure));
+  }
+
+  #create(noted: Noted): StorageFile {
+    const file = this.#fs.create(this.#next);
+    try {
+      file.write(0, [Buffer.from(`${JSON.stringify(noted)}\n`)]);
+      return file;
+    } catch (error) {
+      file.close();
+      throw error;
+    }
+  }
+
+  get #next(): string {
+    return `${this.path}.new`;
+  }
+
+  #failed(error: unknown): SynwallError {
+    return new SynwallError("SW_STORAGE_FAILED", `Cannot write ${this.path}`, { path: this.path }, error);
   }
 }
 
@@ -87,5 +150,10 @@ export class MemoryNote implements StoreNote {
 
   write(noted: Noted): void {
     this.#noted = noted;
+  }
+
+  writeSoon(noted: Noted, done: SyncDone): void {
+    this.#noted = noted;
+    done();
   }
 }

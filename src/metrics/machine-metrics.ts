@@ -37,8 +37,8 @@ export const MACHINE_METRICS: MetricArea = {
     single(
       "gauge",
       "synwall_disk_still_seconds",
-      "For how long a write of the log has waited for the disk; at 10 s the process ends itself",
-      ({ machine }) => (machine?.diskStillMs === undefined ? undefined : machine.diskStillMs / 1e3),
+      "For how long a write to control.dataDir has waited for the disk; at 10 s the process ends itself",
+      ({ machine }) => (machine === undefined ? undefined : machine.diskStillMs / 1e3),
     ),
     single(
       "gauge",

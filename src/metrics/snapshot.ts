@@ -109,8 +109,8 @@ export interface MachineSnapshot {
   readonly suspendedMs: number;
   /** How long the packet worker's loop has not turned; absent on a witness. */
   readonly workerStillMs?: number;
-  /** How long a write of the log has waited for the disk; absent where the log is in a store. */
-  readonly diskStillMs?: number;
+  /** How long a write to the data folder has waited for the disk. */
+  readonly diskStillMs: number;
 }
 
 export interface PeerRedirects {

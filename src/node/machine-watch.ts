@@ -19,8 +19,8 @@ export const MACHINE_WATCH_MS = 250;
 export const WORKER_HUNG_MS = 5000;
 
 /**
- * A disk that takes so long for one write hangs. Meanwhile the member learns nothing new that is decided, though it forwards, replicates
- * and keeps its lease; what it was to be given waits for it. Disks behind a network may take seconds when a path of theirs fails.
+ * A disk that takes so long for one write hangs. Meanwhile a member whose log is there learns nothing new that is decided, though it forwards,
+ * replicates and keeps its lease; what it was to be given waits for it. Disks behind a network may take seconds when a path of theirs fails.
  */
 export const DISK_HUNG_MS = 10_000;
 const DISK_ALERT_MS = 1000;
@@ -29,8 +29,8 @@ export interface MachineWatchOptions {
   readonly disk: DiskWatch;
   /** Ticks of the dataplane worker so far; absent on a witness. */
   readonly beats?: () => number;
-  /** Stand still while a write of the log waits for the disk; absent where the log is elsewhere. */
-  readonly diskBeats?: (() => number) | undefined;
+  /** Stand still while a write of the log, or a note of what a store keeps, waits for the disk. */
+  readonly diskBeats: () => number;
   readonly clock: { nowMs(): number; wallMs(): number };
   /** How long the machine was suspended since the last call; puts it onto this thread's clock. */
   readonly readSuspension: () => number;
@@ -43,7 +43,7 @@ export class MachineWatch {
   readonly #options: MachineWatchOptions;
   readonly #walls = new WallJumps();
   readonly #dog: Watchdog | undefined;
-  readonly #diskDog: Watchdog | undefined;
+  readonly #diskDog: Watchdog;
   #suspensions = 0;
   #suspendedMs = 0;
   #isHung = false;
@@ -54,7 +54,7 @@ export class MachineWatch {
     const dog = (limitMs: number, first: number): Watchdog =>
       new Watchdog({ checkMs: MACHINE_WATCH_MS, limitMs }, first, clock.nowMs());
     if (beats !== undefined) this.#dog = dog(WORKER_HUNG_MS, beats());
-    if (diskBeats !== undefined) this.#diskDog = dog(DISK_HUNG_MS, diskBeats());
+    this.#diskDog = dog(DISK_HUNG_MS, diskBeats());
   }
 
   /** To be called every MACHINE_WATCH_MS. */
@@ -76,17 +76,17 @@ export class MachineWatch {
       suspensions: this.#suspensions,
       suspendedMs: this.#suspendedMs,
       ...(this.#dog === undefined ? {} : { workerStillMs: this.#dog.stillMs }),
-      ...(this.#diskDog === undefined ? {} : { diskStillMs: this.#diskDog.stillMs }),
+      diskStillMs: this.#diskDog.stillMs,
     };
   }
 
   /** What `status` says to an operator. */
   alerts(): string[] {
-    const stillMs = this.#diskDog?.stillMs ?? 0;
+    const { stillMs } = this.#diskDog;
     const alerts = this.#options.disk.alerts();
     if (stillMs < DISK_ALERT_MS) return alerts;
     return [
-      `a write of the log has waited for the disk for ${seconds(stillMs)}: this member does not learn what is decided, and ends itself at ${seconds(DISK_HUNG_MS)}; look at the disk of control.dataDir`,
+      `a write to control.dataDir has waited for the disk for ${seconds(stillMs)}: a member whose log is there does not learn what is decided, and this one ends itself at ${seconds(DISK_HUNG_MS)}; look at that disk`,
       ...alerts,
     ];
   }
@@ -124,9 +124,8 @@ export class MachineWatch {
 
   #watchDisk(): void {
     const { diskBeats, clock } = this.#options;
-    if (this.#diskDog === undefined || diskBeats === undefined || this.#isHung) return;
-    if (!this.#diskDog.check(diskBeats(), clock.nowMs())) return;
-    const text = `a write of the log has waited for the disk for ${seconds(this.#diskDog.stillMs)}: this process ends, so that others take its place; look at the disk of control.dataDir`;
+    if (this.#isHung || !this.#diskDog.check(diskBeats(), clock.nowMs())) return;
+    const text = `a write to control.dataDir has waited for the disk for ${seconds(this.#diskDog.stillMs)}: this process ends, so that others take its place; look at that disk`;
     this.#end("SW_STORAGE_FAILED", text);
   }
 

@@ -17,10 +17,10 @@ import type { ControlStorage } from "./open-driver.ts";
 
 export interface OpenedStore {
   readonly storage: ControlStorage;
-  /** Of the disk; nothing where the log is not there. */
+  /** Of the log on the disk; nothing where it is not there. */
   readonly syncLatency: LatencyHistogram;
-  /** Stands still while a write of the log waits for the disk. */
-  readonly diskBeats?: () => number;
+  /** Stands still while a write waits for the disk: of the log, or of what is noted of one in a store. */
+  readonly diskBeats: () => number;
   /** Of the site's store. */
   readonly counters?: KvCounters;
   close(): void;
@@ -48,7 +48,13 @@ export async function openStore({ cluster, control }: NodeConfig): Promise<Opene
   try {
     const { id, slots } = await knownLog({ kv, keys }, note);
     const storage: SharedLog = { kv, keys, note, id, slots };
-    return { storage, syncLatency: new LatencyHistogram(), counters: kv.counters, close: () => kv.close() };
+    return {
+      storage,
+      syncLatency: new LatencyHistogram(),
+      diskBeats: () => note.beats(),
+      counters: kv.counters,
+      close: () => kv.close(),
+    };
   } catch (error) {
     kv.close();
     throw error;

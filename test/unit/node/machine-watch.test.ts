@@ -85,7 +85,7 @@ test("a disk that hangs is told after a second, and ends the process once, also 
     world.isDiskHung = true;
     world.run(1500);
     expect(world.watch.alerts()).toEqual([
-      "a write of the log has waited for the disk for 1.5 s: this member does not learn what is decided, and ends itself at 10.0 s; look at the disk of control.dataDir",
+      "a write to control.dataDir has waited for the disk for 1.5 s: a member whose log is there does not learn what is decided, and this one ends itself at 10.0 s; look at that disk",
     ]);
     world.isDiskHung = false;
     world.run(MACHINE_WATCH_MS);

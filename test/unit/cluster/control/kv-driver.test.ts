@@ -1,5 +1,7 @@
 import { expect, test } from "vitest";
 import { downCommand } from "../../../../cluster/control/commands.ts";
+import { MemoryNote, type Noted } from "../../../../cluster/storage/store-note.ts";
+import { SynwallError } from "../../../../src/base/errors.ts";
 import { KvMembers, up, weigh } from "./kv-members.ts";
 
 async function pair(isPlanning = false): Promise<KvMembers> {
@@ -287,4 +289,69 @@ test("another log of the same length is not taken for the own one", async () => 
   members.start(2);
   await members.clock.until(() => members.ended.has(2));
   expect(members.ended.get(2)).toBe("SW_STORE_LOST");
+});
+
+/** A note on a disk that is as good as `finish` lets it be. */
+class DiskNote extends MemoryNote {
+  readonly writes = { waitedFor: 0, soon: 0 };
+  finish = (noted: Noted, done: (error?: unknown) => void): void => super.writeSoon(noted, done);
+
+  override write(noted: Noted): void {
+    this.writes.waitedFor++;
+    super.write(noted);
+  }
+
+  override writeSoon(noted: Noted, done: (error?: unknown) => void): void {
+    this.writes.soon++;
+    this.finish(noted, done);
+  }
+}
+
+/** A pair whose first member notes on `note`. */
+async function pairOn(note: DiskNote): Promise<KvMembers> {
+  const members = new KvMembers();
+  members.notes.set(1, note);
+  await members.begin();
+  members.start(1);
+  members.start(2);
+  await members.settle();
+  await decided(members, 1, up(1));
+  return members;
+}
+
+test("what is applied is noted a few times a second, without a wait, and whole at a stop", async () => {
+  const note = new DiskNote();
+  const members = await pairOn(note);
+  const beganMs = members.clock.nowMs();
+  for (let i = 0; i < 200; i++) await decided(members, 1, weigh(1, 1 + (i % 100)));
+  const seconds = Math.ceil((members.clock.nowMs() - beganMs) / 1000);
+  expect(note.writes.soon).toBeGreaterThan(1);
+  expect(note.writes.soon).toBeLessThanOrEqual(1 + 4 * seconds);
+  expect(note.writes.waitedFor).toBe(0);
+  members.kill(1);
+  expect(note.read()!.index).toBe(201);
+  expect(note.writes.waitedFor).toBe(1);
+});
+
+test("a note that the disk never finishes holds nothing up, and no second one is begun behind it", async () => {
+  const note = new DiskNote();
+  note.finish = () => {};
+  const members = await pairOn(note);
+  await many(members, 1, 80);
+  await members.clock.pass(2_000);
+  expect(members.driver(1).status().applied).toBe(81);
+  expect(note.writes).toEqual({ waitedFor: 0, soon: 1 });
+});
+
+test("a note that the disk refuses ends the member, and is not tried again", async () => {
+  const note = new DiskNote();
+  const members = await pairOn(note);
+  note.finish = (_noted, done) => done(new SynwallError("SW_STORAGE_FAILED", "Cannot write the note"));
+  await members.clock.pass(300);
+  await decided(members, 2, up(2));
+  await members.clock.until(() => members.ended.has(1));
+  expect(members.ended.get(1)).toBe("SW_STORAGE_FAILED");
+  const { soon } = note.writes;
+  members.kill(1);
+  expect(note.writes).toEqual({ waitedFor: 0, soon });
 });

@@ -7,7 +7,7 @@ import { KvKeys } from "../../../../cluster/control/kv-keys.ts";
 import type { Command } from "../../../../cluster/control/model.ts";
 import { plan } from "../../../../cluster/control/planner.ts";
 import { MemoryKv, type MemoryKvClient } from "../../../../cluster/storage/memory-kv.ts";
-import { MemoryNote } from "../../../../cluster/storage/store-note.ts";
+import { MemoryNote, type StoreNote } from "../../../../cluster/storage/store-note.ts";
 import { seededRandom } from "../../../../src/base/env.ts";
 import { SynwallError } from "../../../../src/base/errors.ts";
 import { VirtualClock } from "./virtual-clock.ts";
@@ -23,7 +23,7 @@ export class KvMembers {
   readonly random = seededRandom(7);
   readonly drivers = new Map<number, KvDriver>();
   readonly clients = new Map<number, MemoryKvClient>();
-  readonly notes = new Map<number, MemoryNote>();
+  readonly notes = new Map<number, StoreNote>();
   /** By member: each applied entry's index and command. */
   readonly applied = new Map<number, string[]>();
   readonly ended = new Map<number, string>();
