@@ -7,7 +7,9 @@
  *   own log --a leader of a log that wins is heard--> silent, the old log still on the disk --its snapshot--> that log
  *
  * The old log is thrown away in the same write that puts the winner's whole state in its place: whoever gives way to somebody who
- * gives way as well, or dies, has lost nothing. While it waits it refuses what it is sent, so that the winner sends its snapshot.
+ * gives way as well, or dies, has lost nothing. While it waits it refuses what it is sent, so that the winner sends its snapshot. Where it
+ * had held the winner's log in an earlier life, Raft believes what was acknowledged then, for good: so the winner lets such a learner go,
+ * and the configuration takes it in again (conf-plan.ts) as one of whom nothing is known.
  *
  * Why no promise of Raft is broken: a vote or an acknowledgement counts in one generation only, since terms of two generations
  * differ and messages of another one are not stepped. A generation begins with one voter that holds its first snapshot, so it is a
@@ -145,7 +147,9 @@ export class Generations implements ControlDriver {
     if (this.#isStopped) return;
     const theirs = generationOf(message.term);
     if (!isSameGeneration(theirs, this.#generation)) this.#meet(message, theirs);
-    else if (this.#winner === undefined) this.#driver.receive(unmarked(message, this.#generation));
+    else if (this.#winner === undefined && !this.#isForgotten(message)) {
+      this.#driver.receive(unmarked(message, this.#generation));
+    }
   }
 
   /** Now and then: whoever gives way to a winner that is gone goes on by itself. */
@@ -202,17 +206,42 @@ export class Generations implements ControlDriver {
     this.#options.onYielding?.(true, winner);
   }
 
-  /** As a member would whose log is empty: then its leader sends all that it has. */
+  /**
+   * As a member would whose log is empty: then its leader sends all that it has. `logTerm` tells which log it is that this member holds.
+   * A leader that believes it to have everything sends heartbeats alone: it is told as well.
+   */
   #refuse(message: Extract<Message, { type: "MsgApp" | "MsgHeartbeat" }>): void {
     const { self, transport } = this.#options;
     const base = { from: self, to: message.from, term: message.term };
-    if (message.type === "MsgApp") {
-      const { index } = message;
-      transport.sendRaft({ type: "MsgAppResp", ...base, index, reject: true, rejectHint: 0, logTerm: 0 });
-      return;
+    if (message.type === "MsgHeartbeat") {
+      const { context } = message;
+      transport.sendRaft({
+        type: "MsgHeartbeatResp",
+        ...base,
+        ...(context === undefined ? {} : { context }),
+      });
     }
-    const { context } = message;
-    transport.sendRaft({ type: "MsgHeartbeatResp", ...base, ...(context === undefined ? {} : { context }) });
+    const index = message.type === "MsgApp" ? message.index : 0;
+    const logTerm = floorTerm(this.#generation) + 1;
+    transport.sendRaft({ type: "MsgAppResp", ...base, index, reject: true, rejectHint: 0, logTerm });
+  }
+
+  /**
+   * A learner refuses, for it holds another log, and this leader knows entries of its own log there: those are gone. Refusals by members
+   * of this log are Raft's: what they held they hold, or their disk was lost (fitness.ts).
+   */
+  #isForgotten(message: Message): boolean {
+    if (message.type !== "MsgAppResp" || !message.reject || message.logTerm === 0) return false;
+    if (isSameGeneration(generationOf(message.logTerm), this.#generation)) return false;
+    const { matches, confState } = this.#driver.status();
+    const id = message.from;
+    // Raft would ask again at once after the refusal of entry 0, and learn nothing.
+    if ((matches.get(id) ?? 0) === 0) return message.index === 0;
+    // A voter's acknowledgements may have committed entries: nobody takes those back.
+    if (confState.learners.includes(id)) {
+      this.#driver.proposeConfChange({ changes: [{ type: "remove", id }], transition: "auto" });
+    }
+    return true;
   }
 
   #adopt(message: Extract<Message, { type: "MsgSnap" }>, generation: Generation): void {

@@ -3,6 +3,7 @@
  */
 import type { Message } from "raft-ts";
 import { describe, expect, test } from "vitest";
+import { planConfChange } from "../../../../cluster/control/conf-plan.ts";
 import { generationOf } from "../../../../cluster/control/generation.ts";
 import { Generations } from "../../../../cluster/control/generations.ts";
 import { MemoryLogStore } from "../../../../cluster/storage/memory.ts";
@@ -17,6 +18,8 @@ class Pair {
   readonly yielding: string[] = [];
   readonly serving = new Set<number>();
   isCut = false;
+  /** Messages that arrived. */
+  delivered = 0;
   readonly nodes: Generations[];
 
   constructor() {
@@ -36,6 +39,16 @@ class Pair {
     this.node(id).start(true);
   }
 
+  /** As src/node/quorum-keeper.ts does: Raft's configuration follows the cluster's state. */
+  keepQuorum(): void {
+    this.clock.every(100, () => {
+      for (const node of this.nodes) {
+        const change = planConfChange(node.state(), [1, 2], node.status().confState);
+        if (change !== undefined) node.proposeConfChange(change);
+      }
+    });
+  }
+
   async run(ms: number): Promise<void> {
     await this.clock.pass(ms);
   }
@@ -52,7 +65,9 @@ class Pair {
     const deliver = (message: Message): void => {
       if (this.isCut) return;
       this.clock.after(1, () => {
-        if (!this.isCut) this.node(message.to).receive(message);
+        if (this.isCut) return;
+        this.delivered++;
+        this.node(message.to).receive(message);
       });
     };
     let seed = self;
@@ -177,6 +192,60 @@ describe("logs of a pair", () => {
     pair.node(1).tick();
     expect([pair.node(1).isYielding, pair.node(1).generation.epoch]).toEqual([false, 0]);
     expect(pair.yielding).toEqual(["1 true", "1 false"]);
+  });
+
+  /** Node 1 goes on alone, and node 2 learns from it, is cut off again, and goes on alone as well. */
+  async function learnerOnItsOwn(): Promise<Pair> {
+    const pair = await settled();
+    pair.keepQuorum();
+    pair.isCut = true;
+    pair.node(1).force(2);
+    await pair.run(300);
+    pair.isCut = false;
+    await pair.run(500);
+    const { confState, matches } = pair.node(1).status();
+    expect([pair.node(2).generation.by, confState.voters, confState.learners]).toEqual([1, [1], [2]]);
+    expect(matches.get(2)).toBe(pair.stores[0]!.lastIndex());
+    pair.isCut = true;
+    await pair.run(300);
+    expect(pair.node(2).force(1)).toBe(true);
+    return pair;
+  }
+
+  for (const decisions of [0, 1, 20]) {
+    test(`a learner that went on alone comes back to a leader that knows it, after ${decisions} decisions without it`, async () => {
+      const pair = await learnerOnItsOwn();
+      for (let weight = 2; weight < 2 + decisions; weight++) {
+        void pair.node(1).propose({ type: "weight", node: 1, weight });
+        await pair.run(20);
+      }
+      pair.restart(2);
+      await pair.run(300);
+      pair.isCut = false;
+      pair.delivered = 0;
+      await pair.run(1000);
+      expect(pair.nodes.map((node) => node.generation.by)).toEqual([1, 1]);
+      expect(pair.node(2).state()).toEqual(pair.node(1).state());
+      expect(pair.node(1).status().confState.learners).toEqual([2]);
+      expect(pair.node(1).status().matches.get(2)).toBe(pair.stores[1]!.lastIndex());
+      // A heartbeat and its answer every 30 ms are 67 of them.
+      expect(pair.delivered).toBeLessThan(150);
+    });
+  }
+
+  test("a leader that is refused by a learner of its own log keeps what it knows of it", async () => {
+    const pair = await learnerOnItsOwn();
+    const { term, matches, confState } = pair.node(1).status();
+    const base = { type: "MsgAppResp", from: 2, to: 1, term, reject: true, rejectHint: 0 } as const;
+    // An empty log, and one that ends in the same generation.
+    pair.node(1).receive({ ...base, index: 6, logTerm: 0 });
+    pair.node(1).receive({ ...base, index: 6, logTerm: term });
+    await pair.run(200);
+    const after = pair.node(1).status();
+    expect([after.matches.get(2), after.confState]).toEqual([matches.get(2), confState]);
+    pair.node(1).receive({ ...base, index: 6, logTerm: 1 });
+    await pair.run(10);
+    expect(pair.node(1).status().matches.has(2)).toBe(false);
   });
 
   test("votes, acknowledgements and proposals of another log do not count", async () => {
