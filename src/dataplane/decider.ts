@@ -231,7 +231,7 @@ export class Decider {
     const packet = this.#packet;
     const base = row * ROW_WORDS;
     const wide = row * ROW_DOUBLES;
-    if (!this.#permissions.isStillAllowed(row)) {
+    if (!this.#permissions.isStillAllowed(row, direction)) {
       count(counters, COUNT.policyEnded);
       this.#book.end(row);
       return this.#forwarder.drop(packet.at, DROP_DENIED);

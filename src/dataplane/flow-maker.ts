@@ -147,7 +147,7 @@ export class FlowMaker {
     if (binding !== NONE || expectation !== NONE) {
       const isHeld =
         expectation === NONE
-          ? this.permissions.mayGoOut(binding)
+          ? this.permissions.mayGoOut(binding, false)
           : this.permissions.isExpected(expectation, toZone);
       return isHeld ? this.#admit(slot, toZone, NO_RULE) : this.#forwarder.drop(packet.at, DROP_DENIED);
     }
@@ -305,8 +305,10 @@ export class FlowMaker {
     table.setTuple(row, 1, this.#reply, 0, this.#reply, ADDRESS_WORDS, replyPorts);
     words[base + F_PLACE] = slot | (packet.zone << 16) | (this.#forwarder.egressZone << 24);
     // Who was expected has the rule of the flow that expected it: its helpers, its name.
-    const named = expectation === NONE ? Math.max(0, rule) : this.#ruleOf(expectation);
-    words[base + F_RULE] = named | (this.permissions.generation << 16);
+    words[base + F_RULE] =
+      expectation === NONE
+        ? Math.max(0, rule) | (this.permissions.generation << 16)
+        : this.#ruleOf(expectation);
     words[base + F_TRACKED] = this.#tenures.mark(slot);
     beginTracking(table, row, packet, this.#bytes);
     doubles[wide + D_CREATED_AT] = clock[0]!;
@@ -318,10 +320,10 @@ export class FlowMaker {
     return row;
   }
 
-  /** The rule of the flow that announced an expectation, which the policy of now allows. */
+  /** F_RULE of the flow that announced an expectation: its number may be an older policy's (permissions.ts). */
   #ruleOf(expectation: number): number {
     const master = this.#adjuncts.helpers.expectations.masterOf(expectation);
-    return this.#context.table.words[master * ROW_WORDS + F_RULE]! & 0xffff;
+    return this.#context.table.words[master * ROW_WORDS + F_RULE]!;
   }
 
   /** Flags of a flow that no rule let in: signalling has the helpers of the flow that announced it. */

@@ -57,6 +57,8 @@ export class Permissions {
   readonly #bindings: Bindings;
   readonly #history = new RuleHistory();
   readonly #query = new RuleQuery();
+  /** Set by #answer(): no interface by which the flow may have come in would get another answer. */
+  #isSure = true;
 
   constructor(parts: PermissionParts) {
     this.#context = parts.context;
@@ -80,14 +82,17 @@ export class Permissions {
     const { expectations } = this.#adjuncts.helpers;
     if (expectations.zoneOf(expectation) !== toZone) return false;
     const master = expectations.masterOf(expectation);
-    if (this.isStillAllowed(master)) return expectations.isHeld(expectation);
+    if (this.isStillAllowed(master, NONE)) return expectations.isHeld(expectation);
     count(this.#context.counters, COUNT.policyEnded);
     this.#book.end(master);
     return false;
   }
 
-  /** Whether the host of a binding that is open to all may still go where it went last: what it may not use, nobody may. */
-  mayGoOut(binding: number): boolean {
+  /**
+   * Whether the host of a binding that is open to all may still go where it went last: what it may not use, nobody may. `isFromHost`:
+   * the packet in hand is that host's own.
+   */
+  mayGoOut(binding: number, isFromHost: boolean): boolean {
     const { words } = this.#context.table;
     const base = binding * ROW_WORDS;
     const query = this.#query;
@@ -97,39 +102,43 @@ export class Permissions {
     const farPort = this.#bindings.far(binding, query.words, ADDRESS_WORDS);
     this.#askFor(place, protocol, sourcePort, farPort);
     query.isTranslated = false;
-    return this.#rules.accepts(this.#rules.peek(query));
+    return this.#rules.accepts(this.#answer(isFromHost));
   }
 
   /**
    * Whether the policy of now would still let a flow in; asked at every packet, answered from the row unless the policy is a new
    * one. Flows that no rule let in live as long as the policy allows what they came of: an open binding, or a rule's helper.
+   * `direction` is that of the packet in hand; NONE: it is not the flow's own.
    */
-  isStillAllowed(row: number): boolean {
+  isStillAllowed(row: number, direction: number): boolean {
     const words = this.#context.table.words;
     const allowed = row * ROW_WORDS + F_RULE;
     if (words[allowed]! >>> 16 === this.generation) return true;
-    return this.#recheck(row, allowed);
+    this.#isSure = true;
+    const isAllowed = this.#recheck(row, allowed, direction);
+    if (this.#isSure) count(this.#context.counters, COUNT.policyRechecked);
+    return isAllowed;
   }
 
-  #recheck(row: number, allowed: number): boolean {
-    const { table, counters } = this.#context;
-    const { words } = table;
-    count(counters, COUNT.policyRechecked);
+  #recheck(row: number, allowed: number, direction: number): boolean {
+    const { words } = this.#context.table;
     const before = words[allowed]! & 0xffff;
     const meta = words[row * ROW_WORDS + F_META]!;
     const isUnruled = (meta & FLAG_UNRULED) !== 0;
     let rule = before;
     if (!isUnruled) {
       this.#askAgain(row);
-      rule = this.#rules.peek(this.#query);
+      rule = this.#answer(direction === 0);
       if (!this.#rules.accepts(rule)) return false;
-      this.#help(row, this.#rules.helpers[rule]!);
+      if (this.#isSure) this.#help(row, this.#rules.helpers[rule]!);
     } else if (helpersOf(meta) === 0) {
-      if (!this.#isStillOpen(row)) return false;
+      if (!this.#isStillOpen(row, direction)) return false;
     } else {
       rule = this.#stillHelped(row, before, words[allowed]! >>> 16);
       if (rule === NO_RULE) return false;
     }
+    // The first packet that tells the interface decides for good; until then the flow has what it had.
+    if (!this.#isSure) return true;
     words[allowed] = rule | (this.generation << 16);
     // A backup cannot ask again what no rule let in: it takes the number for one of its own policy.
     const isRenamed = isUnruled && rule !== before;
@@ -137,11 +146,11 @@ export class Permissions {
     return true;
   }
 
-  /** Whether a flow that a binding let in would be let in now. */
-  #isStillOpen(row: number): boolean {
+  /** Whether a flow that a binding let in would be let in now; what answers it is the binding's host. */
+  #isStillOpen(row: number, direction: number): boolean {
     if (!this.#bindings.isOpenFor(row)) return false;
     const binding = this.#bindings.of(row);
-    return binding === NONE || this.mayGoOut(binding);
+    return binding === NONE || this.mayGoOut(binding, direction === 1);
   }
 
   /** The present number of the rule whose helper let a flow in, if it still accepts with that helper; else NO_RULE. */
@@ -166,11 +175,30 @@ export class Permissions {
     if ((before & ~bits) !== 0) this.#adjuncts.helpers.expectations.endUnhelped(row, bits);
   }
 
-  /** The interface by which a flow came in is known only when the packet in hand goes the same way. */
-  #firstPort(zone: number): number {
+  /**
+   * What the rules say to the query. By which interface a flow came in is told only by a packet that goes the same way; else it may
+   * have been any of its zone, and one that is accepted is enough.
+   */
+  #answer(isSameWay: boolean): number {
     const { ports } = this.#context;
-    for (let i = 0; i < ports.length; i++) if (ports[i]!.zone === zone) return i;
-    return 0;
+    const query = this.#query;
+    if (isSameWay) {
+      query.interface = this.#packet.port;
+      return this.#rules.peek(query);
+    }
+    let answer = NO_RULE;
+    let asked = 0;
+    let isSame = true;
+    for (let i = 0; i < ports.length; i++) {
+      if (ports[i]!.zone !== query.fromZone) continue;
+      query.interface = i;
+      const rule = this.#rules.peek(query);
+      if (asked > 0 && rule !== answer) isSame = false;
+      if (asked === 0 || !this.#rules.accepts(answer)) answer = rule;
+      asked++;
+    }
+    this.#isSure = isSame || !this.#rules.accepts(answer);
+    return answer;
   }
 
   /** Fills in what the rules asked of a flow's first packet, as far as the row tells. */
@@ -190,15 +218,13 @@ export class Permissions {
     query.isTranslated = (meta & FLAG_DNAT) !== 0 && !isCrossing(meta);
   }
 
-  /** The rest of what the rules ask of the first packet of a flow between the query's addresses; of ICMP an echo. */
+  /** What the rules ask of the first packet of a flow between the query's addresses, but for its interface; of ICMP an echo. */
   #askFor(place: number, protocol: number, sourcePort: number, destinationPort: number): void {
     const query = this.#query;
     const isIcmp = protocol === PROTOCOL_ICMP;
     const isIpv6 = !isIpv4(query.words, 0);
     query.fromZone = (place >>> 16) & 0xff;
     query.toZone = place >>> 24;
-    query.interface =
-      this.#packet.zone === query.fromZone ? this.#packet.port : this.#firstPort(query.fromZone);
     query.protocol = isIcmp && isIpv6 ? PROTOCOL_ICMPV6 : protocol;
     query.sourcePort = isIcmp ? 0 : sourcePort;
     query.destinationPort = isIcmp ? 0 : destinationPort;

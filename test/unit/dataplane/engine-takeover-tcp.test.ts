@@ -2,7 +2,18 @@ import { describe, expect, test } from "vitest";
 import type { PolicyModel } from "../../../src/dataplane/policy-model.ts";
 import { type TcpSpec, tcp } from "./frames.ts";
 import { Pair } from "./pair.ts";
-import { INSIDE, LAB_POLICY, OUTSIDE, PORT_INSIDE, PORT_OUTSIDE, rule, verdictName, World } from "./world.ts";
+import {
+  INSIDE,
+  LAB_POLICY,
+  LAN_B,
+  OUTSIDE,
+  PORT_INSIDE,
+  PORT_OUTSIDE,
+  rule,
+  twoLans,
+  verdictName,
+  World,
+} from "./world.ts";
 
 const CLIENT = "10.10.0.2";
 const SERVER = "198.51.100.100";
@@ -23,9 +34,12 @@ type Part = Omit<TcpSpec, "from" | "to" | "sport" | "dport">;
 /** Both ends of a connection through a world, established. */
 class Ends {
   readonly #after: () => void;
+  readonly #port: number;
 
-  constructor(world: World, after: () => void) {
+  /** `port`: the client's. */
+  constructor(world: World, after: () => void, port = PORT_INSIDE) {
     this.#after = after;
+    this.#port = port;
     this.client(world, { flags: "S", seq: 100 });
     this.server(world, { flags: "SA", seq: 900, ack: 101 });
     this.client(world, { flags: "A", seq: 101, ack: FIRST });
@@ -33,7 +47,7 @@ class Ends {
 
   client(world: World, part: Part): string {
     const segment = tcp({ from: CLIENT, to: SERVER, sport: 5000, dport: 80, ...part });
-    return this.#told(world.packet(PORT_INSIDE, segment));
+    return this.#told(world.packet(this.#port, segment));
   }
 
   server(world: World, part: Part): string {
@@ -59,14 +73,15 @@ class Ends {
   }
 }
 
-function pairOfEnds() {
-  const pair = new Pair(POLICY);
+function pairOfEnds(policy = POLICY, port = PORT_INSIDE) {
+  const pair = new Pair(policy);
   pair.assign(2, () => 1);
-  const ends = new Ends(pair.one, () => {
+  const after = (): void => {
     pair.settle();
     for (const world of pair.worlds) world.tick();
     pair.settle();
-  });
+  };
+  const ends = new Ends(pair.one, after, port);
   return { pair, ends };
 }
 
@@ -109,4 +124,28 @@ test("a connection that was tracked all the time may not acknowledge what was ne
   ends.send(world, 0);
   expect(ends.acknowledge(world, 2)).toBe("out_of_window");
   expect(ends.acknowledge(world, 1)).toBe("forwarded");
+});
+
+describe("a connection that came by the second interface of its zone, which alone may", () => {
+  const byLanB = { fromZone: INSIDE, toZone: OUTSIDE, interfaces: [LAN_B] };
+  const policy = twoLans({ ...POLICY, rules: [rule(0, byLanB)] });
+
+  test("lives at the new owner, although the server speaks first", () => {
+    const { pair, ends } = pairOfEnds(policy, LAN_B);
+    expect(ends.send(pair.one, 0)).toBe("forwarded");
+    pair.assign(3, () => 2);
+    expect(ends.send(pair.two, 1)).toBe("forwarded");
+    expect(ends.acknowledge(pair.two, 2)).toBe("forwarded");
+    expect(ends.send(pair.two, 2)).toBe("forwarded");
+    expect(pair.two.count("policyEnded")).toBe(0);
+  });
+
+  test("ends there at the client's first segment by another one", () => {
+    const { pair, ends } = pairOfEnds(policy, LAN_B);
+    pair.assign(3, () => 2);
+    expect(ends.send(pair.two, 0)).toBe("forwarded");
+    const segment = tcp({ from: CLIENT, to: SERVER, sport: 5000, dport: 80, flags: "A", seq: 101, ack: ALL });
+    expect(verdictName(pair.two.packet(PORT_INSIDE, segment))).toBe("denied");
+    expect(pair.two.count("policyEnded")).toBe(1);
+  });
 });

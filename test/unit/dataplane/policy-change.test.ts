@@ -8,7 +8,18 @@ import {
 } from "../../../src/dataplane/policy-model.ts";
 import { see, tcp, udp } from "./frames.ts";
 import { Pair } from "./pair.ts";
-import { INSIDE, LAB_POLICY, OUTSIDE, PORT_INSIDE, PORT_OUTSIDE, rule, verdictName, World } from "./world.ts";
+import {
+  INSIDE,
+  LAB_POLICY,
+  LAN_B,
+  OUTSIDE,
+  PORT_INSIDE,
+  PORT_OUTSIDE,
+  rule,
+  twoLans,
+  verdictName,
+  World,
+} from "./world.ts";
 
 const CLIENT = "10.10.0.2";
 const SERVER = "198.51.100.100";
@@ -49,11 +60,11 @@ function call(): Uint8Array {
   return udp({ from: SERVER, to: CLIENT, sport: 5061, dport: 5060, payload: text("INVITE x") });
 }
 
-/** Whether a packet from outside reaches the client, perhaps after its address was asked for. */
-function reaches(world: World, packet: Uint8Array): boolean {
+/** Whether a packet, from outside unless told, reaches the client, perhaps after its address was asked for. */
+function reaches(world: World, packet: Uint8Array, port = PORT_OUTSIDE): boolean {
   world.take();
-  world.packet(PORT_OUTSIDE, packet);
-  return world.take().some(({ port, frame }) => port === PORT_INSIDE && see(frame).ip?.to === CLIENT);
+  world.packet(port, packet);
+  return world.take().some((sent) => sent.port !== PORT_OUTSIDE && see(sent.frame).ip?.to === CLIENT);
 }
 
 describe("helpers of a flow", () => {
@@ -234,5 +245,100 @@ describe("a flow that came of an expectation", () => {
     expect(reaches(pair.two, answer)).toBe(true);
     use(pair.two, routed());
     expect(reaches(pair.two, answer)).toBe(false);
+  });
+});
+
+describe("rules that ask for the second interface of a zone", () => {
+  const byLanB = { ...outwards, interfaces: [LAN_B] };
+  const byLanA = { ...outwards, interfaces: [PORT_INSIDE] };
+  const ours = { from: CLIENT, to: SERVER, sport: 5000, dport: 53 };
+  const theirs = { from: SERVER, to: CLIENT, sport: 53, dport: 5000 };
+
+  function twoLanWorld(...rules: PolicyModel["rules"]): World {
+    const policy = twoLans(routed(...rules));
+    const world = new World({ policy });
+    world.packet(LAN_B, udp(ours));
+    expect(world.table.used).toBe(1);
+    return world;
+  }
+
+  test("let go on what came by it, also when its peer speaks first under the new policy", () => {
+    const world = twoLanWorld(rule(0, byLanB));
+    for (let i = 0; i < 3; i++) use(world, world.policy);
+    for (let i = 0; i < 3; i++) expect(reaches(world, udp(theirs))).toBe(true);
+    expect(world.count("policyRechecked")).toBe(0);
+    expect(verdictName(world.packet(LAN_B, udp(ours)))).toBe("forwarded");
+    expect(reaches(world, udp(theirs))).toBe(true);
+    expect(world.count("policyRechecked")).toBe(1);
+  });
+
+  test("end what came by it and may not any more at the first packet that comes by it", () => {
+    const world = twoLanWorld(rule(0, outwards));
+    use(world, twoLans(routed(rule(0, byLanA))));
+    expect(reaches(world, udp(theirs))).toBe(true);
+    expect(verdictName(world.packet(LAN_B, udp(ours)))).toBe("denied");
+    expect(reaches(world, udp(theirs))).toBe(false);
+    expect([world.count("policyRechecked"), world.count("policyEnded")]).toEqual([1, 1]);
+  });
+
+  test("end at once what may come by no interface of the zone", () => {
+    const world = twoLanWorld(rule(0, outwards));
+    use(world, twoLans(routed(rule(0, { ...outwards, interfaces: [PORT_OUTSIDE] }))));
+    expect(verdictName(world.packet(PORT_OUTSIDE, udp(theirs)))).toBe("denied");
+    expect(world.table.used).toBe(0);
+  });
+
+  test("are asked once only when every interface gets the same answer", () => {
+    const world = twoLanWorld(rule(0, outwards));
+    use(world, world.policy);
+    for (let i = 0; i < 3; i++) expect(reaches(world, udp(theirs))).toBe(true);
+    expect(world.count("policyRechecked")).toBe(1);
+  });
+
+  test("keep what was announced on it under its rule's name, whose number is not looked at before it comes", () => {
+    const request = Uint8Array.from([0, 1, ...text("file"), 0, ...text("octet"), 0]);
+    const helped = rule(0, { ...byLanB, helpers: ALL_HELPERS });
+    const other = rule(0, { fromZone: OUTSIDE, toZone: OUTSIDE, name: "other" });
+    const moved = twoLans(routed(other, { ...helped, id: 1 }));
+    const world = new World({ policy: twoLans(routed(helped)) });
+    world.packet(LAN_B, udp({ from: CLIENT, to: SERVER, sport: 4000, dport: 69, payload: request }));
+    use(world, moved);
+    const answer = udp({ from: SERVER, to: CLIENT, sport: 3333, dport: 4000 });
+    for (let i = 0; i < 3; i++) {
+      expect(reaches(world, answer)).toBe(true);
+      use(world, moved);
+    }
+  });
+
+  test("in a zone that talks to itself, an answer does not tell the asker's interface", () => {
+    const within = { fromZone: INSIDE, toZone: INSIDE };
+    const other = "10.10.0.3";
+    const world = new World({ policy: twoLans(routed(rule(0, { ...within, interfaces: [LAN_B] }))) });
+    const asked = udp({ from: CLIENT, to: other, sport: 1, dport: 2 });
+    world.packet(LAN_B, asked);
+    use(world, world.policy);
+    const answer = udp({ from: other, to: CLIENT, sport: 2, dport: 1 });
+    expect(reaches(world, answer, PORT_INSIDE)).toBe(true);
+    use(world, twoLans(routed(rule(0, { ...within, interfaces: [PORT_INSIDE] }))));
+    expect(verdictName(world.packet(LAN_B, asked))).toBe("denied");
+  });
+
+  test("keep a port open that is filtered by nobody, until its host speaks by another one", () => {
+    const snat = [{ ...LAB_POLICY.snat[0]!, isEndpointIndependent: true, isFilteringIndependent: true }];
+    const open = (part: object): PolicyModel => twoLans({ ...routed(rule(0, part)), snat });
+    const world = new World({ policy: open(byLanB) });
+    world.packet(LAN_B, udp(ours));
+    const mapped = see(world.take().at(-1)!.frame).ip!;
+    const stranger = { from: "203.0.113.77", to: mapped.from, sport: 999, dport: mapped.sport };
+    const answer = { from: CLIENT, to: stranger.from, sport: 5000, dport: 999 };
+    expect(reaches(world, udp(stranger))).toBe(true);
+    use(world, world.policy);
+    expect(reaches(world, udp(stranger))).toBe(true);
+    expect(reaches(world, udp({ ...stranger, sport: 1000 }))).toBe(true);
+    world.packet(LAN_B, udp(answer));
+    expect([world.count("policyRechecked"), world.count("policyEnded")]).toEqual([1, 0]);
+    use(world, open(byLanA));
+    expect(reaches(world, udp(stranger))).toBe(true);
+    expect(verdictName(world.packet(LAN_B, udp(answer)))).toBe("denied");
   });
 });

@@ -25,6 +25,8 @@ export const OUTSIDE = 1;
 export const PORT_INSIDE = 0;
 export const PORT_OUTSIDE = 1;
 export const PORT_CLUSTER = 2;
+/** The inside zone's second port, under policies of twoLans(). */
+export const LAN_B = 3;
 
 export const TEST_KEY = hashKeyFrom(Uint8Array.from({ length: 32 }, (_, i) => i * 7 + 1));
 
@@ -121,6 +123,12 @@ export const LAB_POLICY: PolicyModel = {
     { zone: OUTSIDE, address: ip("198.51.100.11") },
   ],
 };
+
+/** The same policy with a second interface of the inside zone. */
+export function twoLans(policy: PolicyModel): PolicyModel {
+  const zones = policy.zones.map((zone) => (zone.id === INSIDE ? { ...zone, ports: [0, LAN_B] } : zone));
+  return { ...policy, zones };
+}
 
 export const CHUNK = 2048;
 export const HEADROOM = 256;
@@ -248,10 +256,12 @@ export class World {
     this.#answersArp = options.answersArp ?? true;
     this.#silent = options.silent ?? [];
     const self = this.view.selfId;
+    const hasLanB = this.policy.zones.some(({ ports }) => ports.includes(LAN_B));
     this.ports = options.ports ?? [
       { mac: mac(`02:00:00:00:0${self}:00`), mtuBytes: 1500, zone: INSIDE },
       { mac: mac(`02:00:00:00:0${self}:01`), mtuBytes: 1500, zone: OUTSIDE },
       { mac: mac(`02:00:00:00:0${self}:02`), mtuBytes: 1600, zone: -1 },
+      ...(hasLanB ? [{ mac: mac(`02:00:00:00:0${self}:03`), mtuBytes: 1500, zone: INSIDE }] : []),
     ];
     this.engine = new Engine({
       policy: this.policy,
