@@ -40,7 +40,7 @@ export class NatAllocator {
   #probes = PROBES_PER_TICK;
   /** Which of a slot's ports was announced last, of whatever slot; NONE at the beginning. */
   #announced = NONE;
-  /** By hash of (address, slot, destination): which, and until when. */
+  /** By hash of (address, slot, destination, range of ports): which, and until when. */
   readonly #exhausted = new Int32Array(EXHAUSTED_CELLS);
   readonly #exhaustedUntilMs = new Float64Array(EXHAUSTED_CELLS);
 
@@ -197,19 +197,22 @@ export class NatAllocator {
     copyAddress(this.address, 0, nat.poolWords, poolIndex * ADDRESS_WORDS);
     copyAddress(this.#tuple, 0, far, 0);
     copyAddress(this.#tuple, 4, this.address, 0);
+    const from = snat === NO_SNAT ? PORT_MIN : nat.snatPortFrom[snat]!;
+    const to = snat === NO_SNAT ? PORTS - 1 : nat.snatPortTo[snat]!;
     if (
       (mix16(key, sourcePort) & (view.slots - 1)) === slot &&
-      this.#isFree(snat, poolIndex, protocol, farPort, sourcePort)
+      this.#isFree(from, to, poolIndex, protocol, farPort, sourcePort)
     ) {
       return sourcePort;
     }
     const candidates = PORTS / view.slots;
+    // The range too: one entry that has no port left says nothing about another with the same address.
     const search = indexHash(
       key,
       addressHash(key, this.address, 0) ^ (protocol << 16),
       addressHash(key, far, 0),
-      farPort,
-      slot,
+      (slot << 16) | farPort,
+      (from << 16) | to,
     );
     const cell = search & (EXHAUSTED_CELLS - 1);
     if (this.#exhausted[cell] === search && this.#exhaustedUntilMs[cell]! > clock[0]!) return NONE;
@@ -222,7 +225,7 @@ export class NatAllocator {
       const port = unmix16(key, slot + view.slots * k);
       k = k + 1 === candidates ? 0 : k + 1;
       this.#probes--;
-      if (!this.#isFree(snat, poolIndex, protocol, farPort, port)) continue;
+      if (!this.#isFree(from, to, poolIndex, protocol, farPort, port)) continue;
       if (((port ^ sourcePort) & 1) === 0 || (protocol !== PROTOCOL_UDP && protocol !== BINDING_UDP))
         return port;
       if (other === NONE) other = port;
@@ -235,11 +238,16 @@ export class NatAllocator {
     return other;
   }
 
-  /** Whether a port of the address in #tuple may be given out towards the far end. */
-  #isFree(snat: number, poolIndex: number, protocol: number, farPort: number, port: number): boolean {
+  /** Whether a port of the address in #tuple, from a range, may be given out towards the far end. */
+  #isFree(
+    from: number,
+    to: number,
+    poolIndex: number,
+    protocol: number,
+    farPort: number,
+    port: number,
+  ): boolean {
     const { nat } = this.#context.policy;
-    const from = snat === NO_SNAT ? PORT_MIN : nat.snatPortFrom[snat]!;
-    const to = snat === NO_SNAT ? PORTS - 1 : nat.snatPortTo[snat]!;
     if (port < from || port > to) return false;
     if (nat.isReserved(poolIndex, port)) return false;
     const { table, natUsage } = this.#context;

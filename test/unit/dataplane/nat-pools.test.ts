@@ -35,7 +35,7 @@ import {
   SERVER6,
 } from "./nat-worlds.ts";
 import { Pair, SLOTS } from "./pair.ts";
-import { hostMac, PORT_INSIDE, PORT_OUTSIDE, TEST_KEY, verdictName, type World } from "./world.ts";
+import { hostMac, PORT_INSIDE, PORT_OUTSIDE, prefix, TEST_KEY, verdictName, type World } from "./world.ts";
 
 const GATEWAY = "198.51.100.1";
 const SECOND = "198.51.100.11";
@@ -146,6 +146,26 @@ describe("ports", () => {
     const change = addresses.findIndex((address) => address !== addresses[0]);
     expect(change).toBeGreaterThan(50);
     expect(new Set(addresses.slice(change)).size).toBe(1);
+  });
+
+  test("of one entry that are used up leave another entry with the same address its own", () => {
+    const slotOf = (host: string): number => slotOfAddress(TEST_KEY, 64, words(host), 0);
+    const view = standaloneView(64);
+    view.state.fill(0);
+    view.state[slotOf(CLIENT)] = SLOT_OWNED;
+    const hosts = Array.from({ length: 250 }, (_, i) => `10.10.0.${i + 3}`);
+    const other = hosts.find((host) => slotOf(host) === slotOf(CLIENT))!;
+    const mine = entry({ sources: [prefix(`${CLIENT}/32`)], ports: { from: 1024, to: 2047 } });
+    const snat = [mine, entry({ ports: { from: 2048, to: 65_535 } })];
+    const world = natWorld(natPolicy({ snat }), { view });
+    const open = (sport: number, from = CLIENT): string =>
+      verdictName(world.packet(PORT_INSIDE, udp({ from, to: SERVER, sport, dport: 53 })));
+    let sport = 3000;
+    while (open(sport) !== "nat_port_exhausted") sport++;
+    expect(sport).toBeGreaterThan(3005);
+    const verdicts = Array.from({ length: 50 }, (_, i) => open(3000 + i, other));
+    expect(new Set(verdicts)).toEqual(new Set(["forwarded"]));
+    expect(open(sport)).toBe("nat_port_exhausted");
   });
 
   test("sources divide the addresses of a pool", () => {
