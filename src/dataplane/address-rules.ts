@@ -4,7 +4,14 @@
  */
 import { type CompiledPolicy, NO_ROUTE } from "./compiled-policy.ts";
 import { NO_NAT64 } from "./nat64-prefix.ts";
-import { P_OUTER_DESTINATION, P_OUTER_SOURCE, PARSED, type Packet } from "./packet.ts";
+import {
+  LOOPED,
+  P_OUTER_DESTINATION,
+  P_OUTER_SOURCE,
+  PARSED,
+  type Packet,
+  REDIRECTED_CLUSTER,
+} from "./packet.ts";
 import { isUnroutable } from "./sanity.ts";
 import { dropVerdict } from "./verdict.ts";
 
@@ -35,6 +42,12 @@ export function judgeAddresses(policy: CompiledPolicy, packet: Packet): number {
   // Strict reverse path by zone (RFC 3704): an answer would have to leave by the zone that the packet came from.
   const back = policy.routeTo(words, P_OUTER_SOURCE);
   return back === NO_ROUTE || policy.routeZone[back] !== packet.zone ? DROP_SPOOFED : PARSED;
+}
+
+/** Whether the packet comes from an address of ours because this node or another one gave it that (hairpin): nobody else may. */
+export function isTurnedBack(policy: CompiledPolicy, packet: Packet): boolean {
+  if (packet.way === LOOPED) return true;
+  return packet.way === REDIRECTED_CLUSTER && policy.nat.isTakenIn(packet.words, P_OUTER_SOURCE);
 }
 
 /** A packet from an address to itself (RFC 1812 section 5.3.8 knows no use of it; the "land" attack). */

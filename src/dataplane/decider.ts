@@ -9,7 +9,7 @@
 import * as ethernet from "../packet/ethernet.ts";
 import { ICMP_ECHO } from "../packet/icmp.ts";
 import { ICMPV6_ECHO } from "../packet/icmpv6.ts";
-import { judgeAddresses } from "./address-rules.ts";
+import { isTurnedBack, judgeAddresses } from "./address-rules.ts";
 import { type Adjuncts, GO_ANEW, GO_ON, GO_OPEN, GO_PAST, MAY_LEAVE } from "./adjuncts.ts";
 import { isExclusive } from "./arp-answer.ts";
 import type { Bindings } from "./bindings.ts";
@@ -44,13 +44,10 @@ import {
   KIND_ECHO,
   KIND_ECHO_REPLY,
   KIND_ICMP_ERROR,
-  LOOPED,
   P_DESTINATION,
-  P_OUTER_SOURCE,
   P_SOURCE,
   PARSED,
   type Packet,
-  REDIRECTED_CLUSTER,
 } from "./packet.ts";
 import type { Permissions } from "./permissions.ts";
 import type { Replaced } from "./replaced.ts";
@@ -186,7 +183,8 @@ export class Decider {
     if (zone !== packet.zone) return this.#forwarder.drop(packet.at, DROP_SPOOFED);
     if (packet.kind === KIND_ICMP_ERROR) {
       // The flow's addresses passed once; those of the error's sender are its own.
-      const wrong = this.#isOurs() ? PARSED : judgeAddresses(this.#context.policy, packet);
+      const { policy } = this.#context;
+      const wrong = isTurnedBack(policy, packet) ? PARSED : judgeAddresses(policy, packet);
       if (wrong !== PARSED) return this.#forwarder.drop(packet.at, wrong);
     }
     const slot = place & 0xffff;
@@ -306,7 +304,7 @@ export class Decider {
     const { words } = packet;
     const { policy } = this.#context;
     const translation = this.#translation;
-    let wrong = this.#isOurs() ? PARSED : judgeAddresses(policy, packet);
+    let wrong = isTurnedBack(policy, packet) ? PARSED : judgeAddresses(policy, packet);
     if (wrong === PARSED) wrong = translation.inbound();
     if (wrong !== PARSED) return this.#forwarder.drop(packet.at, wrong);
     if (translation.isToPool) return this.#toPool();
@@ -326,13 +324,6 @@ export class Decider {
     const { binding, expectation } = this.#translation;
     if (expectation !== NONE) return this.#context.table.slotOf(expectation);
     return binding === NONE ? this.#slotOf(zone) : this.#slotOfReply();
-  }
-
-  /** Whether the packet comes from an address of ours because this node or another one gave it that (hairpin). */
-  #isOurs(): boolean {
-    const { way, words } = this.#packet;
-    if (way === LOOPED) return true;
-    return way === REDIRECTED_CLUSTER && this.#context.policy.nat.isTakenIn(words, P_OUTER_SOURCE);
   }
 
   /** A reply to a binding: its port tells the slot. Where that is decided, nobody knows the binding, or it is a borrowed port. */

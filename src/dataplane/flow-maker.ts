@@ -5,6 +5,7 @@
 import { ADDRESS_WORDS, copyAddress } from "../base/address.ts";
 import { ETHERNET_BYTES } from "../packet/ethernet.ts";
 import * as tcp from "../packet/tcp.ts";
+import { isTurnedBack } from "./address-rules.ts";
 import { type Adjuncts, MAY_LEAVE } from "./adjuncts.ts";
 import type { Bindings } from "./bindings.ts";
 import { PEER_ALIVE } from "./cluster-view.ts";
@@ -224,7 +225,9 @@ export class FlowMaker {
     const isProven = this.isProven || translation.expectation !== NONE;
     const defence = this.#defence;
     defence.replaced = this.#replaced.row;
-    const admitted = defence.admit(packet.words, P_SOURCE, destination, 0, destinationPort, isTcp, isProven);
+    const admitted = isTurnedBack(this.#context.policy, packet)
+      ? defence.admitTurnedBack()
+      : defence.admit(packet.words, P_SOURCE, destination, 0, destinationPort, isTcp, isProven);
     if (admitted === ADMIT_BY_COOKIE) return this.#askForProof(toZone);
     if (admitted !== ADMITTED) return this.#forwarder.drop(packet.at, admitted);
     if (defence.victim !== NONE && !this.#makeWay(defence.victim)) {

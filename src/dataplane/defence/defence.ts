@@ -6,7 +6,8 @@
  *      | no, or proven
  *   rate of the source -> half-open -> room in the table: reserve, or an unassured flow makes way
  *
- * Sources on the allowlist meet the last step only, and may use the reserve.
+ * Sources on the allowlist meet the last step only, and may use the reserve. So does what NAT turned back, without the reserve: it met
+ * the others when it went out, under its own address.
  */
 import type { HashKey } from "../../base/hash.ts";
 import { COUNT, count } from "../context.ts";
@@ -118,6 +119,12 @@ export class Defence {
         return DROP_HALF_OPEN;
       }
     }
+    return this.#room(false);
+  }
+
+  /** admit() for the way back of a flow that was admitted on its way out (hairpin): its source is everybody's pool address. */
+  admitTurnedBack(): number {
+    this.victim = NONE;
     return this.#room(false);
   }
 

@@ -1,7 +1,8 @@
 /** Hairpin: RFC 4787 REQ-9, RFC 5382 REQ-8, RFC 5508 REQ-7, RFC 7857 section 12, RFC 6146 section 3.8. */
 import { describe, expect, test } from "vitest";
-import type { PolicyModel } from "../../../src/dataplane/policy-model.ts";
-import { echo, icmpError, ip, ipv4, see, seeIp, tcp, udp } from "./frames.ts";
+import { NO_PROTECTION } from "../../../src/dataplane/defence/defence.ts";
+import type { PolicyModel, ProtectionModel } from "../../../src/dataplane/policy-model.ts";
+import { echo, icmpError, ip, ipv4, type SeenIp, see, seeIp, tcp, udp } from "./frames.ts";
 import {
   CLIENT,
   CLIENT6,
@@ -300,6 +301,79 @@ describe("through NAT64 (RFC 6146 section 3.8)", () => {
       to: CLIENT6,
       dport: 5000,
     });
+  });
+});
+
+describe("under limits against floods, the source is judged on its way out, and its pool address is nobody on the way back", () => {
+  const dnat = [
+    {
+      zone: OUTSIDE,
+      address: ip(POOL),
+      protocol: 6,
+      ports: { from: 8080, to: 8080 },
+      to: ip(WEB),
+      toPort: 80,
+    },
+  ];
+  const rules = [
+    rule(0, { fromZone: INSIDE, toZone: OUTSIDE }),
+    rule(1, { fromZone: OUTSIDE, toZone: INSIDE, protocol: 6, isTranslated: true }),
+  ];
+  const limited = (part: Partial<ProtectionModel>): PolicyModel =>
+    natPolicy({ dnat, rules, protection: { ...NO_PROTECTION, ...part } });
+  const client = { from: CLIENT, to: POOL, sport: 5000, dport: 8080 };
+  const syn = (host: number) => tcp({ ...client, from: `10.10.0.${host}`, flags: "S", seq: 1 });
+
+  /** Word of a TCP header. */
+  const word = ({ body }: SeenIp, at: number): number =>
+    new DataView(body.buffer, body.byteOffset).getUint32(at);
+
+  test("one cookie is asked for, and the connection passes data both ways (RFC 4987 section 3.7)", () => {
+    const world = natWorld(limited({ synProxyAbove: 2 }));
+    for (let sport = 6000; sport < 6003; sport++) {
+      world.packet(PORT_INSIDE, tcp({ from: OTHER, to: SERVER, sport, dport: 80, flags: "S" }));
+    }
+    const answer = pass(world, PORT_INSIDE, tcp({ ...client, flags: "S", seq: 1000 }));
+    expect(answer).toMatchObject({ from: POOL, to: CLIENT, flags: "SA" });
+    const first = { ...client, seq: 1001, ack: word(answer, 4) + 1 };
+    const opened = pass(world, PORT_INSIDE, tcp({ ...first, flags: "A" }));
+    expect(opened).toMatchObject({ from: POOL, to: WEB, dport: 80, flags: "S" });
+    expect(word(opened, 4)).toBe(1000);
+    const server = { from: WEB, to: POOL, sport: 80, dport: opened.sport };
+    world.packet(PORT_INSIDE, tcp({ ...server, flags: "SA", seq: 5_000_000, ack: 1001 }));
+    const payload = Uint8Array.of(1, 2, 3);
+    const asked = pass(world, PORT_INSIDE, tcp({ ...first, flags: "PA", payload }));
+    expect(asked).toMatchObject({ from: POOL, to: WEB, dport: 80, bodyOk: true });
+    expect(word(asked, 8)).toBe(5_000_001);
+    const told = tcp({ ...server, flags: "PA", seq: 5_000_001, ack: 1004, payload });
+    expect(pass(world, PORT_INSIDE, told)).toMatchObject({
+      from: POOL,
+      sport: 8080,
+      to: CLIENT,
+      bodyOk: true,
+    });
+    expect(world.count("synCookiesSent")).toBe(1);
+  });
+
+  test("the pool address has no rate of new flows, and its hosts have their own", () => {
+    const world = natWorld(limited({ newFlowsPerSecond: 1, newFlowsBurst: 1 }));
+    for (let host = 10; host < 20; host++) {
+      expect(pass(world, PORT_INSIDE, syn(host))).toMatchObject({ from: POOL, to: WEB, flags: "S" });
+    }
+    const again = tcp({ ...client, from: "10.10.0.10", sport: 5001, flags: "S" });
+    expect(verdictName(world.packet(PORT_INSIDE, again))).toBe("source_rate");
+  });
+
+  test("nor half-open connections, whichever node the way back is another's", () => {
+    const pair = new Pair(limited({ halfOpenPerSource: 1 }));
+    for (let host = 10; host < 20; host++) {
+      const world = pair.worlds[host & 1]!;
+      world.packet(PORT_INSIDE, syn(host));
+      pair.settle();
+      const sent = pair.worlds.flatMap((each) => each.take()).map(({ frame }) => see(frame).ip!);
+      expect(sent).toMatchObject([{ from: POOL, to: WEB, flags: "S" }]);
+    }
+    expect(pair.worlds.map((world) => world.count("halfOpenRefusedBySource"))).toEqual([0, 0]);
   });
 });
 
