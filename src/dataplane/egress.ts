@@ -10,6 +10,7 @@ import { NONE } from "./flow-layout.ts";
 import type { HoldPool } from "./hold.ts";
 import { writeArpProbe, writeSolicitation } from "./neighbour-probe.ts";
 import { Neighbours } from "./neighbours.ts";
+import { UNKNOWN_PORT } from "./packet.ts";
 import { dropVerdict, VERDICT_FORWARDED, VERDICT_HELD } from "./verdict.ts";
 
 /** Frames that may wait for one neighbour: a node that just gained its slots knows nobody, and a whole burst may wait for the
@@ -53,6 +54,11 @@ export class Egress {
       if (port.zone >= 0) zones[port.zone]!.push(index);
     });
     this.#zonePorts = zones;
+  }
+
+  /** The port of a zone that another node means by an index; UNKNOWN_PORT if its ports have another order. */
+  ingressOf(zone: number, index: number): number {
+    return this.#context.ports[index]?.zone === zone ? index : UNKNOWN_PORT;
   }
 
   /** First port of a zone, or NONE. */

@@ -415,10 +415,9 @@ export class Engine {
     if (inner === NOT_OPENED) return this.#forwarder.drop(at, redirect.verdict);
     const header = redirect.at;
     const zone = geneve.zone(bytes, header);
-    let port = geneve.port(bytes, header);
+    if (this.#egress.portOf(zone) < 0) return this.#forwarder.drop(at, DROP_BAD_HEADER);
     // Members may number their ports differently; the zone is what they agree on.
-    if (port >= this.#portZone.length || this.#portZone[port] !== zone) port = this.#egress.portOf(zone);
-    if (port < 0) return this.#forwarder.drop(at, DROP_BAD_HEADER);
+    const port = this.#egress.ingressOf(zone, geneve.port(bytes, header));
     const type = ethernet.etherType(bytes, inner);
     if (type !== ethernet.ETHER_IPV4 && type !== ethernet.ETHER_IPV6) {
       return this.#forwarder.drop(at, DROP_NOT_IP);

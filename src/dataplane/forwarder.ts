@@ -34,6 +34,7 @@ import {
   P_OUTER_SOURCE,
   PARSED,
   type Packet,
+  UNKNOWN_PORT,
 } from "./packet.ts";
 import { NOT_WRAPPED, REDIRECTS_OUT, REDIRECTS_ZONE_OUT, type Redirect, readdress } from "./redirect.ts";
 import { translate } from "./rewrite.ts";
@@ -418,8 +419,9 @@ export class Forwarder {
   /** OURS: the peer's address on the packet's wire is not known. */
   #overZone(peer: PeerAddress, slot: number): number {
     const packet = this.#packet;
-    if (!readdress(this.#context, packet, peer)) return OURS;
-    if (!this.#egress.emit(packet.port, packet.at, packet.lengthBytes)) return DROP_TX_FULL;
+    const port = packet.port === UNKNOWN_PORT ? this.#egress.portOf(packet.zone) : packet.port;
+    if (!readdress(this.#context, packet, port, peer)) return OURS;
+    if (!this.#egress.emit(port, packet.at, packet.lengthBytes)) return DROP_TX_FULL;
     count(this.#context.counters, COUNT.redirectsZoneOut);
     this.#wrapping.count(peer.nodeId, REDIRECTS_ZONE_OUT);
     this.redirectedSlot = slot;

@@ -65,11 +65,13 @@ export const REDIRECTED_ZONE = 2;
 export const REDIRECTED_TO_MEET = 3;
 /** It left for an address of the cluster's own, translated, and came back at once (hairpin). */
 export const LOOPED = 4;
+/** Packet.port of what another node redirected from a port that is none of the zone's here: no rule's `interfaces` list has it. */
+export const UNKNOWN_PORT = 255;
 
 export class Packet {
   at = 0;
   lengthBytes = 0;
-  /** Ingress port and zone; of a redirected packet: where it entered the cluster. */
+  /** Ingress port and zone; of a redirected packet: where it entered the cluster, or UNKNOWN_PORT. */
   port = 0;
   zone = 0;
   /** DIRECT, REDIRECTED_* or LOOPED. */

@@ -28,7 +28,7 @@ import {
   ROW_WORDS,
 } from "./flow-layout.ts";
 import { isCrossing } from "./nat64.ts";
-import type { Packet } from "./packet.ts";
+import { type Packet, UNKNOWN_PORT } from "./packet.ts";
 import { HELPER_SIP } from "./policy-model.ts";
 import { RuleHistory } from "./rule-history.ts";
 import { NO_RULE, RuleQuery, type RuleTable } from "./rules.ts";
@@ -176,13 +176,13 @@ export class Permissions {
   }
 
   /**
-   * What the rules say to the query. By which interface a flow came in is told only by a packet that goes the same way; else it may
-   * have been any of its zone, and one that is accepted is enough.
+   * What the rules say to the query. By which interface a flow came in is told only by a packet that goes the same way, unless another
+   * node redirected it from one that is unknown here; else it may have been any of its zone, and one that is accepted is enough.
    */
   #answer(isSameWay: boolean): number {
     const { ports } = this.#context;
     const query = this.#query;
-    if (isSameWay) {
+    if (isSameWay && this.#packet.port !== UNKNOWN_PORT) {
       query.interface = this.#packet.port;
       return this.#rules.peek(query);
     }

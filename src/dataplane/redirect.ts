@@ -167,13 +167,13 @@ export class Redirect {
   }
 }
 
-/** Addresses the frame to a peer on the wire it came from. False: the peer's address there is not known yet. */
-export function readdress(context: EngineContext, packet: Packet, peer: PeerAddress): boolean {
-  const mac = peer.zoneMac[packet.port];
+/** Addresses the frame to a peer on the wire of a port, by which it came. False: the peer's address there is not known yet. */
+export function readdress(context: EngineContext, packet: Packet, port: number, peer: PeerAddress): boolean {
+  const mac = peer.zoneMac[port];
   if (mac === undefined || isUnknown(mac)) return false;
   const bytes = context.frames.bytes;
   setMac(bytes, packet.at, mac, 0);
-  setMac(bytes, packet.at + MAC_BYTES, context.ports[packet.port]!.mac, 0);
+  setMac(bytes, packet.at + MAC_BYTES, context.ports[port]!.mac, 0);
   return true;
 }
 

@@ -23,7 +23,7 @@ export const NO_RULE = -1;
 export class RuleQuery {
   fromZone = 0;
   toZone = 0;
-  /** Port index of the ingress interface. */
+  /** Port index of the ingress interface; what is none matches no list of them. */
   interface = 0;
   /** Of the header: ICMPv6 is 58. */
   protocol = 0;

@@ -226,7 +226,7 @@ function alerts(facts: StatusFacts): string[] {
     }
     if (peer.alive && peer.sync?.policy === "different") {
       lines.push(
-        `the policy of ${peer.name} differs from this node's: they may disagree who answers for an address and what a flow's rule is; make zones, nat and rules equal and run 'synwall policy apply' on the one that is wrong (zones: restart it, drained first)`,
+        `the policy of ${peer.name} differs from this node's: they may disagree who answers for an address and what a flow's rule is; make zones, nat and rules equal, and the order of interfaces where rules name some, and run 'synwall policy apply' on the one that is wrong (zones and interfaces: restart it, drained first)`,
       );
     }
     if (peer.sync?.refusal !== undefined && peer.alive) {

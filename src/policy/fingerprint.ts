@@ -2,8 +2,9 @@
  * Fingerprint: a short name for the part of a policy that nodes must share to mean the same thing. Owns what is in it.
  *
  * A flow record names rule and zones by position, an address is answered by the owner of the slot of its position, and NAT and
- * affinity decide which slot a packet has. Left out is what each node may do as it likes: ports and interfaces, routes,
- * time-outs, limits of its own memory, MSS, logging, comments.
+ * affinity decide which slot a packet has. A packet that is redirected tells its ingress interface by position too, so where a rule
+ * asks for interfaces their order counts, by zone; their names do not. Left out is what each node may do as it likes: other ports
+ * and interfaces, routes, time-outs, limits of its own memory, MSS, logging, comments.
  */
 import { createHash } from "node:crypto";
 import type {
@@ -40,6 +41,7 @@ export function policyFingerprint(policy: PolicyModel, slots: number): string {
     ]),
     nat64.map(({ fromZone, toZone, prefix, pool }) => [fromZone, toZone, prefixes([prefix]), pool]),
     rules.map(ruleParts),
+    ...interfaceParts(policy),
   ];
   return createHash("sha256").update(JSON.stringify(shared, withBigints)).digest("hex").slice(0, HEX_DIGITS);
 }
@@ -66,6 +68,12 @@ function ruleParts(rule: RuleModel): unknown[] {
     ],
     ...[rule.isTranslated === true, rule.action, rule.commit],
   ];
+}
+
+/** Nothing where no rule asks for interfaces: then each node may have as many as it likes, in any order. */
+function interfaceParts({ zones, rules }: PolicyModel): unknown[] {
+  const byRule = rules.map(({ interfaces = [] }) => interfaces);
+  return byRule.some((list) => list.length > 0) ? [zones.map(({ ports }) => ports), byRule] : [];
 }
 
 function serviceParts(service: ServiceModel): unknown[] {

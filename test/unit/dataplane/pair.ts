@@ -18,7 +18,7 @@ import type { EngineLimits } from "../../../src/dataplane/engine-options.ts";
 import type { PolicyModel } from "../../../src/dataplane/policy-model.ts";
 import type { RedirectSeal } from "../../../src/dataplane/redirect-seal.ts";
 import { ip, mac } from "./frames.ts";
-import { LAB_POLICY, PORT_CLUSTER, type Sent, World } from "./world.ts";
+import { LAB_POLICY, PORT_CLUSTER, type Sent, World, type WorldOptions } from "./world.ts";
 
 export const SLOTS = 64;
 
@@ -49,16 +49,23 @@ export class Pair {
   readonly one: World;
   readonly two: World;
 
+  /** `two`: what the second node has otherwise than the first. */
   constructor(
     policy: PolicyModel = LAB_POLICY,
     limits: Partial<EngineLimits> = {},
     ringRecords = 4096,
     seals: Seals = {},
+    two: Partial<WorldOptions> = {},
   ) {
-    const { one, two } = seals;
     const common = { policy, ringRecords, limits };
-    this.one = new World({ ...common, view: viewOf(1), seed: 11, ...(one && { seal: one }) });
-    this.two = new World({ ...common, view: viewOf(2), seed: 22, ...(two && { seal: two }) });
+    this.one = new World({ ...common, view: viewOf(1), seed: 11, ...(seals.one && { seal: seals.one }) });
+    this.two = new World({
+      ...common,
+      view: viewOf(2),
+      seed: 22,
+      ...(seals.two && { seal: seals.two }),
+      ...two,
+    });
     this.assign(1, (slot) => (slot % 2 === 0 ? 1 : 2));
   }
 

@@ -31,7 +31,7 @@ function alertsWith(
 
 test("a living peer with another policy is an alert that says what it means and what to do", () => {
   expect(alertsWith("different")).toEqual([
-    "the policy of fw2 differs from this node's: they may disagree who answers for an address and what a flow's rule is; make zones, nat and rules equal and run 'synwall policy apply' on the one that is wrong (zones: restart it, drained first)",
+    "the policy of fw2 differs from this node's: they may disagree who answers for an address and what a flow's rule is; make zones, nat and rules equal, and the order of interfaces where rules name some, and run 'synwall policy apply' on the one that is wrong (zones and interfaces: restart it, drained first)",
   ]);
 });
 

@@ -1,4 +1,4 @@
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import {
   parseInterfaceAddress,
   parseInterfaceAddress6,
@@ -128,6 +128,47 @@ test.each<[string, Partial<PolicySource>]>([
   ["reject for accept", withRule({ action: "reject" })],
 ])("a difference is seen: %s", (_what, fields) => {
   expect(of(fields)).not.toBe(of());
+});
+
+describe("interfaces", () => {
+  const ZONES = { inside: INSIDE, outside: OUTSIDE };
+
+  /** Of a node with these interfaces, zone by zone, and a rule for some of them. */
+  function on(
+    ports: Readonly<Record<keyof typeof ZONES, readonly string[]>>,
+    wanted: readonly string[],
+  ): string {
+    const labels = [...ports.inside, ...ports.outside];
+    const interfaces = new Map(
+      labels.map((label) => [label, ports.inside.includes(label) ? "inside" : "outside"]),
+    );
+    const source = { ...POLICY, ...withRule({ interfaces: wanted }), zones: ZONES, interfaces };
+    const portsOf = (zone: string) => ports[zone as keyof typeof ZONES].map((label) => labels.indexOf(label));
+    return policyFingerprint(
+      compilePolicy(source, portsOf, (label) => labels.indexOf(label)),
+      64,
+    );
+  }
+
+  const ONE = { inside: ["eth1", "eth2"], outside: ["eth3"] };
+
+  test("are compared by their order where a rule asks for some", () => {
+    const swapped = { ...ONE, inside: ["eth2", "eth1"] };
+    expect(on(swapped, ["eth2"])).not.toBe(on(ONE, ["eth2"]));
+    expect(on(ONE, ["eth1"])).not.toBe(on(ONE, ["eth2"]));
+    const moved = { inside: ["eth1"], outside: ["eth2", "eth3"] };
+    expect(on(moved, ["eth1"])).not.toBe(on(ONE, ["eth1"]));
+  });
+
+  test("may have other names, and any order while no rule asks for them", () => {
+    const renamed = { inside: ["ens1", "ens2"], outside: ["ens3"] };
+    expect(on(renamed, ["ens2"])).toBe(on(ONE, ["eth2"]));
+    expect(on({ inside: ["eth1"], outside: ["eth2", "eth3"] }, [])).toBe(on(ONE, []));
+  });
+
+  test("leave the fingerprint of a policy that does not ask for them what it was in earlier builds", () => {
+    expect(of()).toBe("3625c5ba72ca557ba19a825a0039a55b");
+  });
 });
 
 test("what advertisements and link-local addresses say is shared", () => {
