@@ -18,6 +18,7 @@ import {
   TOKENS_MAX,
 } from "./model.ts";
 import { changed, find, type Outcome, refused, unchanged, withMember } from "./outcome.ts";
+import { isDispensable } from "./quorum.ts";
 
 type Settable = Extract<Command, { type: "setState" }>["state"];
 
@@ -70,6 +71,14 @@ function remove(cluster: ClusterState, member: Member): Outcome {
     return refused(
       cluster,
       `${name} cannot be removed: it is the last voter; bring another member back first`,
+    );
+  }
+  // It may run, and ends when it applies this: the others must be able to decide the next thing by themselves.
+  const sets = quorum === undefined ? [] : [quorum.voters, quorum.outgoing];
+  if (!isDispensable(id, sets, new Set(sets.flat()))) {
+    return refused(
+      cluster,
+      `${name} cannot be removed: the others have no majority without its vote; disable it, and wait until it has none`,
     );
   }
   const { isDisabled: _, ...rest } = member;

@@ -14,8 +14,9 @@
  * out. A holder that is ahead of the asker knows all that the asker knows: if the slot is its own again it awaits the asker.
  *
  * Dynamic quorum: a voter that is away for long does not vote until it is back. When one of two is left, or two are, while
- * others are away, a single voter stands the loss of all others; two would stand none. Where a store keeps the log, it votes
- * when the members that vote are even in number (kv-vote.ts): two stand the loss of one then.
+ * others are away, a single voter stands the loss of all others; two would stand none. So it is when two are all that there
+ * are, and only one of them can serve: the other one may then go, and be removed. Where a store keeps the log, it votes when
+ * the members that vote are even in number (kv-vote.ts): two stand the loss of one then.
  */
 import { type ClusterState, type Command, type Member, type Quorum, STORE_VOTER } from "./model.ts";
 import { changed, epochMoved, find, type Outcome, refused, unchanged } from "./outcome.ts";
@@ -101,11 +102,8 @@ export function planQuorum(state: ClusterState, facts: QuorumFacts): Command | u
 }
 
 /** Who should vote. */
-function wanted(
-  state: ClusterState,
-  voters: readonly number[],
-  { self, founders, away, present, hasStore, isPair = false }: QuorumFacts,
-): readonly number[] {
+function wanted(state: ClusterState, voters: readonly number[], facts: QuorumFacts): readonly number[] {
+  const { founders, away, present, hasStore } = facts;
   const belonging = membersOf(state, founders);
   const wasUp = new Set(state.members.filter(({ incarnation }) => incarnation > 0).map(({ id }) => id));
   const all = belonging.filter((id) =>
@@ -113,17 +111,42 @@ function wanted(
   );
   if (all.length === 0) return voters;
   if (hasStore === true) return votersWithStore(all);
-  const isSomebodyMissing = all.length < belonging.length;
-  // A majority of two is both of them: one alone, who leads, stands the loss of the other.
-  const isToLead = all.includes(self) && find(state, self)?.role === "node";
-  if (isPair && all.every((id) => find(state, id)?.role === "node")) return all;
-  return all.length === 2 && isSomebodyMissing && isToLead ? [self] : all;
+  if (all.length !== 2) return all;
+  const alone = votesAlone(state, all, all.length < belonging.length, facts);
+  return alone === undefined ? all : [alone];
+}
+
+/** A majority of two is both of them: one alone stands the loss of the other. Undefined: both have to vote. */
+function votesAlone(
+  state: ClusterState,
+  two: readonly number[],
+  isSomebodyMissing: boolean,
+  { self, present, isPair = false }: QuorumFacts,
+): number | undefined {
+  const members = two.map((id) => find(state, id));
+  const areNodes = members.every((member) => member?.role === "node");
+  // One of them may be nobody who could serve.
+  const able = two.filter((_, i) => members[i]?.role !== "witness" && !isKeptOut(members[i]));
+  if (able.length === 1 && present.has(able[0]!) && (areNodes || !isSomebodyMissing)) return able[0];
+  if (!isSomebodyMissing || (isPair && areNodes)) return undefined;
+  return members[two.indexOf(self)]?.role === "node" ? self : undefined;
 }
 
 /** Everybody who was not removed, by id; a founder that never came up belongs too, and its vote counts until it is away. */
 export function membersOf({ members }: Pick<ClusterState, "members">, founders: readonly number[]): number[] {
   const unseen = founders.filter((id) => id !== STORE_VOTER && !members.some((member) => member.id === id));
   return sorted([...members.filter((member) => !isGone(member)).map(({ id }) => id), ...unseen]);
+}
+
+/** In each of `sets` that counts `node`, a majority is heard that is not its: the others decide when it is gone. */
+export function isDispensable(
+  node: number,
+  sets: readonly (readonly number[])[],
+  heard: ReadonlySet<number>,
+): boolean {
+  const others = new Set(heard);
+  others.delete(node);
+  return sets.every((set) => !set.includes(node) || hearsMajority(set, others));
 }
 
 function step(
@@ -146,6 +169,11 @@ function hearsMajority(voters: readonly number[], present: ReadonlySet<number>):
 
 function isGone(member: Member | undefined): boolean {
   return member === undefined || member.state === "removed";
+}
+
+/** Its operator disabled it, and it was emptied. */
+function isKeptOut(member: Member | undefined): boolean {
+  return member?.isDisabled === true && member.state === "drained";
 }
 
 function isSame(a: readonly number[], b: readonly number[]): boolean {

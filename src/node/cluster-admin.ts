@@ -3,7 +3,7 @@
  * cluster/control's.
  */
 
-import type { Member } from "../../cluster/control/model.ts";
+import type { ClusterState, Member } from "../../cluster/control/model.ts";
 import { membersOf, quorumOf } from "../../cluster/control/quorum.ts";
 import { SynwallError } from "../base/errors.ts";
 import type { AdminHandlers } from "./admin-server.ts";
@@ -92,8 +92,8 @@ export function clusterHandlers(parts: ClusterAdminParts): Pick<AdminHandlers, C
       const member = memberNamed(controller, node);
       if (member.role === "node" && member.state !== "down") {
         await controller.command({ type: "enable", node: member.id, isEnabled: false });
-        await untilEmpty(controller, member.id, node, timeoutMs);
       }
+      await untilDispensable(controller, member, timeoutMs);
       await controller.command({ type: "setState", node: member.id, state: "removed" });
       return { id: member.id, epoch: controller.driver.state().table.epoch };
     },
@@ -112,10 +112,25 @@ function untilEmpty(
   name: string,
   timeoutMs = WAIT_MS_MAX,
 ): Promise<number> {
-  return controller.until(`${name} to own nothing`, timeoutMs, ({ members }) => {
-    const state = members.find((member) => member.id === id)?.state;
-    return state === "drained" || state === "down" || state === "removed";
-  });
+  return controller.until(`${name} to own nothing`, timeoutMs, (state) => isEmpty(state, id));
+}
+
+/** Whoever is removed ends at once: it must not take the vote along without which the others decide nothing. */
+function untilDispensable(
+  controller: Controller,
+  { id, name, role }: Member,
+  timeoutMs = WAIT_MS_MAX,
+): Promise<number> {
+  return controller.until(
+    `${name} to own nothing, and the others to have a majority without its vote`,
+    timeoutMs,
+    (state) => (role === "witness" || isEmpty(state, id)) && controller.quorum.canSpare(id),
+  );
+}
+
+function isEmpty({ members }: ClusterState, id: number): boolean {
+  const state = members.find((member) => member.id === id)?.state;
+  return state === "drained" || state === "down" || state === "removed";
 }
 
 function memberNamed(controller: Controller, name: string): Member {

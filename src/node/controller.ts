@@ -193,6 +193,7 @@ export class Controller {
       this.#watchAbsent();
       this.quorum.tick();
       this.#generations?.tick();
+      for (const watch of this.#watchers) watch(this.driver.state());
     });
     const stopPair =
       this.pair === undefined ? undefined : timers.every(PAIR_TICK_MS, () => this.pair?.tick());
@@ -349,7 +350,7 @@ export class Controller {
     if (!result.ok) throw new SynwallError("SW_CONTROL_REFUSED", result.reason);
   }
 
-  /** Resolves with the epoch when `isDone`; rejects with SW_CONTROL_TIMEOUT. */
+  /** Resolves with the epoch when `isDone`, which may depend on more than the state; rejects with SW_CONTROL_TIMEOUT. */
   until(what: string, timeoutMs: number, isDone: (state: ClusterState) => boolean): Promise<number> {
     const now = this.driver.state();
     if (isDone(now)) return Promise.resolve(now.table.epoch);

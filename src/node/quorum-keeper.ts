@@ -6,7 +6,7 @@
 import { planConfChange } from "../../cluster/control/conf-plan.ts";
 import type { DriverStatus } from "../../cluster/control/control-driver.ts";
 import type { ClusterState, Command, CommandResult } from "../../cluster/control/model.ts";
-import { membersOf, planQuorum, quorumOf } from "../../cluster/control/quorum.ts";
+import { isDispensable, membersOf, planQuorum, quorumOf } from "../../cluster/control/quorum.ts";
 import type { Timers } from "../../cluster/control/timers.ts";
 import { DEFAULT_MARGIN_MS, DRIFT, QUIET_LEASES } from "../../cluster/takeover/timing.ts";
 import { SynwallError } from "../base/errors.ts";
@@ -56,6 +56,14 @@ export class QuorumKeeper {
   known(epoch: number): void {
     this.#knownEpoch = epoch;
     this.#tell();
+  }
+
+  /** Leases and Raft have majorities that this member hears when `node` is gone. */
+  canSpare(node: number): boolean {
+    const { driver, founders, alive } = this.#options;
+    const { voters, outgoing } = quorumOf(driver.state(), founders);
+    const { confState } = driver.status();
+    return isDispensable(node, [voters, outgoing, confState.voters, confState.votersOutgoing], alive());
   }
 
   /** Every now and then, and cheaply. */

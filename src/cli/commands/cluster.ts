@@ -119,7 +119,9 @@ function addChanges(cluster: Command, terminal: Terminal): void {
       .argument("<node>", "name of the member")
       .option("--timeout <duration>", "give up after", duration, WAIT_MS);
   waiting("disable")
-    .description("empty a node and keep it out, over restarts too; it goes on voting")
+    .description(
+      "empty a node and keep it out, over restarts too; it goes on voting, unless it is one of two",
+    )
     .action(async (node: string, options: AskOptions & { timeout: number }) => {
       await change(
         terminal,

@@ -5,7 +5,12 @@ import type { ConfState } from "raft-ts";
 import { describe, expect, test } from "vitest";
 import { planConfChange } from "../../../../cluster/control/conf-plan.ts";
 import { applyCommand, decodeMachine, encodeMachine } from "../../../../cluster/control/machine.ts";
-import { type ClusterState, type Command, emptyState } from "../../../../cluster/control/model.ts";
+import {
+  type ClusterState,
+  type Command,
+  emptyState,
+  STORE_VOTER,
+} from "../../../../cluster/control/model.ts";
 import { planQuorum, type QuorumFacts } from "../../../../cluster/control/quorum.ts";
 import { confState } from "./cluster-of-drivers.ts";
 
@@ -148,6 +153,18 @@ describe("the operator", () => {
     const single = down({ ...trio, quorum }, 2);
     expect(refusal(single, { type: "setState", node: 2, state: "removed" })).toMatch(/the last voter/);
   });
+
+  test("removes nobody without whose vote the others have no majority, in either set", () => {
+    const idle = down(trio, 2);
+    const remove = { type: "setState", node: 2, state: "removed" } as const;
+    const quorum = { epoch: 1, voters: [1, 2], outgoing: [], known: [1, 2] };
+    expect(refusal({ ...idle, quorum }, remove)).toMatch(/no majority without its vote/);
+    const under = { ...quorum, voters: [1], outgoing: [1, 2] };
+    expect(refusal({ ...idle, quorum: under }, remove)).toMatch(/no majority without its vote/);
+    then({ ...idle, quorum: { ...under, outgoing: [] } }, remove);
+    then({ ...idle, quorum: { ...quorum, voters: [1, 2, 3] } }, remove);
+    then({ ...idle, quorum: { ...quorum, voters: [1, 2, STORE_VOTER] } }, remove);
+  });
 });
 
 const FACTS: QuorumFacts = {
@@ -190,6 +207,39 @@ describe("voters", () => {
 
   test("a witness that leads leaves two rather than itself alone", () => {
     expect(planQuorum(trio, { ...away, self: 3 })).toMatchObject({ to: [1, 3] });
+  });
+
+  test("of two that are all, one that is disabled and empty, or a witness, leaves the vote to the other one", () => {
+    const two = then(emptyState(16), up(1), up(2), { type: "setState", node: 1, state: "active" });
+    const facts = { ...FACTS, founders: [1, 2], present: new Set([1, 2]) };
+    expect(planQuorum(two, facts)).toBeUndefined();
+    const leaving = then(two, { type: "enable", node: 2, isEnabled: false });
+    expect(planQuorum(leaving, facts)).toBeUndefined();
+    const empty = then(leaving, { type: "setState", node: 2, state: "drained" });
+    for (const self of [1, 2]) {
+      for (const isPair of [false, true])
+        expect(planQuorum(empty, { ...facts, self, isPair })).toMatchObject({ to: [1] });
+    }
+    expect(planQuorum(empty, { ...facts, self: 2, present: new Set([2]) })).toBeUndefined();
+    const quorum = { epoch: 1, voters: [1], outgoing: [], known: [1] };
+    expect(planQuorum({ ...empty, quorum }, facts)).toBeUndefined();
+    const back = then({ ...empty, quorum }, { type: "enable", node: 2, isEnabled: true });
+    expect(planQuorum(back, facts)).toMatchObject({ to: [1, 2] });
+    const witnessed = then(emptyState(16), up(1), up(3, "witness"));
+    expect(planQuorum(witnessed, { ...FACTS, founders: [1, 3] })).toMatchObject({ to: [1] });
+  });
+
+  test("one that is disabled and empty votes where that is worth something", () => {
+    const served = then(trio, { type: "setState", node: 1, state: "active" });
+    const empty = then(
+      served,
+      { type: "enable", node: 2, isEnabled: false },
+      { type: "setState", node: 2, state: "drained" },
+    );
+    expect(planQuorum(empty, FACTS)).toBeUndefined();
+    // The last node that is left serves, whatever was said of it before.
+    const last = { ...FACTS, self: 2, away: new Set([1]), present: new Set([2, 3]) };
+    expect(planQuorum(down(empty, 1), last)).toMatchObject({ to: [2] });
   });
 
   test("a member that joined votes once it was up and holds the log", () => {
