@@ -41,8 +41,8 @@ export function setState(cluster: ClusterState, node: number, state: Settable): 
   if (!COMES_FROM[state].includes(member.state)) {
     return refused(cluster, `${member.name} cannot become ${state}: it is ${member.state}`);
   }
-  if (state === "joining" && member.isDisabled === true) {
-    return refused(cluster, `${member.name} cannot become joining: it is disabled; enable it`);
+  if ((state === "joining" || state === "active") && member.isDisabled === true) {
+    return refused(cluster, `${member.name} cannot become ${state}: it is disabled; enable it`);
   }
   if (state === "draining" && !cluster.members.some((m) => m !== member && isServing(m))) {
     return refused(cluster, `${member.name} cannot be drained: no other active node can take its slots`);

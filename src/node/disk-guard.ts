@@ -7,7 +7,7 @@
  *        '------------ room for the limit and a half, or no active node left --------'
  *
  * The last active node stays: with little room it still forwards, and when a write fails it ends no worse than if it had left. A
- * drain that somebody else asked for is never ended here.
+ * drain that somebody else asked for is never ended here, nor is one of a node that was disabled meanwhile: it is the operator's then.
  */
 import type { Command, Member } from "../../cluster/control/model.ts";
 
@@ -36,7 +36,7 @@ export class DiskGuard {
 
   /** What is to be proposed now, by the last measurement. Ask again when it was decided, or later when nobody decided. */
   next(selfId: number, members: readonly Member[]): DiskCommand | undefined {
-    const state = members.find((member) => member.id === selfId)?.state;
+    const { state, isDisabled = false } = members.find((member) => member.id === selfId) ?? {};
     const isOtherActive = members.some(
       (member) => member.id !== selfId && member.role === "node" && member.state === "active",
     );
@@ -45,6 +45,7 @@ export class DiskGuard {
       this.#hasGivenUp = isPart && this.#isShort && isOtherActive;
       return this.#hasGivenUp ? { type: "setState", node: selfId, state: "draining" } : undefined;
     }
+    if (isDisabled) this.#hasGivenUp = false;
     if (!this.#hasGivenUp || (this.#isShort && isOtherActive)) return undefined;
     return { type: "setState", node: selfId, state: state === "draining" ? "active" : "joining" };
   }

@@ -7,7 +7,8 @@
  *        '---------------- all carriers are back, or no active node has more any more -----------------'
  *
  * So when all nodes lost the same link, nobody gives up, and of two that lost different links neither does: the slots of a zone
- * without a wire are nowhere better off. A drain that an operator asked for is never ended here.
+ * without a wire are nowhere better off. A drain that an operator asked for is never ended here, nor is one of a node that was
+ * disabled meanwhile: it is the operator's then.
  */
 import type { Command, Member } from "../../cluster/control/model.ts";
 
@@ -33,12 +34,13 @@ export class LinkTracker {
   /** What is to be proposed now. Ask again when it was decided, or later when nobody decided. */
   next(facts: LinkFacts): LinkCommand | undefined {
     const { selfId: node, lost } = facts;
-    const state = facts.members.find((member) => member.id === node)?.state;
+    const { state, isDisabled = false } = facts.members.find((member) => member.id === node) ?? {};
     if (state !== "draining" && state !== "drained") {
       // Taking part again, by whomever: what comes next is decided anew.
       this.#hasGivenUp = (state === "active" || state === "joining") && mustGiveUp(facts);
       return this.#hasGivenUp ? { type: "setState", node, state: "draining" } : undefined;
     }
+    if (isDisabled) this.#hasGivenUp = false;
     if (!this.#hasGivenUp || (lost.size > 0 && mayStayAway(facts))) return undefined;
     return { type: "setState", node, state: state === "draining" ? "active" : "joining" };
   }

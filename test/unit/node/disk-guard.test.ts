@@ -91,6 +91,18 @@ describe("a node whose disk is nearly full", () => {
     expect(guard.next(SELF, members("drained", "active"))).toBe(undefined);
   });
 
+  test("a node that is disabled while it is away stays away, until it is enabled", () => {
+    for (const own of ["draining", "drained"] as const) {
+      const guard = givenUp();
+      guard.measure(2 * MIN, MIN);
+      const [self, ...others] = members(own, "active");
+      expect(guard.next(SELF, [{ ...self!, isDisabled: true }, ...others])).toBe(undefined);
+      // Enabling it lets it come back: what is drained after that is somebody else's.
+      expect(guard.next(SELF, members("joining", "active"))).toBe(undefined);
+      expect(guard.next(SELF, members("drained", "active"))).toBe(undefined);
+    }
+  });
+
   test("a drain that the cluster refused is not one of its own", () => {
     const guard = givenUp();
     guard.refused();

@@ -111,6 +111,16 @@ describe("a node that gave up", () => {
   });
 });
 
+test("a node that is disabled while it is away stays away: the drain is its operator's then", () => {
+  for (const own of ["draining", "drained"] as const) {
+    const tracker = givenUp();
+    const { members, ...scene } = facts({ own });
+    const [self, ...others] = members;
+    expect(tracker.next({ ...scene, members: [{ ...self!, isDisabled: true }, ...others] })).toBeUndefined();
+    expect(tracker.hasGivenUp).toBe(false);
+  }
+});
+
 test("a node whose operator drained it stays drained, whatever its carriers do", () => {
   const tracker = new LinkTracker();
   for (const lost of [[INSIDE], []]) {

@@ -136,6 +136,16 @@ describe("the operator", () => {
     });
   });
 
+  test("has a disabled node empty itself, whoever asks that it serve again meanwhile", () => {
+    const served = then(trio, { type: "setState", node: 1, state: "active" });
+    const leaving = then(served, { type: "enable", node: 2, isEnabled: false });
+    expect(leaving.members[1]).toMatchObject({ state: "draining", isDisabled: true });
+    expect(refusal(leaving, { type: "setState", node: 2, state: "active" })).toMatch(/disabled; enable it/);
+    expect(then(leaving, { type: "enable", node: 2, isEnabled: true }).members[1]).toMatchObject({
+      state: "active",
+    });
+  });
+
   test("does not disable the only node that serves", () => {
     expect(refusal(trio, { type: "enable", node: 2, isEnabled: false })).toMatch(/no other active node/);
   });
