@@ -18,6 +18,7 @@
  * are, and only one of them can serve: the other one may then go, and be removed. Where a store keeps the log, it votes when
  * the members that vote are even in number (kv-vote.ts): two stand the loss of one then.
  */
+import { isLeaving } from "./commands.ts";
 import { type ClusterState, type Command, type Member, type Quorum, STORE_VOTER } from "./model.ts";
 import { changed, epochMoved, find, type Outcome, refused, unchanged } from "./outcome.ts";
 
@@ -129,7 +130,13 @@ function votesAlone(
   const able = two.filter((_, i) => members[i]?.role !== "witness" && !isKeptOut(members[i]));
   if (able.length === 1 && present.has(able[0]!) && (areNodes || !isSomebodyMissing)) return able[0];
   if (!isSomebodyMissing || (isPair && areNodes)) return undefined;
-  return members[two.indexOf(self)]?.role === "node" ? self : undefined;
+  const leader = members[two.indexOf(self)];
+  if (leader?.role !== "node") return undefined;
+  // Who makes way is about to be stopped: nobody could decide then.
+  const heir = members.find(
+    (member) => member?.role === "node" && member.state === "active" && present.has(member.id),
+  );
+  return isLeaving(leader) && heir !== undefined ? heir.id : self;
 }
 
 /** Everybody who was not removed, by id; a founder that never came up belongs too, and its vote counts until it is away. */

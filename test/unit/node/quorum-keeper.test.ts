@@ -49,6 +49,24 @@ test("nodes fail one after the other down to the last one, which still decides; 
   await cluster.clock.until(() => cluster.leader !== 0 && cluster.leader !== 1, 5000);
 });
 
+test("a node that votes alone is drained and stopped, and the other one decides", async () => {
+  const cluster = new Controllers();
+  await cluster.settle();
+  cluster.kill(3);
+  const alone = (): readonly number[] => votersOf(cluster, cluster.leader || 1);
+  await cluster.clock.until(() => alone().length === 1, 30_000);
+  const node = alone()[0]!;
+  const other = node === 1 ? 2 : 1;
+  void cluster.member(node).propose({ type: "setState", node, state: "draining" });
+  const isDrained = (): boolean =>
+    cluster.member(other).driver.state().members[node - 1]?.state === "drained";
+  await cluster.clock.until(() => isDrained() && votersOf(cluster, other).join() === `${other}`, 30_000);
+  cluster.kill(node);
+  const command = { type: "weight", node: other, weight: 2 } as const;
+  const { result } = await resultOf(cluster.member(other).propose(command), cluster);
+  expect(result).toEqual({ ok: true, changed: true });
+});
+
 async function resultOf<T>(answer: Promise<T>, cluster: Controllers): Promise<{ readonly result: T }> {
   let result: T | undefined;
   void answer.then((value) => {

@@ -215,6 +215,30 @@ describe("voters", () => {
     expect(planQuorum(four, facts)).toMatchObject({ to: [1, 2, 3] });
   });
 
+  test("a leader that makes way leaves its vote to an active node that holds the log", () => {
+    const served = then(
+      trio,
+      { type: "setState", node: 1, state: "active" },
+      { type: "setState", node: 2, state: "active" },
+      { type: "setState", node: 1, state: "draining" },
+    );
+    const quorum = { epoch: 1, voters: [1], outgoing: [], known: [1] };
+    const unwitnessed = { ...FACTS, away: new Set([3]), present: new Set([1, 2]) };
+    const draining = { ...served, quorum };
+    const drained = then(draining, { type: "setState", node: 1, state: "drained" });
+    for (const state of [draining, drained]) {
+      expect(planQuorum(state, unwitnessed)).toMatchObject({ to: [2] });
+      expect(planQuorum(state, { ...unwitnessed, present: new Set([1]) })).toBeUndefined();
+      // It has the vote, and leads: it keeps it.
+      const moved = { ...state, quorum: { ...quorum, voters: [2], known: [2] } };
+      expect(planQuorum(moved, { ...unwitnessed, self: 2 })).toBeUndefined();
+    }
+    expect(
+      planQuorum(then(drained, { type: "setState", node: 1, state: "joining" }), unwitnessed),
+    ).toBeUndefined();
+    expect(planQuorum({ ...down(trio, 2), quorum }, unwitnessed)).toBeUndefined();
+  });
+
   test("a witness that leads leaves two rather than itself alone", () => {
     expect(planQuorum(trio, { ...away, self: 3 })).toMatchObject({ to: [1, 3] });
   });
