@@ -70,7 +70,12 @@ async function member(what: string, addresses: readonly string[]): Promise<Membe
   let changes = 0;
   const restart = (): Certificates =>
     new Certificates({
-      cluster: { tls: files, self: SELF, ports: { grpc: 0, lifeline: 0, registration: port }, founders: [1, 2] },
+      cluster: {
+        tls: files,
+        self: SELF,
+        ports: { grpc: 0, lifeline: 0, registration: port },
+        founders: [1, 2],
+      },
       registrars: () => addresses.map((address) => ({ address })),
       onChange: () => changes++,
     });
