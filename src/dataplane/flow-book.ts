@@ -191,11 +191,12 @@ export class FlowBook {
     this.dirtyCount--;
   }
 
-  /** Whether a snapshot may write: live changes keep a quarter of the ring for themselves, and a peer takes it only so fast. */
+  /** Whether a snapshot may write: live changes keep a quarter of the ring for themselves. */
   hasRoom(): boolean {
     const ring = this.#ring;
-    if (ring === null || ring.isHeldBack) return false;
-    return ring.length() < Math.min(EXPORT_WAITING_MAX, ring.capacity - (ring.capacity >> 2));
+    return (
+      ring !== null && ring.length() < Math.min(EXPORT_WAITING_MAX, ring.capacity - (ring.capacity >> 2))
+    );
   }
 
   /** A free record for a live change of a slot with a backup, or -1. */
