@@ -10,6 +10,7 @@
  */
 import { SynwallError } from "../../src/base/errors.ts";
 import { diskFs, type StorageFile, type StorageFs, type SyncDone } from "./fs.ts";
+import { replaceFile } from "./replace-file.ts";
 
 export interface Noted {
   /** Of the log. */
@@ -76,14 +77,7 @@ export class FileNote implements StoreNote {
   write(noted: Noted): void {
     this.#syncing = undefined;
     try {
-      const file = this.#create(noted);
-      try {
-        file.sync();
-      } finally {
-        file.close();
-      }
-      this.#fs.rename(this.#next, this.path);
-      this.#fs.syncFolder(this.#folder);
+      replaceFile(this.path, textOf(noted), this.#fs);
     } catch (error) {
       throw this.#failed(error);
     }
@@ -123,7 +117,7 @@ export class FileNote implements StoreNote {
   #create(noted: Noted): StorageFile {
     const file = this.#fs.create(this.#next);
     try {
-      file.write(0, [Buffer.from(`${JSON.stringify(noted)}\n`)]);
+      file.write(0, [Buffer.from(textOf(noted))]);
       return file;
     } catch (error) {
       file.close();
@@ -138,6 +132,10 @@ export class FileNote implements StoreNote {
   #failed(error: unknown): SynwallError {
     return new SynwallError("SW_STORAGE_FAILED", `Cannot write ${this.path}`, { path: this.path }, error);
   }
+}
+
+function textOf(noted: Noted): string {
+  return `${JSON.stringify(noted)}\n`;
 }
 
 /** For tests and simulation: outlives a process, but not a disk. */

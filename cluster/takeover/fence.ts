@@ -124,9 +124,8 @@ export class FenceAsker {
    * answered recently. Holds at `nowMs` only.
    */
   fencedAtMs(node: number, epoch: number, nowMs: number): number {
-    const trustMs = this.#trustMs;
     return this.#majorityth(node, Number.POSITIVE_INFINITY, (a) =>
-      a.epoch >= epoch && nowMs < a.askedMs + trustMs ? a.outMs : Number.POSITIVE_INFINITY,
+      a.epoch >= epoch && nowMs < a.askedMs + this.#trustMs ? a.outMs : Number.POSITIVE_INFINITY,
     );
   }
 
