@@ -142,21 +142,23 @@ describe("between endpoints with independent mappings", () => {
   });
 });
 
+/** A port of the pool address that leads to a host inside. */
+const dnat = [
+  {
+    zone: OUTSIDE,
+    address: ip(POOL),
+    protocol: 6,
+    ports: { from: 8080, to: 8080 },
+    to: ip(WEB),
+    toPort: 80,
+  },
+];
+const rules = [
+  rule(0, { fromZone: INSIDE, toZone: OUTSIDE }),
+  rule(1, { fromZone: OUTSIDE, toZone: INSIDE, protocol: 6, isTranslated: true }),
+];
+
 describe("to a forwarded port", () => {
-  const dnat = [
-    {
-      zone: OUTSIDE,
-      address: ip(POOL),
-      protocol: 6,
-      ports: { from: 8080, to: 8080 },
-      to: ip(WEB),
-      toPort: 80,
-    },
-  ];
-  const rules = [
-    rule(0, { fromZone: INSIDE, toZone: OUTSIDE }),
-    rule(1, { fromZone: OUTSIDE, toZone: INSIDE, protocol: 6, isTranslated: true }),
-  ];
   const syn = tcp({ from: CLIENT, to: POOL, sport: 5000, dport: 8080, flags: "S", seq: 1 });
 
   test("an inside host reaches the server by its outside address, which answers through the firewall", () => {
@@ -305,20 +307,6 @@ describe("through NAT64 (RFC 6146 section 3.8)", () => {
 });
 
 describe("under limits against floods, the source is judged on its way out, and its pool address is nobody on the way back", () => {
-  const dnat = [
-    {
-      zone: OUTSIDE,
-      address: ip(POOL),
-      protocol: 6,
-      ports: { from: 8080, to: 8080 },
-      to: ip(WEB),
-      toPort: 80,
-    },
-  ];
-  const rules = [
-    rule(0, { fromZone: INSIDE, toZone: OUTSIDE }),
-    rule(1, { fromZone: OUTSIDE, toZone: INSIDE, protocol: 6, isTranslated: true }),
-  ];
   const limited = (part: Partial<ProtectionModel>): PolicyModel =>
     natPolicy({ dnat, rules, protection: { ...NO_PROTECTION, ...part } });
   const client = { from: CLIENT, to: POOL, sport: 5000, dport: 8080 };
