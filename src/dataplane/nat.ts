@@ -10,11 +10,11 @@ import { indexHash, mix16, unmix16 } from "../base/hash.ts";
 import { PROTOCOL_UDP } from "../packet/ipv4.ts";
 import { NOT_BORROWED } from "./borrowed.ts";
 import { SLOT_OWNED } from "./cluster-view.ts";
-import type { EngineContext } from "./context.ts";
+import { COUNT, type EngineContext } from "./context.ts";
 import { NONE } from "./flow-layout.ts";
 import { NO_SNAT } from "./nat-policy.ts";
 import type { Packet } from "./packet.ts";
-import { BINDING_UDP, pointerProtocol } from "./satellites.ts";
+import { BINDING_UDP, expectationProtocol, NO_SATELLITE, pointerProtocol } from "./satellites.ts";
 import { addressHash, slotOfAddress } from "./slot.ts";
 
 /** Candidate ports that may be looked at between two ticks, over all new flows: 3 ms of work at worst. */
@@ -253,7 +253,15 @@ export class NatAllocator {
     const { table, natUsage } = this.#context;
     const ports = (farPort << 16) | port;
     if (table.find(protocol, this.#tuple, 0, ports) !== NONE) return false;
+    if (this.#isAnnounced(protocol, port)) return false;
     // Lent to a flow that another node may decide by now.
     return natUsage.pointers === 0 || table.find(pointerProtocol(protocol), this.#tuple, 0, ports) === NONE;
+  }
+  /** Whether the far end was told of somebody at a port of the address in #tuple: it may come there from any of its own ports. */
+  #isAnnounced(protocol: number, port: number): boolean {
+    const { counters, table } = this.#context;
+    if (counters[COUNT.expectationsNow] === 0) return false;
+    const expected = expectationProtocol(protocol);
+    return expected !== NO_SATELLITE && table.find(expected, this.#tuple, 0, port) !== NONE;
   }
 }

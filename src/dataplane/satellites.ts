@@ -71,6 +71,12 @@ export function boundProtocol(binding: number): number {
   return binding === BINDING_UDP ? PROTOCOL_UDP : PROTOCOL_ICMP;
 }
 
+/** The pseudo protocol of an expectation of a flow of a protocol, or NO_SATELLITE. */
+export function expectationProtocol(protocol: number): number {
+  if (protocol === PROTOCOL_TCP) return EXPECTATION_TCP;
+  return protocol === PROTOCOL_UDP ? EXPECTATION_UDP : NO_SATELLITE;
+}
+
 /** The pseudo protocol of a pointer to a flow or a binding of a protocol, or NO_SATELLITE. */
 export function pointerProtocol(protocol: number): number {
   if (protocol === PROTOCOL_TCP || protocol === BINDING_TCP) return POINTER_TCP;

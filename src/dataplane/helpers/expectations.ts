@@ -27,7 +27,7 @@ import {
   ROW_WORDS,
 } from "../flow-layout.ts";
 import { HELPER_FTP, HELPER_SIP, HELPER_TFTP } from "../policy-model.ts";
-import { EXPECTATION_TCP, EXPECTATION_UDP } from "../satellites.ts";
+import { EXPECTATION_TCP, EXPECTATION_UDP, expectationProtocol, NO_SATELLITE } from "../satellites.ts";
 import { TCP_ESTABLISHED, tcpState } from "../tcp-state.ts";
 import {
   type ExpectationCounters,
@@ -142,9 +142,8 @@ export class Expectations {
    */
   find(protocol: number, words: Int32Array, at: number, port: number, zone: number): number {
     if (this.#counters.now() === 0) return NONE;
-    const kind =
-      protocol === PROTOCOL_TCP ? EXPECTATION_TCP : protocol === PROTOCOL_UDP ? EXPECTATION_UDP : NONE;
-    if (kind === NONE || port === 0) return NONE;
+    const kind = expectationProtocol(protocol);
+    if (kind === NO_SATELLITE || port === 0) return NONE;
     const entry = this.#table.find(kind, words, at, port);
     if (entry === NONE || (entry & 1) !== 0) return NONE;
     const row = entry >> 1;

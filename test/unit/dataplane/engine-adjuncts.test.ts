@@ -10,6 +10,7 @@ import {
 } from "../../../src/dataplane/policy-model.ts";
 import { TCP_ESTABLISHED, TCP_SYN_SENT, tcpState } from "../../../src/dataplane/tcp-state.ts";
 import { icmpError, ipPacket, see, type TcpSpec, tcp, udp } from "./frames.ts";
+import { invite } from "./helpers/sip-texts.ts";
 import { Pair } from "./pair.ts";
 import {
   INSIDE,
@@ -156,6 +157,25 @@ test("TFTP: the server answers from another port, and only to who asked (RFC 135
     sport: asked.sport,
     dport: 40_000,
   });
+  expect(world.lost()).toBe(0);
+});
+
+test("a port that was announced to a server is no other flow's: what answers TFTP would have been refused (RFC 1350 section 4)", () => {
+  const world = new World({ policy: HELPED });
+  const caller = { ip: CLIENT, port: 5060, mediaPort: 6000 };
+  const call = text(invite({ from: caller, to: { ip: SERVER, port: 5060 } }));
+  world.packet(PORT_INSIDE, udp({ from: CLIENT, to: SERVER, sport: 5060, dport: 5060, payload: call }));
+  const announced = Number(/m=audio (\d+) /.exec(bodyOf(world.takeOne()))![1]);
+  const request = Uint8Array.from([0, 1, ...text("file\0octet\0")]);
+  // Its own port would be free.
+  world.packet(PORT_INSIDE, udp({ from: CLIENT, to: SERVER, sport: announced, dport: 69, payload: request }));
+  const asked = see(world.takeOne().frame).ip!;
+  expect(asked.sport).not.toBe(announced);
+  world.packet(PORT_OUTSIDE, udp({ from: SERVER, to: asked.from, sport: 40_000, dport: asked.sport }));
+  expect(see(world.takeOne().frame).ip).toMatchObject({ to: CLIENT, dport: announced, bodyOk: true });
+  // And the caller gets what is sent to it.
+  world.packet(PORT_OUTSIDE, udp({ from: SERVER, to: asked.from, sport: 7000, dport: announced }));
+  expect(see(world.takeOne().frame).ip).toMatchObject({ to: CLIENT, dport: 6000, bodyOk: true });
   expect(world.lost()).toBe(0);
 });
 
