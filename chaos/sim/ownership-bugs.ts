@@ -20,6 +20,8 @@ export const BUGS = [
   "toothless-fence",
   /** A voter acknowledges a life that the cluster has replaced. */
   "ageless-voter",
+  /** A voter dates its promise by the begin of a turn that it spent standing still. */
+  "backdated-promise",
 ] as const;
 
 /** Those that need voters that change. */
@@ -30,7 +32,16 @@ export const QUORUM_BUGS = [
   "hasty-asker",
 ] as const;
 
-export type Bug = (typeof BUGS)[number] | (typeof QUORUM_BUGS)[number];
+/** Those that need askers that sleep. */
+export const SLEEP_BUGS = [
+  /** A fence that lapsed and is set up again bites at once. */
+  "endless-fence",
+] as const;
+
+export type Bug = (typeof BUGS)[number] | (typeof QUORUM_BUGS)[number] | (typeof SLEEP_BUGS)[number];
+
+/** How long a worker stands still in the middle of a turn. */
+const STALL_MS = 15;
 
 export function plantBug(bug: Bug, member: SimMember, world: World): void {
   const { authority } = member;
@@ -88,6 +99,26 @@ export function plantBug(bug: Bug, member: SimMember, world: World): void {
       const request = voter.request.bind(voter);
       voter.request = (node, epoch, _incarnation, nowMs) =>
         request(node, epoch, Number.POSITIVE_INFINITY, nowMs);
+      return;
+    }
+    case "backdated-promise": {
+      const request = voter.request.bind(voter);
+      voter.request = (node, epoch, incarnation, nowMs) =>
+        request(node, epoch, incarnation, nowMs - STALL_MS);
+      return;
+    }
+    case "endless-fence": {
+      const outMs = new Map<string, number>();
+      const reply = fences.reply.bind(fences);
+      fences.reply = (by, answer, nowMs) => {
+        const key = `${by} ${answer.node} ${answer.epoch}`;
+        const earliestMs = Math.min(
+          outMs.get(key) ?? Number.POSITIVE_INFINITY,
+          nowMs + answer.remainingMs * DRIFT + 2,
+        );
+        outMs.set(key, earliestMs);
+        reply(by, { ...answer, remainingMs: Math.max(0, earliestMs - nowMs) }, nowMs);
+      };
       return;
     }
     default:

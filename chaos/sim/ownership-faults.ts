@@ -4,6 +4,7 @@
  */
 import type { World } from "./ownership.ts";
 import type { SimMember } from "./ownership-member.ts";
+import { sleepOverFence } from "./ownership-sleep.ts";
 import { shrinkAndPart } from "./ownership-voters.ts";
 
 /** Plans all faults of a run. */
@@ -14,10 +15,14 @@ export function scheduleFaults(world: World, fromMs: number, untilMs: number): v
   if (network.chance(0.4)) weather.duplicateP = network.between(0, 0.2);
   if (network.chance(0.3)) weather.delayMaxMs = network.between(1, 15);
   const gapMs = network.between(20, 200);
+  scheduler.at(untilMs, () => healAll(world));
+  if (world.options.areAskersSleeping === true) {
+    scheduler.at(fromMs + network.between(0, gapMs), () => sleepOverFence(world));
+    return;
+  }
   for (let t = fromMs + network.between(0, gapMs); t < untilMs; t += network.between(0, 2 * gapMs)) {
     scheduler.at(t, () => oneFault(world));
   }
-  scheduler.at(untilMs, () => healAll(world));
 }
 
 function oneFault(world: World): void {
@@ -31,7 +36,7 @@ function oneFault(world: World): void {
   if (kind < 24) {
     killAndRestart(world, member, network.chance(0.5) ? network.between(1, 40) : network.between(40, 500));
   } else if (kind < 42) {
-    pauseFor(world, member, network.chance(0.5) ? network.between(5, 60) : network.between(60, 400));
+    member.pauseFor(network.chance(0.5) ? network.between(5, 60) : network.between(60, 400));
   } else if (kind < 55) {
     // One way, on some links or all.
     const other = pick(world, world.members);
@@ -111,16 +116,6 @@ function killAndRestart(world: World, member: SimMember, downMs: number): void {
 function startNoted(world: World, member: SimMember): void {
   world.note(`start ${member.id}`);
   member.start();
-}
-
-function pauseFor(world: World, member: SimMember, ms: number): void {
-  if (!member.isRunning || member.isPaused) return;
-  const { life } = member;
-  world.note(`pause ${member.id} for ${ms.toFixed(1)} ms`);
-  member.pause();
-  world.scheduler.after(ms, () => {
-    if (member.life === life) member.resume();
-  });
 }
 
 function cutSome(world: World, from: SimMember, to: SimMember, isEveryLink: boolean): void {

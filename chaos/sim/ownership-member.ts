@@ -153,8 +153,14 @@ export class SimMember {
     }
   }
 
-  pause(): void {
+  pauseFor(ms: number): void {
+    if (!this.isRunning || this.isPaused) return;
+    const { life } = this;
+    this.#world.note(`pause ${this.id} for ${ms.toFixed(1)} ms`);
     this.isPaused = true;
+    this.#world.scheduler.after(ms, () => {
+      if (this.life === life) this.resume();
+    });
   }
 
   resume(): void {

@@ -29,6 +29,8 @@ export interface SimOptions {
   readonly bug?: Bug;
   /** Who votes changes all the time: members that are silent lose their vote soon, and some that are not. */
   readonly areVotersChanging?: boolean;
+  /** Once, who asks for a fence sleeps until it has lapsed; see ownership-sleep.ts. */
+  readonly areAskersSleeping?: boolean;
   /** Takes every event, for a replay. */
   readonly trace?: (line: string) => void;
 }
@@ -53,6 +55,9 @@ export const DEFAULT_SIM = {
   faultsUntilMs: 1000,
   healMs: 1600,
 } as const;
+
+/** Until everybody is awake again, and heard what happened meanwhile. */
+export const SLEEP_SIM = { areAskersSleeping: true, faultsUntilMs: 1700 } as const;
 
 /** Runs one seed to its end or to the first violation. */
 export function simulateOwnership(options: SimOptions): SimResult {
