@@ -24,6 +24,7 @@ import {
   echoHead,
   fragmentHeaderAt,
   isPart,
+  MORE_FRAGMENTS,
   NOWHERE,
   settle,
   trafficClass,
@@ -81,7 +82,8 @@ export function errorIntoV4(
   const innerService = trafficClass(bytes, innerAt);
   const innerHops = bytes[innerAt + 7]!;
   const innerId = fragment === NOWHERE ? 0 : u16(bytes, fragment + 6);
-  const flags = fragment === NOWHERE && total > FRAGMENTABLE_BYTES_MAX ? DONT_FRAGMENT : 0;
+  const flags =
+    fragment === NOWHERE ? flagsOfWhole(total) : ipv6.isAtomic(bytes, fragment) ? 0 : MORE_FRAGMENTS;
   const from = AFTER_DESTINATION;
   writeIpv4(bytes, inner, innerService, total, innerId, flags, innerHops, packet.protocol, after, from, 0);
   const at = inner - icmp.ICMP_BYTES;
@@ -99,6 +101,11 @@ export function errorIntoV4(
   settle(packet, false, ip, ipv4.IPV4_BYTES, all);
   settleError(packet, at, length, inner, head);
   return true;
+}
+
+/** RFC 7915 section 5.1. */
+function flagsOfWhole(totalBytes: number): number {
+  return totalBytes > FRAGMENTABLE_BYTES_MAX ? DONT_FRAGMENT : 0;
 }
 
 /** An ICMP error becomes an ICMPv6 error. False: IPv6 has no such error, and nothing is changed. */

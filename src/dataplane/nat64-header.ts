@@ -20,6 +20,7 @@ export const AFTER_SENDER = 8;
 export const AFTER_WORDS = 12;
 
 export const DONT_FRAGMENT = 0x4000;
+export const MORE_FRAGMENTS = 0x2000;
 /** More fragments, and the offset: neither is set in a whole datagram. */
 export const FRAGMENT_MASK = 0x3fff;
 export const NOWHERE = -1;

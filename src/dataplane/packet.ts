@@ -214,7 +214,7 @@ export class Packet {
     if (ipv4.version(bytes, ipAt) !== 6) return DROP_BAD_HEADER;
     const total = ipv6.IPV6_BYTES + ipv6.payloadBytes(bytes, ipAt);
     if (total > available) return DROP_TRUNCATED;
-    const wrong = this.#walk(bytes, ipAt, ipAt + total);
+    const wrong = this.#walk(bytes, ipAt, ipAt + total, false);
     if (wrong !== PARSED) return wrong;
     this.ipAt = ipAt;
     this.totalBytes = total;
@@ -231,8 +231,8 @@ export class Packet {
     return ipv6.isMapped(this.words, P_DESTINATION) ? DROP_BAD_DESTINATION : PARSED;
   }
 
-  /** Walks the extension headers of the IPv6 packet at `ipAt` that ends at `end` (RFC 8200 section 4). */
-  #walk(bytes: Uint8Array, ipAt: number, end: number): number {
+  /** Walks the extension headers of the IPv6 packet at `ipAt` that ends at `end` (RFC 8200 section 4); quoted, it may be a fragment. */
+  #walk(bytes: Uint8Array, ipAt: number, end: number, isQuoted: boolean): number {
     let header = ipv6.nextHeader(bytes, ipAt);
     let at = ipAt + ipv6.IPV6_BYTES;
     for (let i = 0; ipv6.isExtension(header); i++) {
@@ -240,7 +240,11 @@ export class Packet {
       // Hop-by-hop options stand first or nowhere (section 4.1).
       if (i === EXTENSIONS_MAX || (header === ipv6.PROTOCOL_HOP_BY_HOP && i > 0)) return DROP_BAD_HEADER;
       if (header === ipv6.PROTOCOL_ROUTING && ipv6.isSourceRouted(bytes, at)) return DROP_BAD_OPTION;
-      if (header === ipv6.PROTOCOL_FRAGMENT && !ipv6.isAtomic(bytes, at)) return DROP_FRAGMENT;
+      if (header === ipv6.PROTOCOL_FRAGMENT) {
+        // Only the first fragment carries ports.
+        const isWhole = isQuoted ? ipv6.isFirstFragment(bytes, at) : ipv6.isAtomic(bytes, at);
+        if (!isWhole) return DROP_FRAGMENT;
+      }
       const length = ipv6.extensionBytes(header, bytes, at);
       header = bytes[at]!;
       at += length;
@@ -366,7 +370,7 @@ export class Packet {
 
   #innerIpv6(bytes: Uint8Array, inner: number, end: number): number {
     if (ipv4.version(bytes, inner) !== 6) return DROP_BAD_HEADER;
-    if (this.#walk(bytes, inner, end) !== PARSED || this.#l4Found + 8 > end) return DROP_ICMP_UNRELATED;
+    if (this.#walk(bytes, inner, end, true) !== PARSED || this.#l4Found + 8 > end) return DROP_ICMP_UNRELATED;
     this.innerL4At = this.#l4Found;
     this.ipProtocol = this.#protocolFound;
     if (this.ipProtocol === ipv4.PROTOCOL_ICMP) return DROP_ICMP_UNRELATED;

@@ -71,6 +71,11 @@ export function isAtomic(bytes: Uint8Array, at: number): boolean {
   return (u16(bytes, at + 2) & 0xfff9) === 0;
 }
 
+/** A fragment header at whose datagram's begin the fragment stands: offset 0. */
+export function isFirstFragment(bytes: Uint8Array, at: number): boolean {
+  return (u16(bytes, at + 2) & 0xfff8) === 0;
+}
+
 /** ff00::/8. */
 export function isMulticast(words: Int32Array, at: number): boolean {
   return words[at]! >>> 24 === 0xff;

@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest";
 import { addressWords } from "../../../src/base/address.ts";
 import { ACTION_REJECT, type PolicyModel } from "../../../src/dataplane/policy-model.ts";
 import { StaticNat } from "../../../src/dataplane/static-nat.ts";
+import { fragmentPacket } from "./fragment-frames.ts";
 import { echo, ethernet, icmp, icmpError, ip6, ipv6, mac, see, seeIp, tcp, udp, words } from "./frames.ts";
 import {
   DUAL_POLICY,
@@ -280,6 +281,37 @@ describe("IPv6 translation", () => {
       sport: 5000,
       bodyOk: true,
     });
+  });
+
+  test("a router that finds a fragment too big is heard by its sender, with NAT66 too; of a later fragment nobody knows whose it was (RFC 8201 section 4)", () => {
+    for (const world of [dual(), dual(nat66)]) {
+      world.packet(PORT_INSIDE, udp({ from: CLIENT, to: SERVER, sport: 4000, dport: 53 }));
+      const left = see(world.takeOne().frame).ip!;
+      const datagram = udp({
+        from: left.from,
+        to: SERVER,
+        sport: left.sport,
+        dport: 53,
+        payload: new Uint8Array(2000),
+      });
+      const about = (offset: number): Uint8Array =>
+        fragmentPacket({
+          ...{ from: datagram.slice(8, 24), to: datagram.slice(24, 40), offset, more: true },
+          payload: datagram.slice(40 + offset, 40 + offset + 1400),
+        });
+      const by = { from: "2001:db8:ffff::1", to: left.from };
+      expect(verdictName(world.packet(PORT_OUTSIDE, icmpError(by, 2, 0, about(1400), 1280)))).toBe(
+        "icmp_unrelated",
+      );
+      world.packet(PORT_OUTSIDE, icmpError(by, 2, 0, about(0), 1280));
+      const error = see(world.takeOne().frame).ip!;
+      expect(error).toMatchObject({ from: by.from, to: CLIENT, icmpType: 2, icmpWord: 1280, bodyOk: true });
+      const quoted = error.body.subarray(8);
+      expect(seeIp(quoted)).toMatchObject({ from: CLIENT, to: SERVER });
+      // Behind the fragment header: the ports as the client knows them, and a checksum that fits them.
+      const own = udp({ from: CLIENT, to: SERVER, sport: 4000, dport: 53, payload: new Uint8Array(2000) });
+      expect(quoted.subarray(48, 56)).toEqual(own.subarray(40, 48));
+    }
   });
 
   test("a prefix is translated to another, both ways, and checksums stay right (RFC 6296)", () => {

@@ -372,6 +372,12 @@ describe("packets too large for the way out (RFC 7915 sections 4, 5 and 6)", () 
     const seen = seeIp(ipv6(17, { from: SERVER64, to: CLIENT6 }, whole));
     expect(seen).toMatchObject({ dport: 5000, bodyOk: true });
     expect([...seen.body.subarray(8)]).toEqual([...payload]);
+    // A router that lets the first one die is heard by the server (section 5.2).
+    world.packet(PORT_INSIDE, icmpError({ from: "2001:db8:10::9", to: SERVER64 }, 3, 0, pieces[0]!));
+    const told = see(world.takeOne().frame).ip!;
+    expect(told).toMatchObject({ to: SERVER, icmpType: 11, bodyOk: true });
+    expect(seeIp(told.body.subarray(8))).toMatchObject({ from: SERVER, to: POOL, sport: 53, dport: sport });
+    expect([told.body[14], told.body[15]]).toEqual([0x20, 0]);
     expect(world.lost()).toBe(0);
   });
 });
