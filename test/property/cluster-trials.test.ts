@@ -13,6 +13,7 @@ import { simStage } from "../../chaos/sim/cluster/stage.ts";
 import { runTrial } from "../../chaos/sim/cluster/trial.ts";
 
 const TRIALS = Number(process.env["SYNWALL_TRIALS"] ?? 2000);
+const STALLING_TRIALS = TRIALS / 20;
 /** A seed takes 0.1 s to 0.3 s of one core; the machine may be busy. */
 const TRIAL_MS_MAX = 2000;
 const PROCESSES = 2;
@@ -27,6 +28,16 @@ test(`no rule is broken in ${TRIALS} clusters under random faults`, {
     [],
   );
   expect(sums.seeds).toBe(TRIALS);
+});
+
+test(`nor while workers stop in the middle of their turns (${STALLING_TRIALS} clusters)`, {
+  timeout: 60_000 + STALLING_TRIALS * TRIAL_MS_MAX,
+}, async () => {
+  const options = { isBrief: false, isStalling: true };
+  const sums = await runMany({ fromSeed: 1, toSeed: STALLING_TRIALS, processes: PROCESSES, ...options });
+  const [first] = sums.violations;
+  const replay = `replay: npx tsx chaos/sim/cluster/trial-replay.ts ${first?.seed} stalling`;
+  expect(sums.violations, replay).toEqual([]);
 });
 
 test("a trial does the same to the last frame when it is run again", async () => {
@@ -54,6 +65,7 @@ const FINDINGS: Readonly<Record<TrialBug, readonly RegExp[]>> = {
     /is given to .* and to/,
   ],
   "hurries-barriers": [/flow \d+, .*: (no answer|is now|E[A-Z]+)/],
+  "dates-by-turn": [/both decide slot/],
   "lying-disk": [/SW_STORAGE_CORRUPT|another committed entry|committed entries/],
 };
 

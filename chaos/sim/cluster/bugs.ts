@@ -6,6 +6,7 @@ import type { Entry, Message, Ready } from "raft-ts";
 import { generationOf } from "../../../cluster/control/generation.ts";
 import type { Command } from "../../../cluster/control/model.ts";
 import type { DurableStorage } from "../../../cluster/storage/durable-storage.ts";
+import type { Env } from "../../../src/base/env.ts";
 import { OP_DELETE, OP_UPSERT, RECORD_BYTES, RECORD_OP_AT } from "../../../src/base/record.ts";
 import type { Engine } from "../../../src/dataplane/engine.ts";
 import type { MemoryPort } from "../../../src/io/memory.ts";
@@ -47,6 +48,8 @@ export const BUGS = [
   "mangles-copies",
   /** Nodes say that nothing of a slot follows before they have sent what had no room. */
   "hurries-barriers",
+  /** Workers date what they promise by the begin of their turn, however long ago that was. */
+  "dates-by-turn",
 ] as const;
 export type TrialBug = (typeof BUGS)[number];
 /** What stories of pairs find (pair.ts). */
@@ -61,6 +64,12 @@ export const PAIR_BUGS = [
   "gives-way-to-nobody",
 ] as const;
 export type Bug = TrialBug | (typeof PAIR_BUGS)[number];
+
+/** Two of three nodes do not hear each other, and whoever votes for both stands still in the middle of its turns. */
+export const STALLING = {
+  ...{ nodes: 3, hasWitness: false, profile: "lan", isWeatherBad: false },
+  ...{ kind: "storm", fault: "stalls", isCramped: false },
+} as const satisfies Partial<TrialPlan>;
 
 /** What a trial must be like for a bug to show itself soon. */
 export function trialOf(bug: Bug | undefined): Partial<TrialPlan> {
@@ -86,6 +95,7 @@ const TRIALS: Readonly<Partial<Record<Bug, Partial<TrialPlan>>> & Record<TrialBu
   misapplies: { kind: "single" },
   "mangles-copies": { kind: "single", fault: "kill" },
   "hurries-barriers": { kind: "single", isCramped: true },
+  "dates-by-turn": STALLING,
 };
 
 const STRETCH = 20;
@@ -139,6 +149,11 @@ export function spoilEngine(bug: Bug | undefined, engine: Engine): void {
 
 export function spoilMemory(bug: Bug | undefined, memory: SharedMemory): void {
   if (bug === "forwards-unreplicated") new Float64Array(memory.acked).fill(Number.POSITIVE_INFINITY);
+}
+
+/** The clock that a worker reads while it works. `turn`: when it began. */
+export function spoiledEnv(bug: Bug | undefined, env: Env, turn: { readonly nowMs: number }): Env {
+  return bug === "dates-by-turn" ? { ...env, nowMs: () => turn.nowMs } : env;
 }
 
 /** Local milliseconds in a true one. */

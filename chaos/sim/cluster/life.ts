@@ -93,6 +93,11 @@ export class Life implements Timers {
     return this.#clocks.localMs(this.#clock.nowMs());
   }
 
+  /** What the worker reads at the begin of a turn: it may stand still right after it. */
+  workerNowMs(): number {
+    return this.#clocks.localMs(this.worker.nowMs());
+  }
+
   wallMs(): number {
     return this.#clock.wallMs() + this.#clocks.wallAheadMs;
   }

@@ -25,6 +25,7 @@ export interface ManyOptions {
   readonly isBrief: boolean;
   readonly bug?: Bug | undefined;
   readonly isMixed?: boolean;
+  readonly isStalling?: boolean;
   /** Default: all seeds are run, whatever is found. */
   readonly isOver?: Batch["isOver"];
   /** A file with a line for each batch: batches that it names are not run again, but count. */
@@ -42,7 +43,17 @@ interface Line {
 }
 
 export async function runMany(options: ManyOptions): Promise<TrialSums> {
-  const { fromSeed, toSeed, processes, isBrief, bug, isMixed = false, logPath, version = "" } = options;
+  const {
+    fromSeed,
+    toSeed,
+    processes,
+    isBrief,
+    bug,
+    isMixed = false,
+    isStalling = false,
+    logPath,
+    version = "",
+  } = options;
   const { isOver = "at its end" } = options;
   const sums = noSums();
   const done = logPath === undefined ? [] : linesOf(logPath);
@@ -50,7 +61,7 @@ export async function runMany(options: ManyOptions): Promise<TrialSums> {
   const batches: Batch[] = [];
   for (let from = fromSeed; from <= toSeed; from += BATCH_SEEDS) {
     const to = Math.min(toSeed, from + BATCH_SEEDS - 1);
-    const batch: Batch = { fromSeed: from, toSeed: to, isBrief, bug, isMixed, isOver };
+    const batch: Batch = { fromSeed: from, toSeed: to, isBrief, bug, isMixed, isStalling, isOver };
     if (!done.some((line) => line.fromSeed === from && line.toSeed === batch.toSeed)) batches.push(batch);
   }
   if (batches.length === 0) return sums;

@@ -22,6 +22,7 @@ import { CLUSTER_MTU, type Link } from "../../lab/topology.ts";
 import {
   spoilEngine,
   spoiledAnswer,
+  spoiledEnv,
   spoiledMessage,
   spoiledSetup,
   spoilMemory,
@@ -80,6 +81,7 @@ export function bootNode(boot: Boot): Running {
     spoilPort(world.bug, setup.selfId, link, port);
     return port;
   });
+  const turn = { nowMs: 0 };
   const dataplane = new DataplaneCore(
     spoiledSetup(world.bug, {
       ...setup,
@@ -89,7 +91,7 @@ export function bootNode(boot: Boot): Running {
     pool,
     ports,
     sizes.hasCheapMac ? cheapMac(0) : heartbeatMac(setup.heartbeatKey),
-    env,
+    spoiledEnv(world.bug, env, turn),
     (message) => {
       const said = spoiledAnswer(world.bug, message);
       toMain(() => core.receive(said));
@@ -97,7 +99,7 @@ export function bootNode(boot: Boot): Running {
     () => life.wallMs(),
   );
   spoilEngine(world.bug, dataplane.engine);
-  const rhythm = runWorker(boot, dataplane, ports);
+  const rhythm = runWorker(boot, dataplane, ports, turn);
   void transport.start(core.handlers());
   core.start();
   journal.add("started", `${config.cluster.self.name} started, ports by ${STARTED.reason}`);
@@ -133,13 +135,17 @@ function compiledOf(policy: PolicyModel): CompiledRules {
 
 /** What worker.ts does with a thread's event loop. */
 function runWorker(
-  { life, env, onWorked }: Boot,
+  { life, onWorked }: Boot,
   core: DataplaneCore,
   ports: readonly MemoryPort[],
+  turn: { nowMs: number },
 ): WorkerRhythm {
   const rhythm = new WorkerRhythm({
     core,
-    nowMs: () => env.nowMs(),
+    nowMs: () => {
+      turn.nowMs = life.workerNowMs();
+      return turn.nowMs;
+    },
     after: (ms, callback) => life.afterWire(ms, callback),
     soon: (callback) => life.wire(0, callback),
     onWorked,

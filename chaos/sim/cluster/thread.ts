@@ -12,7 +12,9 @@ export class SimThread {
   /** Reasons to stand still. */
   #holds = 0;
   #stalledUntilMs = 0;
-  #waiting: (() => void)[] = [];
+  #waiting: { readonly work: () => void; readonly atMs: number }[] = [];
+  /** When the work in hand looked at the clock, if that was before it stood still. */
+  #lookedMs: number | undefined;
 
   constructor(clock: SimClock) {
     this.#clock = clock;
@@ -35,13 +37,27 @@ export class SimThread {
     this.#holds++;
   }
 
-  /** Ends one pause. What waited happens when nothing else holds the thread, in order. */
-  resume(): void {
+  /**
+   * Ends one pause. What waited happens when nothing else holds the thread, in order. `isMidTurn`: the first of it had begun when it came,
+   * and stood still right after its first look at the clock.
+   */
+  resume(isMidTurn = false): void {
     this.#holds--;
     if (this.#holds > 0) return;
     const waiting = this.#waiting;
     this.#waiting = [];
-    for (const work of waiting) this.run(work);
+    if (isMidTurn) this.#lookedMs = waiting[0]?.atMs;
+    for (const { work } of waiting) {
+      this.run(work);
+      this.#lookedMs = undefined;
+    }
+  }
+
+  /** True time, as the thread sees it. */
+  nowMs(): number {
+    const nowMs = this.#lookedMs ?? this.#clock.nowMs();
+    this.#lookedMs = undefined;
+    return nowMs;
   }
 
   /** A system call takes `ms`: what the caller does after it happens then, and everything else behind that. */
@@ -58,7 +74,7 @@ export class SimThread {
 
   run(work: () => void): void {
     if (this.#isOver) return;
-    if (this.#holds > 0) this.#waiting.push(work);
+    if (this.#holds > 0) this.#waiting.push({ work, atMs: this.#clock.nowMs() });
     else work();
   }
 }

@@ -25,6 +25,7 @@ export const FAULTS = [
   "clock-jump",
   "drain",
   "rivals",
+  "stalls",
 ] as const;
 export type Fault = (typeof FAULTS)[number];
 
@@ -45,11 +46,16 @@ const ODDS: Readonly<Record<Fault, number>> = {
   "clock-jump": 2,
   drain: 4,
   rivals: 5,
+  // Only where it is asked for.
+  stalls: 0,
 };
 const ODDS_ALL = FAULTS.reduce((sum, fault) => sum + ODDS[fault], 0);
 const DAY_MS = 86_400_000;
 /** A process that ended for a fault of its disk is started again, with a disk that works. */
 const RESTART_MS = 60;
+/** Of a worker that stops again and again: how long it stands still, how long it runs. */
+const STALL_MS = [20, 50] as const;
+const RUN_MS = [0.5, 10] as const;
 /** How often an operator looks for drained nodes when all is healed. */
 const BRING_BACK_MS = 200;
 
@@ -146,6 +152,9 @@ export class TrialFaults {
       case "rivals":
         this.#rivals(member);
         return;
+      case "stalls":
+        this.#stalls(member, ms);
+        return;
       default:
         fault satisfies never;
     }
@@ -229,6 +238,32 @@ export class TrialFaults {
     if (!member.isNode) return;
     this.#setState(member, "draining");
     this.#cluster.clock.after(ms, () => this.#bringBack(member));
+  }
+
+  /** A node and another do not hear each other, and the workers of all others stop for a moment again and again, in the middle of a turn. */
+  #stalls(member: SimMember, ms: number): void {
+    const { clock, members } = this.#cluster;
+    const other = this.#pick(members.filter((each) => each !== member));
+    this.#note(`  with ${other.name}`);
+    this.#cluster.cutPair(member, other, "all");
+    this.#cluster.cutPair(other, member, "all");
+    const untilMs = clock.nowMs() + ms;
+    for (const { life } of members.filter((each) => each !== member && each !== other)) {
+      const { worker } = life!;
+      const stall = (): void => {
+        if (worker.isOver || clock.nowMs() > untilMs) return;
+        worker.pause();
+        clock.after(this.#between(...STALL_MS), () => {
+          if (!worker.isOver) worker.resume(true);
+          clock.after(this.#between(...RUN_MS), stall);
+        });
+      };
+      stall();
+    }
+    clock.after(ms, () => {
+      this.#cluster.healPair(member, other);
+      this.#cluster.healPair(other, member);
+    });
   }
 
   /** Two members campaign in the same instant, as when the leadership was handed over to both. */

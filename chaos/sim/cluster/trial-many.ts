@@ -1,7 +1,8 @@
 /**
- * Many trials: `npx tsx chaos/sim/cluster/trial-many.ts FROM TO [brief] [BUG [mixed]] [--processes N] [--log FILE]` runs the seeds
- * FROM..TO and ends with the figures. Each seed that breaks a rule is named at once, with the command that replays it. With a log, a
- * run that was ended goes on where it was. With a bug planted it ends at the first violation; "mixed": in clusters as they come.
+ * Many trials: `npx tsx chaos/sim/cluster/trial-many.ts FROM TO [brief | stalling] [BUG [mixed]] [--processes N] [--log FILE]` runs the
+ * seeds FROM..TO and ends with the figures. "stalling": workers stop in the middle of their turns. Each seed that breaks a rule is named at
+ * once, with the command that replays it. With a log, a run that was ended goes on where it was. With a bug planted it ends at the first
+ * violation; "mixed": in clusters as they come.
  */
 import { spawnSync } from "node:child_process";
 import { parseArgs } from "node:util";
@@ -26,6 +27,7 @@ const sums = await runMany({
   isBrief,
   bug,
   isMixed: words.includes("mixed"),
+  isStalling: words.includes("stalling"),
   isOver: bug === undefined ? "at its end" : "at a violation",
   logPath: values.log,
   version: git.stdout.trim(),

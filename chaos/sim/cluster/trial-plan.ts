@@ -5,7 +5,7 @@
  *   storm    faults of any members at any time: nobody decides twice, nothing committed is lost, all heals
  */
 import { seededRandom } from "../../../src/base/env.ts";
-import { type Bug, trialOf } from "./bugs.ts";
+import { type Bug, STALLING, trialOf } from "./bugs.ts";
 import type { Fault } from "./trial-faults.ts";
 
 export interface TrialPlan {
@@ -24,7 +24,7 @@ export interface TrialPlan {
   readonly isCramped: boolean;
   /** Of a storm. */
   readonly stormMs: number;
-  /** Of a single fault; default: drawn when it happens. */
+  /** Of a single fault, default: drawn when it happens; of a storm: all there is of it. */
   readonly fault?: Fault;
   readonly driftPpmMax: number;
   readonly bug: Bug | undefined;
@@ -72,10 +72,12 @@ export interface PlanOptions {
   readonly bug?: Bug | undefined;
   /** A bug is planted in clusters and troubles as they come, not in those that show it soon. */
   readonly isMixed?: boolean | undefined;
+  /** See STALLING. */
+  readonly isStalling?: boolean | undefined;
 }
 
 export function planTrial(seed: number, options: PlanOptions = {}): TrialPlan {
-  const { isBrief = false, bug, isMixed = false } = options;
+  const { isBrief = false, bug, isMixed = false, isStalling = false } = options;
   const random = seededRandom(Math.imul(seed, 0x9e3779b1) ^ PLAN_SEED);
   const nodes = drawNodes(isBrief ? BRIEF_NODES : NODES, random(100));
   const profile = random(100) < (isBrief ? 97 : 85) ? "lan" : "vm";
@@ -95,6 +97,7 @@ export function planTrial(seed: number, options: PlanOptions = {}): TrialPlan {
     isCramped: random(100) < CRAMPED,
     bug,
   };
+  if (isStalling) return { ...plan, ...STALLING };
   const asked = isMixed ? plan : { ...plan, ...trialOf(bug) };
   return asked.isCramped ? { ...asked, kind: "single", isWeatherBad: false } : asked;
 }

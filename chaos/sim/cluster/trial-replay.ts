@@ -1,5 +1,5 @@
 /**
- * Replays one seed of a trial with all journals: `npx tsx chaos/sim/cluster/trial-replay.ts SEED [brief] [BUG [mixed]]`. With
+ * Replays one seed of a trial with all journals: `npx tsx chaos/sim/cluster/trial-replay.ts SEED [brief | stalling] [BUG [mixed]]`. With
  * SYNWALL_LOG=1 all lines of all logs, too.
  */
 import { BUGS } from "./bugs.ts";
@@ -14,6 +14,7 @@ const report = await runTrial({
   isBrief: words.includes("brief"),
   bug,
   isMixed: words.includes("mixed"),
+  isStalling: words.includes("stalling"),
   onEvent: (trueMs, member, { kind, epoch, text }) =>
     say(trueMs, member, `${kind.padEnd(18)}epoch ${epoch}  ${text}`),
   ...(process.env["SYNWALL_LOG"] === undefined

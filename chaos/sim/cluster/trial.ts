@@ -40,6 +40,7 @@ export interface TrialOptions {
   readonly isBrief?: boolean | undefined;
   readonly bug?: Bug | undefined;
   readonly isMixed?: boolean | undefined;
+  readonly isStalling?: boolean | undefined;
   /** Hears every entry of every journal, in true time. */
   readonly onEvent?: (trueMs: number, member: string, event: JournalEvent) => void;
   readonly onLog?: (trueMs: number, member: string, level: string, text: string) => void;
@@ -180,7 +181,8 @@ class Trial {
     const { kind, isWeatherBad, isMoving, isCramped, stormMs, fault = drawFault(random) } = this.#plan;
     if (isWeatherBad) this.#faults.weather();
     if (kind === "storm") {
-      this.#faults.storm(stormMs);
+      if (this.#plan.fault === undefined) this.#faults.storm(stormMs);
+      else this.#faults.one(this.#plan.fault, members[random(members.length)]!, stormMs);
       await clock.pause(stormMs);
       return;
     }

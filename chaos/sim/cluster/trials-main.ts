@@ -12,14 +12,16 @@ export interface Batch {
   readonly isBrief: boolean;
   readonly bug: Bug | undefined;
   readonly isMixed: boolean;
+  readonly isStalling: boolean;
   /** Ends the batch with the first seed that breaks a rule. */
   readonly isOver: "at its end" | "at a violation";
 }
 
-process.on("message", async ({ fromSeed, toSeed, isBrief, bug, isMixed, isOver }: Batch) => {
+process.on("message", async (batch: Batch) => {
+  const { fromSeed, toSeed, isBrief, bug, isMixed, isStalling, isOver } = batch;
   const sums: TrialSums = noSums();
   for (let seed = fromSeed; seed <= toSeed; seed++) {
-    addSums(sums, sumsOf(await runTrial({ seed, isBrief, bug, isMixed })));
+    addSums(sums, sumsOf(await runTrial({ seed, isBrief, bug, isMixed, isStalling })));
     if (isOver === "at a violation" && sums.violations.length > 0) break;
   }
   process.send!(sums);
