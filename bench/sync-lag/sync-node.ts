@@ -121,6 +121,7 @@ export class SyncNode {
         lead: 0,
         epoch: 0,
         lostLinks: [],
+        hearing: [],
       }),
       onSyncLink: (from, link) => this.replication.attachReceiver(this.#bells.watched(link), from),
       onUnreachable: () => {},

@@ -26,6 +26,7 @@ type Kind =
   | "death"
   | "silence"
   | "deafness"
+  | "wire"
   | "planned"
   | "rejoining"
   | "rolling"
@@ -47,6 +48,9 @@ const KINDS: Readonly<Record<Scenario, Kind>> = {
   mute: "silence",
   deaf: "deafness",
   carrier: "deafness",
+  wire: "wire",
+  "wire-in": "wire",
+  "wire-out": "wire",
   link: "bystander",
   flap: "bystander",
   loss: "bystander",
@@ -76,13 +80,16 @@ const KINDS: Readonly<Record<Scenario, Kind>> = {
  * still hear it, is one lease later than a silent one: its lease has to run out first, and then what it was promised. Deaths with
  * a start of a node in them, or a flood beside them, may last as long as a silence, for the same lack of processor time. `nothing` is
  * what must not be felt at all: no slot moves and nothing is lost; its outage is what a plan may cost, since a busy machine is that late.
- * A `renewal` is the same, except that it runs code that no member has run before, which takes processor time as a start does.
+ * Of a `wire` that carries nothing although it has a carrier the nodes must find out whose fault it is, which takes a second of silence,
+ * up to two looks of half a second each, and an answer.
+ * A `renewal` is the same as nothing, except that it runs code that no member has run before, which takes processor time as a start does.
  */
 const KIND_LIMITS: Readonly<Record<"lan" | "vm", Readonly<Record<Kind, Limits>>>> = {
   lan: {
     death: { outageMsMax: 50, lostMax: ANY, duplicatedMax: 0, pingsLostMax: ANY },
     silence: { outageMsMax: 120, lostMax: ANY, duplicatedMax: 0, pingsLostMax: ANY },
     deafness: { outageMsMax: 180, lostMax: ANY, duplicatedMax: 0, pingsLostMax: ANY },
+    wire: { outageMsMax: 2500, lostMax: ANY, duplicatedMax: 0, pingsLostMax: ANY },
     planned: { outageMsMax: 50, lostMax: 0, duplicatedMax: 0, pingsLostMax: 0 },
     rejoining: { outageMsMax: 120, lostMax: 0, duplicatedMax: 0, pingsLostMax: 0 },
     rolling: { outageMsMax: 120, lostMax: 0, duplicatedMax: 0, pingsLostMax: 0 },
@@ -94,6 +101,7 @@ const KIND_LIMITS: Readonly<Record<"lan" | "vm", Readonly<Record<Kind, Limits>>>
     death: { outageMsMax: 120, lostMax: ANY, duplicatedMax: 0, pingsLostMax: ANY },
     silence: { outageMsMax: 350, lostMax: ANY, duplicatedMax: 0, pingsLostMax: ANY },
     deafness: { outageMsMax: 550, lostMax: ANY, duplicatedMax: 0, pingsLostMax: ANY },
+    wire: { outageMsMax: 2700, lostMax: ANY, duplicatedMax: 0, pingsLostMax: ANY },
     planned: { outageMsMax: 50, lostMax: 0, duplicatedMax: 0, pingsLostMax: 0 },
     rejoining: { outageMsMax: 350, lostMax: 0, duplicatedMax: 0, pingsLostMax: 0 },
     rolling: { outageMsMax: 350, lostMax: 0, duplicatedMax: 0, pingsLostMax: 0 },

@@ -18,6 +18,8 @@ const ENDS_WITHIN_MS = 2_000;
 /** Long enough for the others to take over, and for the one that is mute or deaf to find out. */
 const ONE_WAY_MS = 2_000;
 const PULLED_MS = 3_000;
+/** A wire without its carrier is given up at once, a silent one after some seconds. */
+const WIRE_MS = 6_000;
 const LINK_CUT_MS = 3_000;
 const FLAPS = 5;
 const FLAP_MS = 300;
@@ -130,6 +132,15 @@ export const SCRIPTS: Readonly<Record<Scenario, Script>> = {
       await stage.setCarrier(victim, "inside", true);
       return { faultAtMs, settle: {} };
     },
+  },
+  wire: { inject: (stage, victim) => silentWire(stage, () => stage.cut(victim, "outside")) },
+  "wire-in": {
+    inject: (stage, victim) =>
+      silentWire(stage, () => stage.harm(victim, "inside", { way: "in", lossPercent: 100 })),
+  },
+  "wire-out": {
+    inject: (stage, victim) =>
+      silentWire(stage, () => stage.harm(victim, "inside", { way: "out", lossPercent: 100 })),
   },
   link: {
     async inject(stage, victim) {
@@ -354,6 +365,14 @@ async function stopBefore(stage: Stage, victim: string): Promise<void> {
 async function drain(stage: Stage, victim: string, helper: string): Promise<void> {
   const params = { node: victim, timeoutMs: MOVE_TIMEOUT_MS };
   await stage.ask(helper, "drain", params, { timeoutMs: MOVE_TIMEOUT_MS + ANSWER_MARGIN_MS });
+}
+
+/** A wire of a zone carries nothing, although it has its carrier, and is mended again. */
+async function silentWire(stage: Stage, cut: () => Promise<number>): Promise<Injection> {
+  const faultAtMs = await cut();
+  await stage.pause(WIRE_MS);
+  await stage.heal();
+  return { faultAtMs, settle: {} };
 }
 
 async function oneWay(stage: Stage, victim: string, way: "in" | "out"): Promise<Injection> {

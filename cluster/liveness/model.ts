@@ -54,6 +54,16 @@ export interface PeerConfig {
  */
 export type DeathCause = "silent" | "lifeline" | "restart" | "admin";
 
+/** What a node hears on the wire of one of its zones. */
+export interface LinkHearing {
+  /** Number of the zone link. */
+  readonly link: number;
+  /** Whose heartbeats come in there. */
+  readonly nodes: readonly number[];
+  /** Frames of others than nodes do. */
+  readonly hasOthers: boolean;
+}
+
 /** What the detector tells. */
 export type LivenessEvent =
   | {

@@ -255,6 +255,7 @@ export class GrpcServer {
     answer(null, {
       ...report,
       lostLinks: [...report.lostLinks],
+      hearing: report.hearing.map((each) => ({ ...each, nodes: [...each.nodes] })),
       process: process && { ...process, recordVersions: [...process.recordVersions] },
     });
   }

@@ -10,6 +10,7 @@
  * - A snapshot travels on its own and ends in `onSnapshotSent`, exactly once.
  */
 import type { Message, MsgSnap } from "raft-ts";
+import type { LinkHearing } from "../liveness/model.ts";
 import type { ReceiverLink, SenderLink } from "../sync/link.ts";
 import { type RefusalCounts, zeroRefusals } from "./refusals.ts";
 
@@ -48,8 +49,10 @@ export interface PeerReport {
   /** Node id of the leader; 0: none known. */
   readonly lead: number;
   readonly epoch: number;
-  /** Zone links on which the node has no carrier, by number. */
+  /** Zone links that the node lost, by number: no carrier, or nothing comes through (silent-links.ts). */
   readonly lostLinks: readonly number[];
+  /** What the node hears on its zones' wires; empty in builds that do not tell. */
+  readonly hearing: readonly LinkHearing[];
   /** Absent in builds that do not tell. */
   readonly process?: ProcessReport | undefined;
 }

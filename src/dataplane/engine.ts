@@ -84,7 +84,7 @@ export class Engine {
   readonly #packet = new Packet();
   readonly #tenures: Tenures;
   readonly #waiting: Waiting;
-  readonly #egress: Egress;
+  readonly egress: Egress;
   readonly #nat: NatAllocator;
   readonly #redirect: Redirect;
   readonly #forwarder: Forwarder;
@@ -130,9 +130,9 @@ export class Engine {
     this.#bytes = options.frames.bytes;
     this.#portZone = Int16Array.from(options.ports, (port) => port.zone);
     this.book = new FlowBook(context, options.changes);
-    this.#egress = new Egress(context, hold, LIST_NEIGHBOURS, LIST_UNDELIVERED, limits);
+    this.egress = new Egress(context, hold, LIST_NEIGHBOURS, LIST_UNDELIVERED, limits);
     this.#tenures = new Tenures(options.view);
-    this.#waiting = new Waiting(context, limits, hold, this.#egress);
+    this.#waiting = new Waiting(context, limits, hold, this.egress);
     this.#nat = new NatAllocator(context);
     const redirectCounts = options.redirectCounts ?? new Float64Array(REDIRECT_COUNT_CELLS);
     this.#redirect = new Redirect(context, options.seal ?? null, redirectCounts);
@@ -140,7 +140,7 @@ export class Engine {
       context,
       this.#packet,
       this.#waiting,
-      this.#egress,
+      this.egress,
       this.#redirect,
       this.book.sequence,
       limits,
@@ -190,11 +190,11 @@ export class Engine {
       this.#waiting,
       fragmentLimits(options.frames.available(), options.policy.fragments),
     );
-    this.#undelivered = new Undelivered(shared, hold, this.#egress);
+    this.#undelivered = new Undelivered(shared, hold, this.egress);
     this.#replicas = new Replicas(context, this.book);
     this.#exporter = new Exporter(context, this.book);
-    this.#announcer = new Announcer(context, this.#egress);
-    this.#advertiser = new RouterAdvertiser(context, this.#egress);
+    this.#announcer = new Announcer(context, this.egress);
+    this.#advertiser = new RouterAdvertiser(context, this.egress);
   }
 
   /**
@@ -224,7 +224,7 @@ export class Engine {
     this.#waiting.release();
     this.#again(LIST_HANDOVER, true);
     this.#again(LIST_TAKEOVER, true);
-    this.#egress.tick();
+    this.egress.tick();
     while (this.#undelivered.next()) {
       const { port, zone, at, lengthBytes } = this.#undelivered;
       count(counters, this.#take(port, zone, at, lengthBytes, LOOPED, 0));
@@ -243,7 +243,7 @@ export class Engine {
   get isBusy(): boolean {
     return (
       this.#waiting.isBusy ||
-      this.#egress.isBusy ||
+      this.egress.isBusy ||
       this.#announcer.isBusy ||
       this.#fragmentWay.isBusy ||
       this.#exporter.pending > 0 ||
@@ -371,7 +371,7 @@ export class Engine {
       return this.#take(port, zone, at, lengthBytes, way, 0);
     }
     if (type === ethernet.ETHER_ARP) {
-      return serveArp(this.#context, this.#egress, zone, port, at, lengthBytes);
+      return serveArp(this.#context, this.egress, zone, port, at, lengthBytes);
     }
     return this.#forwarder.drop(at, DROP_NOT_IP);
   }
@@ -384,7 +384,7 @@ export class Engine {
     packet.way = DIRECT;
     const isRead = packet.parse(this.#bytes, at, lengthBytes) === PARSED;
     if (!isRead || packet.kind !== KIND_NEIGHBOUR) return this.#forwarder.drop(at, DROP_NOT_FOR_US);
-    return serveNdp(this.#context, this.#egress, this.#advertiser, packet);
+    return serveNdp(this.#context, this.egress, this.#advertiser, packet);
   }
 
   /** The cluster link carries heartbeats for the shell and redirected frames for us. */
@@ -415,9 +415,9 @@ export class Engine {
     if (inner === NOT_OPENED) return this.#forwarder.drop(at, redirect.verdict);
     const header = redirect.at;
     const zone = geneve.zone(bytes, header);
-    if (this.#egress.portOf(zone) < 0) return this.#forwarder.drop(at, DROP_BAD_HEADER);
+    if (this.egress.portOf(zone) < 0) return this.#forwarder.drop(at, DROP_BAD_HEADER);
     // Members may number their ports differently; the zone is what they agree on.
-    const port = this.#egress.ingressOf(zone, geneve.port(bytes, header));
+    const port = this.egress.ingressOf(zone, geneve.port(bytes, header));
     const type = ethernet.etherType(bytes, inner);
     if (type !== ethernet.ETHER_IPV4 && type !== ethernet.ETHER_IPV6) {
       return this.#forwarder.drop(at, DROP_NOT_IP);
@@ -439,7 +439,7 @@ export class Engine {
     if (wrong !== PARSED) return this.#forwarder.drop(at, wrong);
     if (packet.kind === KIND_NEIGHBOUR) {
       if (way !== DIRECT) return this.#forwarder.drop(at, DROP_ND);
-      return serveNdp(this.#context, this.#egress, this.#advertiser, packet);
+      return serveNdp(this.#context, this.egress, this.#advertiser, packet);
     }
     const verdict = this.#decider.decide();
     return verdict === LOOP ? this.#back() : verdict;
@@ -451,7 +451,7 @@ export class Engine {
     const { at, totalBytes } = packet;
     if (packet.way === LOOPED) return this.#forwarder.drop(at, DROP_BAD_DESTINATION);
     const zone = this.#forwarder.egressZone;
-    return this.#take(this.#egress.portOf(zone), zone, at, ethernet.ETHERNET_BYTES + totalBytes, LOOPED, 0);
+    return this.#take(this.egress.portOf(zone), zone, at, ethernet.ETHERNET_BYTES + totalBytes, LOOPED, 0);
   }
 
   /** Ends flows whose time is over, a bounded number at a time. */

@@ -23,6 +23,8 @@ const REFRESH_AFTER_MS = 30_000;
 const FAILED_FOR_MS = 1000;
 /** Entries that are probed at the same time; more new ones are refused. */
 const PENDING_MAX = 512;
+/** Entries of a port that are asked again at a time. */
+const ASKED_AGAIN_MAX = 8;
 /** Cells looked at for one to evict. */
 const EVICTION_STEPS = 64;
 
@@ -143,6 +145,18 @@ export class Neighbours {
     this.#freshUntilMs[entry] = this.#clock[0]! + REFRESH_AFTER_MS;
     this.#tries[entry] = 0;
     return wasResolved ? NONE : entry;
+  }
+
+  /** Has some addresses that were found on a port probed again, however fresh they are. Answers how many. */
+  askAgain(port: number): number {
+    let asked = 0;
+    for (let entry = 0; entry < this.used && asked < ASKED_AGAIN_MAX; entry++) {
+      if (this.#state[entry] !== STATE_RESOLVED || this.port[entry] !== port) continue;
+      this.#freshUntilMs[entry] = this.#clock[0]!;
+      this.#ask(entry);
+      asked++;
+    }
+    return asked;
   }
 
   /**

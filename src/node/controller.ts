@@ -22,6 +22,7 @@ import { SynwallError } from "../base/errors.ts";
 import { AbsentMembers } from "./absent-members.ts";
 import type { Journal } from "./journal.ts";
 import { leaseVoters } from "./lease-voters.ts";
+import type { LinkWatch } from "./link-watch.ts";
 import { Membership } from "./membership.ts";
 import { type ControlStorage, isShared, openDriver } from "./open-driver.ts";
 import { PAIR_TICK_MS, PairKeeper } from "./pair-keeper.ts";
@@ -151,7 +152,7 @@ export class Controller {
     rest: Pick<TransportHandlers, "onSyncLink"> & {
       readonly version: string;
       readonly processes: Pick<Processes, "own" | "restart">;
-      readonly lostLinks: () => readonly number[];
+      readonly links: Pick<LinkWatch, "lost" | "hearing">;
     },
   ): TransportHandlers {
     const { driver } = this;
@@ -172,7 +173,8 @@ export class Controller {
           state,
           lead,
           epoch: driver.state().table.epoch,
-          lostLinks: rest.lostLinks(),
+          lostLinks: rest.links.lost(),
+          hearing: rest.links.hearing(),
           process: rest.processes.own(),
         };
       },

@@ -46,6 +46,7 @@ import {
   type WorkerPeer,
   type WorkerSetup,
 } from "./worker-protocol.ts";
+import { ZoneEars } from "./zone-ears.ts";
 
 /** Between two ticks while packets come or something waits for its moment. */
 const TICK_MS = 1;
@@ -80,6 +81,7 @@ export class DataplaneCore {
   #isExporting = false;
   #viewAtMs = 0;
   readonly #portWatch: PortWatch;
+  readonly #ears: ZoneEars;
   #nextPathMs = 0;
   readonly #paths = new PathWatch();
   /** Peers that forward packets: frames are redirected between them. */
@@ -132,6 +134,7 @@ export class DataplaneCore {
     this.#nodes = nodesOf(setup.peers);
     const mtus = ports.map((port) => port.mtuBytes);
     this.#mtuNeeded = clusterMtuNeeded(Math.max(...mtus.slice(0, -1)), this.#seals.isSealing);
+    this.#ears = new ZoneEars({ ports, post, ask: (port) => this.engine.egress.neighbours.askAgain(port) });
     this.#portWatch = new PortWatch({
       ports,
       mtuIntervalMs: PROBE_MS,
@@ -178,10 +181,7 @@ export class DataplaneCore {
       bytesMin: (node, port) => this.#probeBytes(node, port),
     });
     this.#loop = new PacketLoop({
-      engine: this.engine,
-      pool,
-      ports,
-      changes,
+      ...{ engine: this.engine, pool, ports, changes },
       replicas: new RecordRing(memory.replicas),
       applied: new Float64Array(memory.applied),
       onLocal: (port, at, lengthBytes) => this.#onHeartbeat(port, at, lengthBytes),
@@ -244,6 +244,7 @@ export class DataplaneCore {
     this.#tellWallTime(nowMs);
     this.#portWatch.tick(nowMs);
     this.#judgePaths(nowMs);
+    this.#ears.tick(nowMs);
     this.authority.tick(nowMs, askedMs);
     this.#copyLease();
     this.#probe.tick(nowMs);
@@ -261,6 +262,9 @@ export class DataplaneCore {
     }
     this.#loop.hasWorked = true;
     switch (message.type) {
+      case "listen":
+        this.#ears.listen(message.links, nowMs);
+        break;
       case "state":
         this.authority.applyState(message, message.ownIncarnation, nowMs);
         break;
@@ -359,6 +363,7 @@ export class DataplaneCore {
     const nowMs = this.#env.nowMs();
     if (this.#probe.take(portIndex, this.#pool.bytes, at, lengthBytes)) return;
     const from = this.#wire.receive(portIndex, at, lengthBytes, nowMs);
+    this.#ears.heartbeat(portIndex, from, nowMs);
     if (from === 0) return;
     const { heartbeats } = this.authority;
     this.#seals.meet(from, heartbeats.nonce, heartbeats.lifeOf(from));

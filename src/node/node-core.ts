@@ -164,7 +164,7 @@ export class NodeCore {
       version: VERSION,
       processes: this.processes,
       onSyncLink: (from, link) => this.replication.attachReceiver(this.#bells.watched(link), from),
-      lostLinks: () => this.#links.lost(),
+      links: this.#links,
     });
   }
 
@@ -330,14 +330,15 @@ export class NodeCore {
   }
 
   #makeLinkWatch(): LinkWatch {
-    const { config, transport, journal } = this.#options;
+    const { config, transport, journal, post } = this.#options;
     const { controller } = this;
     return new LinkWatch({
       self: config.cluster.self,
       zonePorts: config.dataplane!.interfaces.filter((port) => !port.cluster).map(interfaceLabel),
-      carrier: (port) => this.mirror.carrier(port),
+      mirror: this.mirror,
+      listen: (links) => post({ type: "listen", links }),
       members: () => (controller.membership.isAdmitted ? controller.driver.state().members : []),
-      ask: async (peer) => (await transport.status(peer, ASK_MS_MAX)).lostLinks,
+      ask: (peer) => transport.status(peer, ASK_MS_MAX),
       propose: (command) => controller.propose(command),
       journal,
     });

@@ -24,6 +24,7 @@ import { Controller } from "./controller.ts";
 import type { Journal } from "./journal.ts";
 import { deriveKeys, heartbeatMac } from "./keys.ts";
 import { leaseVoters } from "./lease-voters.ts";
+import { NO_LINKS } from "./link-watch.ts";
 import type { Log } from "./log.ts";
 import type { MachineWatch } from "./machine-watch.ts";
 import { type ControlStorage, logIdOf } from "./open-driver.ts";
@@ -89,7 +90,7 @@ export class WitnessCore {
       version: VERSION,
       processes: this.processes,
       onSyncLink: (_from, link) => link.close(),
-      lostLinks: () => [],
+      links: NO_LINKS,
     });
   }
 

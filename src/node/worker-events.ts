@@ -108,6 +108,7 @@ export class WorkerEvents {
         return;
       }
       case "claim":
+      case "hearing":
       case "shown":
       case "probed":
       case "started":

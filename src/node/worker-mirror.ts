@@ -1,7 +1,7 @@
 /**
  * Worker mirror: what the dataplane worker said last about peers and carriers, for everybody on the control thread who asks.
  */
-import { CLUSTER_LINK, type LivenessEvent } from "../../cluster/liveness/model.ts";
+import { CLUSTER_LINK, type LinkHearing, type LivenessEvent } from "../../cluster/liveness/model.ts";
 import type { FromWorker, PathState, WorkerPeer, WorkerSetup } from "./worker-protocol.ts";
 
 export class WorkerMirror {
@@ -12,6 +12,8 @@ export class WorkerMirror {
   readonly #mtus = new Map<number, number>();
   readonly #paths = new Map<number, PathState>();
   readonly #late = new Set<number>();
+  #hearing: readonly LinkHearing[] = [];
+  #asked: readonly number[] = [];
   #peers: readonly WorkerPeer[];
 
   constructor(setup: WorkerSetup) {
@@ -23,6 +25,7 @@ export class WorkerMirror {
   note(message: Exclude<FromWorker, 0>): void {
     if (message.type === "liveness") this.#onLiveness(message.event);
     if (message.type === "carrier") this.#carriers[message.port] = message.isUp;
+    if (message.type === "hearing") [this.#hearing, this.#asked] = [message.hearing, message.asked];
     if (message.type === "mtu") this.#mtus.set(message.port, message.mtuBytes);
     if (message.type === "path") this.#paths.set(message.node, message.path);
   }
@@ -54,6 +57,21 @@ export class WorkerMirror {
 
   carrier(port: number): boolean {
     return this.#carriers[port] === true;
+  }
+
+  /** What is heard on the zones' wires. */
+  hearing(): readonly LinkHearing[] {
+    return this.#hearing;
+  }
+
+  /** Hosts of a zone's wire were asked lately whether they are there. */
+  hasAsked(link: number): boolean {
+    return this.#asked.includes(link);
+  }
+
+  /** A node and this one hear each other on a link. */
+  isLinkUp(node: number, link: number): boolean {
+    return this.#links.get(node)?.has(link) === true;
   }
 
   /** The port's MTU now; undefined: as at the start. */

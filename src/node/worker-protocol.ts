@@ -5,7 +5,12 @@
  */
 import type { Claim, Generation } from "../../cluster/control/generation.ts";
 import type { Member, Quorum, SlotTable } from "../../cluster/control/model.ts";
-import type { LivenessEvent, LivenessProfile, PeerConfig } from "../../cluster/liveness/model.ts";
+import type {
+  LinkHearing,
+  LivenessEvent,
+  LivenessProfile,
+  PeerConfig,
+} from "../../cluster/liveness/model.ts";
 import type { FenceAsk, FenceReply } from "../../cluster/takeover/messages.ts";
 import type { SealMode } from "../base/seal-mode.ts";
 import type { EngineLimits } from "../dataplane/engine-options.ts";
@@ -94,6 +99,8 @@ export type ToWorker =
       readonly compiled: CompiledRules;
       readonly ruleHits: SharedArrayBuffer;
     }
+  /** Zone links that have fallen silent: is anybody there? */
+  | { readonly type: "listen"; readonly links: readonly number[] }
   | { readonly type: "stop" };
 
 export type FromWorker =
@@ -147,6 +154,13 @@ export type FromWorker =
   | { readonly type: "digest"; readonly slot: number; readonly isEqual: boolean }
   /** A copy of a flow of `slot` found the table full; once a second at most. */
   | { readonly type: "noRoom"; readonly slot: number }
+  /** What is heard on each zone's wire is not what it was. */
+  | {
+      readonly type: "hearing";
+      readonly hearing: readonly LinkHearing[];
+      /** Zone links on which hosts that were there before were asked lately. */
+      readonly asked: readonly number[];
+    }
   | { readonly type: "carrier"; readonly port: number; readonly isUp: boolean; readonly atMs: number }
   /** An interface's MTU is another one than before. */
   | { readonly type: "mtu"; readonly port: number; readonly mtuBytes: number; readonly atMs: number }

@@ -53,6 +53,10 @@ const REPORT: PeerReport = {
   lead: 0,
   epoch: 7,
   lostLinks: [1, 3],
+  hearing: [
+    { link: 1, nodes: [], hasOthers: false },
+    { link: 2, nodes: [2, 7], hasOthers: true },
+  ],
   process: {
     ...{ build: "3f2a", recordVersions: [1, 2], syncVersion: 1, commandVersion: 1, heartbeatVersion: 1 },
     ...{ incarnation: 4, isSupervised: true },

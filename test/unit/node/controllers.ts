@@ -2,6 +2,7 @@
  * A pair with a witness for tests: three controllers over a memory network in virtual time. A dataplane is played that settles
  * and proves every slot at once.
  */
+
 import type { ClusterState, Command } from "../../../cluster/control/model.ts";
 import { MemoryLogStore } from "../../../cluster/storage/memory.ts";
 import { MemoryNetwork } from "../../../cluster/transport/in-memory.ts";
@@ -10,6 +11,7 @@ import { seededRandom } from "../../../src/base/env.ts";
 import { SynwallError } from "../../../src/base/errors.ts";
 import { Controller } from "../../../src/node/controller.ts";
 import { Journal } from "../../../src/node/journal.ts";
+import { NO_LINKS } from "../../../src/node/link-watch.ts";
 import { confState } from "../cluster/control/cluster-of-drivers.ts";
 import { VirtualClock } from "../cluster/control/virtual-clock.ts";
 import { type Example, exampleText } from "../config/site.ts";
@@ -113,7 +115,7 @@ export class Controllers {
       controller.handlers({
         version: "0.1.0",
         onSyncLink: (_from, link) => link.close(),
-        lostLinks: () => [],
+        links: NO_LINKS,
         processes: {
           own: () => ({
             build: "",

@@ -2,8 +2,9 @@
  * Tracked links with whole members: real nodes and a witness in virtual time, whose cables are pulled.
  */
 import { describe, expect, test } from "vitest";
-import type { Link } from "../../../chaos/lab/topology.ts";
-import { SimCluster } from "../../../chaos/sim/cluster/cluster.ts";
+import { clientAddresses, type Link, SERVER_ADDRESS } from "../../../chaos/lab/topology.ts";
+import { SimCluster, type Way } from "../../../chaos/sim/cluster/cluster.ts";
+import { plugHosts } from "../../../chaos/sim/cluster/hosts.ts";
 import type { StatusReport } from "../../../src/node/admin-model.ts";
 
 const WAIT_MS_MAX = 20_000;
@@ -11,11 +12,19 @@ const STEP_MS = 20;
 
 class Site {
   #status: StatusReport | undefined;
-  readonly cluster = new SimCluster({ seed: 7, nodes: 2, hasWitness: true, profile: "vm" });
+  readonly cluster: SimCluster;
+  readonly journal: string[] = [];
+
+  constructor(nodes: number) {
+    this.cluster = new SimCluster({
+      ...{ seed: 7, nodes, hasWitness: true, profile: "vm" },
+      onEvent: (member, { text }) => this.journal.push(`${member}: ${text}`),
+    });
+  }
 
   /** Runs `story` in the cluster's time. */
-  static run(story: (site: Site) => Promise<void>): Promise<void> {
-    const site = new Site();
+  static run(story: (site: Site) => Promise<void>, nodes = 2): Promise<void> {
+    const site = new Site(nodes);
     return site.cluster.clock.drive(
       (async () => {
         await site.cluster.startAll();
@@ -31,6 +40,15 @@ class Site {
   setCarrier(name: string, link: Link, isUp: boolean): void {
     const port = this.cluster.member(name).plugs.get(link)!;
     this.cluster.wires.segments[link].setCarrier(port, isUp);
+  }
+
+  /** Hosts on both sides speak to each other by every node, twenty times a second. */
+  startHosts(): void {
+    const { client } = plugHosts(this.cluster);
+    let sequence = 0;
+    this.cluster.clock.every(50, () => {
+      for (const from of clientAddresses().slice(0, 8)) client.sendEcho(from, SERVER_ADDRESS, 1, sequence++);
+    });
   }
 
   state(name: string): string {
@@ -98,5 +116,56 @@ describe("tracked links", () => {
       site.setCarrier("fw1", "inside", true);
       await site.after(5000);
       expect([site.state("fw1"), site.owned("fw1")]).toEqual(["drained", 0]);
+    }));
+});
+
+describe("wires that carry nothing, although they have a carrier", () => {
+  const WAYS: readonly (readonly [Link, Way, number])[] = [
+    ["outside", "both", 2],
+    ["inside", "in", 2],
+    ["inside", "out", 2],
+    ["outside", "both", 3],
+    ["outside", "in", 3],
+    ["inside", "out", 3],
+  ];
+
+  test.each(WAYS)(
+    "a node whose wire to %s is cut (%s), of %i, gives up its slots, and takes its share when it is mended",
+    (link, way, nodes) =>
+      Site.run(async (site) => {
+        site.startHosts();
+        await site.after(2000);
+        site.cluster.cut("fw1", link, way);
+        await site.until("fw1 is drained", () => site.state("fw1") === "drained" && site.owned("fw1") === 0);
+        expect(site.journal.filter((line) => line.includes("gives up"))).toEqual([
+          `fw1: fw1 gives up its slots: nothing comes through on ${link}, though it has a carrier`,
+        ]);
+        site.cluster.heal("fw1");
+        await site.until("fw1 is back", () => site.state("fw1") === "active" && site.owned("fw1") > 0);
+        await site.after(3000);
+        expect(site.journal.filter((line) => line.includes("gives up"))).toHaveLength(1);
+      }, nodes),
+  );
+
+  test("two nodes that do not hear each other on a wire on which each hears hosts both go on", () =>
+    Site.run(async (site) => {
+      site.startHosts();
+      await site.after(2000);
+      const [one, two] = ["fw1", "fw2"].map((name) => site.cluster.member(name));
+      for (const [from, to] of [
+        [one!, two!],
+        [two!, one!],
+      ] as const)
+        site.cluster.cutPair(from, to, "inside");
+      await site.after(5000);
+      expect([site.state("fw1"), site.state("fw2")]).toEqual(["active", "active"]);
+    }));
+
+  test("where no host ever spoke nobody can tell whose wire is dead: both go on", () =>
+    Site.run(async (site) => {
+      await site.after(1000);
+      site.cluster.cut("fw1", "inside");
+      await site.after(5000);
+      expect([site.state("fw1"), site.state("fw2")]).toEqual(["active", "active"]);
     }));
 });

@@ -23,10 +23,26 @@ export interface StatusResponse {
   /** Node id of the leader; 0: none known. */
   lead: number;
   epoch: number;
-  /** Numbers of the zone links on which this node has no carrier. A version that does not know the field tells of none. */
+  /**
+   * Numbers of the zone links that this node lost: no carrier, or nothing comes through. A version that does not know the field tells
+   * of none.
+   */
   lostLinks: number[];
   /** Absent in versions that do not know it. */
-  process: Process | undefined;
+  process:
+    | Process
+    | undefined;
+  /** What this node hears on each of its zones' wires. Empty in versions that do not know it. */
+  hearing: LinkHearing[];
+}
+
+export interface LinkHearing {
+  /** Number of the zone link. */
+  link: number;
+  /** Nodes whose heartbeats come in there. */
+  nodes: number[];
+  /** Frames of others than nodes come in there. */
+  hasOthers: boolean;
 }
 
 /** The process of a member: which build it runs, and what it can speak. */
@@ -101,6 +117,7 @@ function createBaseStatusResponse(): StatusResponse {
     epoch: 0,
     lostLinks: [],
     process: undefined,
+    hearing: [],
   };
 }
 
@@ -139,6 +156,9 @@ export const StatusResponse: MessageFns<StatusResponse> = {
     }
     if (message.process !== undefined) {
       Process.encode(message.process, writer.uint32(82).fork()).join();
+    }
+    for (const v of message.hearing) {
+      LinkHearing.encode(v!, writer.uint32(90).fork()).join();
     }
     return writer;
   },
@@ -244,6 +264,96 @@ export const StatusResponse: MessageFns<StatusResponse> = {
             }
 
             message.process = Process.decode(reader, reader.uint32());
+            continue;
+          }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.hearing.push(LinkHearing.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseLinkHearing(): LinkHearing {
+  return { link: 0, nodes: [], hasOthers: false };
+}
+
+export const LinkHearing: MessageFns<LinkHearing> = {
+  encode(message: LinkHearing, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.link !== 0) {
+      writer.uint32(8).uint32(message.link);
+    }
+    if (message.nodes.length !== 0) {
+      writer.uint32(18).fork();
+      for (const v of message.nodes) {
+        writer.uint32(v);
+      }
+      writer.join();
+    }
+    if (message.hasOthers !== false) {
+      writer.uint32(24).bool(message.hasOthers);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LinkHearing {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLinkHearing();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.link = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag === 16) {
+              message.nodes.push(reader.uint32());
+
+              continue;
+            }
+
+            if (tag === 18) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.nodes.push(reader.uint32());
+              }
+
+              continue;
+            }
+
+            break;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.hasOthers = reader.bool();
             continue;
           }
         }

@@ -45,11 +45,11 @@ function make(id: number, port: number, refused: string[], files = folder.member
   return transport;
 }
 
-test("the status of a version that tells of no lost links and no process is understood, and the other way round", () => {
+test("the status of a version that tells of no lost links, no process and nothing heard is understood, and the other way round", () => {
   const process = undefined;
   const known = {
     ...{ node: 1, version: "1", term: 3, commit: 9, applied: 8, state: "leader", lead: 1, epoch: 7 },
-    process,
+    ...{ process, hearing: [] },
   };
   const older = StatusResponse.encode({ ...known, lostLinks: [] }).finish();
   const newer = StatusResponse.encode({ ...known, lostLinks: [1, 63] }).finish();
@@ -64,6 +64,10 @@ test("the status of a version that tells of no lost links and no process is unde
   const newest = StatusResponse.encode({ ...known, lostLinks: [], process: told }).finish();
   expect(newest.subarray(0, older.length)).toEqual(older);
   expect(StatusResponse.decode(newest)).toEqual({ ...known, lostLinks: [], process: told });
+  const hearing = [{ link: 2, nodes: [1, 3], hasOthers: true }];
+  const hears = StatusResponse.encode({ ...known, lostLinks: [], hearing }).finish();
+  expect(hears.subarray(0, older.length)).toEqual(older);
+  expect(StatusResponse.decode(hears)).toEqual({ ...known, lostLinks: [], hearing });
 });
 
 describe("who is let in", () => {

@@ -1,0 +1,93 @@
+/**
+ * Zone ears: what a node hears on each of its zones' wires: which other nodes' heartbeats, and whether anybody else's frames. Owns how
+ * long something heard counts. What follows from it is silent-links.ts.
+ */
+import type { LinkHearing } from "../../cluster/liveness/model.ts";
+import type { Port } from "../io/port.ts";
+import type { FromWorker } from "./worker-protocol.ts";
+
+/** What was not heard for so long is not heard. Longer than any profile needs to find a link down. */
+const HEARD_MS = 1000;
+const LOOK_MS = 250;
+/** Who is asked answers within the first time; that it was asked counts until the second one is over. */
+const ANSWER_MS = 300;
+const ASKED_MS = 5000;
+
+export interface ZoneEarsOptions {
+  /** Zone ports first, the cluster port last. */
+  readonly ports: readonly Pick<Port, "counters">[];
+  readonly post: (message: FromWorker) => void;
+  /** Has hosts that were found on a port before say that they are there; how many were asked. */
+  readonly ask: (port: number) => number;
+}
+
+export class ZoneEars {
+  readonly #options: ZoneEarsOptions;
+  /** By port: when a heartbeat of a node came last. */
+  readonly #nodes: Map<number, number>[];
+  /** By port: heartbeats since the last look. */
+  readonly #heartbeats: number[];
+  readonly #frames: number[];
+  readonly #othersMs: number[];
+  /** When hosts were asked first, and last. */
+  readonly #askedFirstMs: number[];
+  readonly #askedMs: number[];
+  #nextMs = 0;
+  #told = "";
+
+  constructor(options: ZoneEarsOptions) {
+    this.#options = options;
+    const zones = options.ports.slice(0, -1);
+    this.#nodes = zones.map(() => new Map());
+    this.#heartbeats = zones.map(() => 0);
+    this.#frames = zones.map(({ counters }) => counters.rxFrames);
+    this.#othersMs = zones.map(() => Number.NEGATIVE_INFINITY);
+    this.#askedFirstMs = zones.map(() => Number.NEGATIVE_INFINITY);
+    this.#askedMs = zones.map(() => Number.NEGATIVE_INFINITY);
+  }
+
+  /** An authentic heartbeat of `node` came in by a port, or a frame that pretended to be one (`node` 0). */
+  heartbeat(port: number, node: number, nowMs: number): void {
+    const nodes = this.#nodes[port];
+    if (nodes === undefined) return;
+    this.#heartbeats[port]!++;
+    if (node !== 0) nodes.set(node, nowMs);
+  }
+
+  /** Zone links have fallen silent: is anybody there? */
+  listen(links: readonly number[], nowMs: number): void {
+    for (const link of links) {
+      const port = link - 1;
+      if (this.#options.ask(port) === 0) continue;
+      if (nowMs - this.#askedMs[port]! >= ASKED_MS) this.#askedFirstMs[port] = nowMs;
+      this.#askedMs[port] = nowMs;
+    }
+  }
+
+  /** Call it more often than LOOK_MS; tells the main thread when something changed. */
+  tick(nowMs: number): void {
+    if (nowMs < this.#nextMs) return;
+    this.#nextMs = nowMs + LOOK_MS;
+    const hearing = this.#nodes.map((nodes, port) => this.#look(nodes, port, nowMs));
+    const isAsked = (port: number): boolean =>
+      nowMs - this.#askedFirstMs[port]! >= ANSWER_MS && nowMs - this.#askedMs[port]! < ASKED_MS;
+    const asked = hearing.filter((_, port) => isAsked(port)).map(({ link }) => link);
+    const told = JSON.stringify([hearing, asked]);
+    if (told === this.#told) return;
+    this.#told = told;
+    this.#options.post({ type: "hearing", hearing, asked });
+  }
+
+  #look(nodes: Map<number, number>, port: number, nowMs: number): LinkHearing {
+    const frames = this.#options.ports[port]!.counters.rxFrames;
+    if (frames - this.#frames[port]! > this.#heartbeats[port]!) this.#othersMs[port] = nowMs;
+    this.#frames[port] = frames;
+    this.#heartbeats[port] = 0;
+    const heard = [...nodes].filter(([, atMs]) => nowMs - atMs < HEARD_MS).map(([node]) => node);
+    return {
+      link: port + 1,
+      nodes: heard.sort((a, b) => a - b),
+      hasOthers: nowMs - this.#othersMs[port]! < HEARD_MS,
+    };
+  }
+}
