@@ -93,7 +93,8 @@ export function handleVoteResponse(r: Raft, m: MsgVoteResp | MsgPreVoteResp): vo
 export function handleVoteRequest(r: Raft, m: MsgVote | MsgPreVote): void {
   const isFree = r.vote === NONE && r.lead === NONE;
   const mayVote = r.vote === m.from || isFree || (m.type === "MsgPreVote" && m.term > r.term);
-  const isGranted = mayVote && r.log.isUpToDate(m.index, m.logTerm);
+  // Who names no term asks for a vote in none.
+  const isGranted = m.term > 0 && mayVote && r.log.isUpToDate(m.index, m.logTerm);
   r.logger?.debug(`${r.id} ${isGranted ? "granted" : "rejected"} ${m.type} of ${m.from} for term ${m.term}`);
   const type = m.type === "MsgVote" ? "MsgVoteResp" : "MsgPreVoteResp";
   // A granted pre-vote answers with the term that was asked for: the own one may be outdated and be ignored.

@@ -414,8 +414,8 @@ export class Raft {
       case "MsgApp":
       case "MsgHeartbeat":
       case "MsgSnap":
-        // A stranger's claim proves nothing; a member's means that this term has two leaders.
-        if (this.tracker.progressOf(m.from) === undefined) return;
+        // A stranger's claim proves nothing, nor one without a term; a member's means that this term has two leaders.
+        if (m.term !== this.term || this.tracker.progressOf(m.from) === undefined) return;
         throw new InvariantError(`${m.from} claims to lead term ${m.term}, which ${this.id} leads itself`);
       default:
         return;
@@ -430,8 +430,8 @@ export class Raft {
       case "MsgApp":
       case "MsgHeartbeat":
       case "MsgSnap":
-        // Somebody else won this term (section 5.2).
-        this.becomeFollower(m.term, m.from);
+        // Somebody else won this term (section 5.2). A message without a term must not take this server's away.
+        this.becomeFollower(this.term, m.from);
         this.#hearLeader(m);
         return;
       case "MsgPreVoteResp":

@@ -94,7 +94,29 @@ describe("a message", () => {
       if (role === "leader") expect(node.raw.status().state).toBe("leader");
       expect(node.raw.status().confState).toEqual(CONF);
     });
+
+    test.each(KINDS)(`%s without a term leaves a ${role} in its term or a later one`, (kind) => {
+      const node = inRole(role);
+      try {
+        answers(node, allKinds(2, 0)[kind]);
+      } catch (error) {
+        expect(error).toBeInstanceOf(ProposalDroppedError);
+      }
+      const { term, vote: votedFor } = node.raw.status();
+      expect(term).toBe(role === "follower" && kind === "MsgTimeoutNow" ? 6 : 5);
+      expect(votedFor).not.toBe(2);
+      expect(node.storage.initialState().hardState.term).toBe(term);
+    });
   }
+
+  test("that asks for a vote in no term is refused", () => {
+    for (const type of ["MsgVote", "MsgPreVote"] as const) {
+      const node = nodeWith({ term: 5 });
+      const [m] = answers(node, vote({ type, term: 0, index: 9, logTerm: 9 }));
+      expect(m).toEqual({ type: `${type}Resp`, from: 1, to: 2, term: 5, reject: true });
+      expect(node.raw.status().vote).toBe(None);
+    }
+  });
 
   test("of a leader whose term is over is not looked into", () => {
     const node = nodeWith({ terms: [1, 2, 3], term: 3 });
