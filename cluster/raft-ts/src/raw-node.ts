@@ -72,6 +72,8 @@ export class RawNode {
     const message = checkMessage(m, term);
     // Votes and acks for oneself count at advance(), when they are durable, and come from nowhere else.
     if (message.from === id && !mayComeBack(message, term)) throw new StepLocalMessageError(message.type);
+    // Nobody asked a stranger, so its answer proves nothing, not even a later term.
+    if (isAnswer(message) && this.#raft.tracker.progressOf(message.from) === undefined) return;
     this.#raft.step(message);
   }
 
@@ -247,4 +249,14 @@ function isSoftStateChanged(a: SoftState, b: SoftState): boolean {
 function mayComeBack({ type, term }: Message, ownTerm: Term): boolean {
   if (type === "MsgHeartbeatResp") return term > ownTerm;
   return type === "MsgProp" || type === "MsgReadIndex" || type === "MsgTransferLeader";
+}
+
+/** What only those are asked for whom one knows. A read may be answered by a leader that one does not know yet. */
+function isAnswer({ type }: Message): boolean {
+  return (
+    type === "MsgVoteResp" ||
+    type === "MsgPreVoteResp" ||
+    type === "MsgAppResp" ||
+    type === "MsgHeartbeatResp"
+  );
 }

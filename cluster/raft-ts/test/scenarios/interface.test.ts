@@ -53,6 +53,7 @@ function allKinds(from: number, term: number): Record<MessageType, Message> {
 }
 
 const KINDS = Object.keys(allKinds(2, 1)) as MessageType[];
+const ANSWERS = ["MsgAppResp", "MsgVoteResp", "MsgPreVoteResp", "MsgHeartbeatResp"] as const;
 
 /** A member of {1, 2, 3} in term 5. */
 function inRole(role: StateType): TestNode {
@@ -106,6 +107,15 @@ describe("a message", () => {
       expect(term).toBe(role === "follower" && kind === "MsgTimeoutNow" ? 6 : 5);
       expect(votedFor).not.toBe(2);
       expect(node.storage.initialState().hardState.term).toBe(term);
+    });
+
+    test.each(ANSWERS)(`%s of a stranger in a later term does not move a ${role}`, (kind) => {
+      const node = inRole(role);
+      const before = node.raw.status();
+      expect(answers(node, allKinds(9, 7)[kind])).toEqual([]);
+      expect(node.raw.status()).toEqual(before);
+      node.raw.step(allKinds(2, 7)[kind]);
+      expect(node.raw.status()).toMatchObject({ state: "follower", term: 7, lead: None });
     });
   }
 
