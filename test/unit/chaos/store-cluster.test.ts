@@ -115,7 +115,7 @@ test("a pair shares slots, its leases rest on the two of them, and the store is 
     const promises = (): (number | undefined)[] =>
       [1, 2].map((id) => store.backup().get(`/synwall/sim/lease/${id}`)?.modRevision);
     // While they start, neither has a vote yet.
-    await sim.clock.pause(1_000);
+    await sim.clock.pause(6_000);
     const before = promises();
     await sim.clock.pause(2_000);
     expect(promises()).toEqual(before);
