@@ -35,7 +35,7 @@ import { type Forwarder, LOOP, NO_EGRESS } from "./forwarder.ts";
 import { mssLimit } from "./mss.ts";
 import { KIND_ECHO_REPLY, KIND_ICMP_ERROR, KIND_TCP, P_SOURCE, PARSED, type Packet } from "./packet.ts";
 import { Permissions } from "./permissions.ts";
-import { ACTION_ACCEPT, ACTION_REJECT, COMMIT_ASYNC, COMMIT_DEFAULT, COMMIT_SYNC } from "./policy-model.ts";
+import { ACTION_ACCEPT, ACTION_REJECT, COMMIT_DEFAULT, COMMIT_SYNC } from "./policy-model.ts";
 import { refuse } from "./reject.ts";
 import type { Replaced } from "./replaced.ts";
 import type { RuleLog } from "./rule-log.ts";
@@ -344,7 +344,6 @@ export class FlowMaker {
   #commit(row: number, slot: number, rule: number, isHeard: boolean): void {
     const { counters, view } = this.#context;
     const commit = rule === NO_RULE ? COMMIT_DEFAULT : this.#rules.commit[rule]!;
-    if (commit === COMMIT_ASYNC) return;
     const isNat = (this.#translation.flags & FLAG_NAT) !== 0;
     const isSync =
       commit === COMMIT_SYNC || (commit === COMMIT_DEFAULT && (isNat || this.#packet.kind === KIND_TCP));
