@@ -70,6 +70,13 @@ const PACKETS: readonly MetricEntry[] = [
   ),
   labelled(
     "gauge",
+    "synwall_port_silent",
+    "1 when nothing comes through on the interface although it has a carrier, and it is this node's fault",
+    ["port", "zone"],
+    ({ dataplane }) => (dataplane?.ports ?? []).map((port) => [[port.name, port.zone], port.silent]),
+  ),
+  labelled(
+    "gauge",
     "synwall_port_mtu_bytes",
     "MTU of the interface, as it is now; that of the cluster link must be 62 bytes (sealed: 86) above the largest of the zones",
     ["port", "zone"],

@@ -157,6 +157,7 @@ export interface PortSnapshot {
   readonly name: string;
   readonly zone: string;
   readonly carrier: boolean;
+  readonly silent: boolean;
   /** As it is now. */
   readonly mtuBytes: number;
   /** Frames that were lost before they were seen, and after they were handed over. */

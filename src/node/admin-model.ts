@@ -111,6 +111,8 @@ export interface StatusReport {
       readonly zone: string;
       readonly driver: string;
       readonly carrier: boolean;
+      /** Nothing comes through, although there is a carrier, and it is this node's fault; absent before this was told. */
+      readonly silent?: boolean;
       /** As it is now; absent before this was told. */
       readonly mtuBytes?: number;
     }[];

@@ -56,6 +56,11 @@ export class LinkWatch {
     return this.#links().filter((link) => !this.#hasCarrier(link) || this.#faulty.has(link));
   }
 
+  /** Nothing comes through on a zone's port, although it has a carrier, and it is this node's fault. */
+  isSilent(port: number): boolean {
+    return this.#faulty.has(port + 1);
+  }
+
   hearing(): readonly LinkHearing[] {
     return this.#options.mirror.hearing();
   }

@@ -94,7 +94,7 @@ export class NodeCore {
   readonly processes: Processes;
   readonly #options: NodeCoreOptions;
   readonly #events: WorkerEvents;
-  readonly #links: LinkWatch;
+  readonly links: LinkWatch;
   readonly #storeRelay: StoreRelay;
   readonly #changes: RecordRing;
   readonly #replicas: RecordRing;
@@ -130,7 +130,7 @@ export class NodeCore {
     this.replication = this.#makeReplication();
     this.controller = this.#makeController();
     this.processes = this.#makeProcesses();
-    this.#links = this.#makeLinkWatch();
+    this.links = this.#makeLinkWatch();
     this.#storeRelay = new StoreRelay({
       vote: this.controller.driver.vote,
       answer: (answer) => options.post({ type: "store", answer }),
@@ -164,7 +164,7 @@ export class NodeCore {
       version: VERSION,
       processes: this.processes,
       onSyncLink: (from, link) => this.replication.attachReceiver(this.#bells.watched(link), from),
-      links: this.#links,
+      links: this.links,
     });
   }
 
@@ -195,7 +195,7 @@ export class NodeCore {
     this.#events.receive(message);
     this.#passToPair(message);
     if (message.type === "shown") this.#onShown(message.node, message.epoch);
-    if (message.type === "carrier") this.#links.tick(this.nowMs(), true);
+    if (message.type === "carrier") this.links.tick(this.nowMs(), true);
   }
 
   #passToPair(message: Exclude<FromWorker, typeof DOORBELL>): void {
@@ -367,7 +367,7 @@ export class NodeCore {
       if (lagRecords > 0) this.#workedMs = now;
     }
     this.replication.tick(now);
-    this.#links.tick(now);
+    this.links.tick(now);
     this.#bells.drain();
     this.#sampleIn(LagRecorder.intervalMs(this.#workedMs, now));
   }

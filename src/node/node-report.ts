@@ -270,13 +270,15 @@ export class NodeReport {
     readonly name: string;
     readonly zone: string;
     readonly carrier: boolean;
+    readonly silent: boolean;
     readonly mtuBytes: number;
   }[] {
-    const { config, mirror } = this.core;
+    const { config, mirror, links } = this.core;
     return config.dataplane!.interfaces.map((port, index) => ({
       name: interfaceLabel(port),
       zone: port.zone ?? "cluster",
       carrier: mirror.carrier(index),
+      silent: links.isSilent(index),
       mtuBytes: mirror.mtuBytes(index) ?? this.#options.started.ports[index]?.mtuBytes ?? 0,
     }));
   }

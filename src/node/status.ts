@@ -183,12 +183,16 @@ function alerts(facts: StatusFacts): string[] {
       lines.push(`${member.name} is drained: maintenance may go on; 'synwall rejoin ${member.name}' ends it`);
   }
   for (const port of facts.dataplane?.ports ?? []) {
-    if (port.carrier) continue;
+    if (port.carrier && !port.silent) continue;
     const meaning =
       port.zone === "cluster"
         ? "no replication and no redirects over it"
         : "this node gives up its slots while another one has all links";
-    lines.push(`${port.name} (${port.zone}) has no carrier: ${meaning}; check cable and switch port`);
+    lines.push(
+      port.silent
+        ? `nothing comes through on ${port.name} (${port.zone}), though it has a carrier: ${meaning}; check VLAN, optic and port security`
+        : `${port.name} (${port.zone}) has no carrier: ${meaning}; check cable and switch port`,
+    );
   }
   const needed = facts.dataplane?.clusterMtuNeeded ?? 0;
   for (const { name, zone, mtuBytes } of facts.dataplane?.ports ?? []) {

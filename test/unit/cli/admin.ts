@@ -95,8 +95,8 @@ export const PAIR: StatusReport = {
     flows: 12_034,
     flowsMax: 262_144,
     ports: [
-      { name: "eth1", zone: "inside", driver: "xdp", carrier: true },
-      { name: "eth2", zone: "outside", driver: "xdp", carrier: false },
+      { name: "eth1", zone: "inside", driver: "xdp", carrier: true, silent: false },
+      { name: "eth2", zone: "outside", driver: "xdp", carrier: false, silent: false },
     ],
     drops: { denied: 120, ttl: 0, no_neighbour: 3 },
     nat: [

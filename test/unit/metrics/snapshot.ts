@@ -106,6 +106,7 @@ export const NODE_SNAPSHOT: MetricsSnapshot = {
         name: "eth1",
         zone: "inside",
         carrier: true,
+        silent: false,
         mtuBytes: 1500,
         rxDropped: 21,
         txDropped: 22,

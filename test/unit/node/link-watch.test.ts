@@ -140,10 +140,16 @@ describe("wires that carry nothing, although they have a carrier", () => {
         expect(site.journal.filter((line) => line.includes("gives up"))).toEqual([
           `fw1: fw1 gives up its slots: nothing comes through on ${link}, though it has a carrier`,
         ]);
+        const { alerts } = await site.cluster.member("fw1").ask("status", {});
+        expect(alerts.join("\n")).toContain(
+          `nothing comes through on ${link} (${link}), though it has a carrier`,
+        );
         site.cluster.heal("fw1");
         await site.until("fw1 is back", () => site.state("fw1") === "active" && site.owned("fw1") > 0);
         await site.after(3000);
         expect(site.journal.filter((line) => line.includes("gives up"))).toHaveLength(1);
+        const status = await site.cluster.member("fw1").ask("status", {});
+        expect(status.alerts.join("\n")).not.toContain("nothing comes through");
       }, nodes),
   );
 

@@ -42,7 +42,7 @@ test("no alert for the same policy, for an older build that tells none, and for 
 const DATAPLANE = { driver: "xdp", realtime: true, flows: 0, flowsMax: 1, drops: {}, nat: [] } as const;
 
 test("a cluster link whose MTU shrank is an alert that says which it needs", () => {
-  const port = { name: "eth3", zone: "cluster", driver: "xdp", carrier: true };
+  const port = { name: "eth3", zone: "cluster", driver: "xdp", carrier: true, silent: false };
   const alerts = (mtuBytes: number) =>
     alertsWith("same", true, "MTU", {
       dataplane: { ...DATAPLANE, ports: [{ ...port, mtuBytes }], clusterMtuNeeded: 1562 },
