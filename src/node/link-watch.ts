@@ -14,6 +14,9 @@ import type { WorkerMirror } from "./worker-mirror.ts";
 const RETRY_MS = 500;
 /** A wire that is silent for less says nothing: switches that learn a new topology are, and so is a node that starts. */
 const SILENT_MS = 1000;
+/** Hosts on a silent wire are asked at each look at first, then this seldom: it may stay as it is for days. */
+const EAGER_MS = 3000;
+const ASK_SELDOM_MS = 4000;
 
 export interface LinkWatchOptions {
   readonly self: { readonly id: number; readonly name: string };
@@ -44,6 +47,7 @@ export class LinkWatch {
   readonly #silentSinceMs = new Map<number, number>();
   /** Those of them that are our fault, and what was heard there when that was found. */
   readonly #faulty = new Map<number, string>();
+  #askedMs = Number.NEGATIVE_INFINITY;
   #isBusy = false;
   #nextMs = 0;
 
@@ -70,8 +74,7 @@ export class LinkWatch {
     if (this.#isBusy || (!isNews && nowMs < this.#nextMs)) return;
     this.#nextMs = nowMs + RETRY_MS;
     this.#listen(nowMs);
-    const open = [...this.#silentSinceMs.keys()].filter((link) => !this.#faulty.has(link));
-    if (open.length > 0) this.#options.listen(open);
+    this.#askHosts(nowMs);
     const suspects = [...this.#silentSinceMs].filter(([, sinceMs]) => nowMs - sinceMs >= SILENT_MS);
     if (suspects.length === 0 && this.lost().length === 0 && !this.#tracker.hasGivenUp) return;
     this.#isBusy = true;
@@ -97,6 +100,16 @@ export class LinkWatch {
     }
     if (result.ok) this.#note(command, lost);
     else if (command.state === "draining") this.#tracker.refused();
+  }
+
+  #askHosts(nowMs: number): void {
+    const isSeldomDue = nowMs >= this.#askedMs + ASK_SELDOM_MS;
+    const open = [...this.#silentSinceMs].filter(
+      ([link, sinceMs]) => !this.#faulty.has(link) && (isSeldomDue || nowMs - sinceMs < EAGER_MS),
+    );
+    if (open.length === 0) return;
+    this.#askedMs = nowMs;
+    this.#options.listen(open.map(([link]) => link));
   }
 
   /** Which links are silent, as of now. */

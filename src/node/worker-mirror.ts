@@ -64,7 +64,7 @@ export class WorkerMirror {
     return this.#hearing;
   }
 
-  /** Hosts of a zone's wire were asked lately whether they are there. */
+  /** Hosts of a zone's wire were asked whether they are there, and none answered. */
   hasAsked(link: number): boolean {
     return this.#asked.includes(link);
   }

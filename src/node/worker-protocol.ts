@@ -158,7 +158,7 @@ export type FromWorker =
   | {
       readonly type: "hearing";
       readonly hearing: readonly LinkHearing[];
-      /** Zone links on which hosts that were there before were asked lately. */
+      /** Zone links on which hosts that were there before were asked, and nobody answered. */
       readonly asked: readonly number[];
     }
   | { readonly type: "carrier"; readonly port: number; readonly isUp: boolean; readonly atMs: number }

@@ -9,9 +9,8 @@ import type { FromWorker } from "./worker-protocol.ts";
 /** What was not heard for so long is not heard. Longer than any profile needs to find a link down. */
 const HEARD_MS = 1000;
 const LOOK_MS = 250;
-/** Who is asked answers within the first time; that it was asked counts until the second one is over. */
+/** Who is asked answers within this time, or is not heard; longer than a look. */
 const ANSWER_MS = 300;
-const ASKED_MS = 5000;
 
 export interface ZoneEarsOptions {
   /** Zone ports first, the cluster port last. */
@@ -29,8 +28,7 @@ export class ZoneEars {
   readonly #heartbeats: number[];
   readonly #frames: number[];
   readonly #othersMs: number[];
-  /** When hosts were asked first, and last. */
-  readonly #askedFirstMs: number[];
+  /** By port: when hosts were asked first since the last of their frames; Infinity: they were not. */
   readonly #askedMs: number[];
   #nextMs = 0;
   #told = "";
@@ -42,8 +40,7 @@ export class ZoneEars {
     this.#heartbeats = zones.map(() => 0);
     this.#frames = zones.map(({ counters }) => counters.rxFrames);
     this.#othersMs = zones.map(() => Number.NEGATIVE_INFINITY);
-    this.#askedFirstMs = zones.map(() => Number.NEGATIVE_INFINITY);
-    this.#askedMs = zones.map(() => Number.NEGATIVE_INFINITY);
+    this.#askedMs = zones.map(() => Number.POSITIVE_INFINITY);
   }
 
   /** An authentic heartbeat of `node` came in by a port, or a frame that pretended to be one (`node` 0). */
@@ -58,9 +55,7 @@ export class ZoneEars {
   listen(links: readonly number[], nowMs: number): void {
     for (const link of links) {
       const port = link - 1;
-      if (this.#options.ask(port) === 0) continue;
-      if (nowMs - this.#askedMs[port]! >= ASKED_MS) this.#askedFirstMs[port] = nowMs;
-      this.#askedMs[port] = nowMs;
+      if (this.#options.ask(port) > 0) this.#askedMs[port] = Math.min(this.#askedMs[port]!, nowMs);
     }
   }
 
@@ -69,9 +64,9 @@ export class ZoneEars {
     if (nowMs < this.#nextMs) return;
     this.#nextMs = nowMs + LOOK_MS;
     const hearing = this.#nodes.map((nodes, port) => this.#look(nodes, port, nowMs));
-    const isAsked = (port: number): boolean =>
-      nowMs - this.#askedFirstMs[port]! >= ANSWER_MS && nowMs - this.#askedMs[port]! < ASKED_MS;
-    const asked = hearing.filter((_, port) => isAsked(port)).map(({ link }) => link);
+    const asked = hearing
+      .map(({ link }) => link)
+      .filter((link) => nowMs - this.#askedMs[link - 1]! >= ANSWER_MS);
     const told = JSON.stringify([hearing, asked]);
     if (told === this.#told) return;
     this.#told = told;
@@ -80,7 +75,10 @@ export class ZoneEars {
 
   #look(nodes: Map<number, number>, port: number, nowMs: number): LinkHearing {
     const frames = this.#options.ports[port]!.counters.rxFrames;
-    if (frames - this.#frames[port]! > this.#heartbeats[port]!) this.#othersMs[port] = nowMs;
+    if (frames - this.#frames[port]! > this.#heartbeats[port]!) {
+      this.#othersMs[port] = nowMs;
+      this.#askedMs[port] = Number.POSITIVE_INFINITY;
+    }
     this.#frames[port] = frames;
     this.#heartbeats[port] = 0;
     const heard = [...nodes].filter(([, atMs]) => nowMs - atMs < HEARD_MS).map(([node]) => node);
