@@ -82,7 +82,7 @@ const KINDS: Readonly<Record<Scenario, Kind>> = {
  * what must not be felt at all: no slot moves and nothing is lost; its outage is what a plan may cost, since a busy machine is that late.
  * Of a `wire` that carries nothing although it has a carrier the nodes must find out whose fault it is, which takes a second of silence,
  * up to two looks of half a second each, and an answer.
- * A `renewal` is the same as nothing, except that it runs code that no member has run before, which takes processor time as a start does.
+ * A `renewal` is the same as `nothing`, except that it runs code that no member has run before, which takes processor time as a start does.
  */
 const KIND_LIMITS: Readonly<Record<"lan" | "vm", Readonly<Record<Kind, Limits>>>> = {
   lan: {

@@ -257,6 +257,7 @@ export class NatAllocator {
     // Lent to a flow that another node may decide by now.
     return natUsage.pointers === 0 || table.find(pointerProtocol(protocol), this.#tuple, 0, ports) === NONE;
   }
+
   /** Whether the far end was told of somebody at a port of the address in #tuple: it may come there from any of its own ports. */
   #isAnnounced(protocol: number, port: number): boolean {
     const { counters, table } = this.#context;

@@ -40,9 +40,8 @@ export class WorkerMirror {
   /** Link name -> heard, for one peer. */
   links(node: number): Record<string, boolean> {
     const peer = this.#peers.find((candidate) => candidate.nodeId === node);
-    const heard = this.#links.get(node);
     const names = (peer?.links ?? []).map(
-      (link) => [this.#linkName(link), heard?.has(link) === true] as const,
+      (link) => [this.#linkName(link), this.isLinkUp(node, link)] as const,
     );
     return Object.fromEntries(names);
   }

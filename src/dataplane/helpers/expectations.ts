@@ -96,7 +96,7 @@ export class Expectations {
     const masterPorts = portsOf(words, master, 0);
     // A source port 0 would make the two kinds of tuples alike.
     if (request.port === 0 || request.realPort === 0 || masterPorts >>> 16 === 0) return this.#refuse();
-    const protocol = request.protocol === PROTOCOL_TCP ? EXPECTATION_TCP : EXPECTATION_UDP;
+    const protocol = expectationProtocol(request.protocol);
     const entry = this.#table.find(protocol, request.words, 0, request.port);
     if (entry !== NONE) {
       const row = (entry & 1) === 0 ? entry >> 1 : NONE;
@@ -128,7 +128,7 @@ export class Expectations {
     const isTcp = request.protocol === PROTOCOL_TCP;
     const likely = (request.likelySourcePort << 16) | request.port;
     if (isTcp && this.#table.find(PROTOCOL_TCP, request.words, 0, likely) !== NONE) return true;
-    const protocol = isTcp ? EXPECTATION_TCP : EXPECTATION_UDP;
+    const protocol = expectationProtocol(request.protocol);
     const entry = this.#table.find(protocol, request.words, 0, request.port);
     if (entry === NONE) return false;
     return (
