@@ -33,7 +33,7 @@ test(`no rule is broken in ${TRIALS} clusters under random faults`, {
 test(`nor while workers stop in the middle of their turns (${STALLING_TRIALS} clusters)`, {
   timeout: 60_000 + STALLING_TRIALS * TRIAL_MS_MAX,
 }, async () => {
-  const options = { isBrief: false, isStalling: true };
+  const options = { isBrief: false, scene: "stalling" } as const;
   const sums = await runMany({ fromSeed: 1, toSeed: STALLING_TRIALS, processes: PROCESSES, ...options });
   const [first] = sums.violations;
   const replay = `replay: npx tsx chaos/sim/cluster/trial-replay.ts ${first?.seed} stalling`;

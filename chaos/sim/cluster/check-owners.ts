@@ -16,11 +16,11 @@ export class OwnerCheck {
   /** Slots that were decided twice while that was excused. */
   excused = 0;
   readonly #cluster: SimCluster;
-  readonly #nodes: readonly SimMember[];
+  #members: readonly SimMember[] = [];
+  #nodes: readonly SimMember[] = [];
 
   constructor(cluster: SimCluster) {
     this.#cluster = cluster;
-    this.#nodes = cluster.members.filter((member) => member.isNode);
     cluster.onWorked = (member) => this.#check(member);
   }
 
@@ -28,7 +28,7 @@ export class OwnerCheck {
   undecided(by?: SimMember): string | undefined {
     const { slots } = this.#cluster.members[0]!.config.cluster;
     for (let slot = 0; slot < slots; slot++) {
-      const deciders = this.#nodes.filter((node) => this.#decides(node, slot));
+      const deciders = this.#everyNode().filter((node) => this.#decides(node, slot));
       if (deciders.length !== 1 || (by !== undefined && deciders[0] !== by))
         return `slot ${slot} is decided by [${deciders.map(({ name }) => name)}]`;
     }
@@ -38,7 +38,7 @@ export class OwnerCheck {
   #check(member: SimMember): void {
     const view = member.running?.dataplane?.view;
     if (view === undefined || this.finding !== undefined || !this.#hasLease(member)) return;
-    for (const other of this.#nodes) {
+    for (const other of this.#everyNode()) {
       if (other === member || !this.#hasLease(other)) continue;
       const theirs = other.running!.dataplane!.view.state;
       for (let slot = 0; slot < view.slots; slot++) {
@@ -52,6 +52,16 @@ export class OwnerCheck {
         return;
       }
     }
+  }
+
+  /** Those whose place was taken as well: it is for them to know that they may not decide. */
+  #everyNode(): readonly SimMember[] {
+    const { members, ghosts } = this.#cluster;
+    if (members !== this.#members) {
+      this.#members = members;
+      this.#nodes = [...members, ...ghosts].filter((member) => member.isNode);
+    }
+    return this.#nodes;
   }
 
   #decides(node: SimMember, slot: number): boolean {

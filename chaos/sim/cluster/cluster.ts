@@ -14,7 +14,7 @@ import type { MemoryKv } from "../../../cluster/storage/memory-kv.ts";
 import type { RecordFormat } from "../../../cluster/sync/wire-format.ts";
 import { MemoryNetwork } from "../../../cluster/transport/in-memory.ts";
 import { parseNodeConfig } from "../../../config/load.ts";
-import type { NodeConfig } from "../../../config/node-config.ts";
+import type { MemberConfig, NodeConfig } from "../../../config/node-config.ts";
 import { seededRandom } from "../../../src/base/env.ts";
 import { SynwallError } from "../../../src/base/errors.ts";
 import type { FrameInFlight } from "../../../src/io/memory-segment.ts";
@@ -50,6 +50,8 @@ export interface SimOptions {
   readonly profile: "lan" | "vm";
   /** Default: the lab's. */
   readonly flowsMax?: number;
+  /** Less than a configuration may say, so that voters change soon; default: the lab's. */
+  readonly forgiveAfterMs?: number | undefined;
   readonly bug?: Bug | undefined;
   /** The time of day at which it begins, in ms since 1970; default: clock.ts's. */
   readonly startWallMs?: number;
@@ -79,7 +81,10 @@ export class SimCluster {
   readonly random: (bound: number) => number;
   readonly network: MemoryNetwork;
   readonly wires: SimWires;
-  readonly members: readonly SimMember[];
+  /** Those that belong; another array after a replacement. */
+  members: readonly SimMember[];
+  /** Their places were taken while they were away; they live until they hear of it. */
+  readonly ghosts: SimMember[] = [];
   readonly digest = new EventDigest();
   /** Members that ended by themselves, and why. */
   readonly failures: { readonly member: string; readonly error: unknown }[] = [];
@@ -91,9 +96,12 @@ export class SimCluster {
   onRaft: (member: SimMember, message: Message) => void = () => undefined;
   /** A worker has done something. */
   onWorked: (member: SimMember) => void = () => undefined;
+  /** A member ended because somebody else was let in under its name; default: that is a failure. */
+  onRemoved: ((member: SimMember) => void) | undefined;
   /** How long messages of the control plane and of replication are under way; may be changed. */
   readonly rpcMs = { ...RPC_MS };
   readonly #world: World;
+  readonly #secret: Uint8Array;
 
   constructor(options: SimOptions) {
     this.options = options;
@@ -116,8 +124,8 @@ export class SimCluster {
     });
     this.#world = this.#makeWorld();
     this.topology = planTopology({ ...labOptions(options) });
-    const secret = Uint8Array.from({ length: SECRET_BYTES }, () => this.random(256));
-    this.members = this.topology.members.map((member) => this.#makeMember(member, secret));
+    this.#secret = Uint8Array.from({ length: SECRET_BYTES }, () => this.random(256));
+    this.members = this.topology.members.map((member) => this.#makeMember(member));
   }
 
   /** Starts all members; they are settled later. `spreadMs`: from one start to the next, at most. */
@@ -156,6 +164,21 @@ export class SimCluster {
     member.kill(how);
   }
 
+  /**
+   * Another machine takes the place of one whose disk is lost, in its name, under an id that it was given; `known`: the members that it
+   * was told of. It is started later. If the former process lives, it is a ghost from now on.
+   */
+  replace(former: SimMember, id: number, known: readonly MemberConfig[]): SimMember {
+    const { config } = former;
+    const self = { ...config.cluster.self, id };
+    const members = [...known.filter((member) => member.name !== self.name), self];
+    const cluster = { ...config.cluster, self, members, areMembersListed: false };
+    const successor = this.#boot({ ...config, cluster });
+    this.members = this.members.map((member) => (member === former ? successor : member));
+    if (former.isRunning) this.ghosts.push(former);
+    return successor;
+  }
+
   /** The process stands still for `ms`. */
   pause(name: string, ms: number): void {
     const member = this.member(name);
@@ -189,7 +212,7 @@ export class SimCluster {
   healAll(): void {
     this.network.healAll();
     this.wires.healPairs();
-    for (const { plugs } of this.members) {
+    for (const { plugs } of [...this.members, ...this.ghosts]) {
       for (const [link, port] of plugs) this.wires.unblock(link, port);
     }
   }
@@ -239,16 +262,26 @@ export class SimCluster {
         options.onEvent?.(member, event);
       },
       onLog: (member, level, text) => options.onLog?.(member, level, text),
-      onFatal: (member, error) => this.failures.push({ member, error }),
+      onFatal: (member, error) => {
+        const isRemoved = error instanceof SynwallError && error.code === "SW_MEMBER_REMOVED";
+        if (isRemoved && this.ghosts.includes(member)) return;
+        if (isRemoved && this.onRemoved !== undefined) this.onRemoved(member);
+        else this.failures.push({ member: member.name, error });
+      },
     };
   }
 
-  #makeMember(member: LabMember, secret: Uint8Array): SimMember {
-    const { configure = (text) => text, flowsMax } = this.options;
+  #makeMember(member: LabMember): SimMember {
+    const { configure = (text) => text } = this.options;
     const text = textOf(labOptions(this.options), this.topology, member);
-    const config = configOf(configure(text), member, secret);
-    const boot = member.role === "node" ? bootNode : bootWitness;
-    return new SimMember(this.#world, resized(config, flowsMax), boot, this.#makeClocks(member.id));
+    const config = resized(configOf(configure(text), member, this.#secret), this.options);
+    return this.#boot(config);
+  }
+
+  #boot(config: NodeConfig): SimMember {
+    const { id, role } = config.cluster.self;
+    const boot = role === "node" ? bootNode : bootWitness;
+    return new SimMember(this.#world, config, boot, this.#makeClocks(id));
   }
 
   #makeClocks(id: number): MachineClocks {
@@ -299,7 +332,11 @@ function configOf(text: string, { name, role }: LabMember, secret: Uint8Array): 
   return { ...config, cluster: { ...config.cluster, secret } };
 }
 
-function resized(config: NodeConfig, flowsMax: number | undefined): NodeConfig {
-  if (flowsMax === undefined || config.dataplane === undefined) return config;
-  return { ...config, dataplane: { ...config.dataplane, flowsMax } };
+function resized(config: NodeConfig, { flowsMax, forgiveAfterMs }: SimOptions): NodeConfig {
+  const { cluster, dataplane } = config;
+  return {
+    ...config,
+    ...(forgiveAfterMs === undefined ? {} : { cluster: { ...cluster, forgiveAfterMs } }),
+    ...(flowsMax === undefined || dataplane === undefined ? {} : { dataplane: { ...dataplane, flowsMax } }),
+  };
 }

@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { ROOT_DIRECTORY } from "../../../config/version.ts";
 import { bundle } from "../../../scripts/bundle.ts";
 import type { Bug } from "./bugs.ts";
+import type { Scene } from "./trial-plan.ts";
 import { addSums, noSums, type TrialSums } from "./trial-sums.ts";
 import type { Batch } from "./trials-main.ts";
 
@@ -25,7 +26,7 @@ export interface ManyOptions {
   readonly isBrief: boolean;
   readonly bug?: Bug | undefined;
   readonly isMixed?: boolean;
-  readonly isStalling?: boolean;
+  readonly scene?: Scene | undefined;
   /** Default: all seeds are run, whatever is found. */
   readonly isOver?: Batch["isOver"];
   /** A file with a line for each batch: batches that it names are not run again, but count. */
@@ -50,7 +51,7 @@ export async function runMany(options: ManyOptions): Promise<TrialSums> {
     isBrief,
     bug,
     isMixed = false,
-    isStalling = false,
+    scene,
     logPath,
     version = "",
   } = options;
@@ -61,7 +62,7 @@ export async function runMany(options: ManyOptions): Promise<TrialSums> {
   const batches: Batch[] = [];
   for (let from = fromSeed; from <= toSeed; from += BATCH_SEEDS) {
     const to = Math.min(toSeed, from + BATCH_SEEDS - 1);
-    const batch: Batch = { fromSeed: from, toSeed: to, isBrief, bug, isMixed, isStalling, isOver };
+    const batch: Batch = { fromSeed: from, toSeed: to, isBrief, bug, isMixed, scene, isOver };
     if (!done.some((line) => line.fromSeed === from && line.toSeed === batch.toSeed)) batches.push(batch);
   }
   if (batches.length === 0) return sums;

@@ -199,7 +199,7 @@ export class SimMember {
   #ended(error: unknown): void {
     const isDisk = this.disk.hasFailed;
     this.kill();
-    if (!isDisk) this.#world.onFatal(this.name, error);
+    if (!isDisk) this.#world.onFatal(this, error);
   }
 
   /**

@@ -6,6 +6,7 @@ import type { Command } from "../../../cluster/control/model.ts";
 import { LINKS, type Link } from "../../lab/topology.ts";
 import type { SimCluster, Way } from "./cluster.ts";
 import type { SimMember } from "./member.ts";
+import { part, Replacements } from "./trial-changes.ts";
 
 /** Faults that leave everything as it was once they are over. */
 export const FAULTS = [
@@ -26,10 +27,14 @@ export const FAULTS = [
   "drain",
   "rivals",
   "stalls",
+  "part",
+  "lose",
 ] as const;
 export type Fault = (typeof FAULTS)[number];
 
-const ODDS: Readonly<Record<Fault, number>> = {
+/** How often each comes, relative to the others. */
+export type Odds = Readonly<Record<Fault, number>>;
+export const ODDS: Odds = {
   kill: 16,
   power: 10,
   tear: 6,
@@ -48,8 +53,11 @@ const ODDS: Readonly<Record<Fault, number>> = {
   rivals: 5,
   // Only where it is asked for.
   stalls: 0,
+  part: 0,
+  lose: 0,
 };
-const ODDS_ALL = FAULTS.reduce((sum, fault) => sum + ODDS[fault], 0);
+/** Where members are to be parted and replaced. */
+export const CHANGING_ODDS: Odds = { ...ODDS, part: 30, lose: 20, "cut-link": 2, drain: 6 };
 const DAY_MS = 86_400_000;
 /** A process that ended for a fault of its disk is started again, with a disk that works. */
 const RESTART_MS = 60;
@@ -59,10 +67,10 @@ const RUN_MS = [0.5, 10] as const;
 /** How often an operator looks for drained nodes when all is healed. */
 const BRING_BACK_MS = 200;
 
-export function drawFault(random: (bound: number) => number): Fault {
-  let drawn = random(ODDS_ALL);
+export function drawFault(random: (bound: number) => number, odds: Odds): Fault {
+  let drawn = random(FAULTS.reduce((sum, fault) => sum + odds[fault], 0));
   for (const fault of FAULTS) {
-    drawn -= ODDS[fault];
+    drawn -= odds[fault];
     if (drawn < 0) return fault;
   }
   return "kill";
@@ -74,11 +82,15 @@ export class TrialFaults {
   /** How many of each kind. */
   readonly counts: Partial<Record<Fault | "weather", number>> = {};
   readonly #cluster: SimCluster;
+  readonly #odds: Odds;
+  readonly #replacements: Replacements;
   /** Everything is over by then. */
   #untilMs = Number.POSITIVE_INFINITY;
 
-  constructor(cluster: SimCluster) {
+  constructor(cluster: SimCluster, odds: Odds) {
     this.#cluster = cluster;
+    this.#odds = odds;
+    this.#replacements = new Replacements(cluster, (what) => this.#note(what));
   }
 
   /** Faults at moments of their own for `ms`. */
@@ -94,7 +106,7 @@ export class TrialFaults {
   /** One fault of one member, over after `ms`. */
   one(fault: Fault, member: SimMember, ms: number): void {
     const { clock } = this.#cluster;
-    if (!member.isRunning) return;
+    if (!member.isRunning || (fault === "lose" && !this.#canLose(member))) return;
     this.#note(`${fault} ${member.name} for ${ms.toFixed(1)} ms`);
     this.#count(fault);
     switch (fault) {
@@ -155,6 +167,12 @@ export class TrialFaults {
       case "stalls":
         this.#stalls(member, ms);
         return;
+      case "part":
+        this.#part(ms);
+        return;
+      case "lose":
+        this.#lose(member, ms);
+        return;
       default:
         fault satisfies never;
     }
@@ -171,12 +189,12 @@ export class TrialFaults {
     this.#cluster.healAll();
     for (const member of members) {
       member.disk.repair();
-      if (!member.isRunning) this.#start(member);
+      if (this.#canStart(member)) this.#start(member);
       this.#bringBack(member);
     }
     // A member that lagged behind hears of its drain only now, and an operator would not leave it there.
     clock.every(BRING_BACK_MS, () => {
-      for (const member of members) this.#bringBack(member);
+      for (const member of this.#cluster.members) this.#bringBack(member);
     });
   }
 
@@ -209,9 +227,9 @@ export class TrialFaults {
       this.#cluster.healAll();
       return;
     }
-    this.one(drawFault(this.#random), member, ms);
+    this.one(drawFault(this.#random, this.#odds), member, ms);
     // Two at once: an owner and a voter, or its backup.
-    if (this.#chance(15)) this.one(drawFault(this.#random), this.#pick(members), ms);
+    if (this.#chance(15)) this.one(drawFault(this.#random, this.#odds), this.#pick(members), ms);
   }
 
   #cut(member: SimMember, link: Link | "all", way: Way, ms: number): void {
@@ -266,6 +284,27 @@ export class TrialFaults {
     });
   }
 
+  /** Two groups, on all links or on that of the cluster. */
+  #part(ms: number): void {
+    const { members, clock } = this.#cluster;
+    const first = this.#pick(members);
+    const other = this.#pick(members.filter((each) => each !== first));
+    const far = members.filter((each) => each === other || (each !== first && this.#chance(50)));
+    const near = members.filter((each) => !far.includes(each));
+    const isOneWay = this.#chance(25);
+    const link = this.#chance(60) ? "all" : "cluster";
+    const names = [near, far].map((group) => group.map(({ name }) => name).join(" "));
+    this.#note(`  ${names.join(isOneWay ? " > " : " | ")}, ${link}`);
+    clock.after(ms, part(this.#cluster, [near, far], { link, isOneWay }));
+  }
+
+  /** A node's disk is gone for good; or everybody thinks so, and the node is only cut off. */
+  #lose(member: SimMember, ms: number): void {
+    const isAlive = this.#chance(30);
+    if (isAlive) this.#cut(member, "all", "both", ms);
+    this.#replacements.lose(member, { isAlive });
+  }
+
   /** Two members campaign in the same instant, as when the leadership was handed over to both. */
   #rivals(member: SimMember): void {
     const rival = this.#pick(this.#cluster.members.filter((each) => each !== member));
@@ -301,8 +340,17 @@ export class TrialFaults {
   #startIn(member: SimMember, ms: number): void {
     this.#cluster.clock.after(ms, () => {
       member.disk.repair();
-      if (!member.isRunning) this.#start(member);
+      if (this.#canStart(member)) this.#start(member);
     });
+  }
+
+  #canLose(member: SimMember): boolean {
+    return member.isNode && !this.#replacements.isLost(member) && this.#replacements.canSpare(member);
+  }
+
+  #canStart(member: SimMember): boolean {
+    const { members } = this.#cluster;
+    return !member.isRunning && members.includes(member) && !this.#replacements.isLost(member);
   }
 
   #start(member: SimMember): void {

@@ -9,6 +9,7 @@ import { parseArgs } from "node:util";
 import { ROOT_DIRECTORY } from "../../../config/version.ts";
 import { BUGS } from "./bugs.ts";
 import { runMany } from "./many.ts";
+import { SCENES } from "./trial-plan.ts";
 import { recoveryMs, type TrialSums } from "./trial-sums.ts";
 
 const { values, positionals } = parseArgs({
@@ -27,7 +28,7 @@ const sums = await runMany({
   isBrief,
   bug,
   isMixed: words.includes("mixed"),
-  isStalling: words.includes("stalling"),
+  scene: SCENES.find((each) => words.includes(each)),
   isOver: bug === undefined ? "at its end" : "at a violation",
   logPath: values.log,
   version: git.stdout.trim(),

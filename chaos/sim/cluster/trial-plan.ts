@@ -22,6 +22,8 @@ export interface TrialPlan {
   readonly isMoving: boolean;
   /** The fault: a main thread stands still while slots move and more flows begin than replication has room for. */
   readonly isCramped: boolean;
+  /** Members lose their vote and get it back, are parted from each other, and make way for others in their name. */
+  readonly isChanging: boolean;
   /** Of a storm. */
   readonly stormMs: number;
   /** Of a single fault, default: drawn when it happens; of a storm: all there is of it. */
@@ -50,6 +52,13 @@ const BRIEF_NODES: Shares = [
   [7, 1],
   [8, 1],
 ];
+const CHANGING_NODES: Shares = [
+  [2, 35],
+  [3, 35],
+  [4, 15],
+  [5, 10],
+  [6, 5],
+];
 /** Leases allow for 1 % between two clocks: each may be off by half of that. */
 const DRIFT_PPM_MAX = 5000;
 const STORM_MS = { lan: 450, vm: 1200 } as const;
@@ -63,8 +72,19 @@ const UNHURRIED = 12;
 const MOVING = 50;
 /** Of a hundred trials, so many are about a node whose replication is full. */
 const CRAMPED = 4;
+/** A storm long enough for voters to change, and to change back. */
+const CHANGING = {
+  ...{ profile: "lan", kind: "storm", isHurried: true, isCramped: false, isChanging: true },
+  ...{ stormMs: 700, warmUpMs: BRIEF_WARM_UP_MS },
+} as const satisfies Partial<TrialPlan>;
+/** Of a hundred of them that do not need a witness, so many have one. */
+const CHANGING_WITNESSES = 30;
 /** Keeps the plan's chances apart from the trial's. */
 const PLAN_SEED = 0x5eed;
+
+/** Kinds of trouble of their own, by the word that asks for them. */
+export const SCENES = ["stalling", "changing"] as const;
+export type Scene = (typeof SCENES)[number];
 
 export interface PlanOptions {
   /** Small clusters and little trouble, so that many of them cost little. */
@@ -72,12 +92,12 @@ export interface PlanOptions {
   readonly bug?: Bug | undefined;
   /** A bug is planted in clusters and troubles as they come, not in those that show it soon. */
   readonly isMixed?: boolean | undefined;
-  /** See STALLING. */
-  readonly isStalling?: boolean | undefined;
+  /** A kind of trouble that random faults hardly ever make. */
+  readonly scene?: Scene | undefined;
 }
 
 export function planTrial(seed: number, options: PlanOptions = {}): TrialPlan {
-  const { isBrief = false, bug, isMixed = false, isStalling = false } = options;
+  const { isBrief = false, bug, isMixed = false, scene } = options;
   const random = seededRandom(Math.imul(seed, 0x9e3779b1) ^ PLAN_SEED);
   const nodes = drawNodes(isBrief ? BRIEF_NODES : NODES, random(100));
   const profile = random(100) < (isBrief ? 97 : 85) ? "lan" : "vm";
@@ -95,9 +115,15 @@ export function planTrial(seed: number, options: PlanOptions = {}): TrialPlan {
     isHurried: isBrief && random(100) >= UNHURRIED,
     isMoving: random(100) < MOVING,
     isCramped: random(100) < CRAMPED,
+    isChanging: false,
     bug,
   };
-  if (isStalling) return { ...plan, ...STALLING };
+  if (scene === "stalling") return { ...plan, ...STALLING };
+  if (scene === "changing") {
+    const members = drawNodes(CHANGING_NODES, random(100));
+    const hasWitness = members === 2 || random(100) < CHANGING_WITNESSES;
+    return { ...plan, ...CHANGING, nodes: members, hasWitness, bug };
+  }
   const asked = isMixed ? plan : { ...plan, ...trialOf(bug) };
   return asked.isCramped ? { ...asked, kind: "single", isWeatherBad: false } : asked;
 }

@@ -1,9 +1,10 @@
 /**
- * Replays one seed of a trial with all journals: `npx tsx chaos/sim/cluster/trial-replay.ts SEED [brief | stalling] [BUG [mixed]]`. With
+ * Replays one seed of a trial with all journals: `npx tsx chaos/sim/cluster/trial-replay.ts SEED [brief | stalling | changing] [BUG [mixed]]`. With
  * SYNWALL_LOG=1 all lines of all logs, too.
  */
 import { BUGS } from "./bugs.ts";
 import { runTrial } from "./trial.ts";
+import { SCENES } from "./trial-plan.ts";
 
 const [seedText = "1", ...words] = process.argv.slice(2);
 const bug = BUGS.find((each) => words.includes(each));
@@ -14,7 +15,7 @@ const report = await runTrial({
   isBrief: words.includes("brief"),
   bug,
   isMixed: words.includes("mixed"),
-  isStalling: words.includes("stalling"),
+  scene: SCENES.find((each) => words.includes(each)),
   onEvent: (trueMs, member, { kind, epoch, text }) =>
     say(trueMs, member, `${kind.padEnd(18)}epoch ${epoch}  ${text}`),
   ...(process.env["SYNWALL_LOG"] === undefined

@@ -6,6 +6,7 @@
  */
 import { SynwallError } from "../../../src/base/errors.ts";
 import type { JournalEvent } from "../../../src/node/admin-model.ts";
+import type { Controller } from "../../../src/node/controller.ts";
 import { isSettled } from "../../../src/node/status.ts";
 import { LAB_FEATURES } from "../../lab/features.ts";
 import type { Bug } from "./bugs.ts";
@@ -16,8 +17,8 @@ import { CommitWatch, sharedTuples, unlikeReplicas } from "./checks.ts";
 import { SimCluster } from "./cluster.ts";
 import { plugHosts } from "./hosts.ts";
 import { CRAMPED_SIZES, SMALL_SIZES } from "./sizes.ts";
-import { drawFault, stateOf, TrialFaults } from "./trial-faults.ts";
-import { planTrial, type TrialPlan } from "./trial-plan.ts";
+import { CHANGING_ODDS, drawFault, ODDS, stateOf, TrialFaults } from "./trial-faults.ts";
+import { planTrial, type Scene, type TrialPlan } from "./trial-plan.ts";
 import { type TrialFlow, type TrialLoad, TrialTraffic } from "./trial-traffic.ts";
 
 const LOAD: TrialLoad = { flows: 4, askIntervalMs: 50, visitIntervalMs: 40, deniedIntervalMs: 50 };
@@ -29,6 +30,8 @@ const MOVING_MS_MAX = 80;
 /** So many flows begin meanwhile. */
 const LATE_FLOWS = 4;
 const HURRIED_SPREAD_MS = 3;
+/** Of a trial in which voters change: a few times as long as it takes to find out that somebody is gone. */
+const FORGIVE_AFTER_MS = 150;
 /** How long what must happen in the end may take. */
 const SETTLE_MS_MAX = 12_000;
 const FLOWS_MS_MAX = 8_000;
@@ -40,7 +43,7 @@ export interface TrialOptions {
   readonly isBrief?: boolean | undefined;
   readonly bug?: Bug | undefined;
   readonly isMixed?: boolean | undefined;
-  readonly isStalling?: boolean | undefined;
+  readonly scene?: Scene | undefined;
   /** Hears every entry of every journal, in true time. */
   readonly onEvent?: (trueMs: number, member: string, event: JournalEvent) => void;
   readonly onLog?: (trueMs: number, member: string, level: string, text: string) => void;
@@ -97,6 +100,7 @@ class Trial {
       features: { ...LAB_FEATURES, ipv6: false, helpers: false },
       flowsMax: FLOWS_MAX,
       configure: inLittle,
+      forgiveAfterMs: plan.isChanging ? FORGIVE_AFTER_MS : undefined,
       onEvent: (member, event) => {
         this.#count(event);
         onEvent?.(cluster.clock.nowMs(), member, event);
@@ -107,7 +111,7 @@ class Trial {
     this.#cluster = cluster;
     const hosts = plugHosts(cluster);
     this.#traffic = new TrialTraffic(cluster.clock, hosts, cluster.random, LOAD);
-    this.#faults = new TrialFaults(cluster);
+    this.#faults = new TrialFaults(cluster, plan.isChanging ? CHANGING_ODDS : ODDS);
     this.#owners = new OwnerCheck(cluster);
     this.#log = new LogCheck(cluster);
     this.#commits = new CommitWatch(cluster);
@@ -178,7 +182,7 @@ class Trial {
 
   async #trouble(): Promise<void> {
     const { clock, members, random } = this.#cluster;
-    const { kind, isWeatherBad, isMoving, isCramped, stormMs, fault = drawFault(random) } = this.#plan;
+    const { kind, isWeatherBad, isMoving, isCramped, stormMs, fault = drawFault(random, ODDS) } = this.#plan;
     if (isWeatherBad) this.#faults.weather();
     if (kind === "storm") {
       if (this.#plan.fault === undefined) this.#faults.storm(stormMs);
@@ -281,6 +285,8 @@ class Trial {
         if (other.isNode && state !== "active") return `to ${name} ${other.name} is ${state}`;
       }
       if (isNode && stateOf(member) !== "active") return `${name} is ${stateOf(member)}`;
+      const silent = this.#plan.isChanging && members.find(({ id }) => !isVoting(running.controller, id));
+      if (silent) return `to ${name} ${silent.name} does not vote`;
     }
     return this.#owners.undecided();
   }
@@ -314,6 +320,14 @@ class Trial {
       ...this.#findings,
     ];
   }
+}
+
+/** By all that this member knows: leases and Raft count its vote, and no other set of voters counts any more. */
+function isVoting({ driver }: Controller, id: number): boolean {
+  const { quorum } = driver.state();
+  const { voters, votersOutgoing } = driver.status().confState;
+  if (!voters.includes(id) || votersOutgoing.length > 0) return false;
+  return quorum === undefined || (quorum.voters.includes(id) && quorum.outgoing.length === 0);
 }
 
 /** Fewer slots, and a port that is closed from inside. */

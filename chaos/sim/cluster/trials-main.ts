@@ -4,6 +4,7 @@
  */
 import type { Bug } from "./bugs.ts";
 import { runTrial } from "./trial.ts";
+import type { Scene } from "./trial-plan.ts";
 import { addSums, noSums, sumsOf, type TrialSums } from "./trial-sums.ts";
 
 export interface Batch {
@@ -12,16 +13,16 @@ export interface Batch {
   readonly isBrief: boolean;
   readonly bug: Bug | undefined;
   readonly isMixed: boolean;
-  readonly isStalling: boolean;
+  readonly scene: Scene | undefined;
   /** Ends the batch with the first seed that breaks a rule. */
   readonly isOver: "at its end" | "at a violation";
 }
 
 process.on("message", async (batch: Batch) => {
-  const { fromSeed, toSeed, isBrief, bug, isMixed, isStalling, isOver } = batch;
+  const { fromSeed, toSeed, isBrief, bug, isMixed, scene, isOver } = batch;
   const sums: TrialSums = noSums();
   for (let seed = fromSeed; seed <= toSeed; seed++) {
-    addSums(sums, sumsOf(await runTrial({ seed, isBrief, bug, isMixed, isStalling })));
+    addSums(sums, sumsOf(await runTrial({ seed, isBrief, bug, isMixed, scene })));
     if (isOver === "at a violation" && sums.violations.length > 0) break;
   }
   process.send!(sums);

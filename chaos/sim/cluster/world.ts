@@ -29,7 +29,7 @@ export interface World {
   /** A member wrote into its journal. */
   readonly onEvent: (member: string, event: JournalEvent) => void;
   /** A member ended by itself: its disk failed or an invariant is broken. */
-  readonly onFatal: (member: string, error: unknown) => void;
+  readonly onFatal: (member: SimMember, error: unknown) => void;
   /** A process opened its log. */
   readonly onStored: (member: SimMember, storage: DurableStorage) => void;
   readonly onRaft: (member: SimMember, message: Message) => void;
