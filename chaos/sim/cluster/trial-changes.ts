@@ -24,7 +24,10 @@ export class Replacements {
   readonly #note: (what: string) => void;
   /** Until when the latest attempt has time, for each that waits for somebody to take its place. */
   readonly #lost = new Map<SimMember, number>();
+  /** Were let in, and did not come up yet. A token of an earlier attempt, whose answer came late, may take their place away. */
+  readonly #fresh = new Set<SimMember>();
   #tokens = 0;
+  #isAtWork = false;
 
   constructor(cluster: SimCluster, note: (what: string) => void) {
     this.#cluster = cluster;
@@ -57,19 +60,37 @@ export class Replacements {
    */
   lose(member: SimMember, { isAlive }: { readonly isAlive: boolean }): void {
     if (this.#lost.has(member)) return;
+    this.#fresh.delete(member);
     this.#lost.set(member, 0);
     if (!isAlive && member.isRunning) this.#cluster.kill(member.name, { isPowerLost: true });
-    this.#look(member);
+    if (!this.#isAtWork) this.#operate();
+  }
+
+  /** An operator at work, until everybody is back. */
+  #operate(): void {
+    this.#isAtWork = true;
+    this.#cluster.clock.after(LOOK_MS, () => {
+      for (const member of this.#fresh) this.#follow(member);
+      for (const member of this.#lost.keys()) this.#look(member);
+      this.#isAtWork = false;
+      if (this.#lost.size + this.#fresh.size > 0) this.#operate();
+    });
+  }
+
+  #follow(member: SimMember): void {
+    const known = this.#cluster.members.flatMap(({ running }) =>
+      (running?.controller.driver.state().members ?? []).filter(({ id }) => id === member.id),
+    );
+    const isRemoved = known.some(({ state }) => state === "removed");
+    if (isRemoved) this.lose(member, { isAlive: false });
+    else if (known.some(({ incarnation }) => incarnation > 0)) this.#fresh.delete(member);
   }
 
   /** Asks any member that knows it to be down, until one has let its successor in. */
   #look(member: SimMember): void {
     const { clock, members, random } = this.#cluster;
-    const untilMs = this.#lost.get(member);
-    if (untilMs === undefined) return;
-    clock.after(LOOK_MS, () => this.#look(member));
     const helpers = members.filter((each) => each !== member && isGone(each, member.name));
-    if (helpers.length === 0 || clock.nowMs() < untilMs) return;
+    if (helpers.length === 0 || clock.nowMs() < this.#lost.get(member)!) return;
     this.#lost.set(member, clock.nowMs() + ATTEMPT_MS);
     const helper = helpers[random(helpers.length)]!;
     helper.life?.run(() => void this.#letIn(helper, member));
@@ -95,7 +116,8 @@ export class Replacements {
     const id = tokens?.find((each) => each.id === token)?.usedBy;
     if (id === undefined || !this.#lost.delete(member)) return;
     this.#note(`${name} is now member ${id}`);
-    this.#cluster.replace(member, id, [helper.config.cluster.self, ...controller.peers.all()]);
+    const known = [helper.config.cluster.self, ...controller.peers.all()];
+    this.#fresh.add(this.#cluster.replace(member, id, known));
     this.#cluster.start(name);
   }
 }
