@@ -13,7 +13,7 @@ import { simStage } from "../../chaos/sim/cluster/stage.ts";
 import { runTrial } from "../../chaos/sim/cluster/trial.ts";
 
 const TRIALS = Number(process.env["SYNWALL_TRIALS"] ?? 2000);
-const STALLING_TRIALS = TRIALS / 20;
+const SCENE_TRIALS = TRIALS / 20;
 /** A seed takes 0.1 s to 0.3 s of one core; the machine may be busy. */
 const TRIAL_MS_MAX = 2000;
 const PROCESSES = 2;
@@ -30,15 +30,22 @@ test(`no rule is broken in ${TRIALS} clusters under random faults`, {
   expect(sums.seeds).toBe(TRIALS);
 });
 
-test(`nor while workers stop in the middle of their turns (${STALLING_TRIALS} clusters)`, {
-  timeout: 60_000 + STALLING_TRIALS * TRIAL_MS_MAX,
-}, async () => {
-  const options = { isBrief: false, scene: "stalling" } as const;
-  const sums = await runMany({ fromSeed: 1, toSeed: STALLING_TRIALS, processes: PROCESSES, ...options });
-  const [first] = sums.violations;
-  const replay = `replay: npx tsx chaos/sim/cluster/trial-replay.ts ${first?.seed} stalling`;
-  expect(sums.violations, replay).toEqual([]);
-});
+test.each([
+  ["workers stop in the middle of their turns", "stalling"],
+  ["voters change, groups are parted and members are replaced", "changing"],
+] as const)(
+  `nor while %s (${SCENE_TRIALS} clusters)`,
+  {
+    timeout: 60_000 + SCENE_TRIALS * TRIAL_MS_MAX,
+  },
+  async (_, scene) => {
+    const options = { isBrief: false, scene };
+    const sums = await runMany({ fromSeed: 1, toSeed: SCENE_TRIALS, processes: PROCESSES, ...options });
+    const [first] = sums.violations;
+    const replay = `replay: npx tsx chaos/sim/cluster/trial-replay.ts ${first?.seed} ${scene}`;
+    expect(sums.violations, replay).toEqual([]);
+  },
+);
 
 test("a trial does the same to the last frame when it is run again", async () => {
   const [first, second] = [await runTrial({ seed: 7 }), await runTrial({ seed: 7 })];

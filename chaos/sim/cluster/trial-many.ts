@@ -1,8 +1,8 @@
 /**
- * Many trials: `npx tsx chaos/sim/cluster/trial-many.ts FROM TO [brief | stalling] [BUG [mixed]] [--processes N] [--log FILE]` runs the
- * seeds FROM..TO and ends with the figures. "stalling": workers stop in the middle of their turns. Each seed that breaks a rule is named at
- * once, with the command that replays it. With a log, a run that was ended goes on where it was. With a bug planted it ends at the first
- * violation; "mixed": in clusters as they come.
+ * Many trials: `npx tsx chaos/sim/cluster/trial-many.ts FROM TO [brief | SCENE] [BUG [mixed]] [--processes N] [--log FILE]` runs the seeds
+ * FROM..TO and ends with the figures. Scenes: "stalling", workers stop in the middle of their turns; "changing", voters change, groups are
+ * parted, members are replaced. Each seed that breaks a rule is named at once, with the command that replays it. With a log, a run that
+ * was ended goes on where it was. With a bug planted it ends at the first violation; "mixed": in clusters as they come.
  */
 import { spawnSync } from "node:child_process";
 import { parseArgs } from "node:util";
