@@ -31,6 +31,8 @@ export interface QuorumFacts {
   readonly away: ReadonlySet<number>;
   /** Heard, and hold (nearly) the whole log; the leader included. */
   readonly present: ReadonlySet<number>;
+  /** Of those present, who acknowledges leases by now: nobody else gets a vote, since it may be needed at once; default: all of them. */
+  readonly promising?: ReadonlySet<number>;
   /** The quorum as it stands, with all that is known of it, has stood for a promise's time. */
   readonly isCalm: boolean;
   /** The log is in a store, which votes too (STORE_VOTER); default: it is the members'. */
@@ -104,11 +106,11 @@ export function planQuorum(state: ClusterState, facts: QuorumFacts): Command | u
 
 /** Who should vote. */
 function wanted(state: ClusterState, voters: readonly number[], facts: QuorumFacts): readonly number[] {
-  const { founders, away, present, hasStore } = facts;
+  const { founders, away, present, promising = present, hasStore } = facts;
   const belonging = membersOf(state, founders);
   const wasUp = new Set(state.members.filter(({ incarnation }) => incarnation > 0).map(({ id }) => id));
   const all = belonging.filter((id) =>
-    voters.includes(id) ? !away.has(id) : wasUp.has(id) && present.has(id),
+    voters.includes(id) ? !away.has(id) : wasUp.has(id) && promising.has(id),
   );
   if (all.length === 0) return voters;
   if (hasStore === true) return votersWithStore(all);

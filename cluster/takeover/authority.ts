@@ -52,11 +52,7 @@ export interface AuthorityConfig {
   /** FLAG_* of liveness/envelope.ts, in all that is sent; default none. */
   readonly flags?: number;
   readonly lifelineReleases: boolean;
-  /**
-   * `quorum: pair`: this member says from the start which log it has, and whether it serves. And leases are asked of all members and
-   * acknowledged by all, voters or not: when the other node votes again, both are needed, and nobody is to wait for its first
-   * promise. A promise that does not count yet binds all the same.
-   */
+  /** `quorum: pair`: this member says from the start which log it has, and whether it serves. */
   readonly isPair?: boolean;
   readonly tickMs?: number;
   readonly marginMs?: number;
@@ -316,11 +312,6 @@ export class Authority {
     this.voter.setQuorum(epoch);
     this.lease.setVoters(sets);
     this.fences.setVoters(sets);
-    for (const { nodeId } of this.#peers) {
-      if (!this.#asked().includes(nodeId)) {
-        this.heartbeats.setStanding(nodeId, MESSAGE_LEASE_REQUEST, undefined);
-      }
-    }
     this.#output.effect({ type: "voters", epoch });
   }
 
@@ -401,7 +392,6 @@ export class Authority {
         if (r === undefined) return;
         this.heartbeats.setIncarnation(from, r.incarnation);
         this.#noteEpoch(from, r.epoch);
-        if (!this.#asked().includes(this.#config.selfId)) return;
         const isGiven = this.voter.request(from, r.epoch, r.incarnation, nowMs);
         this.heartbeats.setStanding(from, MESSAGE_LEASE_ACK, isGiven ? ackBody(r.nonce, r.seq) : undefined);
         return;
@@ -414,6 +404,8 @@ export class Authority {
       case MESSAGE_FENCE_ASK: {
         const ask = decodeFenceAsk(view, at, length);
         if (ask === undefined || !this.#voters.includes(this.#config.selfId)) return;
+        // Who asks is mistaken: this node serves. Its own vote is not to end that, least of all where nobody else votes.
+        if (ask.node === this.#config.selfId && nowMs < this.leaseUntilMs) return;
         this.heartbeats.sendNow(from, MESSAGE_FENCE_REPLY, encodeFenceReply(this.#answer(ask, nowMs)));
         return;
       }
@@ -459,8 +451,9 @@ export class Authority {
   }
 
   /**
-   * Requests ride along with the heartbeats, which leave next: at most four fresh ones an interval, and one for each burst of them. Whoever
-   * is to hand slots over to us waits to see that we know of it (letting-go.ts): it is told at once, and whether it votes or not.
+   * Requests ride along with the heartbeats, which leave next: at most four fresh ones an interval, and one for each burst of them. All
+   * members are asked and acknowledge, voters or not: where one alone voted and others vote again, some of them are needed at once, and
+   * nobody is to wait for their first promise. A promise that does not count yet binds all the same. Whoever is to hand slots over to us waits to see that we know of it (letting-go.ts): it is told at once, and whether it votes or not.
    */
   #requestLease(nowMs: number, isNewTable = false): void {
     const { role, selfId, profile } = this.#config;
@@ -472,14 +465,14 @@ export class Authority {
     const nonce = this.heartbeats.nonce;
     const seq = this.lease.request(nowMs);
     encodeLeaseRequest({ nonce, seq, epoch, incarnation: this.#incarnation }, this.#requestBody);
-    for (const v of this.#asked()) {
+    for (const v of this.#members) {
       if (v === STORE_VOTER) this.#askStore(seq, epoch, nowMs);
       else if (v !== selfId) this.heartbeats.setStanding(v, MESSAGE_LEASE_REQUEST, this.#requestBody);
       else if (this.voter.request(selfId, epoch, this.#incarnation, nowMs))
         this.lease.ack(selfId, nonce, seq);
     }
     for (const node of this.ownership.awaited()) {
-      if (isNewTable || !this.#asked().includes(node))
+      if (isNewTable || !this.#members.includes(node))
         this.heartbeats.sendNow(node, MESSAGE_LEASE_REQUEST, this.#requestBody);
     }
   }
@@ -490,10 +483,6 @@ export class Authority {
     if (nowMs < this.#nextStoreMs || this.lease.validUntilMs - nowMs > leaseMs / 2) return;
     this.#nextStoreMs = nowMs + leaseMs / 4;
     this.#output.effect({ type: "storeLease", seq, epoch, incarnation: this.#incarnation });
-  }
-
-  #asked(): readonly number[] {
-    return this.#config.isPair === true ? this.#members : this.#voters;
   }
 
   #watchLease(nowMs: number): void {

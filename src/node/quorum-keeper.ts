@@ -38,7 +38,7 @@ export interface QuorumKeeperOptions {
 export class QuorumKeeper {
   readonly #options: QuorumKeeperOptions;
   readonly #silentSinceMs = new Map<number, number>();
-  /** With `quorum: pair`: since when this member, as leader, knows a member in its present life. */
+  /** Since when this member, as leader, knows a member in its present life. */
   readonly #lives = new Map<number, { readonly life: number; readonly sinceMs: number }>();
   /** The epoch whose voters this member's authority goes by. */
   #knownEpoch = 0;
@@ -91,10 +91,13 @@ export class QuorumKeeper {
       this.#seenSinceMs = nowMs;
     }
     const present = new Set([self]);
+    const promising = new Set([self]);
     for (const id of alive()) {
-      if ((status.matches.get(id) ?? -1) >= status.commit - BEHIND_MAX && this.#isPromising(id, nowMs)) {
-        present.add(id);
-      }
+      const isPromising = this.#isPromising(id, nowMs);
+      if ((status.matches.get(id) ?? -1) < status.commit - BEHIND_MAX) continue;
+      // Of two voters both are needed.
+      if (isPromising || !isPair) present.add(id);
+      if (isPromising) promising.add(id);
     }
     const facts = {
       self,
@@ -102,6 +105,7 @@ export class QuorumKeeper {
       hasStore,
       away: this.#away(nowMs),
       present,
+      promising,
       isPair,
       isCalm: nowMs - this.#seenSinceMs >= leaseMs * DRIFT + DEFAULT_MARGIN_MS,
     };
@@ -110,10 +114,9 @@ export class QuorumKeeper {
     if (change !== undefined) driver.proposeConfChange(change);
   }
 
-  /** Of two voters both are needed: the other one must have been let in, and be past the time in which whoever starts promises nothing. */
+  /** It was let in, and is past the time in which whoever starts promises nothing. */
   #isPromising(id: number, nowMs: number): boolean {
-    const { driver, isPair = false, leaseMs } = this.#options;
-    if (!isPair) return true;
+    const { driver, leaseMs } = this.#options;
     const member = driver.state().members.find((each) => each.id === id);
     const life = member?.state === "down" ? 0 : (member?.incarnation ?? 0);
     if (this.#lives.get(id)?.life !== life) this.#lives.set(id, { life, sinceMs: nowMs });

@@ -283,6 +283,7 @@ describe("voters", () => {
     const member = { id: 4, name: "fw9", role: "node", address: "192.0.2.9", weight: 1 } as const;
     const isUp = then(joined, { type: "up", member });
     expect(planQuorum(isUp, FACTS)).toBeUndefined();
+    expect(planQuorum(isUp, { ...FACTS, present, promising: FACTS.present })).toBeUndefined();
     expect(planQuorum(isUp, { ...FACTS, present })).toMatchObject({ to: [1, 2, 3, 4] });
   });
 
