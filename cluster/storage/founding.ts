@@ -23,7 +23,7 @@ export function requireSameVoters(where: string, found: readonly number[], wante
   if (had === has) return;
   throw new SynwallError(
     "SW_CLUSTER_DIFFERS",
-    `cluster.members: ${where} was begun with members ${had}, the configuration has ${has}: list ${had} again; the member set is fixed for the life of a cluster`,
+    `cluster.members: ${where} was begun with members ${had}, the configuration has ${has}: list ${had} again, whoever joined or left since; the log tells who belongs today`,
   );
 }
 

@@ -26,7 +26,7 @@ import type { LinkWatch } from "./link-watch.ts";
 import { Membership } from "./membership.ts";
 import { type ControlStorage, isShared, openDriver } from "./open-driver.ts";
 import { PAIR_TICK_MS, PairKeeper } from "./pair-keeper.ts";
-import { PeerList } from "./peer-list.ts";
+import { PeerList, type PeerListOptions } from "./peer-list.ts";
 import type { Processes } from "./processes.ts";
 import { QuorumKeeper } from "./quorum-keeper.ts";
 import { isSettled } from "./status.ts";
@@ -54,8 +54,8 @@ export interface ControllerOptions {
   readonly beats?: () => number;
   /** Has the dataplane probe a silent node, or stop that. Absent on a witness. */
   readonly probe?: (node: number, isOn: boolean) => void;
-  /** Other peers than the configuration's, or than before: all of them. */
-  readonly onPeers: (peers: readonly MemberConfig[]) => void;
+  /** Other peers than the configuration's, or than before; see PeerListOptions. */
+  readonly onPeers: PeerListOptions["onChange"];
   /** After every applied entry. */
   readonly onState: (state: ClusterState, ownIncarnation: number) => void;
   /** This process was let in, and has applied all that was committed before. */
@@ -84,11 +84,10 @@ export class Controller {
 
   constructor(options: ControllerOptions) {
     this.#options = options;
-    const { config, storage, transport, timers, random, onFatal } = options;
+    const { config, storage, transport, timers, random, onFatal, onPeers } = options;
     const { self, members, slots, profile } = config.cluster;
     const hasStore = isShared(storage);
     const log = hasStore ? "" : (storage.founding?.log ?? "");
-    const { onPeers } = options;
     this.peers = new PeerList({ self: self.id, configured: members, timers, onChange: onPeers });
     this.driver = openDriver({
       isServing: () =>
@@ -336,13 +335,12 @@ export class Controller {
   }
 
   #memberByName(name: string): { readonly id: number } {
-    const members = [this.#options.config.cluster.self, ...this.peers.all()];
-    const member = members.find((candidate) => candidate.name === name && candidate.role === "node");
-    if (member !== undefined) return member;
-    const nodes = members.filter((candidate) => candidate.role === "node").map((candidate) => candidate.name);
+    const { self } = this.#options.config.cluster;
+    const nodes = [self, ...this.peers.present()].filter(({ role }) => role === "node");
+    for (const node of nodes) if (node.name === name) return node;
     throw new SynwallError(
       "SW_ADMIN_BAD_REQUEST",
-      `no node "${name}" in this cluster: use one of ${nodes.join(", ")}`,
+      `no node "${name}" in this cluster: use one of ${nodes.map((node) => node.name).join(", ")}`,
     );
   }
 

@@ -29,6 +29,7 @@ import { LinkWatch } from "./link-watch.ts";
 import type { LoadedPolicy } from "./loaded-policy.ts";
 import type { Log } from "./log.ts";
 import { type ControlStorage, logIdOf } from "./open-driver.ts";
+import type { PeerListOptions } from "./peer-list.ts";
 import { Policies } from "./policies.ts";
 import { checkPolicyChange } from "./policy-change.ts";
 import { Processes, type RestartWay } from "./processes.ts";
@@ -66,8 +67,8 @@ export interface NodeCoreOptions {
   readonly env: Env;
   readonly journal: Journal;
   readonly log: Pick<Log, "line">;
-  /** The other members are others than before. */
-  readonly onPeers?: (peers: readonly MemberConfig[]) => void;
+  /** The other members are others than before; see PeerListOptions. */
+  readonly onPeers?: PeerListOptions["onChange"];
   /** Says something to the worker; what is said before it runs may get lost. */
   readonly post: (message: ToWorker) => void;
   readonly onFatal: (error: unknown) => void;
@@ -305,7 +306,7 @@ export class NodeCore {
       alive: () => this.mirror.alive(),
       beats: () => board.beats(),
       probe: (node, isOn) => post({ type: "probe", node, isOn }),
-      onPeers: (peers) => this.#onPeers(peers),
+      onPeers: (peers, present) => this.#onPeers(peers, present),
       onState: () => this.#onState(),
       onAdmitted: () => this.#onAdmitted(),
       onFatal,
@@ -349,14 +350,14 @@ export class NodeCore {
   }
 
   /** Before the state that names them reaches anybody. */
-  #onPeers(peers: readonly MemberConfig[]): void {
+  #onPeers(peers: readonly MemberConfig[], present: readonly MemberConfig[]): void {
     const { transport, post, onPeers } = this.#options;
     const known = peers.map((peer) => workerPeer(peer, this.config));
     this.mirror.setPeers(known);
     post({ type: "peers", peers: known });
     transport.setPeers(peers);
     this.replication.setPeers(this.#peerNodes().map(({ id }) => id));
-    onPeers?.(peers);
+    onPeers?.(peers, present);
   }
 
   #onSample(): void {

@@ -161,11 +161,11 @@ export class Node {
     return registration;
   }
 
-  #onPeers(peers: readonly MemberConfig[]): void {
+  #onPeers(peers: readonly MemberConfig[], present: readonly MemberConfig[]): void {
     const { cluster, control } = this.#config;
     this.#lifelines?.setPeers(peers.filter(({ role }) => role === "node"));
     if (cluster.areMembersListed) return;
-    const known = { founders: cluster.founders, members: [cluster.self, ...peers] };
+    const known = { founders: cluster.founders, members: [cluster.self, ...present] };
     replaceFile(membersFile(control.dataDir), formatMembers(known), diskFs);
   }
 
@@ -181,7 +181,7 @@ export class Node {
       journal: this.#journal,
       log: this.#log,
       post: (message) => this.#host?.post(message),
-      onPeers: (peers) => this.#onPeers(peers),
+      onPeers: (peers, present) => this.#onPeers(peers, present),
       onFatal: this.#onFatal,
       restart: this.#restart,
     });

@@ -203,7 +203,7 @@ export class Registration {
   /** Everybody who belongs, this member included. */
   #all(): readonly MemberConfig[] {
     const { controller, config } = this.#options;
-    return [config.cluster.self, ...controller.peers.all()];
+    return [config.cluster.self, ...controller.peers.present()];
   }
 }
 

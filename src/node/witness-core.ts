@@ -29,6 +29,7 @@ import type { Log } from "./log.ts";
 import type { MachineWatch } from "./machine-watch.ts";
 import { type ControlStorage, logIdOf } from "./open-driver.ts";
 import type { OpenedStore } from "./open-store.ts";
+import type { PeerListOptions } from "./peer-list.ts";
 import { Processes, type RestartWay } from "./processes.ts";
 import { Rhythm } from "./rhythm.ts";
 import { buildStatus, slotsUnsynced, storeSnapshot } from "./status.ts";
@@ -46,8 +47,8 @@ export interface WitnessCoreOptions {
   readonly log: Pick<Log, "line">;
   /** Sends a heartbeat over the cluster link; `bytes` is valid during the call only. */
   readonly sendHeartbeat: (node: number, bytes: Uint8Array) => void;
-  /** The other members are others than before. */
-  readonly onPeers?: (peers: readonly MemberConfig[]) => void;
+  /** The other members are others than before; see PeerListOptions. */
+  readonly onPeers?: PeerListOptions["onChange"];
   readonly onFatal: (error: unknown) => void;
   /** Absent where there is no machine (simulation). */
   readonly machine?: Pick<MachineWatch, "snapshot" | "alerts">;
@@ -257,10 +258,10 @@ export class WitnessCore {
       journal,
       alive: () => this.#alive(),
       isQuiet: (node) => this.authority.heartbeats.isQuiet(node, this.nowMs()),
-      onPeers: (peers) => {
+      onPeers: (peers, present) => {
         transport.setPeers(peers);
         this.authority.setPeers(heartbeatPeers(peers), this.nowMs());
-        this.#options.onPeers?.(peers);
+        this.#options.onPeers?.(peers, present);
       },
       onState: (state, ownIncarnation) => this.authority.applyState(state, ownIncarnation, this.nowMs()),
       onAdmitted: () => {

@@ -107,10 +107,10 @@ export class Witness {
       journal: this.#journal,
       log: this.#log,
       sendHeartbeat: (node, bytes) => heartbeats.send(node, bytes),
-      onPeers: (peers) => {
+      onPeers: (_peers, present) => {
         const { cluster, control } = this.#config;
         if (cluster.areMembersListed) return;
-        const known = { founders: cluster.founders, members: [cluster.self, ...peers] };
+        const known = { founders: cluster.founders, members: [cluster.self, ...present] };
         replaceFile(membersFile(control.dataDir), formatMembers(known), diskFs);
       },
       onFatal: this.#onFatal,

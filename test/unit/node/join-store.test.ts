@@ -120,7 +120,11 @@ async function cluster(
     tokens[at] = { ...tokens[at]!, usedBy: id };
     onJoin?.();
   };
-  const played = { driver: { state: () => ({ tokens, members }) }, peers: { all: () => members }, command };
+  const played = {
+    driver: { state: () => ({ tokens, members }) },
+    peers: { present: () => members },
+    command,
+  };
   const registration = new Registration({
     config,
     tls: loadTls(config.cluster.tls, "fw1"),

@@ -34,6 +34,40 @@ test("a peer list tells of members that come at once, and of those that were rem
   expect(told).toEqual([[2, 3], [3]]);
 });
 
+test("a peer list that one member took another's place in: the former one may still hear of it, and only the new one belongs", async () => {
+  const clock = new VirtualClock();
+  const told: number[][] = [];
+  const list = new PeerList({
+    self: 1,
+    configured: [member(1), member(2)],
+    timers: clock,
+    onChange: (_peers, present) => told.push(present.map(({ id }) => id)),
+  });
+  const successor = { ...member(2, "down"), id: 3 };
+  list.observe({ members: [member(1), member(2, "removed"), successor] });
+  expect(list.all().map(({ id }) => id)).toEqual([2, 3]);
+  expect(list.present().map(({ id }) => id)).toEqual([3]);
+  await clock.pass(2500);
+  expect(told).toEqual([[3], [3]]);
+});
+
+test("a peer list of who joined is not confused by a log that begins before others, or it, were replaced", () => {
+  const list = new PeerList({
+    self: 5,
+    configured: [
+      { ...member(4), name: "fw1" },
+      { ...member(5), name: "fw2" },
+    ],
+    timers: new VirtualClock(),
+    onChange: () => {},
+  });
+  list.observe({ members: [member(1), member(2), member(3)] });
+  expect(list.all().map(({ id, name }) => [id, name])).toEqual([
+    [4, "fw1"],
+    [3, "fw3"],
+  ]);
+});
+
 test("a member that joins gets the log, comes up, votes, and is removed again while the others go on", async () => {
   const cluster = new Controllers();
   await cluster.settle();

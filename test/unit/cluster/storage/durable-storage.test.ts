@@ -251,7 +251,7 @@ describe("the founding", () => {
       expect.objectContaining({
         code: "SW_CLUSTER_DIFFERS",
         message:
-          "cluster.members: /data/wal was begun with members 1, 2, 3, the configuration has 1, 2, 3, 4, 5: list 1, 2, 3 again; the member set is fixed for the life of a cluster",
+          "cluster.members: /data/wal was begun with members 1, 2, 3, the configuration has 1, 2, 3, 4, 5: list 1, 2, 3 again, whoever joined or left since; the log tells who belongs today",
       }),
     );
     expect(fs.operations).toBe(before);
