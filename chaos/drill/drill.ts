@@ -4,7 +4,7 @@
  */
 import { SynwallError } from "../../src/base/errors.ts";
 import type { LatencySummary, StatusReport } from "../../src/node/admin-model.ts";
-import { clientAddresses } from "../lab/topology.ts";
+import { clientAddresses, type LabMember } from "../lab/topology.ts";
 import { type TrafficReport, VISITS_PER_SECOND } from "../traffic/traffic.ts";
 import { judge } from "./limits.ts";
 import { aloneOf, measureTraffic, type ProbeFlowInfo, worstLag } from "./measure.ts";
@@ -75,6 +75,8 @@ interface Plan extends DrillOptions {
 /** What was seen, before it is made into figures. */
 interface Observation {
   readonly startedAt: string;
+  /** Before the fault: one of them may have another id after it. */
+  readonly members: readonly LabMember[];
   readonly before: Snapshot;
   readonly after: Snapshot;
   readonly shares: Readonly<Record<string, number>>;
@@ -90,6 +92,7 @@ async function observe(stage: Stage, plan: Plan, traffic: RunningTraffic): Promi
   const { scenario, victim, helper, aftermathMs = AFTERMATH_MS } = plan;
   const startedAt = new Date(stage.wallMs()).toISOString();
   const { before, sampler } = await warmUp(stage, plan);
+  const { members } = stage;
   try {
     const shares = await flowShares(stage);
     stage.progress(`${scenario} ${victim}: now`);
@@ -104,7 +107,8 @@ async function observe(stage: Stage, plan: Plan, traffic: RunningTraffic): Promi
     const report = await traffic.end();
     const evidence = await collect(stage, before.atMs, injection.events);
     const after = await snapshot(stage, injection.witness ?? helper);
-    return { startedAt, before, after, shares, injection, settledMs, unsettled, report, evidence, sampler };
+    const seen = { startedAt, members, before, after, shares, injection, settledMs, unsettled };
+    return { ...seen, report, evidence, sampler };
   } finally {
     sampler.stop();
   }
@@ -149,10 +153,12 @@ function toMeasurement(
 ): DrillMeasurement {
   const { before, after, injection, evidence } = seen;
   const { faultAtMs } = injection;
+  // Ids are never given again.
+  const members = [...seen.members, ...stage.members];
   const { probeGaps, ...figures } = measureTraffic(seen.report, flows, { fromMs: before.atMs, faultAtMs });
   const all = reigns({
     events: evidence.events,
-    ownersAtStart: before.status.slots.owner.map((id) => nameOf(stage, id)),
+    ownersAtStart: before.status.slots.owner.map((id) => nameOf(members, id)),
     startMs: before.atMs,
     endMs: evidence.untilMs,
     deaths: injection.deaths ?? [],
@@ -169,7 +175,7 @@ function toMeasurement(
     unsettled: seen.unsettled,
     ...timingOf({
       events: evidence.events,
-      victim: stage.members.find(({ name }) => name === victim)!,
+      victim: seen.members.find(({ name }) => name === victim)!,
       faultAtMs,
       epochBefore: before.status.epoch,
     }),
@@ -182,7 +188,7 @@ function toMeasurement(
     events: evidence.events,
     series: {
       probeGaps,
-      syncLag: lagSeries(stage, evidence, faultAtMs, injection.gone ?? ""),
+      syncLag: lagSeries(members, evidence, faultAtMs, injection.gone ?? ""),
       slots: seen.sampler.series(faultAtMs),
     },
   };
@@ -297,23 +303,23 @@ function inOneRow(former: readonly MemberEvent[], present: readonly MemberEvent[
 
 /** Lag of the peers that there are: towards one that is `gone` it grows for ever and says nothing. */
 function lagSeries(
-  stage: Stage,
+  members: readonly LabMember[],
   { samples }: Evidence,
   zeroMs: number,
   gone: string,
 ): DrillSeries["syncLag"] {
   const series: Record<string, [number, number][]> = {};
   for (const { member, peer, atMs, lagMs } of samples) {
-    const isGone = atMs > zeroMs && (member === gone || nameOf(stage, peer) === gone);
+    const isGone = atMs > zeroMs && (member === gone || nameOf(members, peer) === gone);
     if (isGone) continue;
-    if (nameOf(stage, peer) === "") continue; // It left the cluster meanwhile.
-    const key = `${member} to ${nameOf(stage, peer)}`;
+    if (nameOf(members, peer) === "") continue; // It left the cluster meanwhile.
+    const key = `${member} to ${nameOf(members, peer)}`;
     series[key] ??= [];
     series[key].push([atMs - zeroMs, lagMs]);
   }
   return series;
 }
 
-function nameOf(stage: Stage, id: number): string {
-  return stage.members.find((member) => member.id === id)?.name ?? "";
+function nameOf(members: readonly LabMember[], id: number): string {
+  return members.find((member) => member.id === id)?.name ?? "";
 }

@@ -18,6 +18,7 @@ import { hangThread } from "../lab/hang.ts";
 import { harmWires } from "../lab/harm.ts";
 import { type Lab, runningProcess, trySettled } from "../lab/lab.ts";
 import { LogDamage } from "../lab/log-damage.ts";
+import { hasLostDisk, loseDisk, returnAnew } from "../lab/lost-disk.ts";
 import { fillDisk, freeDisk, setClock } from "../lab/machine-faults.ts";
 import { joinMember, leaveMember } from "../lab/membership.ts";
 import { isPair, NAT_POOL } from "../lab/topology.ts";
@@ -55,7 +56,8 @@ export function labStage(lab: Lab): Stage {
     trySettled: (options) => trySettled(lab, options),
     isRunning: (member) => runningProcess(lab, member) !== undefined,
     kill: (member) => killMember(lab, member),
-    start: (member) => startAgain(lab, member),
+    loseDisk: (member) => loseDisk(lab, member),
+    start: (member) => (hasLostDisk(lab, member) ? returnAnew(lab, member) : startAgain(lab, member)),
     restart: (member) => restartMember(lab, member),
     cutAll: (member) => cutMember(lab, member, "all"),
     cut: (member, link) => cutMember(lab, member, link),

@@ -60,6 +60,7 @@ const KINDS: Readonly<Record<Scenario, Kind>> = {
   overtaken: "death",
   flood: "silence",
   log: "rejoining",
+  "lost-disk": "silence",
   grow: "rejoining",
   two: "death",
   disk: "planned",

@@ -5,6 +5,7 @@
 import { SynwallError } from "../../src/base/errors.ts";
 import type { Harm } from "../lab/harm.ts";
 import type { SettleOptions } from "../lab/settling.ts";
+import { lostDisk } from "./lost-disk.ts";
 import { FAR_ROUND_TRIP_MS, type MemberEvent, type Scenario } from "./model.ts";
 import { rollingRestart } from "./rolling-restart.ts";
 import { journalOn, nodesOf, type Stage, statusOn, waitSettledOn } from "./stage.ts";
@@ -231,6 +232,7 @@ export const SCRIPTS: Readonly<Record<Scenario, Script>> = {
       return { faultAtMs, settle: {} };
     },
   },
+  "lost-disk": { inject: lostDisk },
   grow: {
     async inject(stage, _victim, helper) {
       const { name, atMs: faultAtMs } = await stage.join();
@@ -265,7 +267,7 @@ export const SCRIPTS: Readonly<Record<Scenario, Script>> = {
           `${victim} did not leave, though its disk is full`,
           async () => {
             const status = await statusOn(stage, helper);
-            return status?.members.find(({ name }) => name === victim)?.state === "drained";
+            return status?.members.some(({ name, state }) => name === victim && state === "drained") === true;
           },
         );
         await stage.pause(FULL_MS);

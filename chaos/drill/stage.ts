@@ -38,7 +38,9 @@ export interface Stage {
   isRunning(member: string): boolean;
   /** Ends the process at once, as a crash does. Answers when. */
   kill(member: string): Promise<number>;
-  /** Starts a member that does not run. Answers when. */
+  /** Ends the process at once and takes away all that its disk held. Answers when it ended. */
+  loseDisk(member: string): Promise<number>;
+  /** Starts a member that does not run; one that lost its disk joins before, and has another id then. Answers when. */
   start(member: string): Promise<number>;
   /** Ends the process in order, as an operator does, and starts another one. Answers when. */
   restart(member: string): Promise<number>;

@@ -73,19 +73,36 @@ export function newcomerYaml(
   member: LabMember,
   paths: LabPaths,
 ): string {
-  const base = baseConfig(options, member, paths);
-  const { secretFile, ...tls } = newcomerFiles(paths, member.name);
-  return toYaml({ ...base, cluster: { ...base.cluster, secretFile, tls }, ...nodeConfig(options, topology) });
+  return toYaml(newcomerConfig(options, topology, member, paths));
+}
+
+/** The same for a node that takes the place of one whose disk was lost: it may let others in. */
+export function returnerYaml(
+  options: LabOptions,
+  topology: Topology,
+  member: LabMember,
+  paths: LabPaths,
+): string {
+  const config = newcomerConfig(options, topology, member, paths);
+  const { cluster } = config;
+  const tls = { ...cluster.tls, caKey: paths.ownCaKey(member.name) };
+  return toYaml({ ...config, cluster: { ...cluster, tls } });
 }
 
 /** Files that joining writes: its own, as on a machine of its own. */
 export function newcomerFiles(paths: LabPaths, name: string) {
   return {
-    ca: `${paths.directory}/${name}.ca.crt`,
+    ca: paths.ownCa(name),
     cert: paths.certificate(name),
     key: paths.key(name),
-    secretFile: `${paths.directory}/${name}.secret`,
+    secretFile: paths.ownSecret(name),
   };
+}
+
+function newcomerConfig(options: LabOptions, topology: Topology, member: LabMember, paths: LabPaths) {
+  const base = baseConfig(options, member, paths);
+  const { secretFile, ...tls } = newcomerFiles(paths, member.name);
+  return { ...base, cluster: { ...base.cluster, secretFile, tls }, ...nodeConfig(options, topology) };
 }
 
 function toYaml(config: object): string {

@@ -38,6 +38,7 @@ import {
   STORE_HOST,
   type Topology,
   withMember,
+  withMemberId,
   withoutMember,
 } from "./topology.ts";
 import { ANCHOR } from "./user-namespace.ts";
@@ -168,6 +169,12 @@ export function rememberMember(lab: Lab, member: LabMember): void {
 export function forgetMember(lab: Lab, member: LabMember): void {
   const { [member.name]: _, ...processes } = lab.state.processes;
   lab.state = { ...lab.state, topology: withoutMember(lab.state.topology, member), processes };
+  writeState(lab.paths, lab.state);
+}
+
+/** Notes that a member has another id. */
+export function noteMemberId(lab: Lab, name: string, id: number): void {
+  lab.state = { ...lab.state, topology: withMemberId(lab.state.topology, name, id) };
   writeState(lab.paths, lab.state);
 }
 

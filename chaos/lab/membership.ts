@@ -30,7 +30,9 @@ export async function joinMember(lab: Lab): Promise<{ readonly member: LabMember
     throw new SynwallError("SW_LAB_FAILED", "no node runs: nobody can let another in");
   await plugIn(lab.state.options.name, lab.state.topology, planned);
   try {
-    const id = await register(lab, registrar.name, planned);
+    const { options, topology } = lab.state;
+    const yaml = newcomerYaml(options, topology, planned, lab.paths);
+    const id = await register(lab, registrar.name, planned, yaml);
     const member = { ...planned, id };
     rememberMember(lab, member);
     const atMs = nowMs();
@@ -64,12 +66,17 @@ export async function leaveMember(lab: Lab, name: string): Promise<number> {
   return atMs;
 }
 
-/** Token, then join on the new machine. Answers the id that the cluster gave it. */
-async function register(lab: Lab, registrar: string, planned: LabMember): Promise<number> {
+/** Token, then join on the new machine, with this configuration. Answers the id that the cluster gave it. */
+export async function register(
+  lab: Lab,
+  registrar: string,
+  planned: LabMember,
+  yaml: string,
+): Promise<number> {
   const { paths, context, state } = lab;
   const config = paths.config(planned.name);
   mkdirSync(paths.data(planned.name), { recursive: true, mode: 0o700 });
-  writeFileSync(config, newcomerYaml(state.options, state.topology, planned, paths), { mode: 0o600 });
+  writeFileSync(config, yaml, { mode: 0o600 });
   const { token } = await context.ask(paths.socket(registrar), "cluster.token", { name: planned.name });
   const command = synwallCommand([
     ...["cluster", "join", "--config", config],
@@ -84,15 +91,28 @@ async function register(lab: Lab, registrar: string, planned: LabMember): Promis
   return found.id;
 }
 
+/** Removes what a member's disk holds; what the lab's members share stays. */
+export function removeOwnFiles({ paths }: Lab, name: string): void {
+  const { ca, cert, key, secretFile } = newcomerFiles(paths, name);
+  for (const file of [
+    paths.config(name),
+    paths.socket(name),
+    ca,
+    paths.ownCaKey(name),
+    cert,
+    key,
+    secretFile,
+  ])
+    rmSync(file, { force: true });
+  rmSync(paths.data(name), { recursive: true, force: true });
+}
+
 async function clear(lab: Lab, member: LabMember): Promise<void> {
   const { name } = member;
-  const { paths, state } = lab;
+  const { state } = lab;
   const running = runningProcess(lab, name);
   if (running !== undefined) await endAll([running]);
   await unplug(state.options.name, memberWires(member, hasGate(state.topology)));
   await deleteHost(state.options.name, name);
-  const { ca, cert, key, secretFile } = newcomerFiles(paths, name);
-  for (const file of [paths.config(name), paths.socket(name), ca, cert, key, secretFile])
-    rmSync(file, { force: true });
-  rmSync(paths.data(name), { recursive: true, force: true });
+  removeOwnFiles(lab, name);
 }

@@ -44,6 +44,10 @@ export interface LabPaths {
   config(member: string): string;
   certificate(member: string): string;
   key(member: string): string;
+  /** Copies of a member that joined; those of the members that the lab begins with are the lab's own files. */
+  ownCa(member: string): string;
+  ownCaKey(member: string): string;
+  ownSecret(member: string): string;
   socket(member: string): string;
   data(member: string): string;
   /** By how much the member's time of day is off, in milliseconds. */
@@ -80,6 +84,9 @@ export function labPaths(name: string, owner: LabOwner): LabPaths {
     config: file(".yaml"),
     certificate: file(".crt"),
     key: file(".key"),
+    ownCa: file(".ca.crt"),
+    ownCaKey: file(".ca.key"),
+    ownSecret: file(".secret"),
     socket: file(".sock"),
     clock: file(".clock"),
     data: (member) => join(dataDirectory, member),

@@ -247,6 +247,12 @@ export function withMember(topology: Topology, member: LabMember): Topology {
   };
 }
 
+/** The lab with another id of a member. */
+export function withMemberId(topology: Topology, name: string, id: number): Topology {
+  const members = topology.members.map((member) => (member.name === name ? { ...member, id } : member));
+  return { ...topology, members };
+}
+
 export function withoutMember(topology: Topology, { name }: LabMember): Topology {
   return {
     ...topology,

@@ -62,6 +62,7 @@ export function simStage(cluster: SimCluster, hosts: SimHosts, options: SimStage
       ),
     isRunning: (member) => cluster.member(member).isRunning,
     kill: (member) => at(() => cluster.kill(member)),
+    loseDisk: async () => refuse("a lost disk"),
     start: (member) => at(() => cluster.start(member)),
     restart: async (name) => {
       const atMs = clock.nowMs();

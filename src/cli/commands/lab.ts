@@ -232,7 +232,7 @@ async function describe(lab: Lab) {
 
 async function formatLab(lab: Lab): Promise<string> {
   const { members, cut, name, profile, startedAt } = await describe(lab);
-  const rows = members.map(({ name: member, pid, isRunning, status, socket }) => [
+  const rows = members.map(({ id, name: member, pid, isRunning, status, socket }) => [
     member,
     isRunning ? String(pid) : "-",
     !isRunning
@@ -244,7 +244,7 @@ async function formatLab(lab: Lab): Promise<string> {
           : "settling",
     status === undefined ? "-" : String(status.epoch),
     status?.leader ?? "-",
-    status?.members.find((each) => each.name === member)?.slotsOwned.toString() ?? "-",
+    status?.members.find((each) => each.id === id)?.slotsOwned.toString() ?? "-",
     status?.dataplane?.driver ?? "-",
     socket,
   ]);

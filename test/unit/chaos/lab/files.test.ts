@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { parse } from "yaml";
-import { memberYaml, newcomerFiles, newcomerYaml } from "../../../../chaos/lab/files.ts";
+import { memberYaml, newcomerFiles, newcomerYaml, returnerYaml } from "../../../../chaos/lab/files.ts";
 import { labPaths } from "../../../../chaos/lab/state.ts";
 import { freeNode, type LabOptions, planTopology } from "../../../../chaos/lab/topology.ts";
 import { checkCluster } from "../../../../config/check.ts";
@@ -46,6 +46,17 @@ test("newcomerYaml() lists nobody, and has its files for itself, as on a machine
   expect(cluster.tls).toMatchObject(tls);
   expect(cluster.secretFile).toBe(secretFile);
   expect([paths.ca, paths.secret, paths.caKey]).not.toContain(tls.ca);
+});
+
+test("returnerYaml() of a node whose disk was lost is a newcomer's, which may let others in with a copy of the CA's key", () => {
+  const few = planTopology({ ...options, nodes: 2 });
+  const [node] = few.members;
+  const { cluster } = nodeSchema.parse(parse(returnerYaml(options, few, node!, paths)));
+  expect(cluster.members).toBeUndefined();
+  expect(cluster.node).toBe("fw1");
+  expect(cluster.tls.caKey).toBe(paths.ownCaKey("fw1"));
+  const { tls } = nodeSchema.parse(parse(newcomerYaml(options, few, node!, paths))).cluster;
+  expect(cluster.tls).toEqual({ ...tls, caKey: paths.ownCaKey("fw1") });
 });
 
 test("with etcd nodes find it by TLS with the lab's CA, and two of them are no pair: the store votes", () => {

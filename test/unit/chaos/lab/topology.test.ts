@@ -10,6 +10,7 @@ import {
   STORE_ADDRESS,
   STORE_HOST,
   withMember,
+  withMemberId,
   withoutMember,
 } from "../../../../chaos/lab/topology.ts";
 
@@ -108,6 +109,13 @@ test("a node that joins later has a name and an address that no member has, and 
   expect(withoutMember(withoutMember(all, second), first)).toEqual(before);
   // Whoever joins after fw3 left may have its name, since the cluster tells members apart by id.
   expect(freeNode(withoutMember(all, first).members).name).toBe("fw3");
+});
+
+test("a member that comes back under another id keeps its place, name, address and wires", () => {
+  const before = planTopology(pair);
+  const after = withMemberId(before, "fw1", 4);
+  expect(after.members).toEqual([{ ...before.members[0]!, id: 4 }, ...before.members.slice(1)]);
+  expect({ ...after, members: before.members }).toEqual(before);
 });
 
 test("etcd has a host of its own on the cluster link, in labs that have it, and lab down knows of it", () => {
