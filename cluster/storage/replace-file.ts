@@ -4,12 +4,20 @@
  */
 import { dirname } from "node:path";
 import type { StorageFs } from "./fs.ts";
+import { failed } from "./wal.ts";
 
-export function replaceFile(
-  path: string,
-  text: string,
-  fs: Pick<StorageFs, "create" | "rename" | "syncFolder">,
-): void {
+type Fs = Pick<StorageFs, "create" | "rename" | "syncFolder">;
+
+/** Throws SW_STORAGE_FAILED, and then the former content is there. */
+export function replaceFile(path: string, text: string, fs: Fs): void {
+  try {
+    replace(path, text, fs);
+  } catch (error) {
+    throw failed(path, error);
+  }
+}
+
+function replace(path: string, text: string, fs: Fs): void {
   const file = fs.create(`${path}.new`);
   try {
     file.write(0, [Buffer.from(text)]);

@@ -59,3 +59,18 @@ test("a new name for what was not synced would be found: the way it was done bef
   });
   expect([...found].filter((text) => text !== OLD && text !== NEW)).not.toEqual([]);
 });
+
+test("a disk without room is named, with the file, as the end of a process that needs it; the former content stays", () => {
+  const fs = new MemoryFs();
+  replaceFile(FILE, OLD, fs);
+  fs.onOperation = () => {
+    throw Object.assign(new Error("ENOSPC: no space left on device"), { code: "ENOSPC" });
+  };
+  expect(() => replaceFile(FILE, NEW, fs)).toThrow(
+    expect.objectContaining({
+      code: "SW_STORAGE_FAILED",
+      message: "/data/members.json: ENOSPC: no space left on device",
+    }),
+  );
+  expect(Buffer.from(fs.read(FILE)).toString()).toBe(OLD);
+});
