@@ -16,11 +16,12 @@ import {
 } from "../lab/faults.ts";
 import { hangThread } from "../lab/hang.ts";
 import { harmWires } from "../lab/harm.ts";
-import { type Lab, runningProcess, trySettled } from "../lab/lab.ts";
+import { fatalWords, type Lab, runningProcess, trySettled } from "../lab/lab.ts";
 import { LogDamage } from "../lab/log-damage.ts";
 import { hasLostDisk, loseDisk, returnAnew } from "../lab/lost-disk.ts";
 import { fillDisk, freeDisk, setClock } from "../lab/machine-faults.ts";
 import { joinMember, leaveMember } from "../lab/membership.ts";
+import { giveDiskBack, hasSmallDisk, shrinkDisk, useUpDisk } from "../lab/small-disk.ts";
 import { isPair, NAT_POOL } from "../lab/topology.ts";
 import { pause } from "../lab/wait.ts";
 import { startTraffic } from "../traffic/traffic.ts";
@@ -71,8 +72,10 @@ export function labStage(lab: Lab): Stage {
       return { name: member.name, atMs };
     },
     leave: (member) => leaveMember(lab, member),
-    fillDisk: (member) => fillDisk(lab, member),
-    freeDisk: (member) => freeDisk(lab, member),
+    shrinkDisk: (member) => shrinkDisk(lab, member),
+    fillDisk: (member) => (hasSmallDisk(lab, member) ? useUpDisk(lab, member) : fillDisk(lab, member)),
+    freeDisk: (member) => (hasSmallDisk(lab, member) ? giveDiskBack(lab, member) : freeDisk(lab, member)),
+    lastWords: (member) => fatalWords(lab, member),
     setClock: (member, offsetMs) => setClock(lab, member, offsetMs),
     damageLog: (member) => LogDamage.of(lab, member),
     flood: async () => {

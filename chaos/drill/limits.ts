@@ -64,6 +64,7 @@ const KINDS: Readonly<Record<Scenario, Kind>> = {
   grow: "rejoining",
   two: "death",
   disk: "planned",
+  "disk-log": "silence",
   clock: "nothing",
   again: "silence",
   upgrade: "rolling",

@@ -32,6 +32,7 @@ export const SCENARIOS = [
   "grow",
   "two",
   "disk",
+  "disk-log",
   "clock",
   "again",
   "upgrade",
@@ -107,6 +108,8 @@ export const SCENARIO_TEXT: Readonly<Record<Scenario, string>> = {
   grow: "one more node joins the cluster, is given slots, and leaves for good",
   two: "two nodes die, one after the other, in a cluster of three or more",
   disk: "a node's disk is full: it must leave in order, and come back when there is room",
+  "disk-log":
+    "not even a node's log finds room on its disk: the node must end by itself, and start when there is room",
   clock: "somebody sets a node's time of day: an hour forward, two hours back, and right again",
   again: "a node dies, and dies again while it comes back: a drill during a drill",
   upgrade: "all members are restarted, one after the other, each emptied before: a rolling upgrade",

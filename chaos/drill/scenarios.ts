@@ -5,6 +5,7 @@
 import { SynwallError } from "../../src/base/errors.ts";
 import type { Harm } from "../lab/harm.ts";
 import type { SettleOptions } from "../lab/settling.ts";
+import { fullLog, shrinkBefore } from "./full-log.ts";
 import { lostDisk } from "./lost-disk.ts";
 import { FAR_ROUND_TRIP_MS, type MemberEvent, type Scenario } from "./model.ts";
 import { rollingRestart } from "./rolling-restart.ts";
@@ -277,6 +278,7 @@ export const SCRIPTS: Readonly<Record<Scenario, Script>> = {
       return { faultAtMs, settle: {} };
     },
   },
+  "disk-log": { prepare: shrinkBefore, inject: fullLog },
   clock: {
     async inject(stage, victim) {
       const faultAtMs = stage.nowMs();

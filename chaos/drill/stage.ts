@@ -62,9 +62,16 @@ export interface Stage {
   join(): Promise<{ readonly name: string; readonly atMs: number }>;
   /** A member is taken out of the cluster for good. Answers when. */
   leave(member: string): Promise<number>;
-  /** Nothing is free on the disk under a running member's data folder, until freeDisk(). Answers when. */
+  /** Puts the data folder of a member that does not run on a disk that fillDisk() uses up, until freeDisk(). */
+  shrinkDisk(member: string): Promise<void>;
+  /**
+   * Nothing is free on the disk under a running member's data folder, until freeDisk(). Its log finds the room that it has reserved,
+   * unless the disk is one of shrinkDisk(). Answers when.
+   */
   fillDisk(member: string): Promise<number>;
   freeDisk(member: string): Promise<void>;
+  /** What the process of a member that ended by itself said last; empty when it said nothing. */
+  lastWords(member: string): string;
   /** Sets a member's time of day, by so much off everybody else's. Answers when. */
   setClock(member: string, offsetMs: number): number;
   /** Damages the log of a member that does not run. */

@@ -7,6 +7,7 @@ import { SynwallError } from "../../src/base/errors.ts";
 import { nowMs } from "../../src/node/clock.ts";
 import { type Ask, statusOf } from "./ask.ts";
 import { writeFiles } from "./files.ts";
+import { unmountAll } from "./mounts.ts";
 import { buildNetwork, deleteHost, pidsIn, standingHosts } from "./network.ts";
 import {
   endAll,
@@ -48,6 +49,8 @@ import { pause, poll } from "./wait.ts";
 const SERVICES = ["web", "server"] as const;
 const ASK_INTERVAL_MS = 100;
 const LOG_LINES_SHOWN = 3;
+/** How the line begins in which a member says why it ends. */
+const FATAL = '{"level":60,';
 
 export interface LabContext {
   readonly owner: LabOwner;
@@ -95,6 +98,7 @@ export async function labDown(name: string, context: LabContext): Promise<boolea
   const anchor = stateIfAny(name, paths)?.processes[ANCHOR];
   await endAll(targets);
   for (const host of hosts) await deleteHost(name, host);
+  await unmountAll(paths.dataDirectory);
   removeFiles(paths);
   if (anchor !== undefined) await endAll([anchor]);
   return wasThere;
@@ -195,6 +199,12 @@ export async function endHelper(lab: Lab, name: string): Promise<void> {
 /** The last lines that a member's process wrote. */
 export function lastWords(lab: Lab, name: string): string {
   return lastLines(lab.paths.log(name));
+}
+
+/** Why a member's process ended, in its own words; empty when they are not the last ones. */
+export function fatalWords(lab: Lab, name: string): string {
+  const line = readFileSync(lab.paths.log(name), "utf8").trimEnd().split("\n").at(-1) ?? "";
+  return line.startsWith(FATAL) ? (JSON.parse(line) as { readonly msg: string }).msg : "";
 }
 
 async function build(
