@@ -12,10 +12,13 @@ import { killMember } from "./faults.ts";
 import { returnerYaml } from "./files.ts";
 import { type Lab, memberOf, noteMemberId, runningProcess, startMember } from "./lab.ts";
 import { register, removeOwnFiles } from "./membership.ts";
+import { unmountAll } from "./mounts.ts";
 
 /** Answers when the process was killed (CLOCK_MONOTONIC). */
 export async function loseDisk(lab: Lab, name: string): Promise<number> {
   const atMs = await killMember(lab, name);
+  // An interrupted drill may have left the data folder on a disk of its own.
+  await unmountAll(lab.paths.data(name));
   removeOwnFiles(lab, name);
   return atMs;
 }

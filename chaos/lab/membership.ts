@@ -7,6 +7,7 @@ import { SynwallError } from "../../src/base/errors.ts";
 import { nowMs } from "../../src/node/clock.ts";
 import { newcomerFiles, newcomerYaml } from "./files.ts";
 import { forgetMember, type Lab, memberOf, rememberMember, runningProcess, startMember } from "./lab.ts";
+import { unmountAll } from "./mounts.ts";
 import { deleteHost, plugIn, unplug } from "./network.ts";
 import { endAll, namespaceCommand, synwallCommand } from "./processes.ts";
 import { run } from "./run.ts";
@@ -114,5 +115,6 @@ async function clear(lab: Lab, member: LabMember): Promise<void> {
   if (running !== undefined) await endAll([running]);
   await unplug(state.options.name, memberWires(member, hasGate(state.topology)));
   await deleteHost(state.options.name, name);
+  await unmountAll(lab.paths.data(name));
   removeOwnFiles(lab, name);
 }
