@@ -116,7 +116,7 @@ export class Replacements {
     const id = tokens?.find((each) => each.id === token)?.usedBy;
     if (id === undefined || !this.#lost.delete(member)) return;
     this.#note(`${name} is now member ${id}`);
-    const known = [helper.config.cluster.self, ...controller.peers.all()];
+    const known = [helper.config.cluster.self, ...controller.peers.present()];
     this.#fresh.add(this.#cluster.replace(member, id, known));
     this.#cluster.start(name);
   }
