@@ -86,6 +86,37 @@ test.each(BUGS)("a planted bug is found in a trial: %s", { timeout: 600_000 }, a
 });
 
 describe("what trials found once", () => {
+  // Trial 6 of those in which voters change: it lost its lease the moment that others voted again, until they had promised something.
+  test.each([
+    ["the witness is back", ["witness"]],
+    ["the witness and the other node are back", ["witness", "fw2"]],
+  ])("a node that voted alone serves on while others get their votes again: %s", async (_, gone) => {
+    let fenced = 0;
+    const cluster: SimCluster = new SimCluster({
+      ...{ seed: 1, nodes: 2, hasWitness: true, profile: "vm", flowsMax: 256, sizes: SMALL_SIZES },
+      forgiveAfterMs: 1500,
+      onEvent: (member, { kind }) => {
+        if (member === "fw1" && kind === "fenced") fenced++;
+      },
+    });
+    const voters = () => cluster.member("fw1").running!.controller.driver.state().quorum?.voters;
+    const story = async (): Promise<void> => {
+      await cluster.startAll();
+      await waitSettledOn(simStage(cluster, plugHosts(cluster)));
+      cluster.kill("witness");
+      await cluster.clock.pause(6000);
+      for (const name of gone) if (cluster.member(name).isRunning) cluster.kill(name);
+      await cluster.clock.pause(3000);
+      expect(voters()).toEqual([1]);
+      fenced = 0;
+      for (const name of gone) cluster.start(name);
+      await cluster.clock.pause(6000);
+    };
+    await cluster.clock.drive(story());
+    expect(voters()).toEqual([1, 2, 3]);
+    expect(fenced).toBe(0);
+  });
+
   // Trial 139: its words were heard, and believed: the others were declared down and fenced one after the other.
   test("a node that hears nobody, while all hear it, has no other declared down or fenced, and makes way itself", async () => {
     const events: string[] = [];
