@@ -36,6 +36,7 @@ const SNAPSHOT_MS_MAX = 30_000;
 
 export interface PeerEvents {
   onUnreachable(): void;
+  onTurnedAway(): void;
   onSnapshotSent(isDelivered: boolean): void;
   onLog(message: string): void;
 }
@@ -255,6 +256,7 @@ export class GrpcPeer {
     if (stream !== this.#stream) return;
     if (error?.code === StatusCode.PERMISSION_DENIED) {
       this.#events.onLog(`${this.peer.name} refused this node: ${error.details}`);
+      this.#events.onTurnedAway();
       this.#backoffMs = BACKOFF_MS_MAX;
     }
     this.#reconnect();

@@ -110,6 +110,7 @@ export class GrpcTransport implements Transport {
       counters: this.counters,
       events: {
         onUnreachable: () => handlers.onUnreachable(peer.id),
+        onTurnedAway: () => handlers.onTurnedAway?.(peer.id),
         onSnapshotSent: (isDelivered) => handlers.onSnapshotSent(peer.id, isDelivered),
         onLog: (why) => this.#options.onRefused?.(why),
       },
@@ -222,6 +223,7 @@ export class GrpcTransport implements Transport {
       onRestart: (from, incarnation) => handlers.onRestart?.(from, incarnation) ?? CANNOT_RESTART,
       onSyncLink: unless((from, link) => handlers.onSyncLink(from, link)),
       onUnreachable: unless((to) => handlers.onUnreachable(to)),
+      onTurnedAway: unless((by) => handlers.onTurnedAway?.(by)),
       onSnapshotSent: unless((to, isDelivered) => handlers.onSnapshotSent(to, isDelivered)),
     };
   }

@@ -9,7 +9,13 @@ import { SynwallError } from "../../src/base/errors.ts";
 import type { SenderLink } from "../sync/link.ts";
 import type { ReceiverMessage, SenderMessage } from "../sync/messages.ts";
 import { MemoryLinkEnd, type Wire } from "./memory-link.ts";
-import type { PeerReport, Transport, TransportCounters, TransportHandlers } from "./transport.ts";
+import type {
+  PeerReport,
+  Transport,
+  TransportCounters,
+  TransportHandlers,
+  TransportPeer,
+} from "./transport.ts";
 import { CANNOT_RESTART, maySend, zeroCounters } from "./transport.ts";
 
 export interface MemoryNetworkOptions {
@@ -164,7 +170,8 @@ export class MemoryNetwork {
     const opener = this.#endpoints.get(from);
     this.carry(from, to, () => {
       const endpoint = this.#endpoints.get(to);
-      if (!this.isReachable(from, to) || this.#endpoints.get(from) !== opener) {
+      const isKnown = endpoint?.transport.knows(from) === true;
+      if (!this.isReachable(from, to) || !isKnown || this.#endpoints.get(from) !== opener) {
         this.#breakLink(made, "the peer cannot be reached");
         return;
       }
@@ -211,6 +218,7 @@ export class MemoryTransport implements Transport {
   readonly counters: TransportCounters = zeroCounters();
   readonly #network: MemoryNetwork;
   readonly #id: number;
+  #peers: ReadonlySet<number> | undefined;
 
   constructor(network: MemoryNetwork, id: number) {
     this.#network = network;
@@ -265,8 +273,14 @@ export class MemoryTransport implements Transport {
     return this.#network.openLink(this.#id, to);
   }
 
-  /** Everybody who is attached can be reached. */
-  setPeers(): void {}
+  /** Whoever else knocks is turned away; before the first call nobody is. */
+  setPeers(peers: readonly Pick<TransportPeer, "id">[]): void {
+    this.#peers = new Set(peers.map(({ id }) => id));
+  }
+
+  knows(id: number): boolean {
+    return this.#peers?.has(id) ?? true;
+  }
 
   isConnected(to: number): boolean {
     return this.#network.isReachable(this.#id, to);
@@ -290,6 +304,11 @@ export class MemoryTransport implements Transport {
       counters.refused.stranger++;
       return;
     }
+    if (!endpoint.transport.knows(this.#id)) {
+      counters.refused.stranger++;
+      this.#network.carry(to, this.#id, () => this.#own()?.onTurnedAway?.(to));
+      return;
+    }
     counters.raftReceived++;
     if (message.type === "MsgSnap") counters.snapshotsReceived++;
     endpoint.handlers.onRaft(this.#id, message);
@@ -307,8 +326,9 @@ export class MemoryTransport implements Transport {
         reject(new SynwallError("SW_CONTROL_TIMEOUT", `Cannot ${what} at node ${to}: ${why}`));
       network.options.schedule(timeoutMs, () => fail("no answer in time"));
       network.carry(this.#id, to, () => {
-        const handlers = network.endpoint(to)?.handlers;
+        const { handlers, transport } = network.endpoint(to) ?? {};
         if (handlers === undefined || !network.isReachable(this.#id, to)) return;
+        if (transport?.knows(this.#id) === false) return;
         ask(handlers).then(
           (answer) =>
             network.carry(to, this.#id, () => {

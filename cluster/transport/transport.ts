@@ -65,6 +65,8 @@ export interface TransportHandlers {
   /** A peer wants to replicate to this node. The link is not bound yet. */
   onSyncLink(from: number, link: ReceiverLink): void;
   onUnreachable(to: number): void;
+  /** A peer knows no such member as this one; told again and again while that lasts. */
+  onTurnedAway?(by: number): void;
   onSnapshotSent(to: number, isDelivered: boolean): void;
 }
 

@@ -30,14 +30,13 @@ import { PeerList, type PeerListOptions } from "./peer-list.ts";
 import type { Processes } from "./processes.ts";
 import { QuorumKeeper } from "./quorum-keeper.ts";
 import { isSettled } from "./status.ts";
+import { Succession } from "./succession.ts";
 
 /** In leases: what a member has to come back that fell silent while nobody held a proven copy of its flows. */
 const UNPROVEN_LEASES = 10;
 /** Until then a member that hears nobody has judged them all. */
 const DEAF_INTERVALS = 3;
 const WATCH_INTERVAL_MS = 100;
-/** A transfer takes a round trip; who stops does not wait longer than this for it. */
-const HAND_OVER_MS_MAX = 500;
 
 export interface ControllerOptions {
   readonly config: NodeConfig;
@@ -68,6 +67,7 @@ export class Controller {
   readonly driver: ControlDriver;
   readonly membership: Membership;
   readonly quorum: QuorumKeeper;
+  readonly succession: Succession;
   /** With `quorum: pair`, on nodes. */
   readonly pair: PairKeeper | undefined;
   /** Where the members keep the log. */
@@ -75,7 +75,6 @@ export class Controller {
   readonly peers: PeerList;
   readonly #options: ControllerOptions;
   readonly #watchers = new Set<(state: ClusterState) => void>();
-  readonly #successionWatchers = new Set<() => void>();
   readonly #absent = new AbsentMembers();
   #stopWatch: (() => void) | undefined;
   #epoch = -1;
@@ -131,6 +130,10 @@ export class Controller {
       beats: options.beats,
       onLog: options.log,
     });
+    this.succession = new Succession({
+      ...{ self, timers, driver: this.driver, alive: options.alive, journal: options.journal },
+      nameOf: (id) => this.name(id),
+    });
     this.quorum = new QuorumKeeper({
       self: self.id,
       founders: leaseVoters(config),
@@ -180,6 +183,7 @@ export class Controller {
       onRestart: (_from, incarnation) => rest.processes.restart(incarnation),
       onSyncLink: rest.onSyncLink,
       onUnreachable: (to) => driver.unreachable(to),
+      onTurnedAway: (by) => this.succession.turnedAway(by),
       onSnapshotSent: (to, isDelivered) => driver.snapshotSent(to, isDelivered),
     };
   }
@@ -272,29 +276,6 @@ export class Controller {
       epoch: this.driver.state().table.epoch,
     });
     this.membership.peerDied(node, isLeader);
-  }
-
-  /**
-   * Hands leadership over when this member has it and an active node can take it, so that nobody waits for an election when
-   * this process ends. Resolves when another leads, or when that takes too long.
-   */
-  handOver(): Promise<void> {
-    const heir = this.#heir();
-    const { self } = this.#options.config.cluster;
-    if (heir === undefined || this.driver.status().lead !== self.id) return Promise.resolve();
-    this.#options.journal.add("leader", `${self.name} hands leadership to ${this.name(heir)}`, {
-      node: heir,
-    });
-    return new Promise((resolve) => {
-      const done = (): void => {
-        callOff();
-        this.#successionWatchers.delete(done);
-        resolve();
-      };
-      const callOff = this.#options.timers.after(HAND_OVER_MS_MAX, done);
-      this.#successionWatchers.add(done);
-      this.driver.transferLeader(heir);
-    });
   }
 
   /** Empties a node of its slots, losing nothing. Resolves when it owns none; answers the epoch. */
@@ -390,7 +371,7 @@ export class Controller {
       this.#options.journal.add("epoch-committed", text, { epoch: table.epoch, node });
     }
     this.membership.onCommitted();
-    this.#leaveLead(state, committed);
+    this.succession.observe(state, committed.command);
     for (const watch of this.#watchers) watch(state);
   }
 
@@ -398,27 +379,7 @@ export class Controller {
     const number = termInside(term);
     const text = lead === 0 ? `no leader in term ${number}` : `${this.name(lead)} leads in term ${number}`;
     this.#options.journal.add("leader", text, { node: lead });
-    if (lead === 0 || lead === this.#options.config.cluster.self.id) return;
-    for (const done of this.#successionWatchers) done();
-  }
-
-  /** A node that was just drained is about to be stopped: it should not lead then. */
-  #leaveLead({ members }: ClusterState, { command }: Committed): void {
-    const { self } = this.#options.config.cluster;
-    if (command?.type !== "setState" || command.node !== self.id) return;
-    if (members.find((member) => member.id === self.id)?.state !== "drained") return;
-    // Not from within the driver's own turn.
-    this.#options.timers.afterInput(() => void this.handOver());
-  }
-
-  #heir(): number | undefined {
-    const { self } = this.#options.config.cluster;
-    const alive = this.#options.alive();
-    return this.driver
-      .state()
-      .members.find(
-        ({ id, role, state }) => id !== self.id && role === "node" && state === "active" && alive.has(id),
-      )?.id;
+    this.succession.observeLead(lead);
   }
 
   #makePair(): PairKeeper | undefined {

@@ -118,7 +118,7 @@ export class Node {
     });
     this.#undo.push(() => core.stop());
     core.start();
-    this.#undo.push(() => core.controller.handOver());
+    this.#undo.push(() => core.controller.succession.handOver());
     this.#journal.add("started", `${cluster.self.name} started, ports by ${started.reason}`);
   }
 

@@ -90,7 +90,7 @@ export class Witness {
     await this.#startServers(core, store, certificates);
     this.#undo.push(() => core.stop());
     core.start();
-    this.#undo.push(() => core.controller.handOver());
+    this.#undo.push(() => core.controller.succession.handOver());
     this.#journal.add("started", `witness ${cluster.self.name} started`);
   }
 

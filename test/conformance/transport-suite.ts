@@ -22,6 +22,7 @@ class Member {
   readonly transport: Transport;
   readonly received: { from: number; message: Message }[] = [];
   readonly unreachable: number[] = [];
+  readonly turnedAway: number[] = [];
   readonly snapshots: { to: number; isDelivered: boolean }[] = [];
   readonly links: { from: number; end: End<ReceiverMessage, SenderMessage> }[] = [];
 
@@ -38,6 +39,7 @@ class Member {
       onRestart: (from, incarnation) =>
         incarnation === 4 ? "" : `not for ${from}: not in life ${incarnation}`,
       onUnreachable: (to) => this.unreachable.push(to),
+      onTurnedAway: (by) => this.turnedAway.push(by),
       onSnapshotSent: (to, isDelivered) => this.snapshots.push({ to, isDelivered }),
     });
   }
@@ -135,6 +137,18 @@ export function transportConformance(name: string, makeWorld: () => Promise<Tran
       expect(b.received.map(({ message }) => message.term)).toEqual(
         Array.from({ length: 500 }, (_, i) => i + 1),
       );
+    });
+
+    test("whoever knows no such member turns it away, counts that, and it is told", async () => {
+      const [a, b] = (await startAll(1, 2)) as [Member, Member];
+      expect(a.turnedAway).toEqual([]);
+      b.transport.setPeers([]);
+      await world.until(() => {
+        a.transport.sendRaft(heartbeat(1, 2, 7));
+        return a.turnedAway.length > 0 && b.transport.counters.refused.stranger > 0;
+      });
+      expect(a.turnedAway[0]).toBe(2);
+      expect(b.received).toEqual([]);
     });
 
     test("a message in another's name is refused and counted", async () => {

@@ -11,6 +11,7 @@ import { runMany } from "../../chaos/sim/cluster/many.ts";
 import { SMALL_SIZES } from "../../chaos/sim/cluster/sizes.ts";
 import { simStage } from "../../chaos/sim/cluster/stage.ts";
 import { runTrial } from "../../chaos/sim/cluster/trial.ts";
+import { Replacements } from "../../chaos/sim/cluster/trial-changes.ts";
 
 const TRIALS = Number(process.env["SYNWALL_TRIALS"] ?? 2000);
 const SCENE_TRIALS = TRIALS / 20;
@@ -115,6 +116,34 @@ describe("what trials found once", () => {
     await cluster.clock.drive(story());
     expect(voters()).toEqual([1, 2, 3]);
     expect(fenced).toBe(0);
+  });
+
+  // The leader is a stranger to it, and only a leader could tell it who that is.
+  test("a node that was away while the leader joined comes back: an older member leads", async () => {
+    const cluster: SimCluster = new SimCluster({
+      ...{ seed: 1, nodes: 4, hasWitness: true, profile: "lan", flowsMax: 256, sizes: SMALL_SIZES },
+    });
+    const story = async (): Promise<void> => {
+      const { clock } = cluster;
+      await cluster.startAll();
+      await waitSettledOn(simStage(cluster, plugHosts(cluster)));
+      cluster.kill("fw3");
+      await clock.pause(1000);
+      new Replacements(cluster, () => undefined).lose(cluster.member("fw1"), { isAlive: false });
+      const newcomer = () => cluster.member("fw1");
+      const leads = () => newcomer().running?.controller.driver.status().state === "leader";
+      for (let tries = 0; tries < 50 && !leads(); tries++) {
+        await clock.pause(300);
+        if (newcomer().id > 5) cluster.campaign(newcomer());
+      }
+      expect(leads()).toBe(true);
+      cluster.start("fw3");
+      await clock.pause(3000);
+      expect(leads()).toBe(false);
+      const { members } = newcomer().running!.controller.driver.state();
+      expect(members.find(({ name }) => name === "fw3")?.state).toBe("active");
+    };
+    await cluster.clock.drive(story());
   });
 
   // Trial 139: its words were heard, and believed: the others were declared down and fenced one after the other.

@@ -167,6 +167,7 @@ export class Life implements Timers {
       onRestart: (from, incarnation) => handlers.onRestart?.(from, incarnation) ?? CANNOT_RESTART,
       onSyncLink: (from, link) => this.run(() => handlers.onSyncLink(from, this.#link(link))),
       onUnreachable: (to) => this.run(() => handlers.onUnreachable(to)),
+      onTurnedAway: (by) => this.run(() => handlers.onTurnedAway?.(by)),
       onSnapshotSent: (to, isDelivered) => this.run(() => handlers.onSnapshotSent(to, isDelivered)),
     };
   }

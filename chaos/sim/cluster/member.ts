@@ -177,13 +177,15 @@ export class SimMember {
     const { network, random, onEvent, onLog, onWorked } = this.#world;
     const recordFormats = this.#world.recordFormats?.(this.name, this.#processes);
     const storage = this.#openStorage(life);
+    const transport = network.attach(this.id);
+    transport.setPeers(config.cluster.members.filter(({ id }) => id !== this.id));
     return {
       world: this.#world,
       config,
       life,
       env: { nowMs: () => life.nowMs(), random },
       storage,
-      transport: life.transport(network.attach(this.id)),
+      transport: life.transport(transport),
       journal: new Journal((event) => onEvent(this.name, event), life),
       log: { line: (level, text) => onLog(this.name, level, text) },
       onFatal: (error) => {

@@ -66,7 +66,7 @@ export function simStage(cluster: SimCluster, hosts: SimHosts, options: SimStage
     start: (member) => at(() => cluster.start(member)),
     restart: async (name) => {
       const atMs = clock.nowMs();
-      await cluster.member(name).running?.controller.handOver();
+      await cluster.member(name).running?.controller.succession.handOver();
       cluster.kill(name);
       await pause(RESTART_MS);
       cluster.start(name);

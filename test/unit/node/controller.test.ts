@@ -41,7 +41,7 @@ test("handOver() ends when another node leads, and its commands are decided as b
   let tookMs: number | undefined;
   void cluster
     .member(1)
-    .handOver()
+    .succession.handOver()
     .then(() => {
       tookMs = cluster.clock.nowMs() - startedMs;
     });
@@ -53,6 +53,6 @@ test("handOver() ends when another node leads, and its commands are decided as b
 test("handOver() of who does not lead is over at once", async () => {
   const cluster = new Controllers();
   await leadBy(cluster, 2);
-  await cluster.member(1).handOver();
+  await cluster.member(1).succession.handOver();
   expect(cluster.leader).toBe(2);
 });
