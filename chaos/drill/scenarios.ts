@@ -251,11 +251,12 @@ export const SCRIPTS: Readonly<Record<Scenario, Script>> = {
       const before = await stage.ask(helper, "status", {});
       const first = await kill(stage, victim);
       await waitSettledOn(stage, { without: [victim], afterEpoch: before.epoch });
-      const deaths = [...first.deaths!, { member: helper, atMs: await stage.kill(helper) }];
-      const without = [victim, helper];
+      const second = await untilSpared(stage, victim, helper);
+      const deaths = [...first.deaths!, { member: second, atMs: await stage.kill(second) }];
+      const without = [victim, second];
       const witness = nodesOf(stage).find((name) => !without.includes(name))!;
       const { epoch } = await stage.ask(witness, "status", {});
-      return { ...first, deaths, gone: helper, settle: { without, afterEpoch: epoch }, witness };
+      return { ...first, deaths, gone: second, settle: { without, afterEpoch: epoch }, witness };
     },
   },
   disk: {
@@ -352,6 +353,25 @@ async function waitFor(
     if (stage.nowMs() > untilMs) throw new SynwallError("SW_DRILL_FAILED", otherwise);
     await stage.pause(LOOK_MS);
   }
+}
+
+/**
+ * A node without whose vote the others decide, while `dead` is: `wished`, if that is one. Of an even number of voters, or of three, nobody
+ * is until the dead one's vote does not count any more.
+ */
+async function untilSpared(stage: Stage, dead: string, wished: string): Promise<string> {
+  const living = nodesOf(stage).filter((name) => name !== dead && name !== wished);
+  let spared: string | undefined;
+  const look = async (): Promise<boolean> => {
+    const { members } = await stage.ask(wished, "cluster.members", {});
+    const voters = members.filter(({ votes }) => votes).map(({ name }) => name);
+    spared = [wished, ...living].find(
+      (node) => 2 * voters.filter((name) => name !== dead && name !== node).length > voters.length,
+    );
+    return spared !== undefined;
+  };
+  await waitFor(stage, FORGIVEN_MS, `nobody can be spared after ${dead}: its vote still counts`, look);
+  return spared!;
 }
 
 async function kill(stage: Stage, victim: string): Promise<Injection> {
