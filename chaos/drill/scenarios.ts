@@ -248,6 +248,7 @@ export const SCRIPTS: Readonly<Record<Scenario, Script>> = {
   },
   two: {
     async inject(stage, victim, helper) {
+      await untilAllVote(stage, helper);
       const before = await stage.ask(helper, "status", {});
       const first = await kill(stage, victim);
       await waitSettledOn(stage, { without: [victim], afterEpoch: before.epoch });
@@ -353,6 +354,14 @@ async function waitFor(
     if (stage.nowMs() > untilMs) throw new SynwallError("SW_DRILL_FAILED", otherwise);
     await stage.pause(LOOK_MS);
   }
+}
+
+/** Who has just joined, or was away for long, gets its vote some seconds after it is active. */
+async function untilAllVote(stage: Stage, asked: string): Promise<void> {
+  await waitFor(stage, FORGIVEN_MS, "some members do not vote", async () => {
+    const { members } = await stage.ask(asked, "cluster.members", {});
+    return members.every(({ votes }) => votes);
+  });
 }
 
 /**

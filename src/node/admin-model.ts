@@ -177,6 +177,7 @@ export interface MemberView {
   /** "expected": it joined and was never up. */
   readonly state: string;
   readonly isDisabled: boolean;
+  /** Leases or Raft count it; while voters change, both sets do. */
   readonly votes: boolean;
 }
 

@@ -35,7 +35,10 @@ export function clusterHandlers(parts: ClusterAdminParts): Pick<AdminHandlers, C
   return {
     "cluster.members": () => {
       const state = controller.driver.state();
-      const { voters } = quorumOf(state, founders);
+      const { voters, outgoing } = quorumOf(state, founders);
+      const { confState } = controller.driver.status();
+      // While voters change, and Raft's own follow, all of these sets have to agree.
+      const voting = new Set([voters, outgoing, confState.voters, confState.votersOutgoing].flat());
       const present = membersOf(state, founders);
       return {
         members: state.members
@@ -48,7 +51,7 @@ export function clusterHandlers(parts: ClusterAdminParts): Pick<AdminHandlers, C
             weight,
             state: incarnation === 0 ? "expected" : is,
             isDisabled: isDisabled === true,
-            votes: voters.includes(id),
+            votes: voting.has(id),
           })),
       };
     },
