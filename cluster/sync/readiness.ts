@@ -35,6 +35,13 @@ interface PendingDigest {
   appliedMs: number | undefined;
 }
 
+/** A digest that the worker compared; `epoch`: of the table that its sender knew. */
+interface Compared {
+  readonly peerId: number;
+  readonly epoch: number;
+  readonly isEqual: boolean;
+}
+
 /** A worker that has not told the result of an applied digest by then did not compare it: it decides the slot itself. */
 const RESULT_MS_MAX = 1000;
 
@@ -45,6 +52,8 @@ export class Readiness {
   readonly counts: ReadinessCounts = { proven: 0, divergences: 0, mismatches: 0 };
   readonly #options: ReadinessOptions;
   readonly #pending = new Map<number, PendingDigest[]>();
+  /** By slot: what was compared under a table that is still to come: replication may be faster than the log, and says it once. */
+  readonly #early = new Map<number, Compared>();
   /** By slot: the backupEpoch for which it is proven; 0 = none. */
   readonly #provenEpoch: Float64Array;
   readonly #reportedMs: Float64Array;
@@ -64,6 +73,11 @@ export class Readiness {
       this.#provenEpoch[slot] = 0;
       this.#reportedMs[slot] = Number.NEGATIVE_INFINITY;
     }
+    for (const [slot, early] of this.#early) {
+      if (early.epoch > table.epoch) continue;
+      this.#early.delete(slot);
+      this.#judge(slot, early, table);
+    }
   }
 
   /** A digest was handed to the worker, as the `position`-th replica since the start. */
@@ -80,17 +94,19 @@ export class Readiness {
     const digest = pending?.shift();
     if (pending?.length === 0) this.#pending.delete(slot);
     const table = this.#table;
-    if (digest === undefined || table === undefined || !this.#isBackup(slot)) return;
-    // A digest from before this node became the backup proves nothing about what was sent since.
-    if (digest.peerId !== table.owner[slot] || digest.epoch < table.backupEpoch[slot]!) return;
-    if (isEqual) this.#prove(slot, table);
-    else this.#differ(slot, table, digest.peerId);
+    if (digest === undefined) return;
+    const { peerId, epoch } = digest;
+    const compared = { peerId, epoch, isEqual };
+    this.#early.delete(slot);
+    if (table === undefined || epoch > table.epoch) this.#early.set(slot, compared);
+    if (table !== undefined) this.#judge(slot, compared, table);
   }
 
   /** A record of the slot could not be kept: the copy is not whole until it was sent again. */
   refused(slot: number): void {
     const table = this.#table;
     const owner = table?.owner[slot] ?? 0;
+    this.#early.delete(slot);
     if (table === undefined || owner === 0) return;
     // First packets wait for a former backup as well.
     if (!this.#isBackup(slot) && formerOf(table, slot) !== this.#options.selfId) return;
@@ -134,6 +150,13 @@ export class Readiness {
       pending.shift();
       if (pending.length === 0) this.#pending.delete(slot);
     }
+  }
+
+  #judge(slot: number, { peerId, epoch, isEqual }: Compared, table: SlotTable): void {
+    // A digest from before this node became the backup proves nothing about what was sent since.
+    if (!this.#isBackup(slot) || peerId !== table.owner[slot] || epoch < table.backupEpoch[slot]!) return;
+    if (isEqual) this.#prove(slot, table);
+    else this.#differ(slot, table, peerId);
   }
 
   #prove(slot: number, table: SlotTable): void {

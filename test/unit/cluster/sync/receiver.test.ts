@@ -418,6 +418,43 @@ describe("proofs", () => {
     expect(ready).toEqual([]);
   });
 
+  describe("a digest that was compared before the table came that made this node the backup", () => {
+    const compare = (isEqual: boolean): void => {
+      receiver.setTable(pairTable({ epoch: 2, backup: put(pairTable().backup, 6, 0) }));
+      batch(connect(), 1, { op: OP_DIGEST, slot: 6, epoch: 3 });
+      receiver.digestResult(6, isEqual);
+      receiver.tick(clock.ms);
+      expect(ready).toEqual([]);
+    };
+
+    test("proves the copy when it comes", () => {
+      compare(true);
+      receiver.setTable(unproven(3));
+      receiver.tick(clock.ms);
+      expect(ready).toEqual([{ slots: [6], epochs: [3] }]);
+    });
+
+    test("or has the slot sent again", () => {
+      compare(false);
+      expect(wanted).toEqual([]);
+      receiver.setTable(unproven(3));
+      expect(wanted).toEqual([[1, [6], "digest"]]);
+    });
+
+    test("counts for nothing when that table is a later one, has another owner, or a record was refused meanwhile", () => {
+      const { owner } = pairTable();
+      const tables = [unproven(4), { ...unproven(3), owner: put(owner, 6, 3) }, unproven(3)];
+      for (const [i, table] of tables.entries()) {
+        start();
+        compare(true);
+        if (i === 2) receiver.readiness.refused(6);
+        receiver.setTable(table);
+        receiver.tick(clock.ms);
+        expect(ready).toEqual([]);
+      }
+    });
+  });
+
   test("a copy that differs is asked for again, and counted as divergence only when it was proven", () => {
     receiver.setTable(unproven());
     const link = connect();
