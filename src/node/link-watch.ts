@@ -10,10 +10,14 @@ import type { Journal } from "./journal.ts";
 import { type LinkCommand, LinkTracker } from "./link-tracker.ts";
 import { isOurFault } from "./silent-links.ts";
 import type { WorkerMirror } from "./worker-mirror.ts";
+import { HEARING_LAG_MS } from "./zone-ears.ts";
 
 const RETRY_MS = 500;
-/** A wire that is silent for less says nothing: switches that learn a new topology are, and so is a node that starts. */
-const SILENT_MS = 1000;
+/**
+ * A wire that is silent for less says nothing: switches that learn a new topology are, and so is a node that starts. And what nodes say
+ * that they hear must be of after it fell silent, or one that still counts the other's last heartbeat takes itself for mute.
+ */
+const SILENT_MS = HEARING_LAG_MS + 200;
 /** Hosts on a silent wire are asked at each look at first, then this seldom: it may stay as it is for days. */
 const EAGER_MS = 3000;
 const ASK_SELDOM_MS = 4000;

@@ -6,9 +6,11 @@ import type { LinkHearing } from "../../cluster/liveness/model.ts";
 import type { Port } from "../io/port.ts";
 import type { FromWorker } from "./worker-protocol.ts";
 
-/** What was not heard for so long is not heard. Longer than any profile needs to find a link down. */
-const HEARD_MS = 1000;
-const LOOK_MS = 250;
+/** What was not heard for so long is not heard. A heartbeat of any profile may get lost in it. */
+const HEARD_MS = 700;
+const LOOK_MS = 100;
+/** When everybody has fallen silent, that is told after this time at the latest, by a thread that has nothing else to do. */
+export const HEARING_LAG_MS = HEARD_MS + LOOK_MS;
 /** Who is asked answers within this time, or is not heard; longer than a look. */
 const ANSWER_MS = 300;
 

@@ -153,6 +153,19 @@ describe("wires that carry nothing, although they have a carrier", () => {
       }, nodes),
   );
 
+  // Each node looks at its wires every 100 ms, in its own rhythm: what one says is up to that much older than what another one says.
+  test.each([0, 60, 120, 180, 240, 300, 360, 420, 480])(
+    "it is the right one, whenever the wire is cut (%i ms)",
+    (ms) =>
+      Site.run(async (site) => {
+        site.startHosts();
+        await site.after(2000 + ms);
+        site.cluster.cut("fw1", "outside");
+        await site.until("fw1 is drained", () => site.state("fw1") === "drained" && site.owned("fw1") === 0);
+        expect(site.journal.filter((line) => line.includes("fw2 gives up"))).toEqual([]);
+      }),
+  );
+
   test("two nodes that do not hear each other on a wire on which each hears hosts both go on", () =>
     Site.run(async (site) => {
       site.startHosts();
