@@ -303,10 +303,15 @@ class PairRun {
     return this.#cluster.members.find(({ isRunning, isNode }) => isRunning && isNode)!;
   }
 
+  /** To a node: the one that is left must know it as well. */
   #isWitnessVoting(): string | undefined {
-    const { quorum } = this.#survivor().running!.controller.driver.state();
-    const isOver = quorum !== undefined && quorum.outgoing.length === 0 && quorum.voters.length === 2;
-    return isOver && this.#leader()?.isNode === true ? undefined : `voters are ${quorum?.voters}`;
+    for (const { running, isNode, name } of this.#cluster.members) {
+      if (!isNode || running === undefined) continue;
+      const { quorum } = running.controller.driver.state();
+      const isOver = quorum !== undefined && quorum.outgoing.length === 0 && quorum.voters.length === 2;
+      if (!isOver) return `to ${name} voters are ${quorum?.voters}`;
+    }
+    return this.#leader()?.isNode === true ? undefined : "no node leads";
   }
 
   /** Waits until `node` decides every slot. */

@@ -24,6 +24,8 @@ export class Replacements {
   readonly #note: (what: string) => void;
   /** Until when the latest attempt has time, for each that waits for somebody to take its place. */
   readonly #lost = new Map<SimMember, number>();
+  /** Those whose disk is gone: they cannot be started again, unlike one that an operator only believes to be. */
+  readonly #gone = new Set<SimMember>();
   /** Were let in, and did not come up yet. A token of an earlier attempt, whose answer came late, may take their place away. */
   readonly #fresh = new Set<SimMember>();
   #tokens = 0;
@@ -38,6 +40,10 @@ export class Replacements {
   /** Waits for another machine to take its place: it is not to be started again. */
   isLost(member: SimMember): boolean {
     return this.#lost.has(member);
+  }
+
+  canStart(member: SimMember): boolean {
+    return !this.#gone.has(member);
   }
 
   /** Majorities of all that vote, as far as anybody knows, keep their disks when this one is lost as well. */
@@ -62,6 +68,7 @@ export class Replacements {
     if (this.#lost.has(member)) return;
     this.#fresh.delete(member);
     this.#lost.set(member, 0);
+    if (!isAlive) this.#gone.add(member);
     if (!isAlive && member.isRunning) this.#cluster.kill(member.name, { isPowerLost: true });
     if (!this.#isAtWork) this.#operate();
   }

@@ -350,7 +350,7 @@ export class TrialFaults {
 
   #canStart(member: SimMember): boolean {
     const { members } = this.#cluster;
-    return !member.isRunning && members.includes(member) && !this.#replacements.isLost(member);
+    return !member.isRunning && members.includes(member) && this.#replacements.canStart(member);
   }
 
   #start(member: SimMember): void {
