@@ -453,7 +453,8 @@ export class Authority {
   /**
    * Requests ride along with the heartbeats, which leave next: at most four fresh ones an interval, and one for each burst of them. All
    * members are asked and acknowledge, voters or not: where one alone voted and others vote again, some of them are needed at once, and
-   * nobody is to wait for their first promise. A promise that does not count yet binds all the same. Whoever is to hand slots over to us waits to see that we know of it (letting-go.ts): it is told at once, and whether it votes or not.
+   * nobody is to wait for their first promise. A promise that does not count yet binds all the same. Whoever is to hand slots over to us
+   * waits to see that we know of it (letting-go.ts): it is told at once, and whether it votes or not.
    */
   #requestLease(nowMs: number, isNewTable = false): void {
     const { role, selfId, profile } = this.#config;

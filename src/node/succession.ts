@@ -33,10 +33,7 @@ export class Succession {
    * this process ends. Resolves when another leads, or when that takes too long.
    */
   handOver(): Promise<void> {
-    return this.#handTo(
-      this.#heir(() => true),
-      "",
-    );
+    return this.#handTo(this.#heir(), "");
   }
 
   /** `peer` turned this member away as one that it does not know. */
@@ -80,7 +77,7 @@ export class Succession {
     });
   }
 
-  #heir(isRight: (id: number) => boolean): number | undefined {
+  #heir(isRight: (id: number) => boolean = () => true): number | undefined {
     const { self, driver, alive } = this.#options;
     const heard = alive();
     return driver

@@ -244,12 +244,7 @@ export class TrialFaults {
     const isOneWay = this.#chance(50);
     const link = this.#chance(50) ? "all" : this.#link(member);
     this.#note(`  ${isOneWay ? "towards" : "with"} ${other.name}, ${link}`);
-    this.#cluster.cutPair(member, other, link);
-    if (!isOneWay) this.#cluster.cutPair(other, member, link);
-    this.#cluster.clock.after(ms, () => {
-      this.#cluster.healPair(member, other);
-      this.#cluster.healPair(other, member);
-    });
+    this.#cluster.clock.after(ms, part(this.#cluster, [[member], [other]], { link, isOneWay }));
   }
 
   #drain(member: SimMember, ms: number): void {
@@ -263,8 +258,7 @@ export class TrialFaults {
     const { clock, members } = this.#cluster;
     const other = this.#pick(members.filter((each) => each !== member));
     this.#note(`  with ${other.name}`);
-    this.#cluster.cutPair(member, other, "all");
-    this.#cluster.cutPair(other, member, "all");
+    const heal = part(this.#cluster, [[member], [other]], { link: "all", isOneWay: false });
     const untilMs = clock.nowMs() + ms;
     for (const { life } of members.filter((each) => each !== member && each !== other)) {
       const { worker } = life!;
@@ -278,10 +272,7 @@ export class TrialFaults {
       };
       stall();
     }
-    clock.after(ms, () => {
-      this.#cluster.healPair(member, other);
-      this.#cluster.healPair(other, member);
-    });
+    clock.after(ms, heal);
   }
 
   /** Two groups, on all links or on that of the cluster. */

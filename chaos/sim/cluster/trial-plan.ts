@@ -122,7 +122,7 @@ export function planTrial(seed: number, options: PlanOptions = {}): TrialPlan {
   if (scene === "changing") {
     const members = drawNodes(CHANGING_NODES, random(100));
     const hasWitness = members === 2 || random(100) < CHANGING_WITNESSES;
-    return { ...plan, ...CHANGING, nodes: members, hasWitness, bug };
+    return { ...plan, ...CHANGING, nodes: members, hasWitness };
   }
   const asked = isMixed ? plan : { ...plan, ...trialOf(bug) };
   return asked.isCramped ? { ...asked, kind: "single", isWeatherBad: false } : asked;
