@@ -30,6 +30,8 @@ export const QUORUM_BUGS = [
   "timeless-voter",
   /** Who asks for a fence counts the new voters alone while they follow the old ones. */
   "hasty-asker",
+  /** The leader takes the next step before anybody said that it knows the present one. */
+  "rash-step",
 ] as const;
 
 /** Those that need askers that sleep. */
@@ -86,6 +88,9 @@ export function plantBug(bug: Bug, member: SimMember, world: World): void {
       fences.setVoters = (sets) => setVoters(sets.slice(0, 1));
       return;
     }
+    case "rash-step":
+      // ownership-voters.ts looks at the option itself.
+      return;
     case "late-stop":
       // ownership-member.ts looks at the option itself.
       return;

@@ -53,9 +53,14 @@ export class SimQuorumKeeper {
       const isUnlucky = scheduler.nowMs < options.faultsUntilMs && network.chance(0.02);
       if (isSilent || isUnlucky || wantedVoters?.includes(id) === false) away.add(id);
     }
+    const heard = new Set(present);
     for (const id of away) present.delete(id);
-    const isCalm = nowMs - this.#seenSinceMs >= options.profile.leaseMs * DRIFT + DEFAULT_MARGIN_MS;
-    const next = planQuorum(state, { self: self.id, founders, away, present, isCalm });
+    const isRash = options.bug === "rash-step";
+    if (isRash && quorum !== undefined) {
+      for (const node of founders) self.propose({ type: "votersKnown", node, epoch: quorum.epoch });
+    }
+    const isCalm = isRash || nowMs - this.#seenSinceMs >= options.profile.leaseMs * DRIFT + DEFAULT_MARGIN_MS;
+    const next = planQuorum(state, { self: self.id, founders, away, heard, present, isCalm });
     if (next !== undefined) self.propose(next);
   }
 }

@@ -126,10 +126,10 @@ export class World {
     return this.#leader;
   }
 
-  /** `m` reaches a majority of the voters, there and back. */
+  /** `m` reaches a majority of those who decide what is committed, there and back; Raft follows when a change is over. */
   hasQuorum(m: SimMember): boolean {
     const { voters, outgoing } = quorumOf(this.log.latest, this.voters);
-    return this.#reachesMajority(m, voters) && (outgoing.length === 0 || this.#reachesMajority(m, outgoing));
+    return this.#reachesMajority(m, outgoing.length > 0 ? outgoing : voters);
   }
 
   #reachesMajority(m: SimMember, voters: readonly number[]): boolean {

@@ -13,7 +13,7 @@ export const COMMAND_VERSION = 1;
  * Raised with each change of the schemas below; `synwall upgrade` refuses to let two of them stand side by side. 2: tables name former
  * backups (ADR 50). 3: nobody is removed without whose vote the others have no majority, and no disabled node becomes active.
  */
-export const STATE_VERSION = 3;
+export const STATE_VERSION = 4;
 /** The largest cluster has 1024 slots: about 40 KiB of JSON. Anything near this limit is not a command. */
 export const COMMAND_BYTES_MAX = 1_048_576;
 

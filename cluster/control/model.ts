@@ -160,7 +160,7 @@ export type Command =
   /** The operator keeps a member out of owning slots, over restarts, or lets it in again. */
   | { readonly type: "enable"; readonly node: number; readonly isEnabled: boolean }
   | { readonly type: "weight"; readonly node: number; readonly weight: number }
-  /** Other voters than `from`, which count now: from here on majorities of both are needed, until `votersDone`. */
+  /** Other voters than `from`, which count now: from here on majorities of both are needed, until `votersDone`. Under way: back to those before. */
   | {
       readonly type: "voters";
       readonly baseEpoch: number;

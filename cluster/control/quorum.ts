@@ -3,6 +3,7 @@
  * Pure. Owns the commands that change the set and what the leader proposes; Raft's own change is conf-plan.ts.
  *
  *   C(V) --voters--> J(V, W) --votersDone--> C(W)         C: majority of one set, J: majorities of both
+ *     <----voters-----'                                   back: W can not be asked, V can
  *
  * For leases and fences (cluster/takeover) each step is an epoch of the table, and these rules make it safe:
  *   1. a voter refuses lease requests of an epoch before its own step (promise.ts); what it promised before runs out;
@@ -11,7 +12,8 @@
  *      after that.
  * Holder and asker at the same step, or at neighbours, share a set, in which two majorities meet. Further apart, by 3 a
  * majority of a set of the holder's next step has known that step for a promise's time, so by 1 and 2 the holder's lease is
- * out. A holder that is ahead of the asker knows all that the asker knows: if the slot is its own again it awaits the asker.
+ * out. The step back waits for nobody: the steps before it, at it and after it, up to the next votersDone, all count V, and that
+ * one is proposed by 3 when a majority of V knows a step after it. A holder that is ahead of the asker knows all that the asker knows: if the slot is its own again it awaits the asker.
  *
  * Dynamic quorum: a voter that is away for long does not vote until it is back. When one of two is left, or two are, while
  * others are away, a single voter stands the loss of all others; two would stand none. So it is when two are all that there
@@ -29,6 +31,8 @@ export interface QuorumFacts {
   readonly founders: readonly number[];
   /** Not heard for so long that the cluster does not wait for their vote. */
   readonly away: ReadonlySet<number>;
+  /** Whom the leader hears, and itself. */
+  readonly heard: ReadonlySet<number>;
   /** Heard, and hold (nearly) the whole log; the leader included. */
   readonly present: ReadonlySet<number>;
   /** Of those present, who acknowledges leases by now: nobody else gets a vote, since it may be needed at once; default: all of them. */
@@ -59,7 +63,10 @@ export function beginVoters(
   const present = quorumOf(cluster, from);
   if (baseEpoch !== table.epoch) return epochMoved(cluster, baseEpoch);
   if (!isSame(present.voters, from)) return refused(cluster, `voters are ${present.voters}, not ${from}`);
-  if (present.outgoing.length > 0) return refused(cluster, "another change of voters is under way");
+  if (present.outgoing.length > 0) {
+    if (!isSame(present.outgoing, to)) return refused(cluster, "another change of voters is under way");
+    return changed(cluster, step(cluster, { voters: present.outgoing, outgoing: [] }));
+  }
   if (to.length === 0 || new Set(to).size < to.length) return refused(cluster, `[${to}] is no set of voters`);
   if (isSame(from, to)) return unchanged(cluster);
   if (!isKnown(present)) return refused(cluster, "the change before is not known to a majority yet");
@@ -94,8 +101,12 @@ export function planQuorum(state: ClusterState, facts: QuorumFacts): Command | u
   if ([...voters, ...outgoing].includes(STORE_VOTER) && !known.includes(STORE_VOTER)) {
     return { type: "votersKnown", node: STORE_VOTER, epoch: quorum.epoch };
   }
-  if (!isKnown(quorum) || (quorum.epoch > 0 && !facts.isCalm)) return undefined;
   const baseEpoch = state.table.epoch;
+  if (outgoing.length > 0 && !hearsMajority(voters, facts.heard)) {
+    if (!hearsMajority(outgoing, facts.heard)) return undefined;
+    return { type: "voters", baseEpoch, from: voters, to: outgoing };
+  }
+  if (!isKnown(quorum) || (quorum.epoch > 0 && !facts.isCalm)) return undefined;
   if (quorum.outgoing.length > 0) return { type: "votersDone", baseEpoch };
   // A store takes the word of anybody who reaches it, also of one that is cut off from the others.
   if (facts.hasStore === true && !hearsMajority(quorum.voters, facts.present)) return undefined;

@@ -90,6 +90,7 @@ export class QuorumKeeper {
       this.#seen = seen;
       this.#seenSinceMs = nowMs;
     }
+    const heard = new Set([self, ...alive()]);
     const present = new Set([self]);
     const promising = new Set([self]);
     for (const id of alive()) {
@@ -104,6 +105,7 @@ export class QuorumKeeper {
       founders,
       hasStore,
       away: this.#away(nowMs),
+      heard,
       present,
       promising,
       isPair,

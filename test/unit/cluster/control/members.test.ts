@@ -181,6 +181,7 @@ const FACTS: QuorumFacts = {
   self: 1,
   founders: [1, 2, 3],
   away: new Set(),
+  heard: new Set([1, 2, 3]),
   present: new Set([1, 2, 3]),
   isCalm: true,
 };
@@ -191,7 +192,7 @@ function known(state: ClusterState, ...nodes: number[]): ClusterState {
 }
 
 describe("voters", () => {
-  const away = { ...FACTS, away: new Set([2]), present: new Set([1, 3]) };
+  const away = { ...FACTS, away: new Set([2]), heard: new Set([1, 3]), present: new Set([1, 3]) };
 
   test("stay as they are while nobody is away", () => {
     expect(planQuorum(trio, FACTS)).toBeUndefined();
@@ -207,6 +208,39 @@ describe("voters", () => {
     const calm = known(both, 1, 3);
     expect(planQuorum(calm, { ...away, isCalm: false })).toBeUndefined();
     expect(then(calm, planQuorum(calm, away)!).quorum).toMatchObject({ voters: [1], outgoing: [] });
+  });
+
+  test("go back to those before at once when those that follow cannot be asked", () => {
+    const both = then(trio, planQuorum(trio, away)!);
+    // Whoever was to vote alone is gone, known or not; the others elected 3.
+    const gone = { ...FACTS, self: 3, heard: new Set([2, 3]), present: new Set([2, 3]), isCalm: false };
+    for (const state of [both, known(both, 1), known(both, 1, 3)]) {
+      const back = planQuorum(state, gone)!;
+      expect(back).toMatchObject({ type: "voters", from: [1], to: [1, 2, 3] });
+      const before = then(state, back);
+      expect(before.quorum).toMatchObject({ voters: [1, 2, 3], outgoing: [], known: [] });
+      expect(before.table.epoch).toBe(both.table.epoch + 1);
+      expect(refusal(before, back)).toMatch(/epoch moved on/);
+      // The next change waits, as after any other step.
+      const lone = { ...gone, away: new Set([1]), isCalm: true };
+      expect(planQuorum(before, lone)).toBeUndefined();
+      expect(planQuorum(known(before, 2, 3), lone)).toMatchObject({ from: [1, 2, 3], to: [2, 3] });
+    }
+  });
+
+  test("go nowhere when neither can be asked, and not back to anybody else", () => {
+    const both = then(trio, planQuorum(trio, away)!);
+    expect(planQuorum(known(both, 1, 3), { ...FACTS, self: 3, heard: new Set([3]) })).toBeUndefined();
+    const command = { type: "voters", baseEpoch: both.table.epoch, from: [1], to: [2, 3] } as const;
+    expect(refusal(both, command)).toMatch(/another change/);
+  });
+
+  test("one that votes alone goes back to that when the others are gone before they were known", () => {
+    const quorum = { epoch: 0, voters: [1], outgoing: [], known: [1] };
+    const grown = then({ ...trio, quorum }, planQuorum({ ...trio, quorum }, FACTS)!);
+    expect(grown.quorum).toMatchObject({ voters: [1, 2, 3], outgoing: [1] });
+    const left = { ...FACTS, heard: new Set([1]), present: new Set([1]), isCalm: false };
+    expect(then(grown, planQuorum(grown, left)!).quorum).toMatchObject({ voters: [1], outgoing: [] });
   });
 
   test("of three, three are left when the fourth is away", () => {
