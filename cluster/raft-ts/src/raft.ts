@@ -373,7 +373,8 @@ export class Raft {
 
   #answerLowerTerm(m: Message): void {
     const { checkQuorum, preVote } = this.config;
-    if ((m.type === "MsgHeartbeat" || m.type === "MsgApp") && (checkQuorum || preVote)) {
+    const isFromLeader = m.type === "MsgHeartbeat" || m.type === "MsgApp" || m.type === "MsgSnap";
+    if (isFromLeader && (checkQuorum || preVote)) {
       // This server's term may have grown while it was cut off, and then it hears only a leader that it must
       // ignore, while its own votes are ignored: the higher term makes that leader step down and frees it.
       this.sendAppendResponse(m.from, { index: 0 });

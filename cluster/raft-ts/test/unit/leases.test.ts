@@ -54,13 +54,23 @@ test("9.6: a pre-vote of an older term is rejected with the own term", () => {
   expect(node.drain()).toEqual([{ type: "MsgPreVoteResp", from: 1, to: 2, term: 5, reject: true }]);
 });
 
-test("a stale leader is answered with an empty MsgAppResp at the higher term", () => {
+test("whatever a stale leader says is answered with an empty MsgAppResp at the higher term", () => {
+  const addressed = { from: 2, to: 1, term: 3 } as const;
+  const snapshot = { index: 9, term: 3, confState: voters(1, 2, 3), data: bytes("") };
+  const said: readonly Message[] = [
+    { type: "MsgHeartbeat", ...addressed, commit: 0 },
+    { type: "MsgApp", ...addressed, index: 0, logTerm: 0, entries: [], commit: 0 },
+    { type: "MsgSnap", ...addressed, snapshot },
+  ];
   for (const options of [{ checkQuorum: true }, { preVote: true }]) {
     const node = new TestNode(1, voters(1, 2, 3), options);
     node.storage.setHardState({ term: 5, vote: 0, commit: 0 });
     node.restart();
-    node.raw.step({ type: "MsgHeartbeat", from: 2, to: 1, term: 3, commit: 0 });
-    expect(node.drain()).toMatchObject([{ type: "MsgAppResp", to: 2, term: 5, index: 0, reject: false }]);
+    for (const m of said) {
+      node.raw.step(m);
+      expect(node.drain()).toMatchObject([{ type: "MsgAppResp", to: 2, term: 5, index: 0, reject: false }]);
+    }
+    expect(node.raw.status()).toMatchObject({ term: 5, commit: 0, lastIndex: 0 });
   }
 });
 
