@@ -2,7 +2,7 @@ import { execFileSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { EtcdKv, type EtcdKvOptions } from "../../cluster/transport/etcd-kv.ts";
 import { ETCD, EtcdServer } from "../support/etcd.ts";
 import { kvConformance } from "./kv-suite.ts";
@@ -90,6 +90,7 @@ describe.skipIf(ETCD === undefined)("etcd", () => {
 
   test("over TLS both ends prove who they are: no certificate, or a server of another CA, and nothing is said", async () => {
     const folder = mkdtempSync(join(tmpdir(), "synwall-etcd-pki-"));
+    onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
     const other = join(folder, "other");
     mkdirSync(other);
     makePki(folder, ["server", "client"]);
@@ -100,6 +101,7 @@ describe.skipIf(ETCD === undefined)("etcd", () => {
       cert: file("server.crt"),
       key: file("server.key"),
     });
+    onTestFinished(() => secured.stop());
     const connect = (ca: string, client?: string): EtcdKv =>
       open({
         endpoints: [secured.url],
@@ -111,24 +113,19 @@ describe.skipIf(ETCD === undefined)("etcd", () => {
             : { cert: readFileSync(file(`${client}.crt`)), key: readFileSync(file(`${client}.key`)) }),
         },
       });
-    try {
-      const kv = connect("ca.crt", "client");
-      let result: Awaited<ReturnType<EtcdKv["transact"]>> | undefined;
-      while (result === undefined) result = await kv.transact(write).catch(() => undefined);
-      expect(result.succeeded).toBe(true);
-      const strangers = [
-        connect("ca.crt"),
-        connect("ca.crt", "other/client"),
-        connect("other/ca.crt", "client"),
-      ];
-      for (const stranger of strangers) {
-        await expect(stranger.transact(write)).rejects.toMatchObject({ name: "KvError" });
-      }
-      for (const one of [kv, ...strangers]) one.close();
-    } finally {
-      await secured.stop();
-      rmSync(folder, { recursive: true, force: true });
+    const kv = connect("ca.crt", "client");
+    let result: Awaited<ReturnType<EtcdKv["transact"]>> | undefined;
+    while (result === undefined) result = await kv.transact(write).catch(() => undefined);
+    expect(result.succeeded).toBe(true);
+    const strangers = [
+      connect("ca.crt"),
+      connect("ca.crt", "other/client"),
+      connect("other/ca.crt", "client"),
+    ];
+    for (const stranger of strangers) {
+      await expect(stranger.transact(write)).rejects.toMatchObject({ name: "KvError" });
     }
+    for (const one of [kv, ...strangers]) one.close();
   });
 
   // The last one: from here on the server asks who is there.
