@@ -55,24 +55,30 @@ NODE_MAJOR_MIN=20
 CACHE=node_modules/.cache/synwall
 SERVERS=$CACHE/servers
 HTTP3=$CACHE/http3
+# All that is only in the making, gone also when this is ended in the middle. apt's own user writes there.
+MAKING=$(mktemp -d -t synwall-setup.XXXXXX)
+trap 'rm -rf "$MAKING"' EXIT
+trap 'exit 130' INT TERM HUP
+chmod 755 "$MAKING"
 
 say() { echo "setup: $*" >&2; }
 fail() { say "$*"; exit 2; }
 
-# Runs a long step with its output in a file; prints one line when it begins, one when it ends, and the output's end on failure.
+# Runs a long step with its output in a file, which stays when it fails; prints one line when it begins, one when it ends, and
+# the output's end on failure.
 step() {
-  local title=$1 log
+  local title=$1 log=$MAKING/log kept
   shift
-  log=$(mktemp -t synwall-setup.XXXXXX)
   local began=$SECONDS
   say "$title ..."
   if "$@" >"$log" 2>&1; then
     say "$title: done in $((SECONDS - began)) s"
-    rm -f "$log"
   else
     local status=$?
-    tail -n 25 "$log" >&2
-    say "$title: failed (exit status $status); the whole output is in $log"
+    kept=$(mktemp -t synwall-setup-log.XXXXXX)
+    mv "$log" "$kept"
+    tail -n 25 "$kept" >&2
+    say "$title: failed (exit status $status); the whole output is in $kept"
     return "$status"
   fi
 }
@@ -109,20 +115,18 @@ install_packages() {
   step "Debian: installing ${missing[*]}" apt_get install -y --no-install-recommends "${missing[@]}"
 }
 
+fresh() { rm -rf "$1" && mkdir -m 755 "$1"; }
+
 # promtool comes out of Debian's prometheus package without installing it: that would start a server on this machine.
 # Joined with && throughout: bash ignores `set -e` in what is called from a condition, as step() does.
 fetch_promtool() {
-  local directory
-  directory=$(mktemp -d -t synwall-promtool.XXXXXX) &&
-    chmod 755 "$directory" && # apt's own user writes there.
+  local directory=$MAKING/promtool
+  fresh "$directory" &&
     (cd "$directory" && download_prometheus) &&
     dpkg-deb --fsys-tarfile "$directory"/prometheus_*.deb |
     tar -x --no-same-owner -C "$directory" ./usr/bin/promtool &&
     mkdir -p "$CACHE/bin" &&
     mv "$directory/usr/bin/promtool" "$CACHE/bin/promtool"
-  local status=$?
-  rm -rf "$directory"
-  return "$status"
 }
 
 download_prometheus() {
@@ -142,23 +146,19 @@ install_promtool() {
 # Packages taken apart into a folder of this checkout: nothing is registered, nothing starts, nothing is left outside.
 # unpack DIRECTORY APT-OPTIONS... -- PACKAGES...
 unpack() {
-  local target=$1 options=() directory
+  local target=$1 options=() directory=$MAKING/unpacked
   shift
   while [ "$1" != -- ]; do
     options+=("$1")
     shift
   done
   shift
-  directory=$(mktemp -d -t synwall-unpack.XXXXXX) &&
-    chmod 755 "$directory" && # apt's own user writes there.
+  fresh "$directory" &&
     (cd "$directory" && apt-get "${options[@]}" download "$@") &&
     mkdir -p "$directory/root" "$(dirname "$target")" &&
     unpack_all "$directory" &&
     rm -rf "$target" &&
     mv "$directory/root" "$target"
-  local status=$?
-  rm -rf "$directory"
-  return "$status"
 }
 
 unpack_all() {
@@ -187,17 +187,14 @@ install_servers() {
 
 # With lists of its own: the machine's sources stay as they are.
 unpack_http3() {
-  local lists options
-  lists=$(mktemp -d -t synwall-lists.XXXXXX) && chmod 755 "$lists" && mkdir -p "$lists/state/partial" &&
+  local lists=$MAKING/lists options
+  fresh "$lists" && mkdir -p "$lists/state/partial" &&
     echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian bookworm-backports main" \
       >"$lists/backports.list" &&
     options=(-o "Dir::Etc::sourcelist=$lists/backports.list" -o Dir::Etc::sourceparts=/dev/null -o "Dir::State::lists=$lists/state"
       -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache=) &&
     apt-get "${options[@]}" update &&
     unpack "$HTTP3" "${options[@]}" -t bookworm-backports -- "${HTTP3_PACKAGES[@]}"
-  local status=$?
-  rm -rf "$lists"
-  return "$status"
 }
 
 install_http3() {
