@@ -6,11 +6,8 @@
  */
 import { existsSync, mkdirSync } from "node:fs";
 import { systemTimers } from "../../cluster/control/timers.ts";
-import { diskFs } from "../../cluster/storage/fs.ts";
-import { replaceFile } from "../../cluster/storage/replace-file.ts";
 import { GrpcTransport } from "../../cluster/transport/grpc.ts";
 import type { TlsMaterial } from "../../cluster/transport/tls.ts";
-import { formatMembers, membersFile } from "../../config/members-file.ts";
 import { interfaceLabel, type MemberConfig, type NodeConfig } from "../../config/node-config.ts";
 import { SynwallError } from "../base/errors.ts";
 import { RecordRing } from "../base/ring.ts";
@@ -26,6 +23,7 @@ import { DataplaneHost, type Started } from "./dataplane-host.ts";
 import { checkDiskRoom, DiskWatch, diskFreeBytesMin } from "./disk-watch.ts";
 import { HttpServer } from "./http-server.ts";
 import { Journal } from "./journal.ts";
+import { keepMembers } from "./kept-members.ts";
 import { LifelineHost } from "./lifeline-host.ts";
 import type { Log } from "./log.ts";
 import { MACHINE_WATCH_MS, MachineWatch } from "./machine-watch.ts";
@@ -162,11 +160,8 @@ export class Node {
   }
 
   #onPeers(peers: readonly MemberConfig[], present: readonly MemberConfig[]): void {
-    const { cluster, control } = this.#config;
     this.#lifelines?.setPeers(peers.filter(({ role }) => role === "node"));
-    if (cluster.areMembersListed) return;
-    const known = { founders: cluster.founders, members: [cluster.self, ...present] };
-    replaceFile(membersFile(control.dataDir), formatMembers(known), diskFs);
+    keepMembers(this.#config, present);
   }
 
   #makeCore(storage: ControlStorage, transport: GrpcTransport): NodeCore {

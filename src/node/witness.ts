@@ -4,10 +4,7 @@
  */
 import { mkdirSync } from "node:fs";
 import { systemTimers } from "../../cluster/control/timers.ts";
-import { diskFs } from "../../cluster/storage/fs.ts";
-import { replaceFile } from "../../cluster/storage/replace-file.ts";
 import { GrpcTransport } from "../../cluster/transport/grpc.ts";
-import { formatMembers, membersFile } from "../../config/members-file.ts";
 import type { NodeConfig } from "../../config/node-config.ts";
 import { Metrics } from "../metrics/registry.ts";
 import { AdminServer } from "./admin-server.ts";
@@ -17,6 +14,7 @@ import { checkDiskRoom, DiskWatch, diskFreeBytesMin } from "./disk-watch.ts";
 import { senderAt } from "./heartbeat-sender.ts";
 import { HttpServer } from "./http-server.ts";
 import { Journal } from "./journal.ts";
+import { keepMembers } from "./kept-members.ts";
 import type { Log } from "./log.ts";
 import { MACHINE_WATCH_MS, MachineWatch } from "./machine-watch.ts";
 import { type OpenedStore, openStore } from "./open-store.ts";
@@ -107,12 +105,7 @@ export class Witness {
       journal: this.#journal,
       log: this.#log,
       sendHeartbeat: (node, bytes) => heartbeats.send(node, bytes),
-      onPeers: (_peers, present) => {
-        const { cluster, control } = this.#config;
-        if (cluster.areMembersListed) return;
-        const known = { founders: cluster.founders, members: [cluster.self, ...present] };
-        replaceFile(membersFile(control.dataDir), formatMembers(known), diskFs);
-      },
+      onPeers: (_peers, present) => keepMembers(this.#config, present),
       onFatal: this.#onFatal,
       restart: this.#restart,
       machine,
