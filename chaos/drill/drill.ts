@@ -179,6 +179,7 @@ function toMeasurement(
       faultAtMs,
       epochBefore: before.status.epoch,
     }),
+    unprotectedFlows: seen.sampler.unprotectedFlows,
     syncLag: worstLag(evidence.lag),
     epochBefore: before.status.epoch,
     epochAfter: after.status.epoch,

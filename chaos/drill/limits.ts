@@ -141,6 +141,10 @@ function breaches(measured: DrillMeasurement, limits: Limits): string[] {
   const worstMs = worstOutage(measured);
   const shares = Object.values(measured.flowShare);
   // Before a rejoin the others carry all.
+  const unprotected =
+    measured.unprotectedFlows === 0
+      ? ""
+      : `; ${measured.unprotectedFlows} flows had gone on before a backup held them: none was up, or it was too slow`;
   const leastMin = KINDS[measured.scenario] === "rejoining" ? 0 : leastShare(shares.length);
   const least = Math.min(...shares);
   const checks: readonly [boolean, string][] = [
@@ -160,7 +164,7 @@ function breaches(measured: DrillMeasurement, limits: Limits): string[] {
     ],
     [connections.broken > 0, `${connections.broken} connections broken (${counted(connections.reasons)})`],
     [visits.attempted === 0, "no new connection was tried"],
-    [visits.failed > 0, `${visits.failed} new connections failed (${counted(visits.reasons)})`],
+    [visits.failed > 0, `${visits.failed} new connections failed (${counted(visits.reasons)}${unprotected})`],
     [!download.isHashRight, `download damaged${download.error === "" ? "" : ` (${download.error})`}`],
     [ping.sent === 0, "no ping was sent"],
     [ping.lost > limits.pingsLostMax, `${ping.lost} pings lost, limit ${limits.pingsLostMax}`],

@@ -210,6 +210,8 @@ export interface DrillMeasurement {
     readonly stallMsMax: number;
   };
   readonly ping: { readonly sent: number; readonly lost: number; readonly duplicated: number };
+  /** Flows that went on before a backup held them, during the drill: lost when their owner dies before the backup has them. */
+  readonly unprotectedFlows: number;
   /** Change to acknowledgement: the worst node's figures. */
   readonly syncLag: LatencySummary;
   readonly epochBefore: number;

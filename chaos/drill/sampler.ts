@@ -1,6 +1,7 @@
 /**
- * Sampler: who owns how many slots, over time, asked from the members while a drill runs.
+ * Sampler: who owns how many slots, over time, and how many flows went on unprotected, asked from the members while a drill runs.
  */
+import type { StatusReport } from "../../src/node/admin-model.ts";
 import { type Stage, statusOn } from "./stage.ts";
 
 const INTERVAL_MS = 200;
@@ -9,6 +10,9 @@ export class SlotSampler {
   readonly #stage: Stage;
   readonly #samples: { readonly atMs: number; readonly slots: Readonly<Record<string, number>> }[] = [];
   readonly #stop: () => void;
+  /** By member: as it said last. */
+  readonly #unprotected = new Map<string, number>();
+  #unprotectedFlows = 0;
   #isAsking = false;
 
   constructor(stage: Stage) {
@@ -31,6 +35,11 @@ export class SlotSampler {
     return series;
   }
 
+  /** As far as members could still tell before they died. */
+  get unprotectedFlows(): number {
+    return this.#unprotectedFlows;
+  }
+
   /** The member with the highest epoch tells: others may be cut off. */
   async #ask(): Promise<void> {
     if (this.#isAsking) return;
@@ -38,6 +47,7 @@ export class SlotSampler {
     const stage = this.#stage;
     const reports = await Promise.all(stage.members.map(({ name }) => statusOn(stage, name)));
     this.#isAsking = false;
+    for (const report of reports) if (report !== undefined) this.#countUnprotected(report);
     const latest = reports.flatMap((report) => report ?? []).toSorted((a, b) => b.epoch - a.epoch)[0];
     if (latest === undefined) return;
     const nodes = latest.members.filter(({ role }) => role === "node");
@@ -45,5 +55,13 @@ export class SlotSampler {
       atMs: stage.nowMs(),
       slots: Object.fromEntries(nodes.map(({ name, slotsOwned }) => [name, slotsOwned])),
     });
+  }
+
+  #countUnprotected({ node, dataplane }: StatusReport): void {
+    const now = dataplane?.unprotectedFlows ?? 0;
+    const before = this.#unprotected.get(node) ?? now;
+    this.#unprotected.set(node, now);
+    // Less than before: it counts anew since it was started again.
+    this.#unprotectedFlows += now < before ? now : now - before;
   }
 }

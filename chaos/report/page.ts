@@ -68,6 +68,7 @@ function summaryTable(results: readonly DrillResult[]): string {
     "Probes lost / doubled",
     "TCP broken",
     "New failed / slow",
+    "Unprotected flows",
     "Pings lost",
     "Download",
     "Sync lag p50 / p99 / max",
@@ -76,6 +77,7 @@ function summaryTable(results: readonly DrillResult[]): string {
   ];
   const rows = results.map((result) => {
     const { outageMs, noiseMs, packets, connections, visits, ping, download, syncLag, flowShare } = result;
+    const { unprotectedFlows } = result;
     const cells = [
       result.scenario,
       `${escapeText(result.victim)}${result.wasLeader ? " (leader)" : ""}`,
@@ -88,6 +90,7 @@ function summaryTable(results: readonly DrillResult[]): string {
       `${packets.lost} / ${packets.duplicated} <small>of ${packets.sent.toLocaleString("en-US")}</small>`,
       `${connections.broken} <small>of ${connections.established}</small>`,
       `${visits.failed} / ${visits.slow} <small>of ${visits.attempted.toLocaleString("en-US")}</small>`,
+      unprotectedFlows.toLocaleString("en-US"),
       `${ping.lost} <small>of ${ping.sent}</small>`,
       download.isHashRight ? `${(download.bytes / 1e6).toFixed(0)} MB, hash right` : "damaged",
       `${[syncLag.p50Ms, syncLag.p99Ms, syncLag.maxMs].map((each) => each.toFixed(1)).join(" / ")} ms`,

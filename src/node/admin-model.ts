@@ -119,6 +119,8 @@ export interface StatusReport {
     /** What the cluster link's MTU has to be; absent before this was told. */
     readonly clusterMtuNeeded?: number;
     readonly drops: Readonly<Record<string, number>>;
+    /** Flows whose packets went on before a backup held them, since the start; absent before this was told. */
+    readonly unprotectedFlows?: number;
     /** By pool address. */
     readonly nat: readonly NatAddressView[];
   };

@@ -115,12 +115,12 @@ export class NodeReport {
             (reason, index) => [reason, this.#counters[VERDICT_DROP_BASE + index]!] as const,
           ).filter(([, count]) => count > 0),
         ),
+        unprotectedFlows:
+          this.#extra("unprotectedNoPeer") +
+          this.#extra("unprotectedDeadline") +
+          this.#extra("unprotectedHoldFull"),
         nat: this.#nat.list(this.core.policies.current),
       },
-      unprotectedFlows:
-        this.#extra("unprotectedNoPeer") +
-        this.#extra("unprotectedDeadline") +
-        this.#extra("unprotectedHoldFull"),
       machineAlerts: this.#options.machine?.alerts() ?? [],
     });
   }

@@ -35,7 +35,6 @@ export interface StatusFacts {
   readonly unsettledOwn: number;
   readonly lease?: { readonly validForMs: number; readonly isFenced: boolean };
   readonly dataplane?: NonNullable<StatusReport["dataplane"]>;
-  readonly unprotectedFlows: number;
   /** Where `quorum: pair` is set. */
   readonly pair?: NonNullable<StatusReport["pair"]>;
   /** What is wrong with disk, clocks or threads, ready to be read. */

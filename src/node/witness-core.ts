@@ -146,7 +146,6 @@ export class WitnessCore {
         links: { cluster: alive.has(member.id) },
       })),
       unsettledOwn: 0,
-      unprotectedFlows: 0,
       machineAlerts: this.#options.machine?.alerts() ?? [],
     });
   }

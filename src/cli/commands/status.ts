@@ -208,6 +208,12 @@ function selfLines(status: StatusReport): string[] {
       `ports   ${dataplane.ports.map((port) => `${port.name} (${port.zone}) ${port.carrier ? "up" : "NO CARRIER"}`).join(", ")}`,
       `drops   ${formatDrops(dataplane.drops)}`,
     );
+    const { unprotectedFlows = 0 } = dataplane;
+    if (unprotectedFlows > 0) {
+      lines.push(
+        `risk    ${formatCount(unprotectedFlows)} flows since the start went on before a backup held them, and would have been lost with this node`,
+      );
+    }
   }
   return lines.length === 0 ? [] : ["\n", ...lines.map((line) => `${line}\n`)];
 }

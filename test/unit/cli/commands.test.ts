@@ -69,6 +69,12 @@ drops   denied 120, no_neighbour 3
     );
   });
 
+  test("tells of flows that would have been lost with the node", () => {
+    const shown = formatStatus({ ...PAIR, dataplane: { ...PAIR.dataplane!, unprotectedFlows: 1200 } });
+    expect(shown).toMatch(/^risk {4}1,200 flows since the start went on before a backup held them, /m);
+    expect(formatStatus(PAIR)).not.toContain("risk");
+  });
+
   test("says first what forbids to stop a node", () => {
     const second = (text: string): string => text.split("\n")[1]!;
     expect(second(formatStatus({ ...PAIR, isSettled: false }))).toMatch(

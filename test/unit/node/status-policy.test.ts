@@ -24,7 +24,6 @@ function alertsWith(
     voters: [1, 2, 3],
     peers: [peer],
     unsettledOwn: 0,
-    unprotectedFlows: 0,
     ...more,
   }).alerts.filter((line) => line.includes(about));
 }

@@ -55,7 +55,6 @@ test("a refused stream stands among the alerts with its reason, while the peer i
         },
       ],
       unsettledOwn: 0,
-      unprotectedFlows: 0,
     }).alerts;
   expect(alertsOf(true)).toEqual([]);
   expect(alertsOf(true, "needs 2")).toEqual([expect.stringMatching(/^sync to fw2 is refused: needs 2; /)]);
@@ -77,7 +76,6 @@ test("a pair without a witness says what it is, and what it may not do", () => {
     peers: [],
     pair,
     unsettledOwn: 0,
-    unprotectedFlows: 0,
   });
   const whole = { isAlone: false, isHeld: false, isWaiting: false, why: "heard" };
   const lineOf = (pair: typeof whole): string =>

@@ -31,6 +31,7 @@ export function goodMeasurement(changes: Partial<DrillMeasurement> = {}): DrillM
     visits: { attempted: 3000, failed: 0, slow: 4, reasons: {}, p50Ms: 2, p99Ms: 11 },
     download: { bytes: 30_000_000, isHashRight: true, error: "", stallMsMax: 210 },
     ping: { sent: 140, lost: 1, duplicated: 0 },
+    unprotectedFlows: 0,
     syncLag: { count: 5000, p50Ms: 0.4, p99Ms: 1.5, maxMs: 9 },
     epochBefore: 4,
     epochAfter: 6,
