@@ -144,7 +144,7 @@ function breaches(measured: DrillMeasurement, limits: Limits): string[] {
   const unprotected =
     measured.unprotectedFlows === 0
       ? ""
-      : `; ${measured.unprotectedFlows} flows had gone on before a backup held them: none was up, or it was too slow`;
+      : `; ${measured.unprotectedFlows} flows went on before their backup held them, as it was too slow: the machine is full`;
   const leastMin = KINDS[measured.scenario] === "rejoining" ? 0 : leastShare(shares.length);
   const least = Math.min(...shares);
   const checks: readonly [boolean, string][] = [

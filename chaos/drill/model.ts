@@ -210,7 +210,10 @@ export interface DrillMeasurement {
     readonly stallMsMax: number;
   };
   readonly ping: { readonly sent: number; readonly lost: number; readonly duplicated: number };
-  /** Flows that went on before a backup held them, during the drill: lost when their owner dies before the backup has them. */
+  /**
+   * Flows that went on before their backup held them, as it was too slow, during the drill: lost when their owner dies before it
+   * has them. Those for which there was no backup are not counted: after a death that is so.
+   */
   readonly unprotectedFlows: number;
   /** Change to acknowledgement: the worst node's figures. */
   readonly syncLag: LatencySummary;

@@ -1,5 +1,6 @@
 /**
- * Sampler: who owns how many slots, over time, and how many flows went on unprotected, asked from the members while a drill runs.
+ * Sampler: who owns how many slots, over time, and how many flows went on without waiting for
+ * their backup, asked from the members while a drill runs.
  */
 import type { StatusReport } from "../../src/node/admin-model.ts";
 import { type Stage, statusOn } from "./stage.ts";
@@ -58,7 +59,8 @@ export class SlotSampler {
   }
 
   #countUnprotected({ node, dataplane }: StatusReport): void {
-    const now = dataplane?.unprotectedFlows ?? 0;
+    const { deadline = 0, holdFull = 0 } = dataplane?.unprotected ?? {};
+    const now = deadline + holdFull;
     const before = this.#unprotected.get(node) ?? now;
     this.#unprotected.set(node, now);
     // Less than before: it counts anew since it was started again.

@@ -119,13 +119,22 @@ export interface StatusReport {
     /** What the cluster link's MTU has to be; absent before this was told. */
     readonly clusterMtuNeeded?: number;
     readonly drops: Readonly<Record<string, number>>;
-    /** Flows whose packets went on before a backup held them, since the start; absent before this was told. */
-    readonly unprotectedFlows?: number;
+    /** Flows whose packets went on before a backup held them, since the start, by reason; absent before this was told. */
+    readonly unprotected?: UnprotectedFlows;
     /** By pool address. */
     readonly nat: readonly NatAddressView[];
   };
   /** One line each, for the operator: what is wrong, what it means, what to do. */
   readonly alerts: readonly string[];
+}
+
+export interface UnprotectedFlows {
+  /** No backup was up. */
+  readonly noPeer: number;
+  /** It did not acknowledge within `flows.syncDeadlineMs`. */
+  readonly deadline: number;
+  /** Too many packets waited for it already. */
+  readonly holdFull: number;
 }
 
 export interface FlowView {

@@ -115,10 +115,11 @@ export class NodeReport {
             (reason, index) => [reason, this.#counters[VERDICT_DROP_BASE + index]!] as const,
           ).filter(([, count]) => count > 0),
         ),
-        unprotectedFlows:
-          this.#extra("unprotectedNoPeer") +
-          this.#extra("unprotectedDeadline") +
-          this.#extra("unprotectedHoldFull"),
+        unprotected: {
+          noPeer: this.#extra("unprotectedNoPeer"),
+          deadline: this.#extra("unprotectedDeadline"),
+          holdFull: this.#extra("unprotectedHoldFull"),
+        },
         nat: this.#nat.list(this.core.policies.current),
       },
       machineAlerts: this.#options.machine?.alerts() ?? [],

@@ -3,7 +3,7 @@
  */
 import type { Command } from "commander";
 import { SynwallError } from "../../base/errors.ts";
-import type { MemberProcess, PeerStatus, StatusReport } from "../../node/admin-model.ts";
+import type { MemberProcess, PeerStatus, StatusReport, UnprotectedFlows } from "../../node/admin-model.ts";
 import { adminCall } from "../admin-client.ts";
 import { type AskOptions, withAskOptions } from "../options.ts";
 import { chooseSocket } from "../socket.ts";
@@ -208,14 +208,17 @@ function selfLines(status: StatusReport): string[] {
       `ports   ${dataplane.ports.map((port) => `${port.name} (${port.zone}) ${port.carrier ? "up" : "NO CARRIER"}`).join(", ")}`,
       `drops   ${formatDrops(dataplane.drops)}`,
     );
-    const { unprotectedFlows = 0 } = dataplane;
-    if (unprotectedFlows > 0) {
-      lines.push(
-        `risk    ${formatCount(unprotectedFlows)} flows since the start went on before a backup held them, and would have been lost with this node`,
-      );
-    }
+    if (dataplane.unprotected !== undefined) lines.push(...riskLines(dataplane.unprotected));
   }
   return lines.length === 0 ? [] : ["\n", ...lines.map((line) => `${line}\n`)];
+}
+
+/** They would have been lost with this node: until the backup had them after all, or they ended. */
+function riskLines({ noPeer, deadline, holdFull }: UnprotectedFlows): string[] {
+  const all = noPeer + deadline + holdFull;
+  if (all === 0) return [];
+  const why = `no backup was up for ${formatCount(noPeer)}, it was too slow for ${formatCount(deadline + holdFull)}`;
+  return [`risk    ${formatCount(all)} flows since the start went on before a backup held them: ${why}`];
 }
 
 function formatDrops(drops: Readonly<Record<string, number>>): string {

@@ -70,8 +70,13 @@ drops   denied 120, no_neighbour 3
   });
 
   test("tells of flows that would have been lost with the node", () => {
-    const shown = formatStatus({ ...PAIR, dataplane: { ...PAIR.dataplane!, unprotectedFlows: 1200 } });
-    expect(shown).toMatch(/^risk {4}1,200 flows since the start went on before a backup held them, /m);
+    const shown = formatStatus({
+      ...PAIR,
+      dataplane: { ...PAIR.dataplane!, unprotected: { noPeer: 1000, deadline: 190, holdFull: 10 } },
+    });
+    expect(shown).toMatch(
+      /^risk {4}1,200 flows since the start went on before a backup held them: no backup was up for 1,000, it was too slow for 200$/m,
+    );
     expect(formatStatus(PAIR)).not.toContain("risk");
   });
 

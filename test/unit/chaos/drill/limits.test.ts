@@ -37,7 +37,7 @@ const breaches: [string, Partial<DrillMeasurement>, RegExp][] = [
   [
     "a failed new connection, where flows were without a backup",
     { visits: { ...good.visits, failed: 2, reasons: { timeout: 2 } }, unprotectedFlows: 40 },
-    /2 new connections failed \(timeout 2; 40 flows had gone on before a backup held them/,
+    /2 new connections failed \(timeout 2; 40 flows went on before their backup held them/,
   ],
   ["no new connection at all", { visits: { ...good.visits, attempted: 0 } }, /no new connection/],
   [

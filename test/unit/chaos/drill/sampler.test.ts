@@ -18,9 +18,10 @@ async function sampled(looks: readonly (readonly (number | undefined)[])[]): Pro
       return () => {};
     },
     ask: (async (member: string) => {
-      const unprotectedFlows = looks[look]![member === "fw1" ? 0 : 1];
-      if (unprotectedFlows === undefined) throw new Error("dead");
-      return { ...PAIR, node: member, dataplane: { ...PAIR.dataplane!, unprotectedFlows } };
+      const late = looks[look]![member === "fw1" ? 0 : 1];
+      if (late === undefined) throw new Error("dead");
+      const unprotected = { noPeer: 1000 * late, deadline: late - 1, holdFull: 1 };
+      return { ...PAIR, node: member, dataplane: { ...PAIR.dataplane!, unprotected } };
     }) as unknown as Stage["ask"],
   };
   const sampler = new SlotSampler(stage as Stage);
@@ -31,7 +32,7 @@ async function sampled(looks: readonly (readonly (number | undefined)[])[]): Pro
   return sampler;
 }
 
-test("flows that went on unprotected are those of the drill, over the members' lives", async () => {
+test("flows that did not wait for a slow backup are those of the drill, over the members' lives", async () => {
   const sampler = await sampled([
     [100, 7],
     [102, 7],
@@ -43,6 +44,6 @@ test("flows that went on unprotected are those of the drill, over the members' l
 });
 
 test("slots are those that the member with the latest epoch tells", async () => {
-  const sampler = await sampled([[0, 0]]);
+  const sampler = await sampled([[1, 1]]);
   expect(sampler.series(1000)).toEqual({ fw1: [[0, 32]], fw2: [[0, 32]] });
 });
