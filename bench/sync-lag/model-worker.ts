@@ -62,8 +62,9 @@ const BURST_RECORDS = 512;
 const BLAST_OUTSTANDING = 32_768;
 /** A nap between two looks for what is due; the kernel adds its slack of 50 us. */
 const NAP_MS = 0.03;
-/** As the engine's exporter: live changes keep a quarter of the ring. */
+/** As the engine's exporter. */
 const EXPORT_STEP = 256;
+const EXPORT_WAITING_MAX = 2048;
 
 const setup = workerData as ModelWorkerSetup;
 const port = parentPort!;
@@ -180,7 +181,7 @@ function produce(): boolean {
 
 function exportSome(): boolean {
   for (let i = 0; i < EXPORT_STEP && exports.length > 0; i++) {
-    if (changes.length() >= changes.capacity - (changes.capacity >> 2)) return true;
+    if (changes.isHeldBack || changes.length() >= EXPORT_WAITING_MAX) return true;
     const slot = exports[0]!;
     const now = nowMs();
     if (exportAt < 0) publish(OP_SNAPSHOT_BEGIN, slot, 0, now);

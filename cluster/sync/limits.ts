@@ -15,9 +15,9 @@ export interface SyncLimits {
   readonly drainRecords: number;
   /** Slots on their way to new backups at a time. */
   readonly exportSlots: number;
-  /** While a snapshot is on its way to a peer, not more than this is put before it; live changes queue behind. */
+  /** While so much is on its way to the peer of a snapshot, the worker adds nothing to that; live changes queue behind. */
   readonly exportWindowRecords: number;
-  /** How long a peer that acknowledges nothing may hold the drain back for the sake of that window. */
+  /** How long a peer that acknowledges nothing may hold snapshots back for the sake of that window. */
   readonly exportPauseMsMax: number;
   /** The worker has this long to begin an export that it was asked for, and to end it with a digest. */
   readonly exportDeadlineMs: number;

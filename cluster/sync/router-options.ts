@@ -45,8 +45,6 @@ export interface RouterCounts {
   barriersBare: number;
   /** Times that ackedSequence of some peer went up: when this is news, the worker may have packets to let go. */
   claims: number;
-  /** Times that draining waited for a snapshot to get through. */
-  pauses: number;
   readonly resyncs: Record<ResyncReason, number>;
 }
 
@@ -62,7 +60,6 @@ export function routerCounts(): RouterCounts {
     barriersOwed: 0,
     barriersBare: 0,
     claims: 0,
-    pauses: 0,
     resyncs: { digest: 0, refused: 0, operator: 0 },
   };
 }

@@ -37,9 +37,6 @@ import {
   SlotBook,
 } from "./slot-book.ts";
 
-/** Records between two looks at the window of a snapshot. */
-const CHUNK_RECORDS = 256;
-
 export class Router {
   readonly book: SlotBook;
   /** Copies of former backups. What is the slot's alone (isOwned, isSettled, isExporting) is read from `book`. */
@@ -52,7 +49,6 @@ export class Router {
   readonly #peers: Sender[] = [];
   /** By slot: a barrier that may leave only after what was lost before it was sent again. */
   readonly #owed = new Map<number, Uint32Array>();
-  #isPaused = false;
 
   constructor(options: RouterOptions) {
     this.#options = options;
@@ -111,11 +107,6 @@ export class Router {
     return this.#peers;
   }
 
-  /** The last drain() stopped for the sake of a snapshot's window: an acknowledgement or tick() goes on with it. */
-  get isPaused(): boolean {
-    return this.#isPaused;
-  }
-
   /**
    * A committed table. The worker must hear of it before what is asked of it here, or it would export slots in an old epoch,
    * which nobody takes; and no record of its epoch may be drained before this call. What a table gives a node that is not
@@ -151,31 +142,22 @@ export class Router {
   /** Takes what waits in the ring, within bounds. True when more is to be taken: call again soon. */
   drain(nowMs: number): boolean {
     const { changes, limits } = this.#options;
-    let left = Math.min(changes.length(), limits.drainRecords);
-    this.#isPaused = false;
-    while (left > 0) {
-      if (this.#mustPause(nowMs)) {
-        this.#isPaused = true;
-        this.counts.pauses++;
-        break;
-      }
-      const count = Math.min(left, CHUNK_RECORDS);
-      for (let i = 0; i < count; i++) this.#route(changes.at(i) >>> 2, nowMs);
-      changes.release(count);
-      left -= count;
-    }
+    const count = Math.min(changes.length(), limits.drainRecords);
+    for (let i = 0; i < count; i++) this.#route(changes.at(i) >>> 2, nowMs);
+    changes.release(count);
     for (const sender of this.#peers) {
       sender.pump();
       this.#publishAcked(sender);
     }
-    return !this.#isPaused && changes.length() > 0;
+    this.#paceExports(nowMs);
+    return changes.length() > 0;
   }
 
   tick(nowMs: number): void {
     for (const sender of this.#peers) sender.tick(nowMs);
     this.#expireExports(nowMs);
     this.#requestExports(nowMs);
-    if (this.#isPaused) this.drain(nowMs);
+    this.#paceExports(nowMs);
   }
 
   /** Age of the oldest change that this peer lacks, counting what was lost on the way; see Sender.lagMs(). */
@@ -319,20 +301,17 @@ export class Router {
     else this.book.lose(slot, nowMs, nowMs);
   }
 
-  /** A snapshot fills the peer's window, so that what the worker publishes waits in the ring, where the worker sees it. */
-  #mustPause(nowMs: number): boolean {
-    const { changes, limits } = this.#options;
-    for (const sender of this.#peers) {
-      const { peerId } = sender;
-      if (this.book.streaming[peerId] === 0 && this.formers.streaming[peerId] === 0) continue;
-      if (!sender.isOpen) continue;
-      if (sender.lagRecords < limits.exportWindowRecords) continue;
-      if (nowMs - sender.progressMs > limits.exportPauseMsMax) continue;
-      // The worker leaves the last quarter to live changes: those must not be refused for the sake of a snapshot.
-      if (changes.length() > changes.capacity - (changes.capacity >> 3)) continue;
-      return true;
-    }
-    return false;
+  /** While a snapshot fills its peer's window the worker adds nothing to it. Live changes go on, to that peer and to all others. */
+  #paceExports(nowMs: number): void {
+    this.#options.changes.holdBack(this.#peers.some((sender) => this.#isWindowFull(sender, nowMs)));
+  }
+
+  #isWindowFull(sender: Sender, nowMs: number): boolean {
+    const { limits } = this.#options;
+    const { peerId } = sender;
+    if (this.book.streaming[peerId] === 0 && this.formers.streaming[peerId] === 0) return false;
+    if (!sender.isOpen || sender.lagRecords < limits.exportWindowRecords) return false;
+    return nowMs - sender.progressMs <= limits.exportPauseMsMax;
   }
 
   #onProgress(peerId: number): void {
@@ -349,7 +328,7 @@ export class Router {
     }
     this.#publishAcked(sender);
     this.#requestExports(nowMs);
-    if (this.#isPaused) this.drain(nowMs);
+    this.#paceExports(nowMs);
   }
 
   #publishAcked(sender: Sender): void {

@@ -9,6 +9,8 @@
  * Doorbell: a consumer that is about to sleep calls arm(); a producer that published calls takeArmed() and, when
  * true, wakes the consumer once. Nothing is posted per record. A consumer that was awake a moment ago may ask to be woken
  * only from a later moment on, so that more gathers; the producer has to look again then.
+ *
+ * What can wait: a consumer that cannot get rid of what it takes holds the producer back, which then publishes only what is urgent.
  */
 import { assert } from "./assert.ts";
 
@@ -17,6 +19,7 @@ const TAIL = 1;
 const ARMED = 2;
 const REFUSED = 3;
 const ENOUGH = 4;
+const HELD_BACK = 5;
 /** In the header's view as Float64. */
 const FROM_MS = 4;
 const HEADER_BYTES = 64;
@@ -89,6 +92,11 @@ export class RecordRing {
     return this.length() > 0 && Atomics.load(this.#control, ARMED) === 1;
   }
 
+  /** Producer: what can wait is to wait. */
+  get isHeldBack(): boolean {
+    return Atomics.load(this.#control, HELD_BACK) === 1;
+  }
+
   /** Records waiting. */
   length(): number {
     return (Atomics.load(this.#control, TAIL) - Atomics.load(this.#control, HEAD)) | 0;
@@ -107,6 +115,12 @@ export class RecordRing {
   /** Consumer: gives the oldest `count` records back to the producer. */
   release(count: number): void {
     Atomics.store(this.#control, HEAD, (Atomics.load(this.#control, HEAD) + count) | 0);
+  }
+
+  /** Consumer: whether what can wait is to wait. Nobody is woken: the producer looks by itself. */
+  holdBack(isHeld: boolean): void {
+    const value = isHeld ? 1 : 0;
+    if (this.#control[HELD_BACK] !== value) Atomics.store(this.#control, HELD_BACK, value);
   }
 
   /** Consumer: asks for a wake-up. False when records came meanwhile: then read on instead of sleeping. */

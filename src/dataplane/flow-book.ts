@@ -191,12 +191,11 @@ export class FlowBook {
     this.dirtyCount--;
   }
 
-  /** Whether a snapshot may write: live changes keep a quarter of the ring for themselves. */
+  /** Whether a snapshot may write: live changes keep a quarter of the ring for themselves, and a peer takes it only so fast. */
   hasRoom(): boolean {
     const ring = this.#ring;
-    return (
-      ring !== null && ring.length() < Math.min(EXPORT_WAITING_MAX, ring.capacity - (ring.capacity >> 2))
-    );
+    if (ring === null || ring.isHeldBack) return false;
+    return ring.length() < Math.min(EXPORT_WAITING_MAX, ring.capacity - (ring.capacity >> 2));
   }
 
   /** A free record for a live change of a slot with a backup, or -1. */

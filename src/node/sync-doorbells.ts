@@ -29,7 +29,6 @@ export class SyncDoorbells {
   readonly #options: SyncDoorbellOptions;
   #isDrainDue = false;
   #isWakeDue = false;
-  #isDrainWanted = false;
   #isStopped = false;
   #claimsSeen = 0;
   /** Changes are taken from then on, or when they fill a batch. */
@@ -73,9 +72,7 @@ export class SyncDoorbells {
 
   /** Asks to be woken, and looks once more, so that nothing comes between. */
   #maySleep(now: number): boolean {
-    const { replication, changes } = this.#options;
-    // The acknowledgement that ends the pause calls drain().
-    if (replication().router.isPaused) return true;
+    const { changes } = this.#options;
     return now < this.#dueMs ? changes.armFrom(this.#dueMs, BATCH_RECORDS_MAX) : changes.arm();
   }
 
@@ -86,9 +83,8 @@ export class SyncDoorbells {
         link.bind({
           onOpen: () => handlers.onOpen(),
           onMessage: (message) => {
-            const wasPaused = this.#options.replication().router.isPaused;
             handlers.onMessage(message);
-            this.#wakeSoon(wasPaused);
+            this.#wakeSoon();
           },
           onWritable: () => handlers.onWritable(),
           onClose: (why) => handlers.onClose(why),
@@ -101,17 +97,12 @@ export class SyncDoorbells {
   }
 
   /** A peer said something: replicas may lie in the ring, or its acknowledgement may let packets go. One doorbell for all of it. */
-  #wakeSoon(wasPaused: boolean): void {
-    // What the ring held back for a snapshot may go now, and its doorbell is not armed.
-    if (wasPaused) this.#isDrainWanted = true;
+  #wakeSoon(): void {
     if (this.#isWakeDue) return;
     this.#isWakeDue = true;
     queueMicrotask(() => {
-      const isDrainWanted = this.#isDrainWanted;
       this.#isWakeDue = false;
-      this.#isDrainWanted = false;
-      if (isDrainWanted) this.drain();
-      else this.#wake();
+      this.#wake();
     });
   }
 

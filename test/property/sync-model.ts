@@ -145,6 +145,7 @@ export class ModelWorker {
       if (this.#publish(OP_BARRIER, slot, 0, 0, 0, 0, epoch)) this.#owedBarriers.delete(slot);
     }
     for (let i = 0; i < slice && this.#exports.length > 0; i++) {
+      if (this.changes.isHeldBack) break;
       if (this.changes.length() >= this.changes.capacity - (this.changes.capacity >> 2)) break;
       if (this.#exportStep(this.#exports[0]!)) this.#exports.shift();
     }

@@ -54,3 +54,14 @@ test("arm() after armFrom() names no moment any more", () => {
   publish(producer, 1);
   expect(producer.takeArmed(0)).toBe(true);
 });
+
+test("holdBack() is seen by the producer until it is taken back, and changes nothing else", () => {
+  const { producer, consumer } = ends();
+  expect(producer.isHeldBack).toBe(false);
+  consumer.holdBack(true);
+  expect(producer.isHeldBack).toBe(true);
+  publish(producer, 16);
+  expect([consumer.length(), producer.refused()]).toEqual([16, 0]);
+  consumer.holdBack(false);
+  expect(producer.isHeldBack).toBe(false);
+});

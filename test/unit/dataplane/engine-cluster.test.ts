@@ -548,6 +548,28 @@ describe("snapshots and digests", () => {
     expect(pair.two.table.used).toBe(50);
   });
 
+  test("while the reader holds back what can wait, a snapshot stands still and changes go on", () => {
+    const pair = new Pair();
+    for (let i = 0; i < 20; i++) pair.one.packet(PORT_INSIDE, ask(C1, 1000 + i));
+    pair.replicate(pair.one);
+    const ring = pair.one.ring!;
+    const slot = slotOfAddress(TEST_KEY, SLOTS, words(C1), 0);
+    pair.one.engine.exportSlot(slot);
+    expect(pair.one.engine.exportStep(5, pair.one.nowMs)).toBe(true);
+    const begun = ring.length();
+    expect(begun).toBeGreaterThan(2);
+    ring.holdBack(true);
+    expect(pair.one.engine.exportStep(5, pair.one.nowMs)).toBe(true);
+    pair.one.tick();
+    expect(ring.length()).toBe(begun);
+    pair.one.packet(PORT_INSIDE, ask(C1, 7001));
+    expect(ring.length()).toBe(begun + 1);
+    ring.holdBack(false);
+    while (pair.one.engine.exportStep(5, pair.one.nowMs));
+    expect(pair.replicate(pair.one).at(-1)).toBe(REPLICA_DIGEST_OK);
+    expect(pair.two.table.used).toBe(21);
+  });
+
   test("a snapshot removes what the owner does not have, also while live changes run", () => {
     const pair = new Pair();
     for (let i = 0; i < 20; i++) open(pair, pair.one, C1, 1000 + i);

@@ -1,5 +1,4 @@
 import { expect, test } from "vitest";
-import type { LinkHandlers, SyncLink } from "../../../cluster/sync/link.ts";
 import { BATCH_RECORDS_MAX } from "../../../cluster/sync/messages.ts";
 import type { Replication } from "../../../cluster/sync/replication.ts";
 import { RECORD_BYTES } from "../../../src/base/record.ts";
@@ -12,7 +11,7 @@ class World {
   readonly drains: { atMs: number; records: number }[] = [];
   applied = 0;
   wakes = 0;
-  readonly router = { isPaused: false, counts: { claims: 0 } };
+  readonly router = { counts: { claims: 0 } };
   readonly later: (() => void)[] = [];
   readonly #memory = createRing(RECORD_BYTES, 2048);
   /** The worker's end. */
@@ -47,7 +46,6 @@ class World {
       router: this.router,
       onApplied: () => this.applied++,
       drain: (atMs: number) => {
-        if (this.router.isPaused) return false;
         this.drains.push({ atMs, records: this.#changes.length() });
         this.#changes.release(this.#changes.length());
         return false;
@@ -105,33 +103,4 @@ test("a doorbell for applied replicas acknowledges them at once and takes no cha
   world.nowMs = 1000.5;
   world.look();
   expect(world.worker.length()).toBe(0);
-});
-
-test("while a snapshot's window is full nothing spins, and the acknowledgement that opens it goes on", async () => {
-  const world = new World();
-  let handlers: LinkHandlers<string> | undefined;
-  const link = { bind: (given: LinkHandlers<string>) => (handlers = given) } as unknown as SyncLink<
-    string,
-    string
-  >;
-  world.bells.watched(link).bind({
-    onOpen: () => {},
-    onMessage: () => {
-      world.router.isPaused = false;
-    },
-    onWritable: () => {},
-    onClose: () => {},
-  });
-  world.bells.drain();
-  world.router.isPaused = true;
-  world.publish(BATCH_RECORDS_MAX);
-  expect(world.later).toHaveLength(0);
-  expect(world.worker.length()).toBe(BATCH_RECORDS_MAX);
-  handlers?.onMessage("acknowledged");
-  await Promise.resolve();
-  expect(world.worker.length()).toBe(0);
-  // And the doorbell is armed again.
-  world.nowMs = 1002;
-  world.publish(1);
-  expect(world.drains.at(-1)).toEqual({ atMs: 1002, records: 1 });
 });
