@@ -149,10 +149,11 @@ describe("two builds understand each other", () => {
   });
 
   test("not when heartbeats, replicated state or replication differ", () => {
-    const other = { ...SPEECH, syncVersion: 2, commandVersion: 4, heartbeatVersion: 4 };
+    const { commandVersion } = SPEECH;
+    const other = { ...SPEECH, syncVersion: 2, commandVersion: commandVersion + 1, heartbeatVersion: 4 };
     expect(misunderstandings(SPEECH, other)).toEqual([
       "heartbeats: version 1 and 4",
-      "the replicated state: version 3 and 4",
+      `the replicated state: version ${commandVersion} and ${commandVersion + 1}`,
       "replication: version 1 and 2",
     ]);
   });
