@@ -60,6 +60,7 @@ export function reigns(input: ReignInput): Reign[] {
   };
   input.ownersAtStart.forEach((member, slot) => {
     if (member === "") return;
+    view(member).isFenced = wasFenced(input, member);
     view(member).owned.add(slot);
     open(member, slot, input.startMs);
   });
@@ -120,6 +121,13 @@ export function overlapsOf(all: readonly Reign[], toleranceMs: number): Overlap[
     });
   }
   return overlaps;
+}
+
+/** At the start: the first that it notes in that life is that its fence ends. It was fenced before the window opened, then. */
+function wasFenced(input: ReignInput, member: string): boolean {
+  const kinds: readonly Step["kind"][] = ["fenced", "unfenced", "started", "death"];
+  const first = inOrder(input).find((step) => step.member === member && kinds.includes(step.kind));
+  return first?.kind === "unfenced";
 }
 
 /** A stall and the fence that it caused are stamped within this time. */

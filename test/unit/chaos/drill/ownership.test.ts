@@ -72,6 +72,25 @@ test("of a slot that another gained before a death, the dead member, whose journ
   expect(overlapsOf(told, 0), "a journal that is there is believed").toHaveLength(1);
 });
 
+test("who notes first that its fence ends was fenced before, in that life", () => {
+  const events = [
+    event(10, "fw2", "slots-gained", [0]),
+    event(20, "fw1", "slots-lost", [0]),
+    event(30, "fw1", "unfenced"),
+  ];
+  const input = { ...window, ownersAtStart: ["fw1", "fw1"] };
+  const found = reigns({ ...input, events });
+  expect(overlapsOf(found, 0)).toEqual([]);
+  expect(found).toContainEqual({ slot: 1, member: "fw1", fromMs: 30, toMs: 100 });
+  // Otherwise it ruled from the start.
+  const started = [...events.slice(0, 2), event(25, "fw1", "started"), event(30, "fw1", "unfenced")];
+  expect(overlapsOf(reigns({ ...input, events: started }), 0)).toHaveLength(1);
+  const died = { ...input, deaths: [{ member: "fw1", atMs: 25 }] };
+  expect(overlapsOf(reigns({ ...died, events }), 0)).toHaveLength(1);
+  const twice = [event(5, "fw1", "unfenced"), event(6, "fw1", "fenced")];
+  expect(reigns({ ...input, events: twice })).toContainEqual({ slot: 0, member: "fw1", fromMs: 5, toMs: 6 });
+});
+
 test("a fenced member decides nothing until it is unfenced, then what it still has", () => {
   const found = reigns({
     ...window,
