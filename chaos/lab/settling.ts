@@ -72,6 +72,8 @@ function describeWait(
     return [`${member.name}: waiting for ${missing.map(({ name }) => name).join(", ")} to be active`];
   if (report.epoch <= afterEpoch) return [`${member.name}: epoch ${report.epoch}, waiting for the next one`];
   if (!report.isSettled) return [`${member.name}: epoch ${report.epoch}, waiting for slots to settle`];
+  // The others may have asked for it to be declared down, which nobody has decided yet.
+  if (report.lease?.isFenced === true) return [`${member.name}: waiting for its lease`];
   if (member.role === "node" && !report.isReady)
     return [`${member.name}: epoch ${report.epoch}, receiving flows`];
   return [];
