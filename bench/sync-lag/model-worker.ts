@@ -22,6 +22,7 @@ import {
   RECORD_WIRE_VERSION,
 } from "../../src/base/record.ts";
 import { RecordRing, type RingMemory } from "../../src/base/ring.ts";
+import { EXPORT_WAITING_MAX } from "../../src/dataplane/flow-book.ts";
 import { nowMs } from "../../src/node/clock.ts";
 
 export interface ModelWorkerSetup {
@@ -64,7 +65,6 @@ const BLAST_OUTSTANDING = 32_768;
 const NAP_MS = 0.03;
 /** As the engine's exporter. */
 const EXPORT_STEP = 256;
-const EXPORT_WAITING_MAX = 2048;
 
 const setup = workerData as ModelWorkerSetup;
 const port = parentPort!;

@@ -140,11 +140,11 @@ function breaches(measured: DrillMeasurement, limits: Limits): string[] {
   const { packets, connections, visits, download, overlaps, translationsLost, ping, alone } = measured;
   const worstMs = worstOutage(measured);
   const shares = Object.values(measured.flowShare);
-  // Before a rejoin the others carry all.
   const unprotected =
     measured.unprotectedFlows === 0
       ? ""
       : `; ${measured.unprotectedFlows} flows went on before their backup held them, as it was too slow: the machine is full`;
+  // Before a rejoin the others carry all.
   const leastMin = KINDS[measured.scenario] === "rejoining" ? 0 : leastShare(shares.length);
   const least = Math.min(...shares);
   const checks: readonly [boolean, string][] = [

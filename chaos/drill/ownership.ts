@@ -58,14 +58,15 @@ export function reigns(input: ReignInput): Reign[] {
     view(member).slots.delete(slot);
     if (fromMs !== undefined && atMs > fromMs) found.push({ slot, member, fromMs, toMs: atMs });
   };
+  const steps = inOrder(input);
+  for (const member of new Set(input.ownersAtStart)) view(member).isFenced = wasFenced(steps, member);
   input.ownersAtStart.forEach((member, slot) => {
     if (member === "") return;
-    view(member).isFenced = wasFenced(input, member);
     view(member).owned.add(slot);
     open(member, slot, input.startMs);
   });
   const silent = input.deaths.filter(({ member }) => !input.events.some((event) => event.member === member));
-  for (const step of inOrder(input)) {
+  for (const step of steps) {
     const { owned } = view(step.member);
     switch (step.kind) {
       case "slots-gained":
@@ -124,9 +125,9 @@ export function overlapsOf(all: readonly Reign[], toleranceMs: number): Overlap[
 }
 
 /** At the start: the first that it notes in that life is that its fence ends. It was fenced before the window opened, then. */
-function wasFenced(input: ReignInput, member: string): boolean {
+function wasFenced(steps: readonly Step[], member: string): boolean {
   const kinds: readonly Step["kind"][] = ["fenced", "unfenced", "started", "death"];
-  const first = inOrder(input).find((step) => step.member === member && kinds.includes(step.kind));
+  const first = steps.find((step) => step.member === member && kinds.includes(step.kind));
   return first?.kind === "unfenced";
 }
 

@@ -1,6 +1,6 @@
 /**
- * Sampler: who owns how many slots, over time, and how many flows went on without waiting for
- * their backup, asked from the members while a drill runs.
+ * Sampler: who owns how many slots, over time, and how many flows went on without waiting for their
+ * backup, asked from the members while a drill runs.
  */
 import type { StatusReport } from "../../src/node/admin-model.ts";
 import { type Stage, statusOn } from "./stage.ts";
@@ -46,10 +46,11 @@ export class SlotSampler {
     if (this.#isAsking) return;
     this.#isAsking = true;
     const stage = this.#stage;
-    const reports = await Promise.all(stage.members.map(({ name }) => statusOn(stage, name)));
+    const answers = await Promise.all(stage.members.map(({ name }) => statusOn(stage, name)));
     this.#isAsking = false;
-    for (const report of reports) if (report !== undefined) this.#countUnprotected(report);
-    const latest = reports.flatMap((report) => report ?? []).toSorted((a, b) => b.epoch - a.epoch)[0];
+    const reports = answers.flatMap((report) => report ?? []);
+    for (const report of reports) this.#countUnprotected(report);
+    const latest = reports.toSorted((a, b) => b.epoch - a.epoch)[0];
     if (latest === undefined) return;
     const nodes = latest.members.filter(({ role }) => role === "node");
     this.#samples.push({

@@ -34,7 +34,7 @@ import { EXPECTATION_TCP, EXPECTATION_UDP, isSatellite } from "./satellites.ts";
 import { lifeOf, lifetimes } from "./trackers.ts";
 
 /** Records that may wait in the ring while slots are sent whole: live changes queue behind them. */
-const EXPORT_WAITING_MAX = 2048;
+export const EXPORT_WAITING_MAX = 2048;
 
 export class FlowBook {
   /** Cell 0: records published since start; ClusterView.ackedSequence counts in the same way. */

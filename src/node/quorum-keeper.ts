@@ -90,10 +90,10 @@ export class QuorumKeeper {
       this.#seen = seen;
       this.#seenSinceMs = nowMs;
     }
-    const heard = new Set([self, ...alive()]);
+    const others = alive();
     const present = new Set([self]);
     const promising = new Set([self]);
-    for (const id of alive()) {
+    for (const id of others) {
       const isPromising = this.#isPromising(id, nowMs);
       if ((status.matches.get(id) ?? -1) < status.commit - BEHIND_MAX) continue;
       // Of two voters both are needed.
@@ -105,7 +105,7 @@ export class QuorumKeeper {
       founders,
       hasStore,
       away: this.#away(nowMs),
-      heard,
+      heard: new Set([self, ...others]),
       present,
       promising,
       isPair,
