@@ -4,6 +4,7 @@
  */
 
 import { readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { Worker } from "node:worker_threads";
 import { emptyState, type SlotTable } from "../../cluster/control/model.ts";
 import { Replication } from "../../cluster/sync/replication.ts";
@@ -11,7 +12,9 @@ import { GrpcTransport } from "../../cluster/transport/grpc.ts";
 import { loadTls, type TlsFiles } from "../../cluster/transport/tls.ts";
 import { RECORD_BYTES } from "../../src/base/record.ts";
 import { createRing, RecordRing } from "../../src/base/ring.ts";
+import { requestRealtime } from "../../src/io/sched.ts";
 import { nowMs, realEnv } from "../../src/node/clock.ts";
+import { hurryStart, PRIORITY } from "../../src/node/priorities.ts";
 import { SyncDoorbells } from "../../src/node/sync-doorbells.ts";
 import type { FromModel, ModelWorkerSetup, ToModel } from "./model-worker.ts";
 
@@ -46,20 +49,25 @@ export function table(epoch: number, isSynced: boolean): SlotTable {
 export class SyncNode {
   readonly replication: Replication;
   readonly #worker: Worker;
+  readonly #nap: Int32Array;
   readonly #transport: GrpcTransport;
   readonly #bells: SyncDoorbells;
   readonly #ticker: NodeJS.Timeout;
 
   constructor(options: SyncNodeOptions) {
     const { id } = options;
+    hurryStart("auto");
+    requestRealtime(PRIORITY.control);
     const setup: ModelWorkerSetup = {
       changes: createRing(RECORD_BYTES, RING_RECORDS),
       replicas: createRing(RECORD_BYTES, RING_RECORDS),
       applied: new SharedArrayBuffer(8),
       acked: new SharedArrayBuffer(8 * 256),
+      nap: new SharedArrayBuffer(4),
       slots: SLOTS,
       peer: 3 - id,
     };
+    this.#nap = new Int32Array(setup.nap);
     const changes = new RecordRing(setup.changes);
     const replicas = new RecordRing(setup.replicas);
     this.#bells = new SyncDoorbells({
@@ -72,10 +80,7 @@ export class SyncNode {
       isAwaited: () => true,
       wake: () => this.post({ type: "doorbell" }),
     });
-    // Node.js 20 loads TypeScript in a thread only when the thread itself asks tsx to.
-    const script = JSON.stringify(new URL("./model-worker.ts", import.meta.url).href);
-    const start = `import("tsx/esm/api").then((tsx) => (tsx.register(), import(${script})))`;
-    this.#worker = new Worker(start, { eval: true, workerData: setup });
+    this.#worker = new Worker(besides("model-worker"), { workerData: setup });
     this.#worker.on("message", (message: FromModel) => this.#onWorker(message, options));
     const self = MEMBERS[id - 1]!;
     this.#transport = new GrpcTransport({
@@ -94,7 +99,7 @@ export class SyncNode {
       env: realEnv,
       // Live changes alone would never have equal digests here: the model keeps no flows.
       limits: { digestIntervalMs: 1_000_000_000 },
-      openLink: (peer) => this.#bells.watched(this.#transport.openSyncLink(peer)),
+      openLink: (peer) => this.#bells.outgoing(this.#transport.openSyncLink(peer)),
       requestExport: (slots) => this.post({ type: "export", slots }),
       requestDigest: () => {},
       onResync: () => {},
@@ -123,7 +128,7 @@ export class SyncNode {
         lostLinks: [],
         hearing: [],
       }),
-      onSyncLink: (from, link) => this.replication.attachReceiver(this.#bells.watched(link), from),
+      onSyncLink: (from, link) => this.replication.attachReceiver(this.#bells.incoming(link), from),
       onUnreachable: () => {},
       onSnapshotSent: () => {},
     });
@@ -136,6 +141,8 @@ export class SyncNode {
 
   post(message: ToModel): void {
     this.#worker.postMessage(message);
+    Atomics.add(this.#nap, 0, 1);
+    Atomics.notify(this.#nap, 0);
   }
 
   async stop(): Promise<void> {
@@ -149,6 +156,11 @@ export class SyncNode {
     else if (message.type === "digest") this.replication.digestResult(message.slot, message.isEqual);
     else options.onDone?.(message.summary);
   }
+}
+
+/** The bundle of another script of this folder; it lies beside that of the running one. */
+export function besides(name: string): string {
+  return join(dirname(process.argv[1]!), `${name}.mjs`);
 }
 
 /** CPU time of the main thread of this process, in seconds. */

@@ -11,6 +11,8 @@ export interface SyncLimits {
   readonly gatherAtBatches: number;
   /** Between two looks into the changes ring, in microseconds, unless a full batch waits there. */
   readonly gatherUs: number;
+  /** The same while every stream waits for an acknowledgement: what waits leaves with that, and a look before would be for nothing. */
+  readonly gatherWaitingUs: number;
   /** Records taken from the changes ring before others have their turn. */
   readonly drainRecords: number;
   /** Slots on their way to new backups at a time. */
@@ -47,6 +49,7 @@ export const DEFAULT_SYNC_LIMITS: SyncLimits = {
   backlogRecords: 65_536,
   gatherAtBatches: 1,
   gatherUs: 300,
+  gatherWaitingUs: 1000,
   drainRecords: 16_384,
   exportSlots: 8,
   exportWindowRecords: 2048,
@@ -83,6 +86,7 @@ export function syncLimits(wanted: Partial<SyncLimits> = {}): SyncLimits {
     limits.exportWindowRecords * 2 <= backlogRecords,
     "exportWindowRecords must be at most half of backlogRecords, or a snapshot could crowd out live changes",
   );
+  assert(limits.gatherWaitingUs >= limits.gatherUs, "gatherWaitingUs is below gatherUs");
   assert(
     limits.stagedRecords >= BATCH_RECORDS_MAX,
     `stagedRecords must hold a full batch of ${BATCH_RECORDS_MAX} records`,

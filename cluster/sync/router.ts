@@ -153,6 +153,17 @@ export class Router {
     return changes.length() > 0;
   }
 
+  /** Every open stream waits for an acknowledgement: nothing that is taken now leaves before one comes. */
+  get isWaiting(): boolean {
+    let isOneOpen = false;
+    for (const sender of this.#peers) {
+      if (!sender.isOpen) continue;
+      if (!sender.isWaiting) return false;
+      isOneOpen = true;
+    }
+    return isOneOpen;
+  }
+
   tick(nowMs: number): void {
     for (const sender of this.#peers) sender.tick(nowMs);
     this.#expireExports(nowMs);

@@ -148,6 +148,11 @@ export class Sender {
     return this.#phase === "open";
   }
 
+  /** So many batches are not acknowledged that only a full one may leave. */
+  get isWaiting(): boolean {
+    return this.#batchCount >= this.#limits.gatherAtBatches;
+  }
+
   /** Sequence of the newest record of this session. */
   get lastSequence(): number {
     return this.#acked + this.backlog.length;
@@ -233,7 +238,7 @@ export class Sender {
     while (this.#phase === "open" && !this.#isBlocked) {
       const unsent = this.backlog.length - this.#sent;
       if (unsent === 0) return;
-      if (unsent < this.#batchMax && this.#batchCount >= this.#limits.gatherAtBatches) return;
+      if (unsent < this.#batchMax && this.isWaiting) return;
       if (this.#batchCount === this.#batchEnds.length) return;
       if (!this.#sendBatch(Math.min(unsent, this.#batchMax))) return;
     }

@@ -164,7 +164,7 @@ export class NodeCore {
     return this.controller.handlers({
       version: VERSION,
       processes: this.processes,
-      onSyncLink: (from, link) => this.replication.attachReceiver(this.#bells.watched(link), from),
+      onSyncLink: (from, link) => this.replication.attachReceiver(this.#bells.incoming(link), from),
       links: this.links,
     });
   }
@@ -272,7 +272,7 @@ export class NodeCore {
       acked: new Float64Array(memory.acked),
       env,
       policy: policyFingerprint(config.dataplane!.policy, cluster.slots),
-      openLink: (peer) => this.#bells.watched(transport.openSyncLink(peer)),
+      openLink: (peer) => this.#bells.outgoing(transport.openSyncLink(peer)),
       requestExport: (slots) => post({ type: "export", slots }),
       requestDigest: (slots) => post({ type: "digest", slots }),
       onResync: (peer, slots, way, reason) => {

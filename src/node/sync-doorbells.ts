@@ -4,8 +4,9 @@
  *
  *   worker --changes--> drain() --> peers          peers --acknowledgements, records--> wake() --replicas--> worker
  *
- * What a batch costs hardly depends on how much is in it, so changes are taken at most every `gatherUs`: the first after a
- * quiet time at once, those that follow together. No timer does that: the worker, which is awake with every packet, rings late.
+ * What a batch costs hardly depends on how much is in it. So changes are taken at once after a quiet time, and those that follow together:
+ * with the acknowledgement of the batch before theirs, or `gatherUs` after they were last looked for. No timer does that: the worker,
+ * which is awake with every packet, rings late, and later still while it is an acknowledgement that they would have to wait for.
  */
 import type { SyncLink } from "../../cluster/sync/link.ts";
 import { BATCH_RECORDS_MAX } from "../../cluster/sync/messages.ts";
@@ -31,8 +32,8 @@ export class SyncDoorbells {
   #isWakeDue = false;
   #isStopped = false;
   #claimsSeen = 0;
-  /** Changes are taken from then on, or when they fill a batch. */
-  #dueMs = Number.NEGATIVE_INFINITY;
+  /** When there were changes to take, the last time. */
+  #takenMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: SyncDoorbellOptions) {
     this.#options = options;
@@ -47,7 +48,7 @@ export class SyncDoorbells {
     if (this.#isStopped) return;
     const { nowMs, afterInput } = this.#options;
     const now = nowMs();
-    const isMore = this.#take(now);
+    const isMore = this.#takeDue(now);
     this.#wake();
     if ((isMore || !this.#maySleep(now)) && !this.#isDrainDue) {
       this.#isDrainDue = true;
@@ -59,31 +60,54 @@ export class SyncDoorbells {
   }
 
   /** True when more is to be taken at once. */
+  #takeDue(now: number): boolean {
+    const { replication, changes } = this.#options;
+    replication().onApplied();
+    if (now < this.#dueMs && changes.length() < BATCH_RECORDS_MAX) return false;
+    return this.#take(now);
+  }
+
   #take(now: number): boolean {
     const { replication, changes } = this.#options;
-    const its = replication();
-    its.onApplied();
-    const waiting = changes.length();
-    if (now < this.#dueMs && waiting < BATCH_RECORDS_MAX) return false;
-    const isMore = its.drain(now);
-    if (waiting > 0) this.#dueMs = now + its.limits.gatherUs / 1000;
-    return isMore;
+    if (changes.length() > 0) this.#takenMs = now;
+    return replication().drain(now);
+  }
+
+  /** Changes are taken from then on, or when they fill a batch. */
+  get #dueMs(): number {
+    const { limits, router } = this.#options.replication();
+    return this.#takenMs + (router.isWaiting ? limits.gatherWaitingUs : limits.gatherUs) / 1000;
   }
 
   /** Asks to be woken, and looks once more, so that nothing comes between. */
   #maySleep(now: number): boolean {
     const { changes } = this.#options;
-    return now < this.#dueMs ? changes.armFrom(this.#dueMs, BATCH_RECORDS_MAX) : changes.arm();
+    const dueMs = this.#dueMs;
+    return now < dueMs ? changes.armFrom(dueMs, BATCH_RECORDS_MAX) : changes.arm();
   }
 
-  /** The same link; after each message, the worker is woken when there is something for it. */
-  watched<Out, In>(link: SyncLink<Out, In>): SyncLink<Out, In> {
+  /** The same link to a peer that is sent changes: what waits in the ring leaves with the acknowledgement that comes. */
+  outgoing<Out, In>(link: SyncLink<Out, In>): SyncLink<Out, In> {
+    return this.#watched(link, (handle) => {
+      this.#take(this.#options.nowMs());
+      handle();
+      this.drain();
+    });
+  }
+
+  /** The same link from a peer. */
+  incoming<Out, In>(link: SyncLink<Out, In>): SyncLink<Out, In> {
+    return this.#watched(link, (handle) => handle());
+  }
+
+  /** After each message, the worker is woken when there is something for it. */
+  #watched<Out, In>(link: SyncLink<Out, In>, around: (handle: () => void) => void): SyncLink<Out, In> {
     return {
       bind: (handlers) =>
         link.bind({
           onOpen: () => handlers.onOpen(),
           onMessage: (message) => {
-            handlers.onMessage(message);
+            around(() => handlers.onMessage(message));
             this.#wakeSoon();
           },
           onWritable: () => handlers.onWritable(),

@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import type { LinkHandlers } from "../../../cluster/sync/link.ts";
 import { BATCH_RECORDS_MAX } from "../../../cluster/sync/messages.ts";
 import type { Replication } from "../../../cluster/sync/replication.ts";
 import { RECORD_BYTES } from "../../../src/base/record.ts";
@@ -11,7 +12,7 @@ class World {
   readonly drains: { atMs: number; records: number }[] = [];
   applied = 0;
   wakes = 0;
-  readonly router = { counts: { claims: 0 } };
+  readonly router = { counts: { claims: 0 }, isWaiting: false };
   readonly later: (() => void)[] = [];
   readonly #memory = createRing(RECORD_BYTES, 2048);
   /** The worker's end. */
@@ -40,9 +41,25 @@ class World {
     if (this.worker.length() > 0 && this.worker.takeArmed(this.nowMs)) this.bells.drain();
   }
 
+  /** A link of which the test says what comes; `onMessage` is what the other end of the wiring does with it. */
+  link(way: "outgoing" | "incoming", onMessage: () => void): () => void {
+    let handlers: LinkHandlers<string> | undefined;
+    const link = this.bells[way]<string, string>({
+      bind: (its) => {
+        handlers = its;
+      },
+      send: () => true,
+      pause: () => {},
+      resume: () => {},
+      close: () => {},
+    });
+    link.bind({ onOpen: () => {}, onMessage, onWritable: () => {}, onClose: () => {} });
+    return () => handlers!.onMessage("acknowledgement");
+  }
+
   get #replication(): Replication {
     const fake = {
-      limits: { gatherUs: 500 },
+      limits: { gatherUs: 500, gatherWaitingUs: 2000 },
       router: this.router,
       onApplied: () => this.applied++,
       drain: (atMs: number) => {
@@ -101,6 +118,57 @@ test("a doorbell for applied replicas acknowledges them at once and takes no cha
   expect(world.applied).toBe(before + 1);
   expect(world.worker.length()).toBe(3);
   world.nowMs = 1000.5;
+  world.look();
+  expect(world.worker.length()).toBe(0);
+});
+
+test("what waits in the ring is taken before an acknowledgement is read, so that it leaves with it", () => {
+  const world = new World();
+  let waitedAtMessage = -1;
+  const say = world.link("outgoing", () => {
+    waitedAtMessage = world.worker.length();
+  });
+  world.bells.drain();
+  world.publish(1);
+  world.router.isWaiting = true;
+  world.nowMs = 1000.1;
+  world.publish(3);
+  say();
+  expect(waitedAtMessage).toBe(0);
+  expect(world.drains.find(({ records }) => records === 3)).toEqual({ atMs: 1000.1, records: 3 });
+});
+
+test("a message from a peer whose changes come here takes nothing", () => {
+  const world = new World();
+  const say = world.link("incoming", () => {});
+  world.bells.drain();
+  world.publish(1);
+  world.nowMs = 1000.1;
+  world.publish(3);
+  say();
+  expect(world.worker.length()).toBe(3);
+});
+
+test("while only an acknowledgement can help, the worker rings later; after it, as soon as ever", () => {
+  const world = new World();
+  const say = world.link("outgoing", () => {
+    world.router.isWaiting = false;
+  });
+  world.bells.drain();
+  world.router.isWaiting = true;
+  world.publish(1);
+  world.nowMs = 1000.6;
+  world.publish(3);
+  expect(world.worker.length()).toBe(3);
+  world.nowMs = 1002;
+  world.look();
+  expect(world.worker.length()).toBe(0);
+
+  world.nowMs = 1002.1;
+  say();
+  world.publish(2);
+  expect(world.worker.length()).toBe(2);
+  world.nowMs = 1002.5;
   world.look();
   expect(world.worker.length()).toBe(0);
 });

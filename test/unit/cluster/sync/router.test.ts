@@ -525,6 +525,25 @@ describe("snapshots", () => {
     expect(changes.isHeldBack).toBe(false);
   });
 
+  test("it waits when every open stream does, and for no peer that is not there", () => {
+    const table = pairTable();
+    start({ ...table, backup: put(table.backup, 1, 3) });
+    expect(router.isWaiting).toBe(false);
+    const first = connect(2);
+    expect(router.isWaiting).toBe(false);
+    drain({ slot: 0, hash: 1 });
+    expect(router.isWaiting).toBe(true);
+    const second = connect(3);
+    expect(router.isWaiting).toBe(false);
+    drain({ slot: 1, hash: 1 });
+    expect(router.isWaiting).toBe(true);
+    ackAll(first);
+    expect(router.isWaiting).toBe(false);
+    ackAll(second);
+    first.handlers?.onClose("gone");
+    expect(router.isWaiting).toBe(false);
+  });
+
   test("a digest is sent only for a copy that should be whole", () => {
     start(pairTable({ synced: put(pairTable().synced, 1, false) }));
     const link = connect(2);
