@@ -3,7 +3,8 @@
  * what it has proven and with its CPU time.
  */
 import type { TlsFiles } from "../../cluster/transport/tls.ts";
-import { mainThreadCpuSeconds, SyncNode, table } from "./sync-node.ts";
+import { mainThreadCpuSeconds } from "./main-thread.ts";
+import { SyncNode, table } from "./sync-node.ts";
 
 export type ToBackup =
   | { readonly type: "start"; readonly port: number; readonly tls: TlsFiles }

@@ -7,9 +7,10 @@ import { CertificateFolder } from "../../test/unit/cluster/transport/certificate
 import { freePort } from "../../test/unit/cluster/transport/free-port.ts";
 import { Figures, machineLine } from "../figures.ts";
 import type { FromBackup, ToBackup } from "./backup.ts";
+import { besides, mainThreadCpuSeconds } from "./main-thread.ts";
 import type { PaceSummary, ToModel } from "./model-worker.ts";
 import { SocketBytes } from "./socket-bytes.ts";
-import { besides, mainThreadCpuSeconds, SLOTS, SyncNode, table } from "./sync-node.ts";
+import { SLOTS, SyncNode, table } from "./sync-node.ts";
 
 const { values } = parseArgs({
   options: {

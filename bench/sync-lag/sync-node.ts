@@ -3,8 +3,6 @@
  * node. Owns the wiring only; the same steps as src/node/node.ts.
  */
 
-import { readFileSync } from "node:fs";
-import { dirname, join } from "node:path";
 import { Worker } from "node:worker_threads";
 import { emptyState, type SlotTable } from "../../cluster/control/model.ts";
 import { Replication } from "../../cluster/sync/replication.ts";
@@ -12,10 +10,9 @@ import { GrpcTransport } from "../../cluster/transport/grpc.ts";
 import { loadTls, type TlsFiles } from "../../cluster/transport/tls.ts";
 import { RECORD_BYTES } from "../../src/base/record.ts";
 import { createRing, RecordRing } from "../../src/base/ring.ts";
-import { requestRealtime } from "../../src/io/sched.ts";
 import { nowMs, realEnv } from "../../src/node/clock.ts";
-import { hurryStart, PRIORITY } from "../../src/node/priorities.ts";
 import { SyncDoorbells } from "../../src/node/sync-doorbells.ts";
+import { beControlThread, besides } from "./main-thread.ts";
 import type { FromModel, ModelWorkerSetup, ToModel } from "./model-worker.ts";
 
 export const SLOTS = 64;
@@ -56,8 +53,7 @@ export class SyncNode {
 
   constructor(options: SyncNodeOptions) {
     const { id } = options;
-    hurryStart("auto");
-    requestRealtime(PRIORITY.control);
+    beControlThread();
     const setup: ModelWorkerSetup = {
       changes: createRing(RECORD_BYTES, RING_RECORDS),
       replicas: createRing(RECORD_BYTES, RING_RECORDS),
@@ -156,15 +152,4 @@ export class SyncNode {
     else if (message.type === "digest") this.replication.digestResult(message.slot, message.isEqual);
     else options.onDone?.(message.summary);
   }
-}
-
-/** The bundle of another script of this folder; it lies beside that of the running one. */
-export function besides(name: string): string {
-  return join(dirname(process.argv[1]!), `${name}.mjs`);
-}
-
-/** CPU time of the main thread of this process, in seconds. */
-export function mainThreadCpuSeconds(): number {
-  const [nanoseconds] = readFileSync(`/proc/self/task/${process.pid}/schedstat`, "utf8").split(" ");
-  return Number(nanoseconds) / 1e9;
 }

@@ -1,6 +1,6 @@
 /** Echo: the receiving process of the bench. Acknowledges every batch; tells its CPU time when it is asked. */
 import { loadTls, type TlsFiles } from "../../cluster/transport/tls.ts";
-import { mainThreadCpuSeconds } from "../sync-lag/sync-node.ts";
+import { beControlThread, mainThreadCpuSeconds } from "../sync-lag/main-thread.ts";
 import { serve, type Way } from "./ways.ts";
 
 export interface EchoStart {
@@ -13,6 +13,7 @@ export interface EchoAnswer {
   readonly cpuSeconds: number;
 }
 
+beControlThread();
 let port = 0;
 process.on("disconnect", () => process.exit(0));
 process.on("message", async (message: EchoStart | "cpu") => {
