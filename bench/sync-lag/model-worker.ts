@@ -33,7 +33,7 @@ export interface ModelWorkerSetup {
   readonly replicas: RingMemory;
   readonly applied: SharedArrayBuffer;
   readonly acked: SharedArrayBuffer;
-  /** Changed and notified after a message was posted: the event loop cannot end a nap. */
+  /** Cell 0: 1 while the worker naps. Whoever posts a message sets it back and notifies, since the event loop cannot end a nap. */
   readonly nap: SharedArrayBuffer;
   readonly slots: number;
   readonly peer: number;
@@ -135,10 +135,11 @@ setInterval(turn, 1);
 
 /** While changes are published at a rate: a turn, a nap, and then whatever messages came. */
 function look(): void {
-  const calls = Atomics.load(nap, 0);
   turn();
   if (job === undefined) return;
-  Atomics.wait(nap, 0, calls, NAP_MS);
+  Atomics.store(nap, 0, 1);
+  Atomics.wait(nap, 0, 1, NAP_MS);
+  Atomics.store(nap, 0, 0);
   setImmediate(look);
 }
 

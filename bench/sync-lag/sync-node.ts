@@ -137,8 +137,7 @@ export class SyncNode {
 
   post(message: ToModel): void {
     this.#worker.postMessage(message);
-    Atomics.add(this.#nap, 0, 1);
-    Atomics.notify(this.#nap, 0);
+    if (Atomics.exchange(this.#nap, 0, 0) === 1) Atomics.notify(this.#nap, 0);
   }
 
   async stop(): Promise<void> {
