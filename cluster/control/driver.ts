@@ -249,8 +249,8 @@ export class RaftDriver {
       for (let i = 0; i < ticks; i++) {
         this.#node.tick();
         this.#proposals.tick(nowMs);
-        this.#loss.tick();
       }
+      this.#loss.ticked(ticks);
     });
     this.#pump();
   }

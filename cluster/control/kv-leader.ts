@@ -101,7 +101,7 @@ export class KvLeader {
 
   tick(nowMs: number): void {
     const { self, isWitness, candidates } = this.#options;
-    if (this.#succession.tick()) this.#isWanted = true;
+    if (this.#succession.tick(0)) this.#isWanted = true;
     if (this.isSelf || isWitness || this.#record.node === 0 || !this.#options.mayLead()) return;
     const rank = Math.max(0, candidates().indexOf(self));
     if (nowMs - this.#seenMs >= LAPSE_MS + rank * BEAT_MS) this.#isLapsed = true;

@@ -57,12 +57,14 @@ export class LeaderLoss {
   /** Steps a message of another member. */
   receive(message: Message): void {
     const { node: raft, step } = this.#options;
-    const { lead, term, id } = raft.basicStatus();
+    const { lead, term, id, lastIndex } = raft.basicStatus();
+    if (message.type === "MsgPreVoteResp" && this.#succession.isYielding) return;
     if (this.#dead.get(message.from) === 0) this.#dead.delete(message.from);
     if (message.from === lead) this.#waiting.clear();
     step(message);
     this.#disbelieveDead(term);
     if (message.type !== "MsgPreVote" && message.type !== "MsgVote") return;
+    if (message.index >= lastIndex) this.#succession.asked(message.from);
     if (lead === 0) this.#helpOut(message);
     if (lead === 0 || lead === id) return;
     this.#waiting.set(message.from, message);
@@ -86,10 +88,12 @@ export class LeaderLoss {
     this.#answerWaiting();
   }
 
-  tick(): void {
+  /** So many ticks passed. After a stall they count as one for who campaigns: in that time nobody could be heard. */
+  ticked(ticks: number): void {
     const { node: raft } = this.#options;
-    for (const [node, left] of this.#dead) this.#dead.set(node, Math.max(0, left - 1));
-    if (this.#succession.tick() && raft.basicStatus().lead === 0) raft.campaign();
+    for (const [node, left] of this.#dead) this.#dead.set(node, Math.max(0, left - ticks));
+    const { state, term, lead } = raft.basicStatus();
+    if (this.#succession.tick(state === "candidate" ? term : 0) && lead === 0) raft.campaign();
     this.#answerWaiting();
   }
 

@@ -257,6 +257,41 @@ describe("succession", () => {
     expect(cluster.leader()?.id).toBe(1);
   });
 
+  test("survivors of slow links that learn of it one after the other do not split the votes again and again", async () => {
+    for (let seed = 1; seed <= 20; seed++) {
+      const cluster = new DriverCluster({
+        ids: [1, 2, 3, 4, 5],
+        witness: 5,
+        delayMsMin: 20,
+        delayMsMax: 60,
+        seed,
+      });
+      await leadBy(cluster, 2);
+      cluster.kill(2);
+      // The last that would campaign is told first. Two round trips of up to 120 ms each, and once more what a vote may take.
+      [4, 3, 1, 5].forEach((id, i) => {
+        cluster.clock.schedule(i * 20, () => cluster.node(id).driver.leaderDied(2));
+      });
+      const tookMs = await cluster.clock.until(() => cluster.leader() !== undefined);
+      expect(tookMs, `seed ${seed}`).toBeLessThanOrEqual(40 + 3 * 120);
+      expect(cluster.leader()?.id).toBe(1);
+    }
+  });
+
+  test("nobody waits for a lower rank that cannot be elected", async () => {
+    const cluster = new DriverCluster({ ids: [1, 2, 3, 4, 5], witness: 5, delayMsMin: 5, delayMsMax: 15 });
+    const leader = await leadBy(cluster, 2);
+    await cluster.clock.pass(100);
+    cluster.network.cut(2, 1);
+    const answer = leader.driver.propose(up(2));
+    await cluster.clock.pass(60);
+    expect(await answer).toEqual({ ok: true, changed: true });
+    cluster.kill(2);
+    for (const id of [1, 3, 4, 5]) cluster.node(id).driver.leaderDied(2);
+    expect(await cluster.clock.until(() => cluster.leader() !== undefined)).toBeLessThanOrEqual(150);
+    expect(cluster.leader()?.id).not.toBe(1);
+  });
+
   test("leaderDied() of somebody who does not lead changes nothing", async () => {
     const cluster = new DriverCluster({ ids: [1, 2, 3] });
     const leader = await cluster.elect();
