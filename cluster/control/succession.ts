@@ -13,6 +13,8 @@
  */
 
 const RANK_TICKS = 3;
+/** A lower rank that asks has so many times what lies between two ranks, to be elected and to say so. */
+const YIELD_RANKS = 3;
 const REPEAT_TICKS = 2;
 const ATTEMPTS_MAX = 25;
 
@@ -66,7 +68,7 @@ export class Succession {
   asked(by: number): void {
     if (!this.isActive || by >= this.#self) return;
     this.#isYielding = true;
-    this.#ticksLeft = Math.max(this.#ticksLeft, (this.#attempts + 1) * this.#rank * RANK_TICKS);
+    this.#ticksLeft = Math.max(this.#ticksLeft, (this.#attempts + YIELD_RANKS) * this.#rank * RANK_TICKS);
   }
 
   /** Answers true when it is time to campaign (again). `candidateTerm`: the term in which this node asks for votes now, or 0. */

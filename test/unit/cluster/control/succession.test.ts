@@ -48,11 +48,11 @@ test("who is asked by a lower rank yields, and waits anew; a higher rank changes
   succession.tick(0);
   succession.asked(2);
   expect(succession.isYielding).toBe(true);
-  expect(ticksUntilCampaign(succession)).toBe(3);
+  expect(ticksUntilCampaign(succession)).toBe(9);
   expect(succession.isYielding).toBe(false);
   succession.asked(2);
   expect(succession.isYielding).toBe(true);
-  expect(ticksUntilCampaign(succession)).toBe(6);
+  expect(ticksUntilCampaign(succession)).toBe(12);
 });
 
 test("who is not to campaign yields to nobody", () => {
