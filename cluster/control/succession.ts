@@ -16,6 +16,8 @@ const RANK_TICKS = 3;
 /** A lower rank that asks has so many times what lies between two ranks, to be elected and to say so. */
 const YIELD_RANKS = 3;
 const REPEAT_TICKS = 2;
+/** Votes may take so long at least: to ask again is to throw away those that are on their way. */
+const VOTE_TICKS_MIN = 9;
 const ATTEMPTS_MAX = 25;
 
 export class Succession {
@@ -77,7 +79,7 @@ export class Succession {
     if (candidateTerm > this.#candidateTerm) {
       this.#candidateTerm = candidateTerm;
       this.#hasPreVotes = true;
-      this.#ticksLeft = Math.max(this.#repeatTicks, 2 * this.#preVoteTicks);
+      this.#ticksLeft = Math.max(VOTE_TICKS_MIN, this.#repeatTicks, 2 * this.#preVoteTicks);
       return false;
     }
     if (!this.#hasPreVotes) this.#preVoteTicks++;
