@@ -3,7 +3,7 @@
  * what it has proven and with its CPU time.
  */
 import type { TlsFiles } from "../../cluster/transport/tls.ts";
-import { mainThreadCpuSeconds } from "./main-thread.ts";
+import { mainThreadCpuSeconds } from "../main-thread.ts";
 import { SyncNode, table } from "./sync-node.ts";
 
 export type ToBackup =

@@ -12,7 +12,7 @@ import { RECORD_BYTES } from "../../src/base/record.ts";
 import { createRing, RecordRing } from "../../src/base/ring.ts";
 import { nowMs, realEnv } from "../../src/node/clock.ts";
 import { SyncDoorbells } from "../../src/node/sync-doorbells.ts";
-import { beControlThread, besides } from "./main-thread.ts";
+import { beControlThread, besides } from "../main-thread.ts";
 import type { FromModel, ModelWorkerSetup, ToModel } from "./model-worker.ts";
 
 export const SLOTS = 64;

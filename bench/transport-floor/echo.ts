@@ -1,6 +1,6 @@
 /** Echo: the receiving process of the bench. Acknowledges every batch; tells its CPU time when it is asked. */
 import { loadTls, type TlsFiles } from "../../cluster/transport/tls.ts";
-import { beControlThread, mainThreadCpuSeconds } from "../sync-lag/main-thread.ts";
+import { beControlThread, mainThreadCpuSeconds } from "../main-thread.ts";
 import { serve, type Way } from "./ways.ts";
 
 export interface EchoStart {

@@ -4,7 +4,7 @@ import { parseArgs } from "node:util";
 import { loadTls } from "../../cluster/transport/tls.ts";
 import { CertificateFolder } from "../../test/unit/cluster/transport/certificates.ts";
 import { Figures, machineLine } from "../figures.ts";
-import { beControlThread, besides, mainThreadCpuSeconds } from "../sync-lag/main-thread.ts";
+import { beControlThread, besides, mainThreadCpuSeconds } from "../main-thread.ts";
 import type { EchoAnswer, EchoStart } from "./echo.ts";
 import { open, WAYS, type Way, type Wire } from "./ways.ts";
 

@@ -89,7 +89,7 @@ export class SyncDoorbells {
   /** The same link to a peer that is sent changes: what waits in the ring leaves with the acknowledgement that comes. */
   outgoing<Out, In>(link: SyncLink<Out, In>): SyncLink<Out, In> {
     return this.#watched(link, (handle) => {
-      this.#take(this.#options.nowMs());
+      if (!this.#isStopped) this.#take(this.#options.nowMs());
       handle();
       this.drain();
     });

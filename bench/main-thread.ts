@@ -4,8 +4,8 @@
  */
 import { readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { requestRealtime } from "../../src/io/sched.ts";
-import { hurryStart, PRIORITY } from "../../src/node/priorities.ts";
+import { requestRealtime } from "../src/io/sched.ts";
+import { hurryStart, PRIORITY } from "../src/node/priorities.ts";
 
 /** Takes the priorities of a node's control thread, and of the threads that load and compile for it. */
 export function beControlThread(): void {
