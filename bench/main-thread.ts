@@ -5,11 +5,11 @@
 import { readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { requestRealtime } from "../src/io/sched.ts";
-import { hurryStart, PRIORITY } from "../src/node/priorities.ts";
+import { hurryProcess, PRIORITY } from "../src/node/priorities.ts";
 
-/** Takes the priorities of a node's control thread, and of the threads that load and compile for it. */
+/** Takes the priorities of a node's control thread, and its helpers theirs. */
 export function beControlThread(): void {
-  hurryStart("auto");
+  hurryProcess("auto");
   requestRealtime(PRIORITY.control);
 }
 

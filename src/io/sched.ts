@@ -30,12 +30,15 @@ export function requestRealtime(priority: number): RealtimeAnswer {
   return { granted: false, reason: `real-time scheduling refused with ${describeErrno(why)}${advice}` };
 }
 
-/** The same for each thread that the process has now and that has ordinary priority yet; threads that cannot get it keep theirs. */
-export function raiseOrdinaryThreads(priority: number): void {
+/**
+ * The same for each thread that the process has now and that has ordinary priority yet, but `except`; threads that cannot get it
+ * keep theirs.
+ */
+export function raiseOrdinaryThreads(priority: number, except?: number): void {
   if (process.platform !== "linux") return;
   for (const name of readdirSync("/proc/self/task")) {
     const thread = Number(name);
-    if (schedGetscheduler(thread) === SCHED_OTHER) setPriority(thread, priority);
+    if (thread !== except && schedGetscheduler(thread) === SCHED_OTHER) setPriority(thread, priority);
   }
 }
 

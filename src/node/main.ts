@@ -8,7 +8,7 @@ import { type ErrorCode, SynwallError } from "../base/errors.ts";
 import { exitAtOnce } from "../io/exit.ts";
 import { requestRealtime } from "../io/sched.ts";
 import { createLog, type Log } from "./log.ts";
-import { hurryStart, PRIORITY } from "./priorities.ts";
+import { hurryProcess, PRIORITY } from "./priorities.ts";
 import type { RestartWay } from "./processes.ts";
 
 /** A member that cannot go on ends with this status: its peers take over, a supervisor starts it again. */
@@ -35,14 +35,14 @@ interface Member {
 
 /** Runs a forwarding node; resolves when it was stopped by SIGTERM or SIGINT. Throws SynwallError when it cannot start. */
 export async function runNode(config: NodeConfig): Promise<void> {
-  hurryStart(config.dataplane?.realtime);
+  hurryProcess(config.dataplane?.realtime);
   const { Node } = await import("./node.ts");
   return run(config, (log, onFatal, restart) => new Node(config, log, onFatal, restart));
 }
 
 /** Runs a witness; as runNode(). Each loads its own: a witness has no memory for a dataplane. */
 export async function runWitness(config: NodeConfig): Promise<void> {
-  hurryStart(config.dataplane?.realtime);
+  hurryProcess(config.dataplane?.realtime);
   const { Witness } = await import("./witness.ts");
   return run(config, (log, onFatal, restart) => new Witness(config, log, onFatal, restart));
 }

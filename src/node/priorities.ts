@@ -9,13 +9,27 @@ export const PRIORITY = {
   lifeline: 30,
   /** Packets and heartbeats. */
   dataplane: 20,
+  /**
+   * What Node.js does beside: V8 compiles, libuv syncs the log. A thread that collects waits until its compilers stand at a safe
+   * point, so what keeps them from running keeps packets waiting (ADR 58).
+   */
+  helpers: 15,
   /** Consensus and replication must not wait for batch jobs. */
   control: 10,
-  /** What loads and compiles code (ADR 23, 51): behind what already works, here and in every other member on this machine. */
+  /** What loads code (ADR 51): behind what already works, here and in every other member on this machine. */
   starting: 5,
 } as const;
 
+type Realtime = "auto" | "never" | undefined;
+
+/** Call it before the process begins a thread of its own: all threads but the caller's are helpers then. */
+export function hurryProcess(realtime: Realtime): void {
+  if (realtime === "never") return;
+  raiseOrdinaryThreads(PRIORITY.helpers, process.pid);
+  hurryStart(realtime);
+}
+
 /** Call it where threads were just begun: what they load must not wait until the machine is idle. */
-export function hurryStart(realtime: "auto" | "never" | undefined): void {
+export function hurryStart(realtime: Realtime): void {
   if (realtime !== "never") raiseOrdinaryThreads(PRIORITY.starting);
 }
