@@ -7,7 +7,7 @@ import type { LatencySummary, StatusReport } from "../../src/node/admin-model.ts
 import { clientAddresses, type LabMember } from "../lab/topology.ts";
 import { type TrafficReport, VISITS_PER_SECOND } from "../traffic/traffic.ts";
 import { judge } from "./limits.ts";
-import { aloneOf, measureTraffic, type ProbeFlowInfo, worstLag } from "./measure.ts";
+import { aloneOf, longestLagMs, measureTraffic, type ProbeFlowInfo, worstLag } from "./measure.ts";
 import {
   type DrillMeasurement,
   type DrillResult,
@@ -25,7 +25,10 @@ import { timingOf } from "./timing.ts";
 
 const WARM_UP_MS = 2_000;
 /** Times that load may shake the cluster before a drill gives up. */
-const WARM_UPS_MAX = 3;
+const SHAKES_MAX = 3;
+/** Cold code on a full machine: a change that waits for so long, within half a warm-up, is waited for; so many times at most. */
+const COLD_LAG_MS = 50;
+const COLD_WAITS_MAX = 5;
 const AFTERMATH_MS = 2_000;
 const SETTLE_TIMEOUT_MS = 30_000;
 export interface DrillOptions {
@@ -116,12 +119,15 @@ async function observe(stage: Stage, plan: Plan, traffic: RunningTraffic): Promi
 
 /**
  * Lets the load run until the cluster has borne it unchanged for a while: a drill begins with a whole cluster or not at all. What
- * load does to members that were started a moment ago is no part of the fault that is rehearsed; it is told, and waited for.
+ * load does to members that were started a moment ago is no part of the fault that is rehearsed; it is told, and waited for. A machine
+ * that stays full is drilled as it is.
  */
 async function warmUp(stage: Stage, plan: Plan): Promise<{ before: Snapshot; sampler: SlotSampler }> {
   const { scenario, victim, helper, warmUpMs = WARM_UP_MS } = plan;
   const without = downBefore(stage, SCRIPTS[scenario].isVictimDownBefore === true ? victim : "");
-  for (let attempt = 1; ; attempt++) {
+  let shakes = 0;
+  let colds = 0;
+  for (;;) {
     await stage.pause(warmUpMs / 2);
     const shaken = await stage.trySettled({ without });
     if (shaken !== "")
@@ -131,14 +137,34 @@ async function warmUp(stage: Stage, plan: Plan): Promise<{ before: Snapshot; sam
     const sampler = new SlotSampler(stage);
     await stage.pause(warmUpMs / 2);
     const { epoch } = (await snapshot(stage, helper)).status;
-    if (epoch === before.status.epoch) return { before, sampler };
+    const lagMs = await lagSince(stage, before.atMs, without);
+    const isShaken = epoch !== before.status.epoch;
+    if (!isShaken && (lagMs <= COLD_LAG_MS || colds === COLD_WAITS_MAX)) return { before, sampler };
     sampler.stop();
-    const what = `the load alone moved slots (epoch ${before.status.epoch} to ${epoch})`;
-    if (attempt === WARM_UPS_MAX) {
-      throw new SynwallError("SW_DRILL_FAILED", `${what}, ${attempt} times: 'synwall journal' tells why`);
+    if (!isShaken) {
+      colds++;
+      const what = `changes wait ${Math.round(lagMs)} ms for their backup`;
+      stage.progress(`${scenario} ${victim}: ${what}; waiting for members to warm up`);
+    } else {
+      shakes++;
+      const what = `the load alone moved slots (epoch ${before.status.epoch} to ${epoch})`;
+      if (shakes === SHAKES_MAX) {
+        throw new SynwallError("SW_DRILL_FAILED", `${what}, ${shakes} times: 'synwall journal' tells why`);
+      }
+      stage.progress(`${scenario} ${victim}: ${what}; waiting for the cluster to settle again`);
     }
-    stage.progress(`${scenario} ${victim}: ${what}; waiting for the cluster to settle again`);
   }
+}
+
+/** Of all changes since `sinceMs`, between members that run. */
+async function lagSince(stage: Stage, sinceMs: number, without: readonly string[]): Promise<number> {
+  const running = nodesOf(stage).filter((name) => !without.includes(name));
+  const lags = await Promise.all(running.map((name) => lagOf(stage, name, { sinceMs })));
+  const ids = stage.members.filter(({ name }) => running.includes(name)).map(({ id }) => id);
+  return longestLagMs(
+    lags.flatMap((lag) => lag?.samples ?? []),
+    ids,
+  );
 }
 
 /** Members that are down before the fault: the victim of a return, a witness that died before. */

@@ -106,6 +106,17 @@ export function worstLag(summaries: readonly LatencySummary[]): LatencySummary {
   };
 }
 
+/** Of changes on their way to one of `peers` (ids): one that is down acknowledges nothing, and its lag grows for ever. */
+export function longestLagMs(
+  samples: readonly { readonly peer: number; readonly lagMs: number }[],
+  peers: readonly number[],
+): number {
+  return samples.reduce(
+    (longest, { peer, lagMs }) => (peers.includes(peer) ? Math.max(longest, lagMs) : longest),
+    0,
+  );
+}
+
 function measureLoad(
   report: TrafficReport,
 ): Pick<TrafficFigures, "connections" | "visits" | "download" | "ping"> {

@@ -204,8 +204,8 @@ class TrafficChild {
   }
 }
 
-/** Above what members compile and decide, below whatever forwards (src/node/priorities.ts). */
-const PROBE_PRIORITY = 16;
+/** Above a member that starts, below whatever forwards (src/node/priorities.ts). */
+const PROBE_PRIORITY = 6;
 
 /** Real-time priority for the probes where this user may have it: it keeps our own stalls out of what they measure. */
 async function realtimePrefix(): Promise<string[]> {

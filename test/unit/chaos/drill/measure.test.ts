@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { aloneOf, measureTraffic, worstLag } from "../../../../chaos/drill/measure.ts";
+import { aloneOf, longestLagMs, measureTraffic, worstLag } from "../../../../chaos/drill/measure.ts";
 import type { ProbeRecord } from "../../../../chaos/traffic/probe-log.ts";
 import type { TrafficReport } from "../../../../chaos/traffic/traffic.ts";
 import type { StatusReport } from "../../../../src/node/admin-model.ts";
@@ -84,6 +84,17 @@ test.each([
   expect(measureTraffic(report({ load: { ...load, download } }), flows, window).download.isHashRight).toBe(
     false,
   );
+});
+
+test("longestLagMs() leaves out what nobody can acknowledge", () => {
+  const samples = [
+    { peer: 2, lagMs: 3 },
+    { peer: 3, lagMs: 9000 },
+    { peer: 1, lagMs: 60 },
+  ];
+  expect(longestLagMs(samples, [1, 2])).toBe(60);
+  expect(longestLagMs(samples, [1, 2, 3])).toBe(9000);
+  expect(longestLagMs([], [1, 2])).toBe(0);
 });
 
 test("worstLag() takes the worst node's figures and ignores nodes without samples", () => {
