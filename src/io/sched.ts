@@ -30,15 +30,12 @@ export function requestRealtime(priority: number): RealtimeAnswer {
   return { granted: false, reason: `real-time scheduling refused with ${describeErrno(why)}${advice}` };
 }
 
-/**
- * The same for each thread that the process has now and that has ordinary priority yet, but `except`; threads that cannot get it
- * keep theirs.
- */
-export function raiseOrdinaryThreads(priority: number, except?: number): void {
+/** The same for each thread that the process has now and that has ordinary priority yet; threads that cannot get it keep theirs. */
+export function raiseOrdinaryThreads(priority: number): void {
   if (process.platform !== "linux") return;
   for (const name of readdirSync("/proc/self/task")) {
     const thread = Number(name);
-    if (thread !== except && schedGetscheduler(thread) === SCHED_OTHER) setPriority(thread, priority);
+    if (schedGetscheduler(thread) === SCHED_OTHER) setPriority(thread, priority);
   }
 }
 

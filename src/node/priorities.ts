@@ -2,7 +2,7 @@
  * Priorities: which thread of a member goes before which (SCHED_RR, 1 to 99; ADR 16). All are above ordinary programs and below
  * the kernel's own threads.
  */
-import { raiseOrdinaryThreads } from "../io/sched.ts";
+import { raiseOrdinaryThreads, requestRealtime } from "../io/sched.ts";
 
 export const PRIORITY = {
   /** Sleeps nearly always, and must die first. */
@@ -25,8 +25,8 @@ type Realtime = "auto" | "never" | undefined;
 /** Call it before the process begins a thread of its own: all threads but the caller's are helpers then. */
 export function hurryProcess(realtime: Realtime): void {
   if (realtime === "never") return;
-  raiseOrdinaryThreads(PRIORITY.helpers, process.pid);
-  hurryStart(realtime);
+  requestRealtime(PRIORITY.starting);
+  raiseOrdinaryThreads(PRIORITY.helpers);
 }
 
 /** Call it where threads were just begun: what they load must not wait until the machine is idle. */
