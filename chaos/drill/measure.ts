@@ -3,6 +3,7 @@
  */
 import type { LatencySummary, StatusReport } from "../../src/node/admin-model.ts";
 import { countStream, gapsOverTime, longestGap, type Stream } from "../traffic/gaps.ts";
+import type { ProbeReport } from "../traffic/probe-end.ts";
 import type { ProbeRecord } from "../traffic/probe-log.ts";
 import type { TrafficReport } from "../traffic/traffic.ts";
 import type { Alone, ByDirection, DrillMeasurement, DrillSeries } from "./model.ts";
@@ -152,21 +153,21 @@ function measureLoad(
 }
 
 function streamsOf(report: TrafficReport, flow: number): FlowStreams {
-  const client = recordOf(report.probes.client, flow);
-  const server = recordOf(report.probes.server, flow);
+  const { client, server } = report.probes;
   return {
-    toServer: stream(client, server),
-    toClient: stream(server, client),
-    peerChanges: server.peerChanges,
+    toServer: stream(client, server, flow),
+    toClient: stream(server, client, flow),
+    peerChanges: recordOf(server, flow).peerChanges,
   };
 }
 
 /** A flow of which one end heard nothing has an empty record there. */
-function recordOf(records: readonly ProbeRecord[], flow: number): ProbeRecord {
+function recordOf({ flows }: ProbeReport, flow: number): ProbeRecord {
   return (
-    records.find((record) => record.flow === flow) ?? {
+    flows.find((record) => record.flow === flow) ?? {
       flow,
       sentAtMs: [],
+      sentByMs: [],
       heard: [],
       heardAtMs: [],
       peerChanges: 0,
@@ -174,13 +175,10 @@ function recordOf(records: readonly ProbeRecord[], flow: number): ProbeRecord {
   );
 }
 
-function stream(sender: ProbeRecord, receiver: ProbeRecord): Stream {
-  return {
-    sentAtMs: sender.sentAtMs,
-    heard: receiver.heard,
-    heardAtMs: receiver.heardAtMs,
-    receiverTicksMs: receiver.sentAtMs,
-  };
+function stream(sender: ProbeReport, receiver: ProbeReport, flow: number): Stream {
+  const { sentAtMs, sentByMs } = recordOf(sender, flow);
+  const { heard, heardAtMs } = recordOf(receiver, flow);
+  return { sentAtMs, sentByMs, heard, heardAtMs, receiverReadMs: receiver.readMs };
 }
 
 function byDirection<T>(pick: (way: keyof ByDirection) => T): { readonly toServer: T; readonly toClient: T } {

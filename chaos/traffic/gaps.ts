@@ -6,25 +6,27 @@
  *
  *   - the sender stalled right after the last probe that got through, or right before the first one that did again: while it
  *     sent nothing, nothing could arrive. A stall between two lost probes is within the outage and counts.
- *   - the receiver stalled when the first probe arrived: it cannot have arrived before it was sent plus the shortest way.
+ *   - the receiver stalled when the first probe arrived: it cannot have arrived before it was sent plus the shortest way, nor
+ *     before the receiver had read all there was.
  *
  *   sent      | | | x x x x | |
  *   arrived   | | |----------|-|     gap = outage
+ *
+ * On a full machine both ends stall at a time: what explains a gap are spans of time, which may overlap.
  */
 
-/** Probes are sent so often; what is within it is no stall. */
+/** Probes are sent so often, and read so often; what is within it is no stall. */
 const NOMINAL_MS = 1;
-/** A loop that was asleep handles its timers and then its sockets within this time. */
-const WAKING_MS = 2;
 
 export interface Stream {
-  /** Sequence number -> when it was sent. */
+  /** Sequence number -> it was sent not before, and not after. */
   readonly sentAtMs: readonly number[];
+  readonly sentByMs: readonly number[];
   /** In order of arrival. */
   readonly heard: readonly number[];
   readonly heardAtMs: readonly number[];
-  /** Times at which the receiver's own loop ran, ascending: long pauses are its stalls. */
-  readonly receiverTicksMs: readonly number[];
+  /** Times at which the receiver had just read all there was, ascending: long pauses are its stalls. */
+  readonly receiverReadMs: readonly number[];
 }
 
 export interface Gap {
@@ -46,16 +48,14 @@ export interface StreamCounts {
 export function longestGap(stream: Stream, fromMs: number, toMs: number): Gap {
   const shortestMs = shortestWay(stream);
   let longest: Gap = { outageMs: 0, rawMs: 0, startsAtMs: fromMs };
-  for (const whole of eachGap(stream, toMs)) {
-    if (whole.endMs < fromMs || whole.startMs > toMs) continue;
-    const gap = whole.endMs <= toMs ? whole : { ...whole, endMs: toMs, after: -1 };
-    const rawMs = gap.endMs - gap.startMs;
+  for (const gap of eachGap(stream, toMs)) {
+    if (gap.endMs < fromMs || gap.startMs > toMs) continue;
+    const counted: Span = [gap.startMs, Math.min(gap.endMs, toMs)];
+    const rawMs = counted[1] - counted[0];
     if (rawMs > longest.rawMs) longest = { ...longest, rawMs };
     if (rawMs <= longest.outageMs) continue;
-    const outageMs = Math.max(
-      0,
-      rawMs - senderShareMs(stream, gap) - receiverShareMs(stream, gap, shortestMs),
-    );
+    const stalls = [...senderStalls(stream, gap), ...receiverStalls(stream, gap, shortestMs)];
+    const outageMs = rawMs - coveredMs(counted, stalls);
     if (outageMs > longest.outageMs) longest = { ...longest, outageMs, startsAtMs: gap.startMs };
   }
   return longest;
@@ -124,40 +124,40 @@ function* eachGap(stream: Stream, toMs: number): Generator<Silence> {
   else if (lastSentMs > startMs) yield { startMs, endMs: lastSentMs, before, after: -1 };
 }
 
-/** What the sender's own stalls at the two edges explain. */
-function senderShareMs({ sentAtMs }: Stream, { before, after }: Silence): number {
-  const stall = (later: number): number => {
-    const from = sentAtMs[later - 1];
-    const to = sentAtMs[later];
-    return from === undefined || to === undefined ? 0 : Math.max(0, to - from - NOMINAL_MS);
-  };
-  if (before < 0 || after <= before) return 0; // Late arrivals and open ends have no such edges.
-  return after === before + 1 ? stall(after) : stall(before + 1) + stall(after);
+/** From, to. */
+type Span = readonly [number, number];
+
+/** The sender's own stalls at the two edges. */
+function senderStalls({ sentAtMs, sentByMs }: Stream, { before, after }: Silence): Span[] {
+  if (before < 0 || after <= before) return []; // Late arrivals and open ends have no such edges.
+  const edges = after === before + 1 ? [after] : [before + 1, after];
+  return edges.flatMap((edge): Span[] => {
+    const from = sentAtMs[edge - 1];
+    const to = sentByMs[edge];
+    return from === undefined || to === undefined ? [] : [[from + NOMINAL_MS, to]];
+  });
 }
 
-/** What the receiver's stall at the end explains. */
-function receiverShareMs(stream: Stream, gap: Silence, shortestMs: number): number {
-  const sentMs = stream.sentAtMs[gap.after];
-  if (sentMs === undefined) return 0;
-  const earliestMs = Math.max(
-    asleepSince(stream.receiverTicksMs, gap.endMs),
-    sentMs + shortestMs,
-    gap.startMs,
-  );
-  return Math.max(0, gap.endMs - earliestMs - NOMINAL_MS);
+/** The receiver's stall at the end. */
+function receiverStalls(stream: Stream, { after, endMs }: Silence, shortestMs: number): Span[] {
+  const sentMs = stream.sentAtMs[after];
+  if (sentMs === undefined) return [];
+  const readMs = stream.receiverReadMs[countBefore(stream.receiverReadMs, endMs) - 1] ?? endMs;
+  return [[Math.max(sentMs + shortestMs, readMs) + NOMINAL_MS, endMs]];
 }
 
-/**
- * Since when the receiver's loop had not run when it heard something at `atMs`. A loop that wakes up runs its timers first:
- * a tick right before `atMs` is the end of the stall, and the tick before that is its beginning.
- */
-function asleepSince(ticks: readonly number[], atMs: number): number {
-  const last = countBefore(ticks, atMs) - 1;
-  const lastMs = ticks[last];
-  const earlierMs = ticks[last - 1];
-  if (lastMs === undefined) return atMs;
-  const hasJustWoken = atMs - lastMs <= WAKING_MS;
-  return hasJustWoken && earlierMs !== undefined ? earlierMs : lastMs;
+/** How much of `whole` the spans cover together; one that ends before it begins covers nothing. */
+function coveredMs([fromMs, toMs]: Span, spans: readonly Span[]): number {
+  let covered = 0;
+  let reachedMs = fromMs;
+  for (const [from, to] of spans.toSorted((a, b) => a[0] - b[0])) {
+    const end = Math.min(to, toMs);
+    const start = Math.max(from, reachedMs);
+    if (end <= start) continue;
+    covered += end - start;
+    reachedMs = end;
+  }
+  return covered;
 }
 
 function shortestWay(stream: Stream): number {

@@ -1,9 +1,8 @@
 /**
  * Probe end: one end of the 1 ms UDP probes. Both ends send a stream of their own on the same flow, so each direction is
- * measured alone. Owns numbering and the log; sockets and the timer are handed in.
+ * measured alone. Owns numbering and the logs; sockets and the timer are handed in.
  */
-import type { ProbeRecord } from "./probe-log.ts";
-import { ProbeLog } from "./probe-log.ts";
+import { PROBES_MAX, ProbeLog, type ProbeRecord, rounded } from "./probe-log.ts";
 import { decodeProbe, encodeProbe, TO_CLIENT, TO_SERVER } from "./probe-packet.ts";
 
 /** sendAll() is due this often. */
@@ -15,7 +14,14 @@ export interface ProbePeer {
   readonly port: number;
 }
 
-/** Sends a datagram to the other end of a flow. */
+/** What one end saw. */
+export interface ProbeReport {
+  readonly flows: readonly ProbeRecord[];
+  /** When this end had just read all that had come, ascending: in between it may have stood still. */
+  readonly readMs: readonly number[];
+}
+
+/** Sends a datagram to the other end of a flow, before it returns. */
 export type SendProbe = (bytes: Buffer, to: ProbePeer) => void;
 
 interface ProbeFlow {
@@ -29,6 +35,8 @@ export class ProbeEnd {
   readonly #role: "client" | "server";
   readonly #nowMs: () => number;
   readonly #flows = new Map<number, ProbeFlow>();
+  readonly #readMs = new Float64Array(PROBES_MAX);
+  #readCount = 0;
   #isQuiet = false;
 
   constructor(role: "client" | "server", nowMs: () => number) {
@@ -46,8 +54,10 @@ export class ProbeEnd {
     for (const [flow, { log, send, peer }] of this.#flows) {
       const sequence = log.nextSequence();
       if (peer === undefined || sequence < 0) continue;
-      log.sent(this.#nowMs());
-      send(encodeProbe({ flow, direction: this.#direction, sequence }), peer);
+      const bytes = encodeProbe({ flow, direction: this.#direction, sequence });
+      const atMs = this.#nowMs();
+      send(bytes, peer);
+      log.sent(atMs, this.#nowMs());
     }
   }
 
@@ -67,12 +77,20 @@ export class ProbeEnd {
     if (this.#role === "server") flow.peer = { address: from.address, port: from.port };
   }
 
+  /** All that had come to the sockets has been handed to hear(). */
+  readAll(): void {
+    if (this.#readCount < PROBES_MAX) this.#readMs[this.#readCount++] = this.#nowMs();
+  }
+
   quiet(): void {
     this.#isQuiet = true;
   }
 
-  records(): ProbeRecord[] {
-    return Array.from(this.#flows.values(), ({ log }) => log.record());
+  report(): ProbeReport {
+    return {
+      flows: Array.from(this.#flows.values(), ({ log }) => log.record()),
+      readMs: rounded(this.#readMs.subarray(0, this.#readCount)),
+    };
   }
 
   get #direction(): number {

@@ -2,7 +2,7 @@
  * Probe process: one end of the 1 ms UDP probes (probe-end.ts) on sockets. Arguments: JSON
  * { role, server, flows: [{ flow, address }] }; the server's end needs no flows.
  */
-import { createSocket, type Socket } from "node:dgram";
+import { createSocket, type Socket, type SocketOptions } from "node:dgram";
 import { nowMs } from "../../src/node/clock.ts";
 import { reportReady, serveControl } from "./child-control.ts";
 import { PROBE_PORT } from "./ports.ts";
@@ -14,13 +14,20 @@ export interface ProbeArguments {
   readonly flows: readonly { readonly flow: number; readonly address: string }[];
 }
 
+/** Addresses are numbers: without a look-up that takes a turn of the loop, a probe has left when send() returns. */
+const SOCKET: SocketOptions = {
+  type: "udp4",
+  lookup: (address, _options, found) => found(null, address, 4),
+  recvBufferSize: 1 << 22, // The kernel gives what net.core.rmem_max allows: what comes while this process stands still.
+};
+
 const given = JSON.parse(process.argv[2] ?? "{}") as ProbeArguments;
 const end = new ProbeEnd(given.role, nowMs);
 
 if (given.role === "client") {
   let bound = 0;
   for (const { flow, address } of given.flows) {
-    const socket = createSocket("udp4");
+    const socket = createSocket(SOCKET);
     end.add(flow, { address: given.server, port: PROBE_PORT }, sendOn(socket));
     socket.on("message", (bytes, from) => end.hear(bytes, from));
     socket.bind(0, address, () => {
@@ -28,7 +35,7 @@ if (given.role === "client") {
     });
   }
 } else {
-  const socket = createSocket("udp4");
+  const socket = createSocket(SOCKET);
   const send = sendOn(socket);
   socket.on("message", (bytes, from) => end.hear(bytes, from, send));
   socket.bind(PROBE_PORT, given.server, begin);
@@ -36,12 +43,15 @@ if (given.role === "client") {
 
 serveControl({
   quiet: () => end.quiet(),
-  result: () => ({ flows: end.records() }),
+  result: () => end.report(),
 });
 
 function begin(): void {
   reportReady();
-  setInterval(() => end.sendAll(), PROBE_INTERVAL_MS);
+  setInterval(() => {
+    end.sendAll();
+    setImmediate(() => end.readAll()); // The loop reads its sockets between its timers and this.
+  }, PROBE_INTERVAL_MS);
 }
 
 /** A full queue or a missing neighbour is a lost probe like any other: the log tells. */

@@ -12,7 +12,7 @@ import { clientAddresses, SERVER_ADDRESS } from "../lab/topology.ts";
 import { pause } from "../lab/wait.ts";
 import type { LoadArguments, LoadReport } from "./load-client-main.ts";
 import { type PingReport, parsePing } from "./ping.ts";
-import type { ProbeRecord } from "./probe-log.ts";
+import type { ProbeReport } from "./probe-end.ts";
 import type { ProbeArguments } from "./probe-main.ts";
 
 /** New connections a second. */
@@ -33,7 +33,7 @@ export interface TrafficPlan {
 }
 
 export interface TrafficReport {
-  readonly probes: { readonly client: readonly ProbeRecord[]; readonly server: readonly ProbeRecord[] };
+  readonly probes: { readonly client: ProbeReport; readonly server: ProbeReport };
   readonly load: LoadReport;
   readonly served: { readonly bulkBytes: number; readonly bulkHash: string; readonly resets: number };
   readonly ping: PingReport;
@@ -103,8 +103,8 @@ export class Traffic {
     const served = await stop("server load-server");
     return {
       probes: {
-        client: (client as { flows: ProbeRecord[] }).flows,
-        server: (server as { flows: ProbeRecord[] }).flows,
+        client: client as unknown as ProbeReport,
+        server: server as unknown as ProbeReport,
       },
       load: load as unknown as LoadReport,
       served: served as unknown as TrafficReport["served"],

@@ -91,7 +91,7 @@ export class SimTraffic {
       this.#streams.isIdle() && this.#visits?.isIdle() === true && this.#download.isOver;
     for (let leftMs = GRACE_MS; leftMs > 0 && !isIdle(); leftMs -= POLL_MS) await this.#clock.pause(POLL_MS);
     const report: TrafficReport = {
-      probes: { client: this.#probes.client.records(), server: this.#probes.server.records() },
+      probes: { client: this.#probes.client.report(), server: this.#probes.server.report() },
       // A copy: what is closed below must not show in it.
       load: structuredClone({
         streams: this.#streams.report(),
@@ -152,8 +152,12 @@ export class SimTraffic {
       client.bind(address, own.port, (bytes, from) => this.#probes.client.hear(bytes, from));
       this.#probes.client.add(flow, serverEnd, (bytes, to) => client.sendDatagram(own, to, bytes));
     });
-    this.#every(PROBE_INTERVAL_MS, () => this.#probes.client.sendAll());
-    this.#every(PROBE_INTERVAL_MS, () => this.#probes.server.sendAll());
+    for (const end of [this.#probes.client, this.#probes.server]) {
+      this.#every(PROBE_INTERVAL_MS, () => {
+        end.sendAll();
+        end.readAll(); // Nothing waits for a host in simulation.
+      });
+    }
   }
 
   async #startLoad(downloadAddress: string): Promise<void> {

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import { aloneOf, longestLagMs, measureTraffic, worstLag } from "../../../../chaos/drill/measure.ts";
+import type { ProbeReport } from "../../../../chaos/traffic/probe-end.ts";
 import type { ProbeRecord } from "../../../../chaos/traffic/probe-log.ts";
 import type { TrafficReport } from "../../../../chaos/traffic/traffic.ts";
 import type { StatusReport } from "../../../../src/node/admin-model.ts";
@@ -8,12 +9,23 @@ const sentAtMs = Array.from({ length: 1000 }, (_, i) => i);
 
 function record(flow: number, lost: (sequence: number) => boolean = () => false): ProbeRecord {
   const heard = sentAtMs.filter((n) => !lost(n));
-  return { flow, sentAtMs, heard, heardAtMs: heard.map((n) => n + 0.2), peerChanges: 0 };
+  return {
+    flow,
+    sentAtMs,
+    sentByMs: sentAtMs,
+    heard,
+    heardAtMs: heard.map((n) => n + 0.2),
+    peerChanges: 0,
+  };
+}
+
+function probeEnd(...flows: ProbeRecord[]): ProbeReport {
+  return { flows, readMs: sentAtMs };
 }
 
 function report(changes: Partial<TrafficReport> = {}): TrafficReport {
   return {
-    probes: { client: [record(0), record(1)], server: [record(0), record(1)] },
+    probes: { client: probeEnd(record(0), record(1)), server: probeEnd(record(0), record(1)) },
     load: {
       streams: { wanted: 200, established: 200, broken: 0, reasons: {}, exchanges: 1, stallMsMax: 1 },
       visits: {
@@ -51,7 +63,7 @@ test("measureTraffic() of undisturbed traffic has no outage beyond the interval"
 
 test("the outage of a direction is that of its worst flow, and flows tell whose it was", () => {
   const lost = (n: number) => n >= 510 && n < 530;
-  const probes = { client: [record(0), record(1)], server: [record(0, lost), record(1)] };
+  const probes = { client: probeEnd(record(0), record(1)), server: probeEnd(record(0, lost), record(1)) };
   const figures = measureTraffic(report({ probes }), flows, window);
   expect(figures.outageMs.toServer).toBeCloseTo(21);
   expect(figures.outageMs.toClient).toBeCloseTo(1);
@@ -64,14 +76,14 @@ test("the outage of a direction is that of its worst flow, and flows tell whose 
 
 test("what happens before the fault is noise, not outage", () => {
   const lost = (n: number) => n >= 200 && n < 230;
-  const probes = { client: [record(0, lost), record(1)], server: [record(0), record(1)] };
+  const probes = { client: probeEnd(record(0, lost), record(1)), server: probeEnd(record(0), record(1)) };
   const figures = measureTraffic(report({ probes }), flows, window);
   expect(figures.noiseMs.toClient).toBeCloseTo(31);
   expect(figures.outageMs.toClient).toBeCloseTo(1);
 });
 
 test("a flow of which one end heard nothing is an outage to the end", () => {
-  const probes = { client: [record(0), record(1)], server: [record(0)] };
+  const probes = { client: probeEnd(record(0), record(1)), server: probeEnd(record(0)) };
   expect(measureTraffic(report({ probes }), flows, window).outageMs.toServer).toBeGreaterThan(400);
 });
 

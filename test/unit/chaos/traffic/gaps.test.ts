@@ -8,14 +8,15 @@ const WAY_MS = 0.2;
 function stream(
   sentAtMs: number[],
   lost: (sequence: number) => boolean = () => false,
-  ticks: number[] = sentAtMs,
+  readMs: number[] = sentAtMs,
 ): Stream {
   const heard = sentAtMs.map((_, sequence) => sequence).filter((sequence) => !lost(sequence));
   return {
     sentAtMs,
+    sentByMs: sentAtMs,
     heard,
     heardAtMs: heard.map((sequence) => sentAtMs[sequence]! + WAY_MS),
-    receiverTicksMs: ticks,
+    receiverReadMs: readMs,
   };
 }
 
@@ -68,16 +69,68 @@ test("a stall of the sender at the edge of an outage is subtracted, the losses a
 test("a stall of the receiver is no outage: what waited for it was there", () => {
   const sent = eachMs(100);
   const heardAtMs = sent.map((ms) => (ms >= 40 && ms < 60 ? 60.2 : ms + WAY_MS));
-  const ticks = sent.filter((ms) => ms < 40 || ms >= 60);
-  const gap = longestGap({ sentAtMs: sent, heard: sent, heardAtMs, receiverTicksMs: ticks }, 0, 100);
+  const readMs = sent.map((ms) => (ms >= 40 && ms < 60 ? 60.3 : ms + WAY_MS + 0.1));
+  const gap = longestGap(
+    { sentAtMs: sent, sentByMs: sent, heard: sent, heardAtMs, receiverReadMs: readMs },
+    0,
+    100,
+  );
   expect(gap.rawMs).toBeCloseTo(21);
   expect(gap.outageMs).toBeLessThan(3);
+});
+
+test("a receiver that works for long before it reads is asleep still: what it read is what counts", () => {
+  const sent = eachMs(100);
+  const heardAtMs = sent.map((ms) => (ms >= 40 && ms < 60 ? 60 + WAY_MS : ms + WAY_MS));
+  // It woke at 50, and was kept from its sockets until 60.
+  const readMs = sent.filter((ms) => ms < 40 || ms > 60);
+  const gap = longestGap(
+    { sentAtMs: sent, sentByMs: sent, heard: sent, heardAtMs, receiverReadMs: readMs },
+    0,
+    100,
+  );
+  expect(gap.rawMs).toBeCloseTo(21);
+  expect(gap.outageMs).toBeLessThan(3);
+});
+
+test("a sender that stalls between the clock and the socket is no outage", () => {
+  const sentAtMs = [...eachMs(50), ...eachMs(50, 80)];
+  const sentByMs = sentAtMs.map((ms) => (ms === 49 ? 79.9 : ms));
+  const heard = sentAtMs.map((_, sequence) => sequence);
+  const heardAtMs = sentByMs.map((ms) => ms + WAY_MS);
+  const gap = longestGap({ sentAtMs, sentByMs, heard, heardAtMs, receiverReadMs: eachMs(140) }, 0, 200);
+  expect(gap.rawMs).toBeCloseTo(31.9);
+  expect(gap.outageMs).toBeLessThan(2);
+});
+
+test("stalls of both ends that overlap explain a gap together, and only once", () => {
+  // The sender stands still from 40 to 70 after its probe 40, the receiver from 60 to 90.
+  const sentAtMs = eachMs(130).filter((ms) => ms <= 40 || ms >= 70);
+  const heard = sentAtMs.map((_, sequence) => sequence);
+  const heardAtMs = sentAtMs.map((ms) => (ms >= 60 && ms < 90 ? 90 : ms) + WAY_MS);
+  const receiverReadMs = eachMs(130).filter((ms) => ms < 60 || ms > 90);
+  const streams = { sentAtMs, sentByMs: sentAtMs, heard, heardAtMs, receiverReadMs };
+  expect(longestGap(streams, 0, 130).rawMs).toBeCloseTo(50);
+  expect(longestGap(streams, 0, 130).outageMs).toBeLessThan(4);
+  // The same, and the network is out for what both slept, and for 20 more.
+  const late = heardAtMs.map((ms) => (ms > 60 && ms < 110 ? 110 + WAY_MS : ms));
+  expect(longestGap({ ...streams, heardAtMs: late }, 0, 130).outageMs).toBeGreaterThan(19);
+});
+
+test("of a stall at the end of the window only what is within it is subtracted", () => {
+  const gap = longestGap(stream([...eachMs(50), ...eachMs(50, 80)]), 0, 65);
+  expect(gap.rawMs).toBeCloseTo(15.8);
+  expect(gap.outageMs).toBeCloseTo(1);
 });
 
 test("probes that the network held back are an outage, though none is lost", () => {
   const sent = eachMs(100);
   const heardAtMs = sent.map((ms) => (ms >= 40 && ms < 60 ? 60.2 : ms + WAY_MS));
-  const gap = longestGap({ sentAtMs: sent, heard: sent, heardAtMs, receiverTicksMs: sent }, 0, 100);
+  const gap = longestGap(
+    { sentAtMs: sent, sentByMs: sent, heard: sent, heardAtMs, receiverReadMs: sent },
+    0,
+    100,
+  );
   expect(gap.outageMs).toBeGreaterThan(19);
 });
 
@@ -148,7 +201,11 @@ test("longestGap() never exceeds what was heard, and never misses a lost run of 
 test("countStream() counts lost, doubled and overtaken probes of the window only", () => {
   const sentAtMs = eachMs(10);
   const heard = [0, 1, 3, 2, 4, 4, 6, 7, 8, 9];
-  const counts = countStream({ sentAtMs, heard, heardAtMs: heard, receiverTicksMs: [] }, 1, 8);
+  const counts = countStream(
+    { sentAtMs, sentByMs: sentAtMs, heard, heardAtMs: heard, receiverReadMs: [] },
+    1,
+    8,
+  );
   expect(counts).toEqual({ sent: 8, lost: 1, duplicated: 1, reordered: 1 });
 });
 
