@@ -1,11 +1,10 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { lockFolder } from "../../../../cluster/storage/folder-lock.ts";
-import { startTicksOf } from "../../../../cluster/storage/process-life.ts";
 
 let folder = "";
 let others: ChildProcess[] = [];
@@ -20,67 +19,87 @@ afterEach(() => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-/** Another process that put its name down, as one does that starts at the same moment. */
-async function rival(): Promise<ChildProcess> {
-  const other = spawn("sleep", ["60"]);
+const MODULE = join(import.meta.dirname, "../../../../cluster/storage/folder-lock.ts");
+/** Says whether it has the folder, when it is told to try, and keeps it until it is killed. */
+const PROGRAM = `
+  import { lockFolder } from ${JSON.stringify(MODULE)};
+  process.stdin.once("data", () => {
+    try { lockFolder(process.argv[1]); console.log("mine"); } catch (error) { console.log(error.message); }
+  });
+  console.log("ready");
+`;
+
+async function rival(prefix: readonly string[] = []): Promise<ChildProcess> {
+  const node = [process.execPath, "--import", "tsx", "--input-type=module", "-e", PROGRAM, folder];
+  const [file, ...args] = [...prefix, ...node];
+  const other = spawn(file!, args, { stdio: ["pipe", "pipe", "inherit"] });
   others.push(other);
-  await once(other, "spawn");
-  writeFileSync(join(folder, `lock-${other.pid!}-${startTicksOf(other.pid!)!}`), "");
+  expect(await line(other)).toBe("ready");
   return other;
 }
 
-test("one at a time, in one process too; a lock that was let go leaves nothing", () => {
-  const letGo = lockFolder(folder);
-  expect(() => lockFolder(folder)).toThrow(`Cannot use ${folder}: process ${process.pid} uses it already`);
-  letGo();
-  expect(readdirSync(folder)).toEqual([]);
-  lockFolder(folder)();
-});
+async function line(of: ChildProcess): Promise<string> {
+  return String((await once(of.stdout!, "data"))[0]).trim();
+}
 
-test("whoever sees the name of a process that runs goes back, and leaves the other's name", async () => {
-  const other = await rival();
+function go(other: ChildProcess): Promise<string> {
+  const answer = line(other);
+  other.stdin!.write("go\n");
+  return answer;
+}
+
+async function gone(other: ChildProcess): Promise<void> {
+  const isOver = once(other, "exit");
+  other.kill("SIGKILL");
+  await isOver;
+}
+
+test("one at a time, in one process too", () => {
+  const letGo = lockFolder(folder);
   expect(() => lockFolder(folder)).toThrow(
     expect.objectContaining({
       code: "SW_STORAGE_FAILED",
-      message: `Cannot use ${folder}: process ${other.pid!} uses it already`,
+      message: `Cannot use ${folder}: process ${process.pid} uses it already`,
     }),
   );
-  expect(readdirSync(folder)).toEqual([`lock-${other.pid!}-${startTicksOf(other.pid!)!}`]);
-});
-
-test("names of processes that are gone keep nobody out, and are taken away", async () => {
-  const gone = await Promise.all([rival(), rival()]);
-  for (const other of gone) other.kill("SIGKILL");
-  await Promise.all(
-    gone.map((other) => (other.exitCode ?? other.signalCode) === null && once(other, "exit")),
-  );
-  // The same number, another process.
-  writeFileSync(join(folder, `lock-${process.pid}-1`), "");
-  const letGo = lockFolder(folder);
-  expect(readdirSync(folder)).toEqual([`lock-${process.pid}-${startTicksOf(process.pid)!}`]);
   letGo();
+  lockFolder(folder)();
 });
 
-test("of processes that start at one moment never two have it", async () => {
-  writeFileSync(join(folder, "lock-1073741824-1"), "");
-  const module = join(import.meta.dirname, "../../../../cluster/storage/folder-lock.ts");
-  // Each says whether it has the folder, and keeps it until its input ends: all of them have tried by then.
-  const program = `
-    import { lockFolder } from ${JSON.stringify(module)};
-    process.stdin.once("data", () => {
-      try { lockFolder(process.argv[1]); console.log("mine"); } catch (error) { console.log(error.message); }
-    });
-    console.log("ready");
-  `;
-  const tsx = ["--import", "tsx", "--input-type=module", "-e", program, folder];
-  const rivals = [1, 2, 3].map(() => spawn(process.execPath, tsx, { stdio: ["pipe", "pipe", "inherit"] }));
-  others.push(...rivals);
-  const line = async (each: ChildProcess): Promise<string> =>
-    String((await once(each.stdout!, "data"))[0]).trim();
-  expect(await Promise.all(rivals.map(line))).toEqual(["ready", "ready", "ready"]);
-  const answers = rivals.map(line);
-  for (const each of rivals) each.stdin.write("go\n");
-  const said = await Promise.all(answers);
-  expect(said.filter((each) => each === "mine").length).toBeLessThanOrEqual(1);
+test("a process that runs is named; the lock of one that was killed is gone with it", async () => {
+  const other = await rival();
+  expect(await go(other)).toBe("mine");
+  expect(() => lockFolder(folder)).toThrow(`Cannot use ${folder}: process ${other.pid!} uses it already`);
+  await gone(other);
+  lockFolder(folder)();
+});
+
+test("what a process of before left in the file keeps nobody out", () => {
+  writeFileSync(join(folder, "lock"), `${process.pid} 1\n`);
+  lockFolder(folder)();
+});
+
+test("a process that cannot be seen keeps the folder", async () => {
+  // In a PID namespace of its own it has a number that means another process here, or none.
+  const other = await rival(["unshare", "--pid", "--fork", "--kill-child"]);
+  expect(await go(other)).toBe("mine");
+  expect(() => lockFolder(folder)).toThrow("uses it already");
+  await gone(other);
+});
+
+test("of processes that start at one moment exactly one has it", async () => {
+  const rivals = await Promise.all([rival(), rival(), rival()]);
+  const said = await Promise.all(rivals.map(go));
+  expect(said.filter((each) => each === "mine")).toHaveLength(1);
   for (const each of said) expect(each).toMatch(/^mine$|uses it already$/);
+});
+
+test("without flock nothing is begun, and the line says what is missing", () => {
+  const path = process.env["PATH"];
+  process.env["PATH"] = folder;
+  try {
+    expect(() => lockFolder(folder)).toThrow(/flock.*util-linux/);
+  } finally {
+    process.env["PATH"] = path;
+  }
 });
