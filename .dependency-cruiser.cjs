@@ -57,7 +57,7 @@ module.exports = {
       "^src/policy/",
       "^src/dataplane/policy-model.ts$",
       // What makes certificates right is judged once, by those who use them.
-      "^cluster/transport/tls.ts$",
+      "^cluster/(transport/tls|registration/authority).ts$",
     ]),
     {
       name: "only-cli-and-tests-import-chaos",

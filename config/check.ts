@@ -3,6 +3,7 @@
  * Policy (zones, NAT, rules) is checked in src/policy/check.ts; files on disk in files.ts.
  */
 
+import type { z } from "zod";
 import type { Prefix } from "../src/dataplane/policy-model.ts";
 import { contains, formatPrefix, isUnicast, parseIpv4 } from "../src/policy/address.ts";
 import type { PolicySource } from "../src/policy/source.ts";
@@ -55,7 +56,7 @@ export function checkCluster(
   return [...mistakes, ...checkSelf(file, role), ...checkListeners(file)];
 }
 
-interface ZoneNetwork {
+export interface ZoneNetwork {
   readonly name: string;
   /** Undefined: the zone has no IPv4. */
   readonly prefix: Prefix | undefined;
@@ -69,14 +70,21 @@ export function whyNoMember(
   { name, address }: { readonly name: string; readonly address: string },
   zones: readonly ZoneNetwork[],
 ): string | undefined {
-  for (const [what, field, value] of [
-    ["name", nameField, name],
-    ["address", ipv4Text, address],
-  ] as const) {
-    const need = field.safeParse(value).error?.issues[0]?.message;
-    if (need !== undefined) return `${JSON.stringify(value)} cannot be a member's ${what}: use ${need}`;
-  }
-  return whyNoHost(address) ?? whyOfZone(address, zones);
+  return (
+    whyNoName(name) ?? whyNot("address", ipv4Text, address) ?? whyNoHost(address) ?? whyOfZone(address, zones)
+  );
+}
+
+/** Why no member can have this name; undefined: one can. */
+export function whyNoName(name: string): string | undefined {
+  return whyNot("name", nameField, name);
+}
+
+function whyNot(what: string, field: z.ZodType, value: string): string | undefined {
+  const need = field.safeParse(value).error?.issues[0]?.message;
+  return need === undefined
+    ? undefined
+    : `${JSON.stringify(value)} cannot be a member's ${what}: use ${need}`;
 }
 
 function whyNoHost(address: string): string | undefined {
@@ -218,11 +226,14 @@ function checkClusterInterface(file: NodeFile, index: number): Mistake[] {
   ];
 }
 
+export function zoneNetworks(
+  zones: Readonly<Record<string, { readonly gateway?: { readonly prefix: Prefix } | undefined }>>,
+): ZoneNetwork[] {
+  return Object.entries(zones).map(([name, { gateway }]) => ({ name, prefix: gateway?.prefix }));
+}
+
 function checkClusterLink(file: NodeFile, policy: PolicySource): Mistake[] {
-  const zones = Object.entries(policy.zones).map(([name, { gateway }]) => ({
-    name,
-    prefix: gateway?.prefix,
-  }));
+  const zones = zoneNetworks(policy.zones);
   return file.cluster.members.flatMap((member, i) => {
     const why = whyOfZone(member.address, zones);
     return why === undefined ? [] : [{ path: ["cluster", "members", i, "address"], message: why }];

@@ -1,8 +1,9 @@
 /**
- * Files that a configuration points to: the cluster secret and the TLS files. Owns reading the secret, and where in the
+ * Files that a configuration points to: the cluster secret, the TLS files and the CA's key. Owns reading the secret, and where in the
  * configuration a mistake in a file belongs; what makes TLS files right is cluster/transport/tls.ts.
  */
-import { readFileSync, statSync } from "node:fs";
+import { existsSync, readFileSync, statSync } from "node:fs";
+import { readAuthority } from "../cluster/registration/authority.ts";
 import { judgeTls, type TlsFiles, whyUnreadable } from "../cluster/transport/tls.ts";
 import { type ErrorCode, SynwallError } from "../src/base/errors.ts";
 import type { Mistake } from "./mistakes.ts";
@@ -45,6 +46,20 @@ export function checkTls(tls: TlsFiles, member: string, nowMs: number, joinedAs?
     path: ["cluster", "tls", field],
     message,
   }));
+}
+
+/** The CA's key, where it is: a member without it lets nobody in, and that is no mistake. */
+export function checkCaKey({
+  ca,
+  caKey,
+}: {
+  readonly ca: string;
+  readonly caKey?: string | undefined;
+}): FileMistake[] {
+  if (caKey === undefined || !existsSync(caKey) || !existsSync(ca)) return [];
+  const authority = readAuthority(caKey, readFileSync(ca));
+  if (typeof authority !== "string") return [];
+  return [{ code: "SW_TLS_INVALID", path: ["cluster", "tls", "caKey"], message: authority }];
 }
 
 function readText(

@@ -9,8 +9,8 @@ import { SynwallError } from "../src/base/errors.ts";
 import { checkPolicy, notesOf } from "../src/policy/check.ts";
 import { compilePolicy, zoneNames } from "../src/policy/compile.ts";
 import type { AdvertiseSource, PolicySource } from "../src/policy/source.ts";
-import { checkCluster, checkInterfaces } from "./check.ts";
-import { checkTls, type FileMistake, raise, readSecret } from "./files.ts";
+import { checkCluster, checkInterfaces, type ZoneNetwork, zoneNetworks } from "./check.ts";
+import { checkCaKey, checkTls, type FileMistake, raise, readSecret } from "./files.ts";
 import { type KnownMembers, readMembers } from "./members-file.ts";
 import { formatMistake, lineOf, type Mistake, mistakesOf } from "./mistakes.ts";
 import {
@@ -64,6 +64,7 @@ export function loadNodeConfig(path: string, role: "node" | "witness"): NodeConf
       secret: readSecret(cluster.secretFile),
       tlsMistakes: [
         ...checkTls(cluster.tls, cluster.node, Date.now(), joinedAs(cluster, founders)),
+        ...checkCaKey(cluster.tls),
         ...checkStoreFiles(etcdConfig(control)),
       ],
     }),
@@ -94,7 +95,8 @@ export function parseNodeConfig(
 export function loadNewcomer(path: string): Newcomer {
   const role = roleInFile(path);
   const file = readYaml(path);
-  const { cluster, control } = role === "node" ? parse(file, nodeSchema) : parse(file, witnessSchema);
+  const content = role === "node" ? parse(file, nodeSchema) : parse(file, witnessSchema);
+  const { cluster, control } = content;
   if (cluster.members !== undefined) {
     const message = "the members are listed here, so there is nothing to join or begin: remove the list";
     raiseIfAny(file, [{ path: ["cluster", "members"], message }]);
@@ -105,7 +107,8 @@ export function loadNewcomer(path: string): Newcomer {
   const unusable = checkStoreFiles(etcd);
   if (unusable[0] !== undefined) raise(unusable[0].code, formatAll(file, unusable));
   const rest = { dataDir: control.dataDir, ...(etcd === undefined ? {} : { etcd }) };
-  return { role, name, node, profile, slots, secretFile, tls, ...rest };
+  const zones = role === "node" ? zoneNetworks((content as RawNodeFile).zones) : [];
+  return { role, name, node, profile, slots, secretFile, tls, zones, ...rest };
 }
 
 export interface Newcomer {
@@ -123,6 +126,8 @@ export interface Newcomer {
     readonly key: string;
     readonly caKey?: string | undefined;
   };
+  /** The member's address must be in none of them. */
+  readonly zones: readonly ZoneNetwork[];
   readonly dataDir: string;
   /** Where the site's etcd is, when it keeps the cluster's log. */
   readonly etcd?: EtcdConfig;

@@ -64,7 +64,7 @@ export interface Quorum {
 /** What lets one new member in, once. */
 export interface JoinToken {
   readonly id: string;
-  /** Key of the proof (HMAC-SHA-256), hex; made from the secret, which nobody here knows. */
+  /** Key of the proof (HMAC-SHA-256), hex, masked by the cluster's secret (registration/token.ts). */
   readonly key: string;
   readonly role: "node" | "witness";
   /** The member that is meant; its predecessor of that name, when there is one, is removed. Absent: any new name. */

@@ -40,8 +40,11 @@ export interface RegistrarOptions {
   readonly token: (id: string) => JoinToken | undefined;
   /** Why nobody can be a member with that name and address, whatever the token; undefined: somebody can. */
   readonly whyNoMember: (claim: Pick<JoinClaim, "name" | "address">) => string | undefined;
-  /** Has the cluster take the member in; the reason when it does not. */
-  readonly join: (claim: Extract<Question, { type: "join" }>) => Promise<Subject | string>;
+  /** Has the cluster take the member in, when its turn comes and `isThere` still says so; the reason when it does not. */
+  readonly join: (
+    claim: Extract<Question, { type: "join" }>,
+    isThere: () => boolean,
+  ) => Promise<Subject | string>;
   readonly member: (name: string) => Subject | undefined;
   /** Members whose certificates need not name their ids (tls.ts). */
   readonly founders: readonly number[];
@@ -143,7 +146,7 @@ export class Registrar {
     // Before the token is used up.
     const probe = { id: 255, name, address: question.address };
     if ((await this.#issue(question.request, probe)) === undefined) return malformedRequest();
-    const subject = await join(question);
+    const subject = await join(question, () => !socket.destroyed);
     if (typeof subject === "string") return { reason: "stranger", why: subject };
     const cert = await this.#issue(question.request, subject);
     if (cert === undefined) return malformedRequest();
@@ -155,7 +158,8 @@ export class Registrar {
     const { member, founders, authority, onIssued } = this.#options;
     const certificate = socket.getPeerCertificate();
     const name = commonName(certificate);
-    if (!socket.authorized) {
+    // A session without a certificate counts as authorized when it is resumed.
+    if (!socket.authorized || name === "") {
       const { authorizationError } = socket;
       const why = name === "" ? "it has no certificate" : String(authorizationError);
       const reason = judgeHandshake({ error: new Error(why), authorizationError }) ?? "certificate";

@@ -5,7 +5,8 @@
  *   sw1.<id>.<secret>.<fingerprint of the CA>.<address>:<port>
  *
  * The fingerprint tells the new machine whom to believe, the secret tells the cluster the same of it. The proof covers the TLS
- * session (RFC 5705 exporter), so nobody between the two can pass it on with a key of his own.
+ * session (RFC 5705 exporter), so nobody between the two can pass it on with a key of his own. What the cluster's log holds of a token
+ * proves nothing without the cluster's secret: whoever reads the log, in a store of the site or a backup of it, cannot join with it.
  */
 import { createHmac, hkdfSync, randomBytes, timingSafeEqual } from "node:crypto";
 import type { TLSSocket } from "node:tls";
@@ -59,9 +60,15 @@ export function parseTicket(text: string): JoinTicket | undefined {
   };
 }
 
-/** The key that proves the secret, hex; what the cluster keeps. */
+/** The key that proves the secret, hex; the cluster keeps it masked. */
 export function ticketKey({ id, secret }: Pick<JoinTicket, "id" | "secret">): string {
   return Buffer.from(hkdfSync("sha256", secret, id, "synwall join 1", SECRET_BYTES)).toString("hex");
+}
+
+/** What the log holds in place of `key`, hex, and the key again of that. */
+export function maskKey(key: string, clusterSecret: Uint8Array, id: string): string {
+  const mask = Buffer.from(hkdfSync("sha256", clusterSecret, id, "synwall join mask 1", SECRET_BYTES));
+  return Buffer.from(Buffer.from(key, "hex").map((byte, i) => byte ^ mask[i]!)).toString("hex");
 }
 
 /** Proof, hex, that whoever speaks on `socket` knows the secret behind `key`. */

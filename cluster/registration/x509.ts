@@ -10,6 +10,7 @@ import "reflect-metadata";
 import { createHash, createPrivateKey, webcrypto, X509Certificate } from "node:crypto";
 import * as x509 from "@peculiar/x509";
 import { memberUri } from "../transport/tls.ts";
+import { type Signing, signingOf } from "./authority.ts";
 
 x509.cryptoProvider.set(webcrypto);
 
@@ -76,7 +77,7 @@ export async function issue(
 ): Promise<string | undefined> {
   // What is wrong with these is no fault of the request: it throws.
   const issuer = new x509.X509Certificate(authority.cert);
-  const signingKey = await importKey(authority.key);
+  const { signingKey, signingAlgorithm } = await importKey(authority.key);
   try {
     const asked = new x509.Pkcs10CertificateRequest(request);
     if (!(await asked.verify())) return undefined;
@@ -90,7 +91,7 @@ export async function issue(
       notAfter: new Date(Math.min(nowMs + days * DAY_MS, issuer.notAfter.getTime())),
       publicKey: asked.publicKey,
       signingKey,
-      signingAlgorithm: SIGNING,
+      signingAlgorithm,
       extensions: [
         new x509.BasicConstraintsExtension(false, undefined, true),
         new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature, true),
@@ -124,10 +125,16 @@ async function privatePem(key: webcrypto.CryptoKey): Promise<string> {
     .toString();
 }
 
-/** Also of keys that openssl made, which are not always PKCS#8. */
-async function importKey(pem: string): Promise<webcrypto.CryptoKey> {
-  const der = createPrivateKey(pem).export({ format: "der", type: "pkcs8" });
-  return webcrypto.subtle.importKey("pkcs8", der, KEY, false, ["sign"]);
+/** Also of keys that openssl made, which are not always PKCS#8, and of a site's own CA. Throws when nothing can be signed with it. */
+async function importKey(
+  pem: string,
+): Promise<{ readonly signingKey: webcrypto.CryptoKey; readonly signingAlgorithm: Signing }> {
+  const key = createPrivateKey(pem);
+  const signingAlgorithm = signingOf(key);
+  if (signingAlgorithm === undefined) throw new Error(`a CA cannot have a key of ${key.asymmetricKeyType}`);
+  const der = key.export({ format: "der", type: "pkcs8" });
+  const signingKey = await webcrypto.subtle.importKey("pkcs8", der, signingAlgorithm, false, ["sign"]);
+  return { signingKey, signingAlgorithm };
 }
 
 function serial(): string {

@@ -1,5 +1,5 @@
 /**
- * Machine metrics: disk, clocks and threads below a member. Part of the catalogue.
+ * Machine metrics: disk, clocks, threads and certificates below a member. Part of the catalogue.
  */
 import type { MetricArea } from "./entry.ts";
 import { single } from "./entry.ts";
@@ -45,6 +45,18 @@ export const MACHINE_METRICS: MetricArea = {
       "synwall_worker_still_seconds",
       "For how long the packet worker's loop has not turned; at 5 s the process ends itself",
       ({ machine }) => (machine?.workerStillMs === undefined ? undefined : machine.workerStillMs / 1e3),
+    ),
+    single(
+      "gauge",
+      "synwall_certificate_expiry_timestamp_seconds",
+      "When this member's certificate ends; it is renewed by itself where a member has the CA's key",
+      ({ machine }) => (machine === undefined ? undefined : machine.certificateUntilMs / 1e3),
+    ),
+    single(
+      "gauge",
+      "synwall_ca_expiry_timestamp_seconds",
+      "When the certificate of the cluster's CA ends",
+      ({ machine }) => (machine === undefined ? undefined : machine.caUntilMs / 1e3),
     ),
   ],
 };

@@ -111,6 +111,9 @@ export interface MachineSnapshot {
   readonly workerStillMs?: number;
   /** How long a write to the data folder has waited for the disk. */
   readonly diskStillMs: number;
+  /** Wall time until which the member's certificate, and the CA's, hold. */
+  readonly certificateUntilMs: number;
+  readonly caUntilMs: number;
 }
 
 export interface PeerRedirects {

@@ -5,6 +5,7 @@
 
 import type { ClusterState, Member } from "../../cluster/control/model.ts";
 import { membersOf, quorumOf } from "../../cluster/control/quorum.ts";
+import { whyNoName } from "../../config/check.ts";
 import { SynwallError } from "../base/errors.ts";
 import type { AdminHandlers } from "./admin-server.ts";
 import type { Certificates } from "./certificates.ts";
@@ -71,6 +72,8 @@ export function clusterHandlers(parts: ClusterAdminParts): Pick<AdminHandlers, C
       if (ttlMs <= 0 || ttlMs > TOKEN_MS_MAX) {
         throw new SynwallError("SW_ADMIN_BAD_REQUEST", "a token lives at most 7 days");
       }
+      const unfit = name === undefined ? undefined : whyNoName(name);
+      if (unfit !== undefined) throw new SynwallError("SW_ADMIN_BAD_REQUEST", unfit);
       return office.issueToken({
         role: role === "witness" ? "witness" : "node",
         weight: weight ?? 1,

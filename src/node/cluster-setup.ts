@@ -10,6 +10,7 @@ import { joinCluster } from "../../cluster/registration/client.ts";
 import type { Hello, Welcome } from "../../cluster/registration/messages.ts";
 import { type JoinTicket, parseTicket } from "../../cluster/registration/token.ts";
 import { issue, makeAuthority, makeRequest } from "../../cluster/registration/x509.ts";
+import { whyNoMember } from "../../config/check.ts";
 import type { Newcomer } from "../../config/load.ts";
 import { formatMembers, membersFile } from "../../config/members-file.ts";
 import { SynwallError } from "../base/errors.ts";
@@ -23,6 +24,7 @@ const SECRET_BYTES = 32;
 /** Makes the CA, this node's certificate, the cluster secret, and a cluster whose only member is this node. */
 export async function initCluster(newcomer: Newcomer, address: string): Promise<void> {
   const { role, name, node, tls, secretFile, dataDir } = newcomer;
+  requireFit(newcomer, address);
   if (role !== "node") {
     throw new SynwallError(
       "SW_ADMIN_BAD_REQUEST",
@@ -58,6 +60,7 @@ export async function initCluster(newcomer: Newcomer, address: string): Promise<
 /** Joins with a token. Answers the id that this machine has in the cluster from now on. */
 export async function joinWithToken(newcomer: Newcomer, address: string, text: string): Promise<number> {
   const { role, node, tls, secretFile, dataDir } = newcomer;
+  requireFit(newcomer, address);
   const ticket = parseTicket(text);
   if (ticket === undefined) {
     throw new SynwallError(
@@ -126,6 +129,12 @@ function requireSameCluster(newcomer: Newcomer, { address, port }: JoinTicket, h
       `${field}: the cluster at ${address}:${port} has ${is}, the configuration has ${has}: set it to ${is}${also}; the token is still unused`,
     );
   }
+}
+
+/** By the rules of the start that follows. */
+function requireFit({ node, zones }: Newcomer, address: string): void {
+  const why = whyNoMember({ name: node, address }, zones);
+  if (why !== undefined) throw new SynwallError("SW_ADMIN_BAD_REQUEST", `--address: ${why}`);
 }
 
 function requireNew({ dataDir }: Newcomer, files: readonly string[]): void {

@@ -1,10 +1,11 @@
 /**
  * Machine watch: looks after what a member stands on, and says what it sees: a dataplane worker or a disk that hangs, a disk that fills
- * up, a time of day that jumps, a machine that was suspended. Owns the pace of looking and the words; the rules are watchdog.ts,
+ * up, a time of day that jumps, a machine that was suspended, certificates that end. Owns the pace of looking and the words; the rules are watchdog.ts,
  * disk-guard.ts, wall-jumps.ts and suspension.ts.
  */
 import { SynwallError } from "../base/errors.ts";
 import type { MachineSnapshot } from "../metrics/snapshot.ts";
+import type { CertificateWatch } from "./certificate-watch.ts";
 import type { DiskWatch } from "./disk-watch.ts";
 import type { Journal } from "./journal.ts";
 import { WallJumps } from "./wall-jumps.ts";
@@ -27,8 +28,11 @@ const DISK_ALERT_MS = 1000;
 
 export interface MachineWatchOptions {
   readonly disk: DiskWatch;
+  readonly certificates: Pick<CertificateWatch, "untilMs" | "caUntilMs" | "alerts">;
   /** Ticks of the dataplane worker so far; absent on a witness. */
   readonly beats?: () => number;
+  /** Tells the worker that this thread runs (main-watch.ts). */
+  readonly beat?: () => void;
   /** Stand still while a write of the log, or a note of what a store keeps, waits for the disk. */
   readonly diskBeats: () => number;
   readonly clock: { nowMs(): number; wallMs(): number };
@@ -59,7 +63,8 @@ export class MachineWatch {
 
   /** To be called every MACHINE_WATCH_MS. */
   tick(): void {
-    const { clock, disk } = this.#options;
+    const { clock, disk, beat } = this.#options;
+    beat?.();
     this.#watchSuspension();
     this.#watchWall();
     this.#watchWorker();
@@ -68,7 +73,7 @@ export class MachineWatch {
   }
 
   snapshot(): MachineSnapshot {
-    const { disk } = this.#options;
+    const { disk, certificates } = this.#options;
     return {
       diskFreeBytes: disk.freeBytes,
       diskFreeBytesMin: disk.freeBytesMin,
@@ -77,13 +82,16 @@ export class MachineWatch {
       suspendedMs: this.#suspendedMs,
       ...(this.#dog === undefined ? {} : { workerStillMs: this.#dog.stillMs }),
       diskStillMs: this.#diskDog.stillMs,
+      certificateUntilMs: certificates.untilMs,
+      caUntilMs: certificates.caUntilMs,
     };
   }
 
   /** What `status` says to an operator. */
   alerts(): string[] {
     const { stillMs } = this.#diskDog;
-    const alerts = this.#options.disk.alerts();
+    const { disk, certificates } = this.#options;
+    const alerts = [...disk.alerts(), ...certificates.alerts()];
     if (stillMs < DISK_ALERT_MS) return alerts;
     return [
       `a write to control.dataDir has waited for the disk for ${seconds(stillMs)}: a member whose log is there does not learn what is decided, and this one ends itself at ${seconds(DISK_HUNG_MS)}; look at that disk`,

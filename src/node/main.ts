@@ -7,18 +7,12 @@ import type { NodeConfig } from "../../config/node-config.ts";
 import { type ErrorCode, SynwallError } from "../base/errors.ts";
 import { exitAtOnce } from "../io/exit.ts";
 import { requestRealtime } from "../io/sched.ts";
+import { EXIT_FAILED, EXIT_HUNG, EXIT_RESTART, EXIT_WRONG } from "./exit-status.ts";
 import { createLog, type Log } from "./log.ts";
 import { hurryProcess, PRIORITY } from "./priorities.ts";
 import type { RestartWay } from "./processes.ts";
 
-/** A member that cannot go on ends with this status: its peers take over, a supervisor starts it again. */
-const EXIT_FAILED = 70;
-/** Its dataplane worker hung; a number of its own, so that a supervisor's record tells why. */
-const EXIT_HUNG = 71;
-/** It was asked to be started anew: a supervisor must start it again, whatever build is installed by then (EX_TEMPFAIL). */
-const EXIT_RESTART = 75;
-/** What it found out about itself would be the same at the next start: a supervisor must not start it again. */
-const EXIT_WRONG = 2;
+/** Found again at each start. */
 const FOR_GOOD: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   "SW_CLUSTER_DIFFERS",
   "SW_STORAGE_LOST",

@@ -4,7 +4,7 @@
  *
  *   certificates, lifelines -> disk -> dataplane worker -> listeners -> admin socket, HTTP -> Raft -> "up"
  */
-import { existsSync, mkdirSync } from "node:fs";
+import { mkdirSync } from "node:fs";
 import { systemTimers } from "../../cluster/control/timers.ts";
 import { GrpcTransport } from "../../cluster/transport/grpc.ts";
 import type { TlsMaterial } from "../../cluster/transport/tls.ts";
@@ -16,6 +16,7 @@ import { flowTableBytes } from "../dataplane/flow-table.ts";
 import { Metrics } from "../metrics/registry.ts";
 import { adminHandlers } from "./admin-handlers.ts";
 import { AdminServer } from "./admin-server.ts";
+import { CERTIFICATE_WATCH_MS, CertificateWatch } from "./certificate-watch.ts";
 import { Certificates } from "./certificates.ts";
 import { nowMs, realEnv } from "./clock.ts";
 import type { ClusterAdminParts } from "./cluster-admin.ts";
@@ -23,13 +24,14 @@ import { DataplaneHost, type Started } from "./dataplane-host.ts";
 import { checkDiskRoom, DiskWatch, diskFreeBytesMin } from "./disk-watch.ts";
 import { HttpServer } from "./http-server.ts";
 import { Journal } from "./journal.ts";
-import { keepMembers } from "./kept-members.ts";
+import { KEEP_AGAIN_MS, KeptMembers } from "./kept-members.ts";
 import { LifelineHost } from "./lifeline-host.ts";
 import type { Log } from "./log.ts";
 import { MACHINE_WATCH_MS, MachineWatch } from "./machine-watch.ts";
 import { NodeCore } from "./node-core.ts";
 import { NodeReport } from "./node-report.ts";
 import { type ControlStorage, logIdOf } from "./open-driver.ts";
+import { openRegistration } from "./open-registration.ts";
 import { type OpenedStore, openStore } from "./open-store.ts";
 import { loadPolicyApart } from "./policy-loader.ts";
 import type { RestartWay } from "./processes.ts";
@@ -49,7 +51,8 @@ export class Node {
   readonly #restart: RestartWay;
   readonly #undo: (() => void | Promise<void>)[] = [];
   readonly #lifelinesUp = new Set<number>();
-  #isStopping = false;
+  readonly #kept: KeptMembers;
+  #stopped: Promise<void> | undefined;
   // Set by start(), in this order.
   #core: NodeCore | undefined;
   #host: DataplaneHost | undefined;
@@ -63,6 +66,7 @@ export class Node {
     this.#log = log;
     this.#onFatal = onFatal;
     this.#journal = new Journal((event) => log.event(event));
+    this.#kept = new KeptMembers(config, (text) => log.line("warn", text));
   }
 
   /** Starts everything or nothing: on failure what was started is stopped again, and the error is thrown on. */
@@ -76,9 +80,12 @@ export class Node {
   }
 
   /** Stops in order: gives up the lease and says good-bye, so that peers need not detect anything. */
-  async stop(): Promise<void> {
-    if (this.#isStopping) return;
-    this.#isStopping = true;
+  stop(): Promise<void> {
+    this.#stopped ??= this.#stop();
+    return this.#stopped;
+  }
+
+  async #stop(): Promise<void> {
     this.#journal.add("stopping", "this node is stopping");
     for (const undo of this.#undo.reverse()) await undo();
   }
@@ -106,7 +113,7 @@ export class Node {
     const core = this.#makeCore(store.storage, transport);
     this.#startRuleLog(core);
     const started = await this.#startDataplane(core);
-    const machine = this.#watchMachine(core, store.diskBeats);
+    const machine = this.#watchMachine(core, store.diskBeats, certificates);
     this.#tellRefusals(core);
     await transport.start(core.handlers());
     const registration = await this.#startRegistration(core, transport, tls, logIdOf(store.storage));
@@ -135,17 +142,13 @@ export class Node {
     });
   }
 
-  /** Where the CA's key is. */
   async #startRegistration(
     core: NodeCore,
     transport: GrpcTransport,
     tls: TlsMaterial,
     logId: string,
   ): Promise<Registration | undefined> {
-    const { caKey } = this.#config.cluster;
-    if (caKey === undefined || !existsSync(caKey)) return undefined;
-    const { Registration } = await import("./registration.ts");
-    const registration = new Registration({
+    const registration = await openRegistration({
       config: this.#config,
       tls,
       controller: core.controller,
@@ -153,15 +156,14 @@ export class Node {
       refused: transport.counters.refused,
       log: this.#log,
     });
-    await registration.listen();
     this.#registration = registration;
-    this.#undo.push(() => registration.close());
+    this.#undo.push(() => registration?.close());
     return registration;
   }
 
   #onPeers(peers: readonly MemberConfig[], present: readonly MemberConfig[]): void {
     this.#lifelines?.setPeers(peers.filter(({ role }) => role === "node"));
-    keepMembers(this.#config, present);
+    this.#kept.keep(present);
   }
 
   #makeCore(storage: ControlStorage, transport: GrpcTransport): NodeCore {
@@ -219,7 +221,7 @@ export class Node {
   async #startDataplane(core: NodeCore): Promise<Started> {
     const host = new DataplaneHost(core.setup, {
       onMessage: (message) => {
-        if (!this.#isStopping) core.receive(message);
+        if (this.#stopped === undefined) core.receive(message);
       },
       onDeath: (error) => this.#onFatal(error),
     });
@@ -244,7 +246,11 @@ export class Node {
   }
 
   /** Once the worker runs: its start has a limit of its own. */
-  #watchMachine({ config, controller, memory }: NodeCore, diskBeats: OpenedStore["diskBeats"]): MachineWatch {
+  #watchMachine(
+    { config, controller, memory }: NodeCore,
+    diskBeats: OpenedStore["diskBeats"],
+    certificates: Certificates,
+  ): MachineWatch {
     const board = new WorkerBoard(memory.board);
     const suspension = new SuspensionWatch();
     const machine = new MachineWatch({
@@ -256,7 +262,9 @@ export class Node {
         propose: (command) => controller.propose(command),
         journal: this.#journal,
       }),
+      certificates: this.#watchCertificates(certificates),
       beats: () => board.beats(),
+      beat: () => board.mainBeat(),
       diskBeats,
       clock: { nowMs, wallMs: () => Date.now() },
       readSuspension: () => suspension.takeSuspendedMs(),
@@ -264,7 +272,20 @@ export class Node {
       onHung: this.#onFatal,
     });
     this.#undo.push(systemTimers.every(MACHINE_WATCH_MS, () => machine.tick()));
+    this.#undo.push(systemTimers.every(KEEP_AGAIN_MS, () => this.#kept.tick()));
     return machine;
+  }
+
+  #watchCertificates(certificates: Certificates): CertificateWatch {
+    const watch = new CertificateWatch({
+      member: this.#config.cluster.self.name,
+      tls: () => certificates.tls,
+      rotate: () => certificates.rotate(),
+      wallMs: () => Date.now(),
+      onNote: (level, text) => this.#log.line(level, text),
+    });
+    this.#undo.push(systemTimers.every(CERTIFICATE_WATCH_MS, () => void watch.tick()));
+    return watch;
   }
 
   #tellRefusals({ memory, controller }: NodeCore): void {

@@ -1,14 +1,14 @@
 /**
  * Registration on a running member: joins the registrar to the control plane, and keeps it to the CA that the files say. Loaded
- * only where the CA's key is.
+ * only where the CA's key is (open-registration.ts).
  */
-
-import { createPrivateKey, X509Certificate } from "node:crypto";
-import { existsSync, readFileSync, statSync } from "node:fs";
+import { existsSync } from "node:fs";
+import type { JoinToken } from "../../cluster/control/model.ts";
+import { blocksOf, readAuthority } from "../../cluster/registration/authority.ts";
 import { PEM_CHARS_MAX, type Question } from "../../cluster/registration/messages.ts";
 import { Registrar } from "../../cluster/registration/registrar.ts";
 import { whyOtherStore } from "../../cluster/registration/store-claim.ts";
-import { formatTicket, newTicket, ticketKey } from "../../cluster/registration/token.ts";
+import { formatTicket, maskKey, newTicket, ticketKey } from "../../cluster/registration/token.ts";
 import { fingerprint, type KeyAndCertificate, type Subject } from "../../cluster/registration/x509.ts";
 import type { RefusalCounts } from "../../cluster/transport/refusals.ts";
 import type { TlsMaterial } from "../../cluster/transport/tls.ts";
@@ -52,9 +52,9 @@ export class Registration {
   /** Throws SW_TLS_INVALID when the key cannot be used. */
   constructor(options: RegistrationOptions) {
     this.#options = options;
-    const { config, tls, controller, refused, log } = options;
+    const { config, tls, refused, log } = options;
     const { cluster, control } = config;
-    this.#authority = readAuthority(cluster.caKey!, tls.ca);
+    this.#authority = requireAuthority(cluster.caKey!, tls.ca);
     this.#ca = tls.ca;
     const authority = (): KeyAndCertificate => this.#authority;
     this.#registrar = new Registrar({
@@ -72,9 +72,9 @@ export class Registration {
         ...(control.etcd === undefined ? {} : { store: "etcd" }),
       },
       nowMs: () => Date.now(),
-      token: (id) => controller.driver.state().tokens?.find((token) => token.id === id),
+      token: (id) => this.#tokenOf(id),
       whyNoMember: (claim) => whyNoMember(claim, config.dataplane?.policy.zones ?? []),
-      join: (claim) => this.#join(claim),
+      join: (claim, isThere) => this.#join(claim, isThere),
       founders: cluster.founders,
       member: (name) => this.#all().find((member) => member.name === name),
       welcome: () => ({
@@ -116,14 +116,14 @@ export class Registration {
       this.close();
       log.line(
         "warn",
-        `cluster.tls.caKey: ${path} is gone: this node lets nobody in until it starts with it`,
+        `cluster.tls.caKey: ${path} is gone: this member lets nobody in until it starts with it`,
       );
       return;
     }
     this.#registrar.setTls(tls);
     this.#ca = tls.ca;
     try {
-      this.#authority = readAuthority(path, tls.ca);
+      this.#authority = requireAuthority(path, tls.ca);
     } catch (error) {
       log.line("warn", `${(error as Error).message}; certificates are signed with the key of before`);
     }
@@ -153,7 +153,7 @@ export class Registration {
       type: "token",
       token: {
         id: ticket.id,
-        key: ticketKey(ticket),
+        key: maskKey(ticketKey(ticket), cluster.secret, ticket.id),
         role,
         weight,
         expiresWallMs,
@@ -163,9 +163,17 @@ export class Registration {
     return { token: formatTicket(ticket), expiresWallMs };
   }
 
+  #tokenOf(id: string): JoinToken | undefined {
+    const { controller, config } = this.#options;
+    const token = controller.driver.state().tokens?.find((each) => each.id === id);
+    return token && { ...token, key: maskKey(token.key, config.cluster.secret, id) };
+  }
+
   /** One after the other: whether there is room for a machine depends on who was let in before it. */
-  #join(claim: JoinQuestion): Promise<Subject | string> {
-    const joined = this.#lastJoin.then(() => this.#joinAlone(claim));
+  #join(claim: JoinQuestion, isThere: () => boolean): Promise<Subject | string> {
+    const joined = this.#lastJoin.then(() =>
+      isThere() ? this.#joinAlone(claim) : "it left before its turn came; the token is still unused",
+    );
     this.#lastJoin = joined.catch(() => {});
     return joined;
   }
@@ -207,30 +215,11 @@ export class Registration {
   }
 }
 
-function readAuthority(path: string, ca: Buffer): KeyAndCertificate {
-  const key = readFileSync(path, "utf8");
-  if ((statSync(path).mode & 0o077) !== 0) {
-    throw new SynwallError(
-      "SW_TLS_INVALID",
-      `cluster.tls.caKey: ${path} can be read by others: run chmod 600 ${path}`,
-    );
-  }
-  try {
-    const secret = createPrivateKey(key);
-    const cert = blocksOf(ca).find((block) => new X509Certificate(block).checkPrivateKey(secret));
-    if (cert !== undefined) return { key, cert };
-  } catch (cause) {
-    throw new SynwallError(
-      "SW_TLS_INVALID",
-      `cluster.tls.caKey: ${path} holds no key that can be read`,
-      {},
-      cause,
-    );
-  }
-  throw new SynwallError(
-    "SW_TLS_INVALID",
-    `cluster.tls.caKey: ${path} belongs to no certificate in cluster.tls.ca: install the cluster's own, or remove it`,
-  );
+/** Throws SW_TLS_INVALID. */
+function requireAuthority(path: string, ca: Buffer): KeyAndCertificate {
+  const authority = readAuthority(path, ca);
+  if (typeof authority !== "string") return authority;
+  throw new SynwallError("SW_TLS_INVALID", `cluster.tls.caKey: ${authority}`);
 }
 
 /** The CAs that members trust, `own` first: while one is replaced, members of both must be believed by who joins. */
@@ -240,8 +229,4 @@ function allOf(ca: Buffer, own: string): string {
     if (block !== own && all.length + block.length < PEM_CHARS_MAX) all += `\n${block}`;
   }
   return all;
-}
-
-function blocksOf(ca: Buffer): readonly string[] {
-  return ca.toString().match(/-----BEGIN CERTIFICATE-----[\s\S]+?-----END CERTIFICATE-----/g) ?? [];
 }

@@ -8,18 +8,23 @@ import { GrpcTransport } from "../../cluster/transport/grpc.ts";
 import type { NodeConfig } from "../../config/node-config.ts";
 import { Metrics } from "../metrics/registry.ts";
 import { AdminServer } from "./admin-server.ts";
+import { CERTIFICATE_WATCH_MS, CertificateWatch } from "./certificate-watch.ts";
 import { Certificates } from "./certificates.ts";
 import { realEnv } from "./clock.ts";
+import type { ClusterAdminParts } from "./cluster-admin.ts";
 import { checkDiskRoom, DiskWatch, diskFreeBytesMin } from "./disk-watch.ts";
 import { senderAt } from "./heartbeat-sender.ts";
 import { HttpServer } from "./http-server.ts";
 import { Journal } from "./journal.ts";
-import { keepMembers } from "./kept-members.ts";
+import { KEEP_AGAIN_MS, KeptMembers } from "./kept-members.ts";
 import type { Log } from "./log.ts";
 import { MACHINE_WATCH_MS, MachineWatch } from "./machine-watch.ts";
+import { logIdOf } from "./open-driver.ts";
+import { openRegistration } from "./open-registration.ts";
 import { type OpenedStore, openStore } from "./open-store.ts";
 import type { RestartWay } from "./processes.ts";
 import { REFUSAL_LINES_MS, RefusalLines } from "./refusal-lines.ts";
+import type { Registration } from "./registration.ts";
 import { SuspensionWatch } from "./suspension-watch.ts";
 import { witnessHandlers } from "./witness-admin.ts";
 import { WitnessCore } from "./witness-core.ts";
@@ -33,8 +38,10 @@ export class Witness {
   readonly #restart: RestartWay;
   readonly #undo: (() => void | Promise<void>)[] = [];
   readonly #suspension = new SuspensionWatch();
+  readonly #kept: KeptMembers;
   #core: WitnessCore | undefined;
-  #isStopping = false;
+  #registration: Registration | undefined;
+  #stopped: Promise<void> | undefined;
 
   constructor(config: NodeConfig, log: Log, onFatal: (error: unknown) => void, restart: RestartWay) {
     this.#config = config;
@@ -42,6 +49,7 @@ export class Witness {
     this.#log = log;
     this.#onFatal = onFatal;
     this.#journal = new Journal((event) => log.event(event));
+    this.#kept = new KeptMembers(config, (text) => log.line("warn", text));
   }
 
   /** Starts everything or nothing. */
@@ -54,9 +62,12 @@ export class Witness {
     }
   }
 
-  async stop(): Promise<void> {
-    if (this.#isStopping) return;
-    this.#isStopping = true;
+  stop(): Promise<void> {
+    this.#stopped ??= this.#stop();
+    return this.#stopped;
+  }
+
+  async #stop(): Promise<void> {
     this.#journal.add("stopping", "this witness is stopping");
     for (const undo of this.#undo.reverse()) await undo();
   }
@@ -66,8 +77,11 @@ export class Witness {
     const others = cluster.members.filter((member) => member.id !== cluster.self.id);
     const certificates: Certificates = new Certificates({
       cluster,
-      registrars: () => this.#core?.controller.peers.all() ?? [],
-      onChange: (tls) => transport.setTls(tls),
+      registrars: () => [cluster.self, ...(this.#core?.controller.peers.all() ?? [])],
+      onChange: (tls) => {
+        transport.setTls(tls);
+        this.#registration?.setTls(tls);
+      },
       onNote: (text) => this.#log.line("warn", text),
     });
     mkdirSync(control.dataDir, { recursive: true, mode: 0o700 });
@@ -83,9 +97,22 @@ export class Witness {
       onRefused: (why) => this.#log.line("warn", why),
     });
     this.#undo.push(() => transport.close());
-    const core = await this.#startCore(store, transport);
+    const core = await this.#startCore(store, transport, certificates);
     await transport.start(core.handlers());
-    await this.#startServers(core, store, certificates);
+    const registration = await openRegistration({
+      config: this.#config,
+      tls: certificates.tls,
+      controller: core.controller,
+      logId: logIdOf(store.storage),
+      refused: transport.counters.refused,
+      log: this.#log,
+    });
+    this.#registration = registration;
+    this.#undo.push(() => registration?.close());
+    await this.#startServers(core, store, {
+      certificates,
+      registration: () => (registration?.isOpen ? registration : undefined),
+    });
     this.#undo.push(() => core.stop());
     core.start();
     this.#undo.push(() => core.controller.succession.handOver());
@@ -93,9 +120,13 @@ export class Witness {
   }
 
   /** The core, with heartbeats running. */
-  async #startCore({ storage, diskBeats }: OpenedStore, transport: GrpcTransport): Promise<WitnessCore> {
+  async #startCore(
+    { storage, diskBeats }: OpenedStore,
+    transport: GrpcTransport,
+    certificates: Certificates,
+  ): Promise<WitnessCore> {
     const { cluster } = this.#config;
-    const machine = this.#watchMachine(diskBeats);
+    const machine = this.#watchMachine(diskBeats, certificates);
     const core: WitnessCore = new WitnessCore({
       config: this.#config,
       storage,
@@ -105,7 +136,7 @@ export class Witness {
       journal: this.#journal,
       log: this.#log,
       sendHeartbeat: (node, bytes) => heartbeats.send(node, bytes),
-      onPeers: (_peers, present) => keepMembers(this.#config, present),
+      onPeers: (_peers, present) => this.#kept.keep(present),
       onFatal: this.#onFatal,
       restart: this.#restart,
       machine,
@@ -131,7 +162,7 @@ export class Witness {
     return core;
   }
 
-  #watchMachine(diskBeats: OpenedStore["diskBeats"]): MachineWatch {
+  #watchMachine(diskBeats: OpenedStore["diskBeats"], certificates: Certificates): MachineWatch {
     const { cluster, control } = this.#config;
     const machine = new MachineWatch({
       disk: new DiskWatch({
@@ -140,6 +171,7 @@ export class Witness {
         freeBytesMin: diskFreeBytesMin(this.#config),
         journal: this.#journal,
       }),
+      certificates: this.#watchCertificates(certificates),
       diskBeats,
       clock: { nowMs: realEnv.nowMs, wallMs: () => Date.now() },
       readSuspension: () => this.#suspension.takeSuspendedMs(),
@@ -147,12 +179,29 @@ export class Witness {
       onHung: this.#onFatal,
     });
     this.#undo.push(systemTimers.every(MACHINE_WATCH_MS, () => machine.tick()));
+    this.#undo.push(systemTimers.every(KEEP_AGAIN_MS, () => this.#kept.tick()));
     return machine;
   }
 
-  async #startServers(core: WitnessCore, store: OpenedStore, certificates: Certificates): Promise<void> {
+  #watchCertificates(certificates: Certificates): CertificateWatch {
+    const watch = new CertificateWatch({
+      member: this.#config.cluster.self.name,
+      tls: () => certificates.tls,
+      rotate: () => certificates.rotate(),
+      wallMs: () => Date.now(),
+      onNote: (level, text) => this.#log.line(level, text),
+    });
+    this.#undo.push(systemTimers.every(CERTIFICATE_WATCH_MS, () => void watch.tick()));
+    return watch;
+  }
+
+  async #startServers(
+    core: WitnessCore,
+    store: OpenedStore,
+    parts: Partial<ClusterAdminParts>,
+  ): Promise<void> {
     const { control } = this.#config;
-    const admin = new AdminServer(control.socket, witnessHandlers(core, { certificates }));
+    const admin = new AdminServer(control.socket, witnessHandlers(core, parts));
     await admin.start();
     this.#undo.push(() => admin.stop());
     const metrics = new Metrics(() => core.metrics(store));

@@ -1,8 +1,9 @@
 /**
  * Worker board: figures of the worker that are not the engine's, over shared memory: what its ports lost, which heartbeats
- * it refused, and how often its loop turned. The worker writes them, the main thread reads; nothing is posted.
+ * it refused, and how often its loop turned. The worker writes them, the main thread reads; nothing is posted. The last cell is the main
+ * thread's: its own beats, for the worker to see.
  *
- *   | port 0: rx lost, tx lost, rx of unknown VLANs | port 1 | ... | heartbeats refused, by reason | senders of the last ones | beats |
+ *   | port 0: rx lost, tx lost, rx of unknown VLANs | port 1 | ... | heartbeats refused, by reason | senders of the last ones | beats | main |
  *
  * Float64 cells.
  */
@@ -18,7 +19,9 @@ const REFUSALS_AT = MAX_LINKS * PORT_CELLS;
 const SENDERS_AT = REFUSALS_AT + ENVELOPE_REFUSALS.length;
 const BEATS_AT = SENDERS_AT + ENVELOPE_REFUSALS.length;
 
-export const WORKER_BOARD_BYTES = 8 * (BEATS_AT + 1);
+const MAIN_AT = BEATS_AT + 1;
+
+export const WORKER_BOARD_BYTES = 8 * (MAIN_AT + 1);
 
 export class WorkerBoard {
   readonly #cells: Float64Array;
@@ -35,6 +38,15 @@ export class WorkerBoard {
   /** Ticks of the worker since its start. */
   beats(): number {
     return this.#cells[BEATS_AT]!;
+  }
+
+  /** The main thread runs: the worker sees it (main-watch.ts). */
+  mainBeat(): void {
+    this.#cells[MAIN_AT] = this.#cells[MAIN_AT]! + 1;
+  }
+
+  mainBeats(): number {
+    return this.#cells[MAIN_AT]!;
   }
 
   /** Costs a system call for each queue of an XDP port: not for every tick. */

@@ -4,19 +4,28 @@
  *
  *   readable port, timer, message --> WorkerRhythm --> turn(), tick(), receive()
  */
+import { writeSync } from "node:fs";
 import { parentPort, workerData } from "node:worker_threads";
 import { AssertionError } from "../base/assert.ts";
 import { SynwallError } from "../base/errors.ts";
+import { exitAtOnce } from "../io/exit.ts";
 import { openPorts } from "../io/open.ts";
 import type { OpenedPorts } from "../io/port.ts";
 import { requestRealtime } from "../io/sched.ts";
 import { realEnv } from "./clock.ts";
 import { DataplaneCore } from "./dataplane-core.ts";
+import { EXIT_HUNG } from "./exit-status.ts";
 import { heartbeatMac } from "./keys.ts";
+import { watchMain } from "./main-watch.ts";
 import { PRIORITY } from "./priorities.ts";
 import { SuspensionWatch } from "./suspension-watch.ts";
+import { WorkerBoard } from "./worker-board.ts";
 import type { FromWorker, ToWorker, WorkerSetup } from "./worker-protocol.ts";
 import { WorkerRhythm } from "./worker-rhythm.ts";
+
+const STDOUT = 1;
+/** pino's number of it. */
+const FATAL = 60;
 
 function run(): void {
   if (parentPort === null) throw new AssertionError("the dataplane worker is a thread, not a program");
@@ -57,11 +66,14 @@ function run(): void {
     },
     soon: (callback) => void setImmediate(callback),
   });
+  const board = new WorkerBoard(setup.memory.board);
+  const unwatchMain = watchMain({ beats: () => board.mainBeats(), nowMs: timeMs, onHung: end });
   for (const opening of opened.ports) opening.onReadable(rhythm.wake);
   rhythm.wake();
   port.on("message", (message: ToWorker) => {
     rhythm.receive(message);
     if (typeof message === "object" && message.type === "stop") {
+      unwatchMain();
       rhythm.stop();
       for (const closing of opened.ports) closing.close();
       post({ type: "stopped" });
@@ -76,6 +88,12 @@ function run(): void {
     realtimeReason: realtime.reason,
     ports: opened.ports.map(({ name, driver, mode, mtuBytes }) => ({ name, driver, mode, mtuBytes })),
   });
+}
+
+/** The log is the control thread's: the last words go where it writes, as it does. */
+function end(msg: string): never {
+  writeSync(STDOUT, `${JSON.stringify({ level: FATAL, time: new Date().toISOString(), msg })}\n`);
+  return exitAtOnce(EXIT_HUNG);
 }
 
 run();

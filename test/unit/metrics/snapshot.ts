@@ -128,6 +128,8 @@ export const NODE_SNAPSHOT: MetricsSnapshot = {
     suspensions: 2,
     suspendedMs: 61_500,
     workerStillMs: 250,
+    certificateUntilMs: 1_800_000_000_000,
+    caUntilMs: 2_000_000_000_000,
     diskStillMs: 1500,
   },
 };

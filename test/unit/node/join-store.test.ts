@@ -17,7 +17,7 @@ import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
 import type { Command, JoinToken } from "../../../cluster/control/model.ts";
 import type { RegistrarOptions } from "../../../cluster/registration/registrar.ts";
-import { parseTicket } from "../../../cluster/registration/token.ts";
+import { parseTicket, ticketKey } from "../../../cluster/registration/token.ts";
 import { fingerprint, issue, makeAuthority, makeRequest } from "../../../cluster/registration/x509.ts";
 import { zeroRefusals } from "../../../cluster/transport/refusals.ts";
 import { loadTls } from "../../../cluster/transport/tls.ts";
@@ -84,6 +84,8 @@ interface Office {
   readonly issueToken: () => Promise<string>;
   readonly registration: Registration;
   readonly files: NodeConfig["cluster"]["tls"] & { readonly caKey: string };
+  /** Tokens as the log has them. */
+  readonly kept: () => readonly JoinToken[];
   /** Warnings of its log. */
   readonly lines: readonly string[];
 }
@@ -144,7 +146,7 @@ async function cluster(
   const token = await issueToken();
   const isUsed = (text = token): boolean =>
     tokens.find(({ id }) => id === parseTicket(text)?.id)?.usedBy !== undefined;
-  return { token, isUsed, issueToken, registration, files, lines };
+  return { token, isUsed, issueToken, registration, files, kept: () => tokens, lines };
 }
 
 /** What a machine with that store is told; empty: it joined. */
@@ -194,7 +196,8 @@ test("a third node is turned away by a pair, with the way to have it; who replac
 test("of two machines that join a pair at the same moment one gets in, and the other's token stays unused", async () => {
   const { token, isUsed, issueToken } = await cluster("of-one-yet", RAFT, { quorum: "pair" });
   const other = await issueToken();
-  const { join: ask } = offices.at(-1)!;
+  const { join } = offices.at(-1)!;
+  const ask = (claim: Parameters<typeof join>[0]): ReturnType<typeof join> => join(claim, () => true);
   const [first, second] = await Promise.all(
     [token, other].map((text, i) =>
       ask({
@@ -208,9 +211,45 @@ test("of two machines that join a pair at the same moment one gets in, and the o
   expect([isUsed(token), isUsed(other)]).toEqual([true, false]);
 });
 
+test("a machine that left before its turn came is not taken in, and its token stays unused", async () => {
+  const { token, isUsed, issueToken } = await cluster("of-who-stays", RAFT);
+  const other = await issueToken();
+  const { join } = offices.at(-1)!;
+  const claim = (text: string, name: string, address: string): Parameters<typeof join>[0] => ({
+    ...{ type: "join", role: "node", request: "", proof: "" },
+    ...{ token: parseTicket(text)!.id, name, address },
+  });
+  let isThere = true;
+  const first = join(claim(token, "fw2", "192.0.2.2"), () => true);
+  const second = join(claim(other, "fw3", "192.0.2.3"), () => isThere);
+  isThere = false;
+  expect(await first).toMatchObject({ name: "fw2" });
+  expect(await second).toBe("it left before its turn came; the token is still unused");
+  expect([isUsed(token), isUsed(other)]).toEqual([true, false]);
+});
+
+test("what the log holds of a token lets nobody in", async () => {
+  const { token, kept } = await cluster("of-readers", RAFT);
+  const ticket = parseTicket(token)!;
+  expect(kept()).toHaveLength(1);
+  expect(kept()[0]!.key).not.toBe(ticketKey(ticket));
+  // And with the cluster's secret it is the key again: the office lets the machine in.
+  expect(await joins("a-reader", RAFT, token)).toBe("");
+});
+
+test("an address that a start would refuse is refused before anything is written", async () => {
+  const file = configure("in-a-zone", "fw1", RAFT, 7402);
+  await expect(initCluster(loadNewcomer(file), "10.10.0.5")).rejects.toMatchObject({
+    code: "SW_ADMIN_BAD_REQUEST",
+    message: expect.stringMatching(/^--address: 10\.10\.0\.5 is in the network of zone /),
+  });
+  expect(readdirSync(join(folder, "in-a-zone"))).not.toContain("data");
+});
+
 test("a join that fails does not hold up the next one", async () => {
   const { token } = await cluster("of-some", RAFT);
-  const { join: ask } = offices.at(-1)!;
+  const { join } = offices.at(-1)!;
+  const ask = (claim: Parameters<typeof join>[0]): ReturnType<typeof join> => join(claim, () => true);
   const machine = { name: "fw2", address: NEW_ADDRESS, token: parseTicket(token)!.id } as const;
   const claim = { type: "join", role: "node", request: "", proof: "", ...machine } as const;
   const failed = ask({ ...claim, token: "0" });

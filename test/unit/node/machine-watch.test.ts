@@ -18,6 +18,7 @@ class World {
   suspendedMs = 0;
   isWorkerHung = false;
   isDiskHung = false;
+  certificateAlerts: string[] = [];
   #diskBeats = 0;
   readonly events: JournalEvent[] = [];
   readonly fatal: SynwallError[] = [];
@@ -34,6 +35,7 @@ class World {
         freeBytes: () => Promise.resolve(0),
         journal,
       }),
+      certificates: { untilMs: 2e12, caUntilMs: 3e12, alerts: () => this.certificateAlerts },
       ...(isWitness ? {} : { beats: () => this.beats }),
       diskBeats: () => (this.isDiskHung ? this.#diskBeats : ++this.#diskBeats),
       clock,
@@ -129,4 +131,12 @@ test.each([
   expect(world.events[0]?.text).toContain(words);
   expect(world.watch.snapshot()).toMatchObject({ suspensions: 0, wallJumps: 1 });
   expect(world.fatal).toEqual([]);
+});
+
+test("certificates that end are told with the rest", () => {
+  const world = new World({ isWitness: true });
+  expect(world.watch.snapshot()).toMatchObject({ certificateUntilMs: 2e12, caUntilMs: 3e12 });
+  expect(world.watch.alerts()).toEqual([]);
+  world.certificateAlerts.push("it ends");
+  expect(world.watch.alerts()).toEqual(["it ends"]);
 });
