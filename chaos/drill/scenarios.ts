@@ -5,6 +5,7 @@
 import { SynwallError } from "../../src/base/errors.ts";
 import type { Harm } from "../lab/harm.ts";
 import type { SettleOptions } from "../lab/settling.ts";
+import type { Link } from "../lab/topology.ts";
 import { fullLog, shrinkBefore } from "./full-log.ts";
 import { lostDisk } from "./lost-disk.ts";
 import { FAR_ROUND_TRIP_MS, type MemberEvent, type Scenario } from "./model.ts";
@@ -136,22 +137,17 @@ export const SCRIPTS: Readonly<Record<Scenario, Script>> = {
     },
   },
   wire: { inject: (stage, victim) => silentWire(stage, () => stage.cut(victim, "outside")) },
-  "wire-in": {
-    inject: (stage, victim) =>
-      silentWire(stage, () => stage.harm(victim, "inside", { way: "in", lossPercent: 100 })),
+  "wire-in": { inject: (stage, victim) => silentWire(stage, () => cutWay(stage, victim, "inside", "in")) },
+  "wire-out": { inject: (stage, victim) => silentWire(stage, () => cutWay(stage, victim, "inside", "out")) },
+  "outside-in": {
+    inject: (stage, victim) => silentWire(stage, () => cutWay(stage, victim, "outside", "in")),
   },
-  "wire-out": {
-    inject: (stage, victim) =>
-      silentWire(stage, () => stage.harm(victim, "inside", { way: "out", lossPercent: 100 })),
+  "outside-out": {
+    inject: (stage, victim) => silentWire(stage, () => cutWay(stage, victim, "outside", "out")),
   },
-  link: {
-    async inject(stage, victim) {
-      const faultAtMs = await stage.cut(victim, "cluster");
-      await stage.pause(LINK_CUT_MS);
-      await stage.heal();
-      return { faultAtMs, isStill: true, settle: {} };
-    },
-  },
+  link: { inject: (stage, victim) => silentLink(stage, () => stage.cut(victim, "cluster")) },
+  "link-in": { inject: (stage, victim) => silentLink(stage, () => cutWay(stage, victim, "cluster", "in")) },
+  "link-out": { inject: (stage, victim) => silentLink(stage, () => cutWay(stage, victim, "cluster", "out")) },
   flap: {
     async inject(stage, victim) {
       const faultAtMs = stage.nowMs();
@@ -408,8 +404,21 @@ async function silentWire(stage: Stage, cut: () => Promise<number>): Promise<Inj
   return { faultAtMs, settle: {} };
 }
 
+/** The cluster link carries nothing, while all zones do, and is mended again: nobody has to take over. */
+async function silentLink(stage: Stage, cut: () => Promise<number>): Promise<Injection> {
+  const faultAtMs = await cut();
+  await stage.pause(LINK_CUT_MS);
+  await stage.heal();
+  return { faultAtMs, isStill: true, settle: {} };
+}
+
+/** "out" is what the victim sends. Answers when. */
+function cutWay(stage: Stage, victim: string, link: Link | "all", way: "in" | "out"): Promise<number> {
+  return stage.harm(victim, link, { way, lossPercent: 100 });
+}
+
 async function oneWay(stage: Stage, victim: string, way: "in" | "out"): Promise<Injection> {
-  const faultAtMs = await stage.harm(victim, "all", { way, lossPercent: 100 });
+  const faultAtMs = await cutWay(stage, victim, "all", way);
   await stage.pause(ONE_WAY_MS);
   await stage.heal();
   return { faultAtMs, settle: {} };

@@ -29,6 +29,22 @@ describe("a cluster of real nodes in virtual time", () => {
     expect(results.map(({ wasLeader }) => wasLeader)).toEqual([false, false]);
   });
 
+  test.each([
+    { scenario: "link-in", hasMoved: false },
+    { scenario: "link-out", hasMoved: false },
+    { scenario: "outside-in", hasMoved: true },
+    { scenario: "outside-out", hasMoved: true },
+  ] as const)("breaks no rule when one link carries nothing in one way: $scenario", async (given) => {
+    const { findings, results } = await runSimulation({
+      ...SMALL_RUN,
+      seed: 18,
+      scenarios: [given.scenario],
+    });
+    expect(findings).toEqual([]);
+    const moves = results.map(({ epochBefore, epochAfter }) => epochAfter > epochBefore);
+    expect(moves).toEqual([given.hasMoved]);
+  });
+
   test("does the same to the last frame when it is run again", async () => {
     const given = { ...SMALL_RUN, seed: 13, scenarios: ["drain"] } as const;
     const [first, second] = [await runSimulation(given), await runSimulation(given)];

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { judge, judgeMedians } from "../../../../chaos/drill/limits.ts";
+import { judge, judgeMedians, limitsOf } from "../../../../chaos/drill/limits.ts";
 import type { DrillMeasurement, Scenario } from "../../../../chaos/drill/model.ts";
 import { goodMeasurement } from "./results.ts";
 
@@ -119,6 +119,25 @@ test("the medians of several runs are judged by scenario, each against its budge
     { line: "silent: median outage 65.0 ms of 2 runs, budget 70 ms: kept", isKept: true },
   ]);
 });
+
+test.each(["link", "link-in", "link-out"] as const)(
+  "%s may move no slot, though its packets may wait",
+  (scenario) => {
+    const outageMs = { toServer: 70, toClient: 70 };
+    const still = { scenario, outageMs, epochAfter: good.epochBefore };
+    expect(judge(goodMeasurement(still), "lan").verdict).toBe("pass");
+    const { reasons } = judge(goodMeasurement({ ...still, epochAfter: 6 }), "lan");
+    expect(reasons).toEqual(["slots moved (epoch 4 to 6) although every node could forward"]);
+  },
+);
+
+test.each(["wire-in", "wire-out", "outside-in", "outside-out"] as const)(
+  "%s may take as long as wire: the nodes must find out whose fault it is",
+  (scenario) => {
+    expect(limitsOf("lan", scenario)).toEqual(limitsOf("lan", "wire"));
+    expect(limitsOf("vm", scenario)).toEqual(limitsOf("vm", "wire"));
+  },
+);
 
 test("silent may take 120 ms with profile lan", () => {
   const both = (ms: number) => ({ toServer: ms, toClient: ms });
