@@ -132,6 +132,7 @@ function nodeConfig(options: LabOptions, { features }: Topology) {
   return {
     dataplane: {
       driver: options.port,
+      ...(options.isSealed === true ? { sealRedirects: "always" } : {}),
       interfaces: LINKS.map((link) =>
         link === "cluster" ? { name: link, cluster: true } : { name: link, zone: link },
       ),

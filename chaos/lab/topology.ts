@@ -52,7 +52,7 @@ export const SERVER_ADDRESS6 = `${OUTSIDE6}100`;
 export const HOP_ADDRESS6 = `${OUTSIDE6}200`;
 export const FAR_ADDRESS6 = `${FAR6}10`;
 export const FAR_OTHER_ADDRESS6 = `${FAR6}11`;
-/** Redirected frames travel in GENEVE: 1500 and 62 bytes of headers must fit. */
+/** Redirected frames travel in GENEVE: 1500 and 62 bytes of headers must fit, 86 when sealed. */
 export const CLUSTER_MTU = 1700;
 const ETHERNET_MTU = 1500;
 /** The least that IPv6 allows (RFC 8200 section 5). */
@@ -78,6 +78,8 @@ export interface LabOptions {
   readonly store?: "etcd";
   /** The witness is on another network, behind a router. */
   readonly isWitnessRouted?: boolean;
+  /** What a node redirects to another one is encrypted, and nothing in clear is taken (`dataplane.sealRedirects: always`). */
+  readonly isSealed?: boolean;
   /** `quorum: pair`; absent: for two nodes without a witness. */
   readonly isPair?: boolean;
   /** Absent: LAB_FEATURES. */

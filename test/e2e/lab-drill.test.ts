@@ -71,10 +71,12 @@ function expectUnbroken(result: DrillResult): void {
   expect(packets.sent).toBeGreaterThan(1000);
 }
 
-beforeAll(async () => {
-  const { status, err } = await synwall("lab", "up", "--name", NAME, "--profile", "vm");
+async function labUp(...options: string[]): Promise<void> {
+  const { status, err } = await synwall("lab", "up", "--name", NAME, "--profile", "vm", ...options);
   expect({ status, err: status === 0 ? "" : err }).toEqual({ status: 0, err: "" });
-}, LONG_MS);
+}
+
+beforeAll(() => labUp(), LONG_MS);
 
 afterAll(async () => {
   await synwall("lab", "down", "--name", NAME);
@@ -162,6 +164,23 @@ test(
     };
     expect(await poll(isInSync, 60_000, { intervalMs: 200 })).toBe(true);
     expect((await statusOf("fw1")).slots.owner).toEqual(before.slots.owner);
+  },
+  LONG_MS,
+);
+
+test(
+  "a drain loses no packet either where nodes seal what they redirect, and none of it is refused",
+  async () => {
+    await synwall("lab", "down", "--name", NAME);
+    await labUp("--seal");
+    const result = await drill("drain", "fw2");
+    expectUnbroken(result);
+    expect(result.packets.lost).toBe(0);
+    const counts = [await statusOf("fw1"), await statusOf("fw2")].flatMap(({ peers }) =>
+      peers.flatMap(({ redirects }) => redirects ?? []),
+    );
+    expect(counts.reduce((sum, { in: taken }) => sum + taken, 0)).toBeGreaterThan(0);
+    expect(counts.map(({ refused }) => refused)).toEqual([0, 0]);
   },
   LONG_MS,
 );

@@ -73,9 +73,11 @@ export function labCommand(terminal: Terminal = processTerminal): Command {
 function addUp(lab: Command, terminal: Terminal): void {
   withUpOptions(lab.command("up"))
     .description("build a lab and wait until its cluster is settled")
-    .action(async (options: UpOptions) => {
+    .option("--seal", "encrypt what a node hands to another one over the cluster link")
+    .action(async (options: UpOptions & { readonly seal?: boolean }) => {
       await withLabContext(options.name, terminal, async (context) => {
-        const standing = await labUp(toLabOptions(options), context);
+        const sealed = options.seal === true ? { isSealed: true } : {};
+        const standing = await labUp({ ...toLabOptions(options), ...sealed }, context);
         if (options.json) printJson(terminal, await describe(standing));
         else terminal.out(await formatLab(standing));
       });

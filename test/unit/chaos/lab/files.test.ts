@@ -2,10 +2,11 @@ import { expect, test } from "vitest";
 import { parse } from "yaml";
 import { memberYaml, newcomerFiles, newcomerYaml, returnerYaml } from "../../../../chaos/lab/files.ts";
 import { labPaths } from "../../../../chaos/lab/state.ts";
-import { freeNode, type LabOptions, planTopology } from "../../../../chaos/lab/topology.ts";
+import { freeNode, type LabOptions, mtuOf, planTopology } from "../../../../chaos/lab/topology.ts";
 import { checkCluster } from "../../../../config/check.ts";
 import { nodeSchema, witnessSchema } from "../../../../config/schema.ts";
 import { checkStore } from "../../../../config/store.ts";
+import { redirectBytes } from "../../../../src/dataplane/redirect.ts";
 
 const options: LabOptions = { name: "lab", nodes: 8, hasWitness: true, port: "cap", profile: "vm" };
 const topology = planTopology(options);
@@ -57,6 +58,24 @@ test("returnerYaml() of a node whose disk was lost is a newcomer's, which may le
   expect(cluster.tls.caKey).toBe(paths.ownCaKey("fw1"));
   const { tls } = nodeSchema.parse(parse(newcomerYaml(options, few, node!, paths))).cluster;
   expect(cluster.tls).toEqual({ ...tls, caKey: paths.ownCaKey("fw1") });
+});
+
+test("a sealed lab's nodes seal what they redirect and take nothing in clear, those that join later too, and its cluster link holds that", () => {
+  const sealed: LabOptions = { ...options, nodes: 2, isSealed: true };
+  const planned = planTopology(sealed);
+  const [node, , witness] = planned.members;
+  const newcomer = freeNode(planned.members);
+  for (const yaml of [
+    memberYaml(sealed, planned, node!, paths),
+    newcomerYaml(sealed, planned, newcomer, paths),
+    returnerYaml(sealed, planned, node!, paths),
+  ]) {
+    expect(nodeSchema.parse(parse(yaml)).dataplane.sealRedirects).toBe("always");
+  }
+  expect(parse(memberYaml(sealed, planned, witness!, paths))).not.toHaveProperty("dataplane");
+  expect(mtuOf("cluster")).toBeGreaterThanOrEqual(mtuOf("inside") + redirectBytes(true));
+  const open = nodeSchema.parse(parse(memberYaml(options, topology, node!, paths)));
+  expect(open.dataplane.sealRedirects).toBe("never");
 });
 
 test("with etcd nodes find it by TLS with the lab's CA, and two of them are no pair: the store votes", () => {
