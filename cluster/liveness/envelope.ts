@@ -133,6 +133,7 @@ export const ENVELOPE_REFUSALS = [
   "stale", // of a life that is over
   "malformed",
   "distant", // it crossed more routers than it may
+  "crowded", // more came than are authenticated
 ] as const;
 export type EnvelopeRefusal = (typeof ENVELOPE_REFUSALS)[number];
 

@@ -307,7 +307,6 @@ export class DataplaneCore {
 
   #usePeers(peers: readonly WorkerPeer[], nowMs: number): void {
     this.#nodes = nodesOf(peers);
-    this.#wire.usePeers(peers);
     const { peerFlags } = this.view;
     for (let id = 1; id < this.#peers.length; id++) {
       if (peers.some(({ nodeId }) => nodeId === id)) continue;
@@ -318,6 +317,7 @@ export class DataplaneCore {
       if (this.#peers[peer.nodeId]?.clusterIp === parseIpv4(peer.address)) continue;
       this.#peers[peer.nodeId] = addressOf(peer, this.#ports.length);
     }
+    this.#wire.usePeers(peers);
     this.authority.setPeers(peers, nowMs);
   }
 

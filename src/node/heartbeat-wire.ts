@@ -11,6 +11,7 @@ import type { Authority } from "../../cluster/takeover/authority.ts";
 import type { ClusterView } from "../dataplane/cluster-view.ts";
 import type { FramePool, Port } from "../io/port.ts";
 import { MAC_BYTES, setMac } from "../packet/ethernet.ts";
+import { HeartbeatBudget } from "./heartbeat-budget.ts";
 import { findDatagram, HEARTBEAT_TTL, writeClusterFrame, writeZoneFrame } from "./heartbeat-frames.ts";
 import { senderOf } from "./heartbeat-sender.ts";
 import { HopLimit } from "./hop-limit.ts";
@@ -35,12 +36,18 @@ export interface HeartbeatWireOptions {
 export class HeartbeatWire {
   readonly #options: HeartbeatWireOptions;
   readonly #hopLimit: HopLimit;
+  /** By port. */
+  readonly #budgets: readonly HeartbeatBudget[];
+  readonly #macs: Uint8Array[][];
   readonly #span = { at: 0, lengthBytes: 0, ttl: 0 };
   #datagram: Uint8Array = NOTHING;
 
   constructor(options: HeartbeatWireOptions) {
     this.#options = options;
     this.#hopLimit = new HopLimit(options.witnessHops, options.peers);
+    this.#budgets = options.ports.map(() => new HeartbeatBudget());
+    this.#macs = options.ports.map(() => []);
+    this.#findMacs(options.peers);
   }
 
   /** What receive() found, valid until the frame is given back. */
@@ -50,6 +57,17 @@ export class HeartbeatWire {
 
   usePeers(peers: readonly WorkerPeer[]): void {
     this.#hopLimit.usePeers(peers);
+    this.#findMacs(peers);
+  }
+
+  /** Where the engine's view keeps them: what is learned later is there as well. */
+  #findMacs(peers: readonly WorkerPeer[]): void {
+    const { view, ports } = this.#options;
+    const known = peers.flatMap(({ nodeId }) => view.peers[nodeId] ?? []);
+    ports.forEach((_, port) => {
+      const isCluster = port === ports.length - 1;
+      this.#macs[port] = known.map((peer) => (isCluster ? peer.clusterMac : peer.zoneMac[port]!));
+    });
   }
 
   /** A frame that the engine left to the node. Answers who provably sent a heartbeat with it; 0: nobody. */
@@ -65,9 +83,14 @@ export class HeartbeatWire {
       heartbeats.refuse("distant", sender);
       return 0;
     }
+    const budget = this.#budgets[portIndex]!;
+    if (!budget.take(this.#macs[portIndex]!, pool.bytes, at + MAC_BYTES, nowMs)) {
+      heartbeats.refuse("crowded", sender);
+      return 0;
+    }
     this.#datagram = pool.bytes.subarray(this.#span.at, this.#span.at + this.#span.lengthBytes);
     const from = authority.receive(isCluster ? CLUSTER_LINK : portIndex + 1, this.#datagram, nowMs, sender);
-    const peer = view.peers[from !== 0 || ttl === HEARTBEAT_TTL ? from : heartbeats.claimant];
+    const peer = view.peers[from !== 0 || ttl === HEARTBEAT_TTL ? from : claimantOf(heartbeats)];
     if (peer === undefined) return 0;
     const mac = isCluster ? peer.clusterMac : peer.zoneMac[portIndex]!;
     setMac(mac, 0, pool.bytes, at + MAC_BYTES);
@@ -99,6 +122,12 @@ export class HeartbeatWire {
         : writeZoneFrame(bytes, at, isZero(zoneMac!) ? BROADCAST : zoneMac!, port.mac, datagram);
     port.send(at, lengthBytes);
   }
+}
+
+/** Whoever claims to be a member in a life that is not proven. Of one whose life is, a heartbeat of an earlier one was recorded. */
+function claimantOf(heartbeats: Authority["heartbeats"]): number {
+  const { claimant } = heartbeats;
+  return heartbeats.isAlive(claimant) ? 0 : claimant;
 }
 
 function isZero(mac: Uint8Array): boolean {

@@ -259,7 +259,7 @@ test("redirected frames that are not believed are told with the peer whose addre
     {
       heartbeats: () => ({
         ...{ short: 0, foreign: 0, version: 0, stranger: 0 },
-        ...{ forged: 0, replayed: 0, stale: 0, malformed: 0, distant: 0 },
+        ...{ forged: 0, replayed: 0, stale: 0, malformed: 0, distant: 0, crowded: 0 },
       }),
       heartbeatSender: () => 0,
       redirects: {
