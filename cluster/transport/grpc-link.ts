@@ -3,7 +3,9 @@
  * class serves both ends, since client and server streams of grpc-js are duplex streams alike.
  * Owns encoding ahead of the queue, its bound, and the order of events; does not own connecting (grpc.ts).
  */
+import { MalformedError } from "raft-ts";
 import { LINK_BUFFER_BYTES, type LinkHandlers, type SyncLink } from "../sync/link.ts";
+import type { Read } from "./grpc-services.ts";
 
 /** What a link uses of a grpc-js stream, client's or server's. Written: encoded messages. Read: decoded ones. */
 export interface LinkDuplex<In> {
@@ -11,7 +13,7 @@ export interface LinkDuplex<In> {
   end(): unknown;
   pause(): unknown;
   resume(): unknown;
-  on(event: "data", listener: (message: In) => void): unknown;
+  on(event: "data", listener: (message: Read<In>) => void): unknown;
 }
 
 export interface LinkStream<In> {
@@ -27,6 +29,7 @@ const CLOSE_MS_MAX = 1_000;
 
 export class GrpcLink<Out, In> implements SyncLink<Out, In> {
   readonly #encode: (message: Out) => Buffer;
+  readonly #onMalformed: (error: MalformedError) => void;
   #stream: LinkStream<In> | undefined;
   #handlers: LinkHandlers<In> | undefined;
   #isOpen = false;
@@ -37,8 +40,10 @@ export class GrpcLink<Out, In> implements SyncLink<Out, In> {
   #heldBytes = 0;
   #closedWhy: string | undefined;
 
-  constructor(encode: (message: Out) => Buffer) {
+  /** `onMalformed`: the other end sent what cannot be read, once; the link ends with it. */
+  constructor(encode: (message: Out) => Buffer, onMalformed: (error: MalformedError) => void) {
     this.#encode = encode;
+    this.#onMalformed = onMalformed;
   }
 
   bind(handlers: LinkHandlers<In>): void {
@@ -118,15 +123,21 @@ export class GrpcLink<Out, In> implements SyncLink<Out, In> {
       this.#isTold = true;
       handlers.onOpen();
       const duplex = this.#stream?.duplex;
-      duplex?.on("data", (message: In) => {
-        if (!this.#isClosed) this.#handlers?.onMessage(message);
-      });
+      duplex?.on("data", (message: Read<In>) => this.#take(message));
       if (this.#isPaused) duplex?.pause();
     }
     if (this.#closedWhy !== undefined && this.#handlers !== undefined) {
       this.#handlers = undefined;
       handlers.onClose(this.#closedWhy);
     }
+  }
+
+  #take(message: Read<In>): void {
+    if (this.#isClosed) return;
+    if (message instanceof MalformedError) {
+      this.#onMalformed(message);
+      this.lose(message.message);
+    } else this.#handlers?.onMessage(message);
   }
 
   #written(bytes: number): void {

@@ -14,14 +14,20 @@ import {
   type ClientWritableStream,
   connectivityState as Connectivity,
   Metadata,
-  type MethodDefinition,
   type ServiceError,
   status as StatusCode,
 } from "@grpc/grpc-js";
-import type { MsgSnap } from "raft-ts";
+import { MalformedError, type MsgSnap } from "raft-ts";
 import type { ExchangeRequest, ExchangeResponse } from "../../proto/gen/synwall/v1/raft.ts";
 import { SynwallError } from "../../src/base/errors.ts";
-import { BACKOFF_MS_MAX, BACKOFF_MS_MIN, CLIENT_OPTIONS, raftService } from "./grpc-services.ts";
+import {
+  BACKOFF_MS_MAX,
+  BACKOFF_MS_MIN,
+  CLIENT_OPTIONS,
+  type MemberMethod,
+  type Read,
+  raftService,
+} from "./grpc-services.ts";
 import { snapshotParts } from "./grpc-snapshot.ts";
 import { type PlainMessage, queuedBytes, toWire } from "./raft-codec.ts";
 import type { TransportCounters, TransportPeer } from "./transport.ts";
@@ -173,7 +179,7 @@ export class GrpcPeer {
       responseDeserialize,
       new Metadata(),
       { deadline: Date.now() + SNAPSHOT_MS_MAX },
-      (error) => done(error === null),
+      (error, answer) => done(error === null && this.#isReadable(answer)),
     );
     const parts = snapshotParts(message);
     const next = (): void => {
@@ -196,7 +202,7 @@ export class GrpcPeer {
 
   /** One request, one answer. */
   ask<Request, Response>(
-    method: MethodDefinition<Request, Response>,
+    method: MemberMethod<Request, Response>,
     request: Request,
     options: { readonly timeoutMs: number; readonly what: string },
   ): Promise<Response> {
@@ -217,9 +223,11 @@ export class GrpcPeer {
         request,
         new Metadata(),
         { deadline: Date.now() + options.timeoutMs },
-        (error: ServiceError | null, response?: Response) => {
-          if (error === null && response !== undefined) resolve(response);
-          else reject(fail(error?.details ?? "it sent no answer", error));
+        (error: ServiceError | null, response?: Read<Response>) => {
+          if (error !== null || response === undefined) {
+            reject(fail(error?.details ?? "it sent no answer", error));
+          } else if (this.#isReadable(response)) resolve(response);
+          else reject(fail(response.message));
         },
       );
     });
@@ -233,13 +241,13 @@ export class GrpcPeer {
 
   #openStream(client: Client): void {
     const { path, requestSerialize, responseDeserialize } = raftService.exchange;
-    const stream = client.makeClientStreamRequest<ExchangeRequest, ExchangeResponse>(
+    const stream = client.makeClientStreamRequest<ExchangeRequest, Read<ExchangeResponse>>(
       path,
       requestSerialize,
       responseDeserialize,
       new Metadata(),
       {},
-      (error) => this.#streamEnded(stream, error),
+      (error, answer) => this.#streamEnded(stream, error, answer),
     );
     stream.on("error", () => {});
     // The server answers with its headers at once, when it has accepted who we are.
@@ -252,14 +260,32 @@ export class GrpcPeer {
     this.#stream = stream;
   }
 
-  #streamEnded(stream: ClientWritableStream<ExchangeRequest>, error: ServiceError | null): void {
+  #streamEnded(
+    stream: ClientWritableStream<ExchangeRequest>,
+    error: ServiceError | null,
+    answer: Read<ExchangeResponse> | undefined,
+  ): void {
     if (stream !== this.#stream) return;
+    if (answer instanceof MalformedError) this.onMalformed(answer);
     if (error?.code === StatusCode.PERMISSION_DENIED) {
       this.#events.onLog(`${this.peer.name} refused this node: ${error.details}`);
       this.#events.onTurnedAway();
       this.#backoffMs = BACKOFF_MS_MAX;
     }
     this.#reconnect();
+  }
+
+  /** False, counted and told, when an answer of the peer cannot be read. */
+  #isReadable<T>(answer: Read<T>): answer is T {
+    if (!(answer instanceof MalformedError)) return true;
+    this.onMalformed(answer);
+    return false;
+  }
+
+  /** The peer answered what nobody can read. */
+  onMalformed({ message }: MalformedError): void {
+    this.#counters.refused.malformed++;
+    this.#events.onLog(`member ${this.peer.id}: ${message}`);
   }
 
   #reconnect(): void {

@@ -33,7 +33,14 @@ import { SynwallError } from "../../src/base/errors.ts";
 import type { ReceiverMessage, SenderMessage } from "../sync/messages.ts";
 import { MemberCredentials } from "./grpc-credentials.ts";
 import { GrpcLink } from "./grpc-link.ts";
-import { CHANNEL_OPTIONS, controlService, encodeSync, raftService, syncService } from "./grpc-services.ts";
+import {
+  CHANNEL_OPTIONS,
+  controlService,
+  encodeSync,
+  type Read,
+  raftService,
+  syncService,
+} from "./grpc-services.ts";
 import { SnapshotCollector } from "./grpc-snapshot.ts";
 import { fromWire } from "./raft-codec.ts";
 import { type RefusalReason, watchRefusals } from "./refusals.ts";
@@ -78,24 +85,26 @@ export class GrpcServer {
     this.#idByName = new Map(options.peers.map((peer) => [peer.name, peer.id]));
     this.#server.addService(raftService, {
       exchange: (
-        call: ServerReadableStream<ExchangeRequest, ExchangeResponse>,
+        call: ServerReadableStream<Read<ExchangeRequest>, ExchangeResponse>,
         answer: sendUnaryData<ExchangeResponse>,
       ) => this.#exchange(call, answer),
       sendSnapshot: (
-        call: ServerReadableStream<SendSnapshotRequest, SendSnapshotResponse>,
+        call: ServerReadableStream<Read<SendSnapshotRequest>, SendSnapshotResponse>,
         answer: sendUnaryData<SendSnapshotResponse>,
       ) => this.#takeSnapshot(call, answer),
     });
     this.#server.addService(controlService, {
-      status: (call: ServerUnaryCall<StatusRequest, StatusResponse>, answer: sendUnaryData<StatusResponse>) =>
-        this.#status(call, answer),
+      status: (
+        call: ServerUnaryCall<Read<StatusRequest>, StatusResponse>,
+        answer: sendUnaryData<StatusResponse>,
+      ) => this.#status(call, answer),
       restart: (
-        call: ServerUnaryCall<RestartRequest, RestartResponse>,
+        call: ServerUnaryCall<Read<RestartRequest>, RestartResponse>,
         answer: sendUnaryData<RestartResponse>,
       ) => this.#restart(call, answer),
     });
     this.#server.addService(syncService, {
-      replicate: (call: ServerDuplexStream<SenderMessage, Buffer>) => this.#replicate(call),
+      replicate: (call: ServerDuplexStream<Read<SenderMessage>, Buffer>) => this.#replicate(call),
     });
   }
 
@@ -161,7 +170,7 @@ export class GrpcServer {
   }
 
   #exchange(
-    call: ServerReadableStream<ExchangeRequest, ExchangeResponse>,
+    call: ServerReadableStream<Read<ExchangeRequest>, ExchangeResponse>,
     answer: sendUnaryData<ExchangeResponse>,
   ): void {
     const from = this.#identify(call);
@@ -172,23 +181,24 @@ export class GrpcServer {
     call.sendMetadata(new Metadata());
     this.#options.onSeen(from);
     let isOver = false;
-    const finish = (error: ReturnType<typeof denied> | null): void => {
+    const finish = (error: CallError | null): void => {
       if (isOver) return;
       isOver = true;
       if (error === null) answer(null, {});
       else answer(error);
     };
     this.#watch(from, call, () => finish(denied()));
-    call.on("data", (request: ExchangeRequest) => {
+    call.on("data", (request: Read<ExchangeRequest>) => {
       if (isOver) return;
-      for (const wire of request.messages) this.#take(from, () => fromWire(wire));
+      if (request instanceof MalformedError) finish(this.#refuse(from, request));
+      else for (const wire of request.messages) this.#take(from, () => fromWire(wire));
     });
     call.on("error", () => {});
     call.on("end", () => finish(null));
   }
 
   #takeSnapshot(
-    call: ServerReadableStream<SendSnapshotRequest, SendSnapshotResponse>,
+    call: ServerReadableStream<Read<SendSnapshotRequest>, SendSnapshotResponse>,
     answer: sendUnaryData<SendSnapshotResponse>,
   ): void {
     const from = this.#identify(call);
@@ -198,9 +208,12 @@ export class GrpcServer {
     }
     const collector = new SnapshotCollector();
     let failure: string | undefined;
-    call.on("data", (request: SendSnapshotRequest) => {
+    call.on("data", (request: Read<SendSnapshotRequest>) => {
       if (failure !== undefined) return;
-      failure = this.#malformed(from, () => collector.add(request));
+      failure = this.#malformed(from, () => {
+        if (request instanceof MalformedError) throw request;
+        collector.add(request);
+      });
     });
     call.on("error", () => {});
     call.on("end", () => {
@@ -238,16 +251,28 @@ export class GrpcServer {
       return undefined;
     } catch (error) {
       if (!(error instanceof MalformedError)) throw error;
-      this.#options.counters.refused.malformed++;
-      this.#options.onRefused(`member ${from}: ${error.message}`);
-      return error.message;
+      return this.#refuse(from, error).details;
     }
   }
 
-  #status(call: ServerUnaryCall<StatusRequest, StatusResponse>, answer: sendUnaryData<StatusResponse>): void {
+  /** Counts and tells what a member sent that nobody can read; answers how its call ends. */
+  #refuse(from: number, { message }: MalformedError): CallError {
+    this.#options.counters.refused.malformed++;
+    this.#options.onRefused(`member ${from}: ${message}`);
+    return callError(StatusCode.INVALID_ARGUMENT, message);
+  }
+
+  #status(
+    call: ServerUnaryCall<Read<StatusRequest>, StatusResponse>,
+    answer: sendUnaryData<StatusResponse>,
+  ): void {
     const from = this.#identify(call);
     if (from === undefined) {
       answer(denied());
+      return;
+    }
+    if (call.request instanceof MalformedError) {
+      answer(this.#refuse(from, call.request));
       return;
     }
     const report = this.#options.handlers.onStatus(from);
@@ -261,25 +286,29 @@ export class GrpcServer {
   }
 
   #restart(
-    call: ServerUnaryCall<RestartRequest, RestartResponse>,
+    call: ServerUnaryCall<Read<RestartRequest>, RestartResponse>,
     answer: sendUnaryData<RestartResponse>,
   ): void {
     const from = this.#identify(call);
+    const { request } = call;
     if (from === undefined) answer(denied());
+    else if (request instanceof MalformedError) answer(this.#refuse(from, request));
     else
       answer(null, {
-        refusal: this.#options.handlers.onRestart?.(from, call.request.incarnation) ?? CANNOT_RESTART,
+        refusal: this.#options.handlers.onRestart?.(from, request.incarnation) ?? CANNOT_RESTART,
       });
   }
 
-  #replicate(call: ServerDuplexStream<SenderMessage, Buffer>): void {
+  #replicate(call: ServerDuplexStream<Read<SenderMessage>, Buffer>): void {
     const from = this.#identify(call);
     if (from === undefined) {
       call.emit("error", denied());
       return;
     }
     call.sendMetadata(new Metadata());
-    const link = new GrpcLink<ReceiverMessage, SenderMessage>(encodeSync.fromReceiver);
+    const link = new GrpcLink<ReceiverMessage, SenderMessage>(encodeSync.fromReceiver, (error) =>
+      call.emit("error", this.#refuse(from, error)),
+    );
     this.#watch(from, call, () => link.lose("it is no member any more"));
     this.#options.handlers.onSyncLink(from, link);
     link.open({
@@ -333,7 +362,13 @@ export function listenError(setting: string, where: string, error: Error): Synwa
   return new SynwallError("SW_CONFIG_INVALID", `${setting}: cannot listen on ${where}: ${why}`, {}, error);
 }
 
-function denied(): Partial<ServiceError> & Error {
-  const details = "the certificate is of no other member of this cluster";
-  return Object.assign(new Error(details), { code: StatusCode.PERMISSION_DENIED, details });
+/** How a call ends that is refused. */
+type CallError = Error & Pick<ServiceError, "code" | "details">;
+
+function denied(): CallError {
+  return callError(StatusCode.PERMISSION_DENIED, "the certificate is of no other member of this cluster");
+}
+
+function callError(code: StatusCode, details: string): CallError {
+  return Object.assign(new Error(details), { code, details });
 }

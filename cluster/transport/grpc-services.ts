@@ -1,8 +1,9 @@
 /**
  * gRPC services: binds the generated encoders to @grpc/grpc-js without copying what was encoded, and names the channel
- * options that all connections share.
+ * options that all connections share. What of a member cannot be decoded comes in as well, so that somebody refuses it.
  */
 import type { ChannelOptions, MethodDefinition } from "@grpc/grpc-js";
+import { MalformedError } from "raft-ts";
 import { ControlServiceDefinition } from "../../proto/gen/synwall/v1/control.ts";
 import { RaftServiceDefinition } from "../../proto/gen/synwall/v1/raft.ts";
 import { SyncServiceDefinition } from "../../proto/gen/synwall/v1/sync.ts";
@@ -55,14 +56,39 @@ interface WireMethod<Request, Response> {
   readonly responseStream: boolean;
 }
 
+/** What comes in from a member: a message, or why its bytes are none. */
+export type Read<T> = T | MalformedError;
+
+/** A method that members call of each other. */
+export interface MemberMethod<Request, Response> {
+  readonly path: string;
+  readonly requestStream: boolean;
+  readonly responseStream: boolean;
+  readonly requestSerialize: (message: Request) => Buffer;
+  readonly requestDeserialize: (bytes: Buffer) => Read<Request>;
+  readonly responseSerialize: (message: Response) => Buffer;
+  readonly responseDeserialize: (bytes: Buffer) => Read<Response>;
+}
+
+const { exchange, sendSnapshot } = RaftServiceDefinition.methods;
 export const raftService = {
-  exchange: method(RaftServiceDefinition, RaftServiceDefinition.methods.exchange),
-  sendSnapshot: method(RaftServiceDefinition, RaftServiceDefinition.methods.sendSnapshot),
+  exchange: memberMethod(RaftServiceDefinition, exchange, [
+    "a batch of Raft messages",
+    "an answer to Raft messages",
+  ]),
+  sendSnapshot: memberMethod(RaftServiceDefinition, sendSnapshot, [
+    "a part of a snapshot",
+    "an answer to a snapshot",
+  ]),
 };
 
+const { status, restart } = ControlServiceDefinition.methods;
 export const controlService = {
-  status: method(ControlServiceDefinition, ControlServiceDefinition.methods.status),
-  restart: method(ControlServiceDefinition, ControlServiceDefinition.methods.restart),
+  status: memberMethod(ControlServiceDefinition, status, ["a question for the status", "a status"]),
+  restart: memberMethod(ControlServiceDefinition, restart, [
+    "a request to restart",
+    "an answer about a restart",
+  ]),
 };
 
 /**
@@ -76,9 +102,9 @@ export const syncService = {
     requestStream: replicate.requestStream,
     responseStream: replicate.responseStream,
     requestSerialize: (encoded: Buffer) => encoded,
-    requestDeserialize: decodeFromSender,
+    requestDeserialize: reader("a replication message", decodeFromSender),
     responseSerialize: (encoded: Buffer) => encoded,
-    responseDeserialize: decodeFromReceiver,
+    responseDeserialize: reader("a replication answer", decodeFromReceiver),
   },
 };
 
@@ -99,6 +125,34 @@ export function method<Request, Response>(
     requestDeserialize: (bytes) => of.requestType.decode(bytes),
     responseSerialize: (message) => asBuffer(of.responseType.encode(message).finish()),
     responseDeserialize: (bytes) => of.responseType.decode(bytes),
+  };
+}
+
+function memberMethod<Request, Response>(
+  service: { readonly fullName: string },
+  of: WireMethod<Request, Response>,
+  [request, response]: readonly [request: string, response: string],
+): MemberMethod<Request, Response> {
+  const bound = method(service, of);
+  return {
+    ...bound,
+    requestDeserialize: reader(request, bound.requestDeserialize),
+    responseDeserialize: reader(response, bound.responseDeserialize),
+  };
+}
+
+/**
+ * A decoder that throws ends the call inside grpc-js, and nobody hears of it: this one answers why. Nothing of the bytes is in the words,
+ * since the log counts lines that are the same.
+ */
+function reader<T>(what: string, decode: (bytes: Buffer) => T): (bytes: Buffer) => Read<T> {
+  return (bytes) => {
+    try {
+      return decode(bytes);
+    } catch (error) {
+      if (error instanceof MalformedError) return error;
+      return new MalformedError(`Cannot take ${what}: its bytes cannot be decoded`);
+    }
   };
 }
 

@@ -150,8 +150,10 @@ export class GrpcTransport implements Transport {
   }
 
   openSyncLink(to: number): SenderLink {
-    const link = new GrpcLink<SenderMessage, ReceiverMessage>(encodeSync.fromSender);
     const peer = this.#peers.get(to);
+    const link = new GrpcLink<SenderMessage, ReceiverMessage>(encodeSync.fromSender, (error) =>
+      peer?.onMalformed(error),
+    );
     if (peer === undefined || this.#isClosed) {
       setImmediate(() => link.lose("there is no such peer"));
       return link;

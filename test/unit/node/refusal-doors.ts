@@ -5,10 +5,17 @@
 import { readFileSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import { connect as connectTls, type SecureVersion, type TLSSocket } from "node:tls";
-import { Client, Metadata, type ServiceError } from "@grpc/grpc-js";
+import {
+  Client,
+  Metadata,
+  Server,
+  type ServerDuplexStream,
+  type ServerReadableStream,
+  type ServiceError,
+} from "@grpc/grpc-js";
 import { Registrar } from "../../../cluster/registration/registrar.ts";
 import { GrpcTransport } from "../../../cluster/transport/grpc.ts";
-import { PeerCredentials } from "../../../cluster/transport/grpc-credentials.ts";
+import { MemberCredentials, PeerCredentials } from "../../../cluster/transport/grpc-credentials.ts";
 import {
   CLIENT_OPTIONS,
   controlService,
@@ -28,6 +35,9 @@ const FOUNDERS = [SELF.id];
 const QUESTION = `${JSON.stringify({ type: "renew", request: "whatever" })}\n`;
 const HTTP2_PREFACE = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
+/** The first byte of a number that has no second one: of no message whatsoever. */
+export const GARBAGE = Buffer.from([0xff]);
+
 /** A service that listens. */
 export interface Door {
   readonly lines: readonly string[];
@@ -40,7 +50,13 @@ export interface Door {
 
 export type Service = "gRPC" | "lifeline" | "registration";
 
-export async function openDoor(service: Service, port: number, folder: CertificateFolder): Promise<Door> {
+/** Members besides `founders` must show a certificate that names their id. */
+export async function openDoor(
+  service: Service,
+  port: number,
+  folder: CertificateFolder,
+  founders: readonly number[] = FOUNDERS,
+): Promise<Door> {
   const lines: string[] = [];
   const taken: string[] = [];
   const tls = loadTls(folder.member(SELF.name), SELF.name);
@@ -50,7 +66,7 @@ export async function openDoor(service: Service, port: number, folder: Certifica
       peers: [PEER],
       port,
       tls,
-      founders: FOUNDERS,
+      founders,
       onRefused: (line) => void (line.includes("answers as") || lines.push(line)),
     });
     await transport.start(takers(taken));
@@ -72,7 +88,7 @@ export async function openDoor(service: Service, port: number, folder: Certifica
     const self = { ...SELF, id: 3 }; // It dials nobody.
     const onUp = (node: number): void => void taken.push(`a lifeline of ${node}`);
     const lifelines = new Lifelines({
-      ...{ self, peers: [PEER], port, tls, founders: FOUNDERS },
+      ...{ self, peers: [PEER], port, tls, founders },
       ...{ onUp, onClosed: () => {}, onRefused },
     });
     await lifelines.start();
@@ -90,7 +106,7 @@ export async function openDoor(service: Service, port: number, folder: Certifica
     token: () => undefined,
     whyNoMember: () => undefined,
     join: async () => "nobody joins here",
-    founders: FOUNDERS,
+    founders,
     member: (name) => (name === PEER.name ? PEER : undefined),
     welcome: () => ({ ca: authority.cert, secret: "ab".repeat(32), founders: [1], members: [] }),
     onRefused: (reason, line) => onRefused(line, reason),
@@ -137,35 +153,82 @@ const METHODS = {
   "raft: exchange": raftService.exchange,
   "raft: snapshot": raftService.sendSnapshot,
   "control: status": controlService.status,
+  "control: restart": controlService.restart,
   "sync: replicate": syncService.replicate,
 } as const;
 export type Method = keyof typeof METHODS;
 export const METHOD_NAMES = Object.keys(METHODS) as Method[];
 
-/** One gRPC call with that certificate; answers the code with which it ended. */
-export function call(name: Method, port: number, tls: TlsMaterial): Promise<number> {
-  const { path, requestSerialize, responseDeserialize } = METHODS[name];
+/** One gRPC call with that certificate, and one message as it is, twice in a stream; answers the code with which it ended. */
+export function call(name: Method, port: number, tls: TlsMaterial, bytes?: Buffer): Promise<number> {
   const client = new Client(`${SELF.address}:${port}`, new PeerCredentials(SELF, tls, () => {}), {
     ...CLIENT_OPTIONS,
     "grpc.ssl_target_name_override": SELF.name,
     "grpc.default_authority": SELF.name,
   });
   return new Promise((resolve) => {
-    const stream = client.makeBidiStreamRequest(
-      path,
-      requestSerialize as (value: never) => Buffer,
-      responseDeserialize as (bytes: Buffer) => unknown,
-      new Metadata(),
-      {},
-    );
+    const stream = client.makeBidiStreamRequest(METHODS[name].path, asItIs, asItIs, new Metadata(), {});
     stream.on("error", ({ code }: ServiceError) => {
       client.close();
       resolve(code);
     });
     stream.on("data", () => {});
-    if (name === "control: status") stream.write({} as never);
+    // Of these two, grpc-js takes no call without a message.
+    const isAsked = name.startsWith("control");
+    if (bytes !== undefined || isAsked) stream.write(bytes ?? Buffer.alloc(0));
+    if (bytes !== undefined && !isAsked) stream.write(bytes);
     stream.end();
   });
+}
+
+/** Listens as a member does, and answers whatever it is asked with bytes that nobody can read. */
+export async function answerGarbage(name: string, port: number, tls: TlsMaterial): Promise<() => void> {
+  const server = new Server();
+  for (const [service, definition] of Object.entries({ raftService, controlService, syncService })) {
+    const raw = Object.entries(definition).map(([method, known]) => [
+      method,
+      { ...known, requestDeserialize: asItIs, responseSerialize: asItIs },
+    ]);
+    server.addService(Object.fromEntries(raw), GARBLERS[service as keyof typeof GARBLERS]);
+  }
+  await new Promise<void>((resolve, reject) =>
+    server.bindAsync(`${name}:${port}`, new MemberCredentials(tls), (error) =>
+      error === null ? resolve() : reject(error),
+    ),
+  );
+  return () => server.forceShutdown();
+}
+
+type Answer = (error: null, bytes: Buffer) => void;
+
+/** Streams are answered when something came, so that they stand before. */
+const GARBLERS = {
+  raftService: {
+    exchange: (stream: ServerReadableStream<Buffer, Buffer>, answer: Answer) => {
+      stream.sendMetadata(new Metadata());
+      stream.once("data", () => answer(null, GARBAGE));
+    },
+    sendSnapshot: (stream: ServerReadableStream<Buffer, Buffer>, answer: Answer) => {
+      stream.resume().once("end", () => answer(null, GARBAGE));
+    },
+  },
+  controlService: {
+    status: (_call: unknown, answer: Answer) => answer(null, GARBAGE),
+    restart: (_call: unknown, answer: Answer) => answer(null, GARBAGE),
+  },
+  syncService: {
+    replicate: (stream: ServerDuplexStream<Buffer, Buffer>) => {
+      stream.sendMetadata(new Metadata());
+      stream.on("data", () => {
+        stream.write(GARBAGE);
+        stream.write(GARBAGE);
+      });
+    },
+  },
+};
+
+function asItIs(bytes: Buffer): Buffer {
+  return bytes;
 }
 
 function takers(taken: string[]): TransportHandlers {
@@ -174,7 +237,16 @@ function takers(taken: string[]): TransportHandlers {
     onStatus: (from) => {
       throw new Error(`${from} was told the status`);
     },
-    onSyncLink: (from) => void taken.push(`a replication link of ${from}`),
+    onRestart: (from) => String(taken.push(`a restart for ${from}`)),
+    onSyncLink: (from, link) => {
+      taken.push(`a replication link of ${from}`);
+      link.bind({
+        onOpen: () => {},
+        onMessage: () => taken.push(`a replication message of ${from}`),
+        onWritable: () => {},
+        onClose: () => {},
+      });
+    },
     onUnreachable: () => {},
     onSnapshotSent: () => {},
   };

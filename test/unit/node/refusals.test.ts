@@ -7,6 +7,7 @@ import { createServer as createPlain, type Server } from "node:net";
 import { join } from "node:path";
 import { createServer, type TlsOptions } from "node:tls";
 import { status } from "@grpc/grpc-js";
+import type { MsgSnap } from "raft-ts";
 import { afterAll, afterEach, describe, expect, test } from "vitest";
 import { clusterHash, type EnvelopeRefusal, EnvelopeWriter } from "../../../cluster/liveness/envelope.ts";
 import { Heartbeats } from "../../../cluster/liveness/heartbeats.ts";
@@ -21,7 +22,18 @@ import { RefusalLines } from "../../../src/node/refusal-lines.ts";
 import { CertificateFolder } from "../cluster/transport/certificates.ts";
 import { freePort } from "../cluster/transport/free-port.ts";
 import { until } from "../cluster/transport/until.ts";
-import { call, METHOD_NAMES, openDoor, PEER, SELF, type Service, speak, visit } from "./refusal-doors.ts";
+import {
+  answerGarbage,
+  call,
+  GARBAGE,
+  METHOD_NAMES,
+  openDoor,
+  PEER,
+  SELF,
+  type Service,
+  speak,
+  visit,
+} from "./refusal-doors.ts";
 
 const folder = new CertificateFolder();
 const undo: (() => void)[] = [];
@@ -122,6 +134,35 @@ describe("every service of the gRPC port", () => {
     expect(door.taken).toEqual([]);
   });
 
+  test.each(METHOD_NAMES)(
+    "%s is refused, told and counted once when a member sends garbage",
+    async (name) => {
+      const port = await freePort();
+      const door = await openDoor("gRPC", port, folder, [SELF.id, PEER.id]);
+      undo.push(() => door.close());
+      const tls = loadTls(folder.member(PEER.name), PEER.name);
+      for (const lines of [1, 2]) {
+        expect(await call(name, port, tls, GARBAGE)).toBe(status.INVALID_ARGUMENT);
+        expect(door.lines).toHaveLength(lines);
+      }
+      // The log counts lines that are the same.
+      expect(door.lines[0]).toMatch(/^member 2: Cannot take .*: its bytes cannot be decoded$/);
+      expect(new Set(door.lines).size).toBe(1);
+      expect(door.counts).toEqual({ ...zeroRefusals(), malformed: 2 });
+      expect(door.taken.filter((what) => what !== "a replication link of 2")).toEqual([]);
+    },
+  );
+
+  test.each(METHOD_NAMES)("%s counts a stranger's garbage once, as a stranger's", async (name) => {
+    const port = await freePort();
+    const door = await openDoor("gRPC", port, folder);
+    undo.push(() => door.close());
+    expect(await call(name, port, loadTls(folder.member("fw9"), "fw9"), GARBAGE)).toBe(
+      status.PERMISSION_DENIED,
+    );
+    expect([door.lines.length, door.counts]).toEqual([1, { ...zeroRefusals(), stranger: 1 }]);
+  });
+
   test("is not reached by TLS without HTTP/2, even with a member's certificate", async () => {
     const port = await freePort();
     const door = await openDoor("gRPC", port, folder);
@@ -180,6 +221,38 @@ describe("a member that calls", () => {
       expect(seen).toEqual([]);
     },
   );
+
+  test.each<[what: string, ask: (caller: GrpcTransport) => unknown]>([
+    ["Raft messages", (caller) => caller.sendRaft({ type: "MsgTimeoutNow", from: 1, to: PEER.id, term: 1 })],
+    ["a snapshot", (caller) => caller.sendSnapshot(SNAPSHOT)],
+    ["a question for the status", (caller) => caller.status(PEER.id, 1_000)],
+    ["a request to restart", (caller) => caller.restart(PEER.id, 7, 1_000)],
+    ["replication", (caller) => replicate(caller)],
+  ])("by gRPC refuses, tells and counts once a member that answers %s with garbage", async (what, ask) => {
+    const port = await freePort();
+    const lines: string[] = [];
+    undo.push(await answerGarbage(PEER.address, port, loadTls(folder.member(PEER.name), PEER.name)));
+    const caller = new GrpcTransport({
+      self: SELF,
+      peers: [PEER],
+      port,
+      tls: loadTls(folder.member(SELF.name), SELF.name),
+      onRefused: (line) => lines.push(line),
+    });
+    undo.push(() => void caller.close());
+    const delivered: boolean[] = [];
+    await caller.start({ ...QUIET, onSnapshotSent: (_to, isDelivered) => delivered.push(isDelivered) });
+    await until(() => caller.isConnected(PEER.id));
+    const asked = Promise.resolve(ask(caller));
+    if (what.startsWith("a ") && what !== "a snapshot") await expect(asked).rejects.toThrow(/decoded$/);
+    else await asked;
+    await until(() => lines.length > 0);
+    expect(lines).toEqual([
+      expect.stringMatching(/^member 2: Cannot take an? .*: its bytes cannot be decoded$/),
+    ]);
+    expect(caller.counters.refused).toEqual({ ...zeroRefusals(), malformed: 1 });
+    expect(delivered).toEqual(what === "a snapshot" ? [false] : []);
+  });
 
   test.each(IMPOSTORS)("by a lifeline believes nobody who answers with %s, and tells it", async (...row) => {
     const [, tls, reason, why] = row;
@@ -319,6 +392,27 @@ const QUIET = {
   onUnreachable: () => {},
   onSnapshotSent: () => {},
 };
+
+const SNAPSHOT: MsgSnap = {
+  ...{ type: "MsgSnap", from: SELF.id, to: PEER.id, term: 1 },
+  snapshot: {
+    ...{ index: 1, term: 1, data: new Uint8Array(8) },
+    confState: { voters: [1, 2], votersOutgoing: [], learners: [], learnersNext: [], autoLeave: false },
+  },
+};
+
+/** Resolves when the link that was answered is gone. */
+function replicate(caller: GrpcTransport): Promise<void> {
+  const link = caller.openSyncLink(PEER.id);
+  return new Promise((resolve, reject) =>
+    link.bind({
+      onOpen: () => link.send({ type: "heartbeat", beat: 1, lastSequence: 0 }),
+      onMessage: () => reject(new Error("it was taken for a message")),
+      onWritable: () => {},
+      onClose: () => resolve(),
+    }),
+  );
+}
 
 function pem(name: string, ca = "ca"): TlsOptions {
   const { cert, key } = folder.member(name, ca);
