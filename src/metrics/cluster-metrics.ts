@@ -1,11 +1,11 @@
 /**
- * Cluster metrics: members, peers, replication lag, Raft, failover. Part of the catalogue.
+ * Cluster metrics: members, peers, Raft, failover. Part of the catalogue, with replication (sync-metrics.ts) in its place.
  */
 import type { MemberState } from "../../cluster/control/model.ts";
 import type { MetricArea, MetricEntry } from "./entry.ts";
 import { labelled, single } from "./entry.ts";
-import { type Buckets, buckets, FAILOVER_BOUNDS, FSYNC_BOUNDS, SYNC_ACK_BOUNDS } from "./histogram.ts";
-import type { MetricsSnapshot, PeerSnapshot } from "./snapshot.ts";
+import { buckets, FAILOVER_BOUNDS, FSYNC_BOUNDS } from "./histogram.ts";
+import { SYNC_METRICS } from "./sync-metrics.ts";
 
 const MEMBER_STATES: readonly MemberState[] = ["joining", "active", "draining", "drained", "down", "removed"];
 
@@ -142,129 +142,24 @@ const CLUSTER: readonly MetricEntry[] = [
     ["reason"],
     ({ transport }) => Object.entries(transport.refusals).map(([reason, count]) => [[reason], count]),
   ),
+  single(
+    "counter",
+    "synwall_transport_connects_total",
+    "Times that a peer was reached and let this member in",
+    (s) => s.transport.connects,
+  ),
+  single(
+    "counter",
+    "synwall_transport_disconnects_total",
+    "Times that a connection to a peer broke: the cluster link failed, or the peer ended",
+    (s) => s.transport.disconnects,
+  ),
   labelled(
     "counter",
     "synwall_heartbeat_refusals_total",
     "Heartbeats that were refused, by reason",
     ["reason"],
     ({ heartbeats }) => Object.entries(heartbeats.refused).map(([reason, count]) => [[reason], count]),
-  ),
-];
-
-type Sync = NonNullable<PeerSnapshot["sync"]>;
-type Inbound = NonNullable<Sync["inbound"]>;
-
-const SYNC: readonly MetricEntry[] = [
-  sync(
-    "gauge",
-    "synwall_sync_connected",
-    "1 when the replication stream to the peer is open",
-    (s) => s.isConnected,
-  ),
-  sync(
-    "gauge",
-    "synwall_sync_lag_seconds",
-    "Age of the oldest change that the peer has not acknowledged; grows while the peer is silent",
-    (s) => s.lagMs / 1000,
-  ),
-  sync(
-    "gauge",
-    "synwall_sync_lag_records",
-    "Changes that the peer has not acknowledged",
-    (s) => s.lagRecords,
-  ),
-  sync(
-    "gauge",
-    "synwall_sync_lag_bytes",
-    "Bytes of changes that the peer has not acknowledged",
-    (s) => s.lagBytes,
-  ),
-  sync(
-    "counter",
-    "synwall_sync_resyncs_total",
-    "Times that slots were sent to the peer again whole",
-    (s) => s.resyncs,
-  ),
-  sync(
-    "gauge",
-    "synwall_sync_policy_different",
-    "1 when the peer's policy means something else by rules, zones or addresses than this node's",
-    (s) => s.isPolicyDifferent,
-  ),
-  sync(
-    "histogram",
-    "synwall_sync_ack_seconds",
-    "Time from a change to its acknowledgement by the peer's dataplane",
-    (s) => buckets(s.ack, SYNC_ACK_BOUNDS),
-  ),
-  sync("counter", "synwall_sync_sent_records_total", "Records sent to the peer", (s) => s.sender.records),
-  sync(
-    "counter",
-    "synwall_sync_resent_records_total",
-    "Records sent again after the stream to the peer was built anew",
-    (s) => s.sender.recordsResent,
-  ),
-  sync("counter", "synwall_sync_sent_batches_total", "Batches sent to the peer", (s) => s.sender.batches),
-  sync(
-    "counter",
-    "synwall_sync_links_opened_total",
-    "Streams to the peer that came to a welcome",
-    (s) => s.sender.linksOpened,
-  ),
-  sync(
-    "counter",
-    "synwall_sync_links_silent_total",
-    "Streams to the peer that were given up because nothing answered",
-    (s) => s.sender.linksSilent,
-  ),
-  syncBy(
-    "synwall_sync_session_ends_total",
-    "Times that the backlog towards the peer was given up and its slots were sent again whole, by reason",
-    ["reason"],
-    (s) => Object.entries(s.sender.sessionEnds).map(([reason, count]) => [[reason], count]),
-  ),
-  syncBy(
-    "synwall_sync_refusals_total",
-    "Streams that were refused: as the one who sends to the peer or as the one who receives from it, by reason",
-    ["role", "reason"],
-    (s) => [
-      ...Object.entries(s.sender.refusals).map(([reason, count]) => [["sender", reason], count] as const),
-      ...Object.entries(s.inbound?.refusals ?? {}).map(
-        ([reason, count]) => [["receiver", reason], count] as const,
-      ),
-    ],
-  ),
-];
-
-const INBOUND: readonly MetricEntry[] = [
-  sync(
-    "gauge",
-    "synwall_sync_received_waiting_records",
-    "Records of the peer that wait because the ring to the dataplane is full",
-    (s) => s.staged,
-  ),
-  single(
-    "counter",
-    "synwall_sync_hello_refusals_total",
-    "Streams that were refused before it was known whose they are",
-    (s) => s.replication?.hellosRefused,
-  ),
-  inbound("synwall_sync_received_records_total", "Records received from the peer", (c) => c.records),
-  inbound("synwall_sync_received_batches_total", "Batches received from the peer", (c) => c.batches),
-  inbound(
-    "synwall_sync_received_stale_total",
-    "Records left out because the peer has no say in their slots any more",
-    (c) => c.stale,
-  ),
-  inbound(
-    "synwall_sync_received_stalls_total",
-    "Times that the peer had to wait because the ring to the dataplane was full",
-    (c) => c.stalls,
-  ),
-  inbound(
-    "synwall_sync_received_overflows_total",
-    "Streams from the peer that were closed because even what may wait was full",
-    (c) => c.overflows,
   ),
 ];
 
@@ -288,6 +183,23 @@ const RAFT: readonly MetricEntry[] = [
     "synwall_raft_proposals_refused_total",
     "Proposals that were refused or not decided in time",
     (s) => s.raft.proposalsRefused,
+  ),
+  single(
+    "counter",
+    "synwall_raft_messages_refused_total",
+    "Raft messages that this member did not take: malformed ones, commands that it was handed and cannot propose, and what presumes entries that its empty log may have held",
+    (s) => s.raft.messagesRefused,
+  ),
+  labelled(
+    "counter",
+    "synwall_raft_snapshots_total",
+    "Snapshots of the log: taken by another member (sent), not taken by it (failed), and received whole from one (received)",
+    ["outcome"],
+    ({ transport }) => [
+      [["sent"], transport.snapshotsSent],
+      [["failed"], transport.snapshotsFailed],
+      [["received"], transport.snapshotsReceived],
+    ],
   ),
   single("counter", "synwall_raft_messages_sent_total", "Raft messages sent", (s) => s.transport.raftSent),
   single(
@@ -376,43 +288,9 @@ const FAILOVER: readonly MetricEntry[] = [
   ),
 ];
 
-/** A metric of replication, one sample for each peer that is replicated to. */
-function sync(
-  type: MetricEntry["type"],
-  name: string,
-  help: string,
-  read: (sync: Sync) => number | boolean | Buckets,
-): MetricEntry {
-  return labelled(type, name, help, ["peer"], ({ peers }: MetricsSnapshot) =>
-    peers.flatMap((peer) => (peer.sync === undefined ? [] : [[[peer.name], read(peer.sync)] as const])),
-  );
-}
-
-/** A counter of replication with labels besides the peer. */
-function syncBy(
-  name: string,
-  help: string,
-  labels: readonly string[],
-  read: (sync: Sync) => readonly (readonly [readonly string[], number])[],
-): MetricEntry {
-  return labelled("counter", name, help, ["peer", ...labels], ({ peers }) =>
-    peers.flatMap((peer) =>
-      peer.sync === undefined
-        ? []
-        : read(peer.sync).map(([values, count]) => [[peer.name, ...values], count] as const),
-    ),
-  );
-}
-
-/** A counter of what comes in from each peer. */
-function inbound(name: string, help: string, read: (counts: Inbound) => number): MetricEntry {
-  return sync("counter", name, help, ({ inbound: counts }) => (counts === undefined ? 0 : read(counts)));
-}
-
 export const CLUSTER_METRICS: readonly MetricArea[] = [
   { title: "Members and peers", entries: CLUSTER },
-  { title: "Replication, seen by the owner", entries: SYNC },
-  { title: "Replication, seen by the backup", entries: INBOUND },
+  ...SYNC_METRICS,
   { title: "Raft", entries: RAFT },
   { title: "Store of the site (`control.store: etcd`)", entries: STORE },
   { title: "Failover", entries: FAILOVER },

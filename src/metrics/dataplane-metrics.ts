@@ -455,7 +455,7 @@ const REPLICATION: readonly MetricEntry[] = [
   cell(
     "counter",
     "synwall_sync_digest_mismatches_total",
-    "Slots whose replica turned out to differ from the owner's; they are sent again whole",
+    "Digests of an owner that the copy here did not match, proven before (synwall_sync_divergences_total) or not yet",
     "digestMismatches",
   ),
 ];

@@ -5,6 +5,8 @@
  */
 import type { MemberState } from "../../cluster/control/model.ts";
 import type { InboundCounts } from "../../cluster/sync/inbound.ts";
+import type { ReadinessCounts } from "../../cluster/sync/readiness.ts";
+import type { RouterCounts } from "../../cluster/sync/router-options.ts";
 import type { SenderCounts } from "../../cluster/sync/sender.ts";
 import type { Latencies } from "./histogram.ts";
 
@@ -48,6 +50,8 @@ export interface MetricsSnapshot {
     readonly proposals: number;
     readonly proposalsRefused: number;
     readonly proposalsWaiting: number;
+    /** Messages of other members that this one could not take. */
+    readonly messagesRefused: number;
     /** How long the disk took to confirm a write to the log. */
     readonly fsync: Latencies;
   };
@@ -70,6 +74,13 @@ export interface MetricsSnapshot {
     readonly raftReceived: number;
     readonly raftDropped: number;
     readonly raftQueued: number;
+    /** Connections to peers: those that stood, and those of them that broke. */
+    readonly connects: number;
+    readonly disconnects: number;
+    /** Snapshots of the log: taken by a peer, received whole, not taken by a peer. */
+    readonly snapshotsSent: number;
+    readonly snapshotsReceived: number;
+    readonly snapshotsFailed: number;
   };
   readonly heartbeats: {
     /** Datagrams refused, by reason (liveness/envelope.ts). */
@@ -79,6 +90,10 @@ export interface MetricsSnapshot {
   readonly replication?: {
     /** Streams refused before their sender said who it is, in a way to be believed. */
     readonly hellosRefused: number;
+    /** What this node sends, as its owner. */
+    readonly router: RouterCounts;
+    /** What this node holds, as a backup. */
+    readonly readiness: ReadinessCounts;
   };
   /** Absent on a witness. */
   readonly dataplane?: DataplaneSnapshot;

@@ -166,6 +166,7 @@ export class NodeReport {
   metrics(): MetricsSnapshot {
     const { config, controller, failover } = this.core;
     const { store, transport, lifelines, started, machine } = this.#options;
+    const { router, receiver } = this.core.replication;
     const { driver, proposals, proposalsRefused } = controller;
     const { self, name, profile } = config.cluster;
     const status = this.status();
@@ -197,6 +198,7 @@ export class NodeReport {
         proposals,
         proposalsRefused,
         proposalsWaiting: raft.proposalsWaiting,
+        messagesRefused: raft.messagesRefused,
         fsync: store.syncLatency,
       },
       ...storeSnapshot(raft.store, store.counters),
@@ -212,7 +214,11 @@ export class NodeReport {
         refusals: addRefusals(transport.counters.refused, lifelines?.refused ?? zeroRefusals()),
       },
       heartbeats: { refused: this.#board.heartbeatsRefused() },
-      replication: { hellosRefused: this.core.replication.receiver.refusedHellos },
+      replication: {
+        hellosRefused: receiver.refusedHellos,
+        router: router.counts,
+        readiness: receiver.readiness.counts,
+      },
       dataplane: this.#dataplaneMetrics(status),
       ...(machine === undefined ? {} : { machine: machine.snapshot() }),
     };

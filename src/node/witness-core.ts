@@ -182,6 +182,7 @@ export class WitnessCore {
         proposals,
         proposalsRefused,
         proposalsWaiting: raft.proposalsWaiting,
+        messagesRefused: raft.messagesRefused,
         fsync: store.syncLatency,
       },
       ...storeSnapshot(raft.store, store.counters),

@@ -97,6 +97,37 @@ describe("the exposition", () => {
     expect(seriesValue(text, 'synwall_heartbeat_refusals_total{reason="version"}')).toBe(2);
   });
 
+  test("tells what replication lost, gave up and found different, each from its own count", async () => {
+    const text = await new Metrics(() => NODE_SNAPSHOT).text();
+    const values = [
+      "synwall_sync_unbacked_records_total",
+      "synwall_sync_lost_records_total",
+      'synwall_sync_exports_total{outcome="done"}',
+      'synwall_sync_exports_total{outcome="expired"}',
+      "synwall_sync_handovers_delayed_total",
+      "synwall_sync_handovers_incomplete_total",
+      "synwall_sync_divergences_total",
+      "synwall_sync_copies_incomplete_total",
+    ].map((series) => seriesValue(text, series));
+    expect(values).toEqual([61, 62, 66, 67, 68, 69, 72, 73]);
+  });
+
+  test.each([
+    ["node", NODE_SNAPSHOT],
+    ["witness", WITNESS_SNAPSHOT],
+  ] as const)("tells how a %s's connections and snapshots of the log fared", async (_role, snapshot) => {
+    const text = await new Metrics(() => snapshot).text();
+    const values = [
+      "synwall_transport_connects_total",
+      "synwall_transport_disconnects_total",
+      'synwall_raft_snapshots_total{outcome="sent"}',
+      'synwall_raft_snapshots_total{outcome="received"}',
+      'synwall_raft_snapshots_total{outcome="failed"}',
+      "synwall_raft_messages_refused_total",
+    ].map((series) => seriesValue(text, series));
+    expect(values).toEqual([8, 7, 41, 42, 43, 6]);
+  });
+
   test("times are seconds", async () => {
     const text = await new Metrics(() => NODE_SNAPSHOT).text();
     expect(seriesValue(text, 'synwall_sync_lag_seconds{peer="fw2"}')).toBe(0.0015);
@@ -120,7 +151,7 @@ describe("the exposition", () => {
     });
     const text = await metrics.text();
     expect(asked).toBe(1);
-    expect(text).not.toMatch(/^synwall_(flows|dataplane|lease)/m);
+    expect(text).not.toMatch(/^synwall_(flows|dataplane|lease|sync_(handovers|exports|divergences))/m);
     expect(seriesValue(text, 'synwall_cluster_members{state="down"}')).toBe(1);
     expect(metrics.contentType).toContain("text/plain");
   });

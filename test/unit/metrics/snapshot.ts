@@ -31,6 +31,7 @@ export const NODE_SNAPSHOT: MetricsSnapshot = {
     proposals: 17,
     proposalsRefused: 1,
     proposalsWaiting: 0,
+    messagesRefused: 6,
     fsync: observedMs(0.8, 3),
   },
   store: {
@@ -91,9 +92,18 @@ export const NODE_SNAPSHOT: MetricsSnapshot = {
   transport: {
     refusals: { certificate: 4 },
     ...{ raftSent: 90, raftReceived: 91, raftDropped: 3, raftQueued: 1 },
+    ...{ connects: 8, disconnects: 7, snapshotsSent: 41, snapshotsReceived: 42, snapshotsFailed: 43 },
   },
   heartbeats: { refused: { version: 2, forged: 1 } },
-  replication: { hellosRefused: 2 },
+  replication: {
+    hellosRefused: 2,
+    router: {
+      ...{ drained: 60, unbacked: 61, lost: 62, stray: 63, claims: 64 },
+      ...{ exportsAsked: 65, exportsDone: 66, exportsExpired: 67, barriersOwed: 68, barriersBare: 69 },
+      resyncs: { digest: 1, refused: 0, operator: 1 },
+    },
+    readiness: { proven: 71, divergences: 72, mismatches: 73 },
+  },
   dataplane: {
     counters: Float64Array.from({ length: COUNTER_CELLS }, (_, i) => 1000 + i),
     flowsMax: 262_144,
