@@ -1,10 +1,11 @@
 /**
  * Process metrics: CPU, memory and age of the Synwall process, under the names that all Prometheus clients use, so that ready
- * dashboards find them. Read from the process itself, not from the snapshot.
+ * dashboards find them; and whom it refused on its own machine. Read from the process itself, not from the snapshot.
  */
 import { readdirSync } from "node:fs";
 import type { MetricArea } from "./entry.ts";
 import { single } from "./entry.ts";
+import { LOCAL_SERVER_REFUSALS } from "./local-servers.ts";
 
 export const PROCESS_METRICS: MetricArea = {
   title: "Process",
@@ -21,6 +22,7 @@ export const PROCESS_METRICS: MetricArea = {
       () => Date.now() / 1000 - process.uptime(),
     ),
     single("gauge", "process_open_fds", "Open file descriptors", openDescriptors),
+    LOCAL_SERVER_REFUSALS,
   ],
 };
 

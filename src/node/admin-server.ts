@@ -6,6 +6,7 @@ import { chmodSync, existsSync, mkdirSync, unlinkSync } from "node:fs";
 import { connect, createServer, type Server, type Socket } from "node:net";
 import { dirname } from "node:path";
 import { SynwallError } from "../base/errors.ts";
+import { limitConnections } from "../metrics/local-servers.ts";
 import type { AdminMethod, AdminMethods } from "./admin-model.ts";
 
 export type AdminHandlers = {
@@ -27,7 +28,7 @@ export class AdminServer {
     this.#path = path;
     this.#handlers = handlers;
     this.#server = createServer((socket) => this.#serve(socket));
-    this.#server.maxConnections = CONNECTIONS_MAX;
+    limitConnections(this.#server, "admin", CONNECTIONS_MAX);
   }
 
   /** Listens. Throws SW_PORT_TAKEN when a living process holds the socket; a dead one's file is replaced. */

@@ -3,6 +3,10 @@
  */
 import { createServer, type Server } from "node:http";
 import { SynwallError } from "../base/errors.ts";
+import { limitConnections } from "../metrics/local-servers.ts";
+
+/** Scrapers and load balancers, with room; they are few, and each keeps one. */
+const CONNECTIONS_MAX = 64;
 
 export interface HttpSources {
   /** Prometheus text exposition. */
@@ -37,7 +41,7 @@ export class HttpServer {
         response.writeHead(404).end("try /metrics or /healthz\n");
       }
     });
-    this.#server.maxConnections = 64;
+    limitConnections(this.#server, "http", CONNECTIONS_MAX);
     this.#server.requestTimeout = 10_000;
   }
 
