@@ -135,7 +135,9 @@ export class GrpcTransport implements Transport {
   }
 
   sendSnapshot(message: MsgSnap): void {
-    this.#peers.get(message.to)?.sendSnapshot(message);
+    const peer = this.#peers.get(message.to);
+    if (peer !== undefined) peer.sendSnapshot(message);
+    else setImmediate(() => this.#handlers?.onSnapshotSent(message.to, false));
   }
 
   async status(to: number, timeoutMs: number): Promise<PeerReport> {

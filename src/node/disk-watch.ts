@@ -2,7 +2,7 @@
  * Disk watch: measures the room that is left for the Raft log and carries out what the disk guard wants. Owns the measuring and its
  * pace; the rule is disk-guard.ts. Without `members` (a witness) it only says what it sees.
  */
-import { statfsSync } from "node:fs";
+import { type StatsFs, statfsSync } from "node:fs";
 import { statfs } from "node:fs/promises";
 import type { CommandResult, Member } from "../../cluster/control/model.ts";
 import type { NodeConfig } from "../../config/node-config.ts";
@@ -12,6 +12,8 @@ import type { Journal } from "./journal.ts";
 
 const MEASURE_MS = 2000;
 const MIB = 1024 * 1024;
+/** Inodes: a segment of the log, a snapshot, the members file, each beside the one that it replaces, and some to spare. */
+const FILES_MIN = 64;
 
 export interface DiskWatchOptions {
   readonly self: { readonly id: number; readonly name: string };
@@ -32,8 +34,7 @@ export function diskFreeBytesMin({ control }: NodeConfig): number {
 
 /** Throws SW_STORAGE_FAILED when a member must not start with so little room. */
 export function checkDiskRoom(directory: string, freeBytesMin: number): void {
-  const { bavail, bsize } = statfsSync(directory);
-  const freeBytes = bavail * bsize;
+  const freeBytes = roomIn(statfsSync(directory));
   if (freeBytes >= freeBytesMin) return;
   throw new SynwallError(
     "SW_STORAGE_FAILED",
@@ -135,8 +136,12 @@ export class DiskWatch {
 }
 
 async function roomOf(directory: string): Promise<number> {
-  const { bavail, bsize } = await statfs(directory);
-  return bavail * bsize;
+  return roomIn(await statfs(directory));
+}
+
+/** Bytes. Where no file can be made there is no room, whatever blocks are free; `files` 0: that file system has no such limit. */
+export function roomIn({ bavail, bsize, files, ffree }: StatsFs): number {
+  return files > 0 && ffree < FILES_MIN ? 0 : bavail * bsize;
 }
 
 function mib(bytes: number): string {

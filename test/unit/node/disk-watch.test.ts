@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { applyCommand } from "../../../cluster/control/machine.ts";
 import type { ClusterState, CommandResult, Member, MemberState } from "../../../cluster/control/model.ts";
 import type { DiskCommand } from "../../../src/node/disk-guard.ts";
-import { checkDiskRoom, DiskWatch } from "../../../src/node/disk-watch.ts";
+import { checkDiskRoom, DiskWatch, roomIn } from "../../../src/node/disk-watch.ts";
 import { Journal } from "../../../src/node/journal.ts";
 import { clusterState } from "./cluster-state.ts";
 
@@ -171,4 +171,12 @@ describe("checkDiskRoom()", () => {
       /^control\.dataDir: \S+ has \d+ MiB free, control\.diskFreeMiBMin asks for \d+ MiB: make room, or lower the limit$/,
     );
   });
+});
+
+test.each([
+  ["blocks and inodes", { files: 1000, ffree: 64 }, 4096_000],
+  ["no inodes", { files: 1000, ffree: 63 }, 0],
+  ["no limit of inodes", { files: 0, ffree: 0 }, 4096_000],
+])("the room of a file system with %s", (_what, inodes, bytes) => {
+  expect(roomIn({ type: 0, bsize: 4096, blocks: 2000, bfree: 1000, bavail: 1000, ...inodes })).toBe(bytes);
 });

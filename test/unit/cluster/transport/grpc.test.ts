@@ -70,6 +70,17 @@ test("the status of a version that tells of no lost links, no process and nothin
   expect(StatusResponse.decode(hears)).toEqual({ ...known, lostLinks: [], hearing });
 });
 
+test("a snapshot for nobody who is known is told as not delivered: Raft waits for word of each", async () => {
+  const transport = make(1, await freePort(), []);
+  const told: [number, boolean][] = [];
+  await transport.start({ ...quiet, onSnapshotSent: (to, isDelivered) => told.push([to, isDelivered]) });
+  const confState = { voters: [1], votersOutgoing: [], learners: [], learnersNext: [], autoLeave: false };
+  const snapshot = { index: 3, term: 1, confState, data: new Uint8Array() };
+  transport.sendSnapshot({ type: "MsgSnap", from: 1, to: 9, term: 1, snapshot });
+  await until(() => told.length > 0);
+  expect(told).toEqual([[9, false]]);
+});
+
 describe("who is let in", () => {
   test("a certificate of the cluster's CA for no member is refused, told and counted", async () => {
     const port = await freePort();
