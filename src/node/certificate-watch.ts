@@ -6,7 +6,8 @@
 import { X509Certificate } from "node:crypto";
 import { blocksOf } from "../../cluster/registration/authority.ts";
 import type { TlsMaterial } from "../../cluster/transport/tls.ts";
-import type { CertificateReport } from "./certificates.ts";
+import type { Certificates } from "./certificates.ts";
+import type { Log } from "./log.ts";
 
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
@@ -22,10 +23,9 @@ const ALERT_PART = 1 / 6;
 
 export interface CertificateWatchOptions {
   readonly member: string;
-  readonly tls: () => TlsMaterial;
-  readonly rotate: () => Promise<CertificateReport>;
+  readonly certificates: Pick<Certificates, "tls" | "rotate">;
   readonly wallMs: () => number;
-  readonly onNote: (level: "info" | "warn", text: string) => void;
+  readonly log: Pick<Log, "line">;
 }
 
 interface Validity {
@@ -60,18 +60,18 @@ export class CertificateWatch {
 
   /** To be called every CERTIFICATE_WATCH_MS. */
   async tick(): Promise<void> {
-    const { wallMs, rotate, onNote } = this.#options;
+    const { wallMs, certificates, log } = this.#options;
     const nowMs = wallMs();
     if (this.#isBusy || !this.#isDue(nowMs)) return;
     this.#isBusy = true;
     this.#triedMs = nowMs;
     try {
-      const { validTo, from } = await rotate();
+      const { validTo, from } = await certificates.rotate();
       this.#failure = "";
-      onNote("info", `this member's certificate was renewed by ${from}: it holds until ${validTo}`);
+      log.line("info", `this member's certificate was renewed by ${from}: it holds until ${validTo}`);
     } catch (error) {
       this.#failure = oneLine(error instanceof Error ? error.message : String(error));
-      onNote(
+      log.line(
         isNearEnd(this.#own, nowMs) ? "warn" : "info",
         `this member's certificate ends ${day(this.untilMs)} and could not be renewed, which is tried again each day: ${this.#failure}`,
       );
@@ -109,7 +109,7 @@ export class CertificateWatch {
   }
 
   #read(): Validity {
-    const tls = this.#options.tls();
+    const tls = this.#options.certificates.tls;
     if (tls !== this.#of) {
       const own = new X509Certificate(tls.cert);
       this.#own = validity(own);

@@ -57,4 +57,9 @@ export function addSuspendedMs(ms: number): void {
   suspendedMs += ms;
 }
 
+/** Time of day, which anybody may set: for dates, never for durations. */
+export function wallMs(): number {
+  return Date.now();
+}
+
 export const realEnv: Env = { nowMs, random: (bound) => randomInt(bound) };

@@ -18,7 +18,7 @@ import { adminHandlers } from "./admin-handlers.ts";
 import { AdminServer } from "./admin-server.ts";
 import { CERTIFICATE_WATCH_MS, CertificateWatch } from "./certificate-watch.ts";
 import { Certificates } from "./certificates.ts";
-import { nowMs, realEnv } from "./clock.ts";
+import { nowMs, realEnv, wallMs } from "./clock.ts";
 import type { ClusterAdminParts } from "./cluster-admin.ts";
 import { DataplaneHost, type Started } from "./dataplane-host.ts";
 import { checkDiskRoom, DiskWatch, diskFreeBytesMin } from "./disk-watch.ts";
@@ -253,6 +253,9 @@ export class Node {
   ): MachineWatch {
     const board = new WorkerBoard(memory.board);
     const suspension = new SuspensionWatch();
+    const member = this.#config.cluster.self.name;
+    const watch = new CertificateWatch({ member, certificates, wallMs, log: this.#log });
+    this.#undo.push(systemTimers.every(CERTIFICATE_WATCH_MS, () => void watch.tick()));
     const machine = new MachineWatch({
       disk: new DiskWatch({
         self: config.cluster.self,
@@ -262,11 +265,11 @@ export class Node {
         propose: (command) => controller.propose(command),
         journal: this.#journal,
       }),
-      certificates: this.#watchCertificates(certificates),
+      certificates: watch,
       beats: () => board.beats(),
       beat: () => board.mainBeat(),
       diskBeats,
-      clock: { nowMs, wallMs: () => Date.now() },
+      clock: { nowMs, wallMs },
       readSuspension: () => suspension.takeSuspendedMs(),
       journal: this.#journal,
       onHung: this.#onFatal,
@@ -274,18 +277,6 @@ export class Node {
     this.#undo.push(systemTimers.every(MACHINE_WATCH_MS, () => machine.tick()));
     this.#undo.push(systemTimers.every(KEEP_AGAIN_MS, () => this.#kept.tick()));
     return machine;
-  }
-
-  #watchCertificates(certificates: Certificates): CertificateWatch {
-    const watch = new CertificateWatch({
-      member: this.#config.cluster.self.name,
-      tls: () => certificates.tls,
-      rotate: () => certificates.rotate(),
-      wallMs: () => Date.now(),
-      onNote: (level, text) => this.#log.line(level, text),
-    });
-    this.#undo.push(systemTimers.every(CERTIFICATE_WATCH_MS, () => void watch.tick()));
-    return watch;
   }
 
   #tellRefusals({ memory, controller }: NodeCore): void {
@@ -300,7 +291,7 @@ export class Node {
       ring: new RecordRing(memory.ruleLog),
       policy: (number) => policies.byNumber(number),
       portNames: this.#config.dataplane!.interfaces.map(interfaceLabel),
-      clock: { nowMs, wallMs: () => Date.now() },
+      clock: { nowMs, wallMs },
       write: (line, text) => this.#log.rule(line, text),
     });
     const stop = systemTimers.every(RULE_LOG_WRITE_MS, () => void lines.write());

@@ -10,7 +10,7 @@ import { Metrics } from "../metrics/registry.ts";
 import { AdminServer } from "./admin-server.ts";
 import { CERTIFICATE_WATCH_MS, CertificateWatch } from "./certificate-watch.ts";
 import { Certificates } from "./certificates.ts";
-import { realEnv } from "./clock.ts";
+import { realEnv, wallMs } from "./clock.ts";
 import type { ClusterAdminParts } from "./cluster-admin.ts";
 import { checkDiskRoom, DiskWatch, diskFreeBytesMin } from "./disk-watch.ts";
 import { senderAt } from "./heartbeat-sender.ts";
@@ -164,6 +164,9 @@ export class Witness {
 
   #watchMachine(diskBeats: OpenedStore["diskBeats"], certificates: Certificates): MachineWatch {
     const { cluster, control } = this.#config;
+    const member = this.#config.cluster.self.name;
+    const watch = new CertificateWatch({ member, certificates, wallMs, log: this.#log });
+    this.#undo.push(systemTimers.every(CERTIFICATE_WATCH_MS, () => void watch.tick()));
     const machine = new MachineWatch({
       disk: new DiskWatch({
         self: cluster.self,
@@ -171,9 +174,9 @@ export class Witness {
         freeBytesMin: diskFreeBytesMin(this.#config),
         journal: this.#journal,
       }),
-      certificates: this.#watchCertificates(certificates),
+      certificates: watch,
       diskBeats,
-      clock: { nowMs: realEnv.nowMs, wallMs: () => Date.now() },
+      clock: { nowMs: realEnv.nowMs, wallMs },
       readSuspension: () => this.#suspension.takeSuspendedMs(),
       journal: this.#journal,
       onHung: this.#onFatal,
@@ -181,18 +184,6 @@ export class Witness {
     this.#undo.push(systemTimers.every(MACHINE_WATCH_MS, () => machine.tick()));
     this.#undo.push(systemTimers.every(KEEP_AGAIN_MS, () => this.#kept.tick()));
     return machine;
-  }
-
-  #watchCertificates(certificates: Certificates): CertificateWatch {
-    const watch = new CertificateWatch({
-      member: this.#config.cluster.self.name,
-      tls: () => certificates.tls,
-      rotate: () => certificates.rotate(),
-      wallMs: () => Date.now(),
-      onNote: (level, text) => this.#log.line(level, text),
-    });
-    this.#undo.push(systemTimers.every(CERTIFICATE_WATCH_MS, () => void watch.tick()));
-    return watch;
   }
 
   async #startServers(

@@ -3,6 +3,7 @@ import { expect, test } from "vitest";
 import { issue, makeAuthority, makeRequest } from "../../../cluster/registration/x509.ts";
 import type { TlsMaterial } from "../../../cluster/transport/tls.ts";
 import { CERTIFICATE_WATCH_MS, CertificateWatch } from "../../../src/node/certificate-watch.ts";
+import type { CertificateReport } from "../../../src/node/certificates.ts";
 
 const DAY_MS = 86_400_000;
 const BEGAN_MS = Date.UTC(2026, 0, 1);
@@ -24,20 +25,21 @@ class World {
     this.tls = tls;
     this.watch = new CertificateWatch({
       member: SELF.name,
-      tls: () => this.tls,
-      rotate: async () => {
-        this.asked++;
-        if (this.refusal !== "") throw new Error(this.refusal);
-        this.tls = await certificate(this.nowMs, 397);
-        return { validTo: "then", from: "192.0.2.1" };
-      },
+      certificates: this,
       wallMs: () => this.nowMs,
-      onNote: (level, text) => this.notes.push(`${level}: ${text}`),
+      log: { line: (level, text) => this.notes.push(`${level}: ${text}`) },
     });
   }
 
   static async of(days: number): Promise<World> {
     return new World(await certificate(BEGAN_MS, days));
+  }
+
+  async rotate(): Promise<CertificateReport> {
+    this.asked++;
+    if (this.refusal !== "") throw new Error(this.refusal);
+    this.tls = await certificate(this.nowMs, 397);
+    return { validTo: "then", from: "192.0.2.1" };
   }
 
   async runDays(days: number): Promise<void> {
