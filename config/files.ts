@@ -56,8 +56,14 @@ export function checkCaKey({
   readonly ca: string;
   readonly caKey?: string | undefined;
 }): FileMistake[] {
-  if (caKey === undefined || !existsSync(caKey) || !existsSync(ca)) return [];
-  const authority = readAuthority(caKey, readFileSync(ca));
+  if (caKey === undefined || !existsSync(caKey)) return [];
+  let authorities: Buffer;
+  try {
+    authorities = readFileSync(ca);
+  } catch {
+    return []; // That is told of the CA's own file.
+  }
+  const authority = readAuthority(caKey, authorities);
   if (typeof authority !== "string") return [];
   return [{ code: "SW_TLS_INVALID", path: ["cluster", "tls", "caKey"], message: authority }];
 }

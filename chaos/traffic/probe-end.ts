@@ -8,6 +8,8 @@ import { decodeProbe, encodeProbe, TO_CLIENT, TO_SERVER } from "./probe-packet.t
 /** sendAll() is due this often. */
 export const PROBE_INTERVAL_MS = 1;
 const FLOWS_MAX = 8;
+/** Datagrams that Node.js reads of a socket before it goes on: more may lie there. */
+const READ_MAX = 32;
 
 export interface ProbePeer {
   readonly address: string;
@@ -37,6 +39,8 @@ export class ProbeEnd {
   readonly #flows = new Map<number, ProbeFlow>();
   readonly #readMs = new Float64Array(PROBES_MAX);
   #readCount = 0;
+  /** Datagrams since the last readAll(). */
+  #heard = 0;
   #isQuiet = false;
 
   constructor(role: "client" | "server", nowMs: () => number) {
@@ -64,6 +68,7 @@ export class ProbeEnd {
   /** A datagram arrived; `send` answers on the way that it came, for a flow that the other end begins. */
   hear(bytes: Buffer, from: ProbePeer, send?: SendProbe): void {
     const atMs = this.#nowMs();
+    this.#heard++;
     const probe = decodeProbe(bytes);
     if (probe === undefined || probe.direction === this.#direction) return;
     let flow = this.#flows.get(probe.flow);
@@ -77,9 +82,11 @@ export class ProbeEnd {
     if (this.#role === "server") flow.peer = { address: from.address, port: from.port };
   }
 
-  /** All that had come to the sockets has been handed to hear(). */
+  /** Each socket has been read since sendAll(): all that had come was handed to hear(), unless it was much. */
   readAll(): void {
-    if (this.#readCount < PROBES_MAX) this.#readMs[this.#readCount++] = this.#nowMs();
+    const isAll = this.#heard < READ_MAX;
+    this.#heard = 0;
+    if (isAll && this.#readCount < PROBES_MAX) this.#readMs[this.#readCount++] = this.#nowMs();
   }
 
   quiet(): void {

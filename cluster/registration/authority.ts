@@ -47,7 +47,10 @@ export function readAuthority(path: string, ca: Buffer): KeyAndCertificate | str
   if (signingOf(secret) === undefined) {
     return `${path} is a key of the kind ${secret.asymmetricKeyType}: use a CA with a key of EC P-256, P-384, P-521 or RSA`;
   }
-  const cert = blocksOf(ca).find((block) => isOf(block, secret));
+  // Of a CA that was prolonged, the one that ends last.
+  const [cert] = blocksOf(ca)
+    .filter((block) => isOf(block, secret))
+    .toSorted((a, b) => endOf(b) - endOf(a));
   if (cert !== undefined) return { key, cert };
   return `${path} belongs to no certificate in cluster.tls.ca: install the cluster's own, or remove it`;
 }
@@ -55,6 +58,10 @@ export function readAuthority(path: string, ca: Buffer): KeyAndCertificate | str
 /** The certificates of a PEM file. */
 export function blocksOf(pem: Buffer): readonly string[] {
   return pem.toString().match(/-----BEGIN CERTIFICATE-----[\s\S]+?-----END CERTIFICATE-----/g) ?? [];
+}
+
+function endOf(certificate: string): number {
+  return Date.parse(new X509Certificate(certificate).validTo);
 }
 
 function isOf(certificate: string, secret: KeyObject): boolean {

@@ -3,7 +3,7 @@
  * are answered from memory alone.
  * Owns what is written together and what may be dropped; bytes and files are wal.ts and snapshot-store.ts.
  *
- *   <directory>/lock-<pid>-<start>   wal/00000001-….wal …   snap/<term>-<index>.snap …
+ *   <directory>/lock   wal/00000001-….wal …   snap/<term>-<index>.snap …
  *
  * A change of the commit index alone is not written: it goes with the next write. Losing it costs nothing, since a leader
  * tells it again.

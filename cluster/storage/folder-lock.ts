@@ -6,7 +6,7 @@
  * Node.js has no flock(2). A lock belongs to the open file, which a child process can be handed: flock(1) of util-linux locks it and goes.
  */
 import { spawnSync } from "node:child_process";
-import { closeSync, ftruncateSync, openSync, readFileSync, writeSync } from "node:fs";
+import { closeSync, fchownSync, ftruncateSync, openSync, readFileSync, statSync, writeSync } from "node:fs";
 import { SynwallError } from "../../src/base/errors.ts";
 import { lifeOf, startTicksOf } from "./process-life.ts";
 
@@ -19,15 +19,18 @@ const CHILD_FD = 3;
 const STATUS_TAKEN = 1;
 
 /** Throws SW_STORAGE_FAILED when another process has the folder, or this one has it already. Gives the function that lets go of it. */
-export function lockFolder(folder: string): () => void {
+export function lockFolder(folder: string, endingMsMax = ENDING_MS_MAX): () => void {
   const path = `${folder}/lock`;
   const fd = openSync(path, "a+", 0o600);
   try {
     const cell = new Int32Array(new SharedArrayBuffer(4));
     for (let waitedMs = 0; !tryLock(fd, folder); waitedMs += ENDING_POLL_MS) {
-      if (waitedMs >= ENDING_MS_MAX || isRunning(path)) throw inUse(folder, path);
+      if (waitedMs >= endingMsMax || isRunning(path)) throw inUse(folder, path);
       Atomics.wait(cell, 0, 0, ENDING_POLL_MS);
     }
+    // What root begins, the service's user goes on with.
+    const { uid, gid } = statSync(folder);
+    if (process.getuid?.() === 0) fchownSync(fd, uid, gid);
     ftruncateSync(fd);
     writeSync(fd, `${process.pid} ${startTicksOf(process.pid) ?? 0}\n`);
   } catch (error) {

@@ -88,7 +88,7 @@ export const diskFs: StorageFs = {
       () => done(false),
     );
   },
-  lock: lockFolder,
+  lock: (folder) => lockFolder(folder),
 };
 
 class DiskFile implements StorageFile {

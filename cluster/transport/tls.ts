@@ -187,13 +187,21 @@ function judgeAuthorities(
     return [{ field: "ca", message: `${files.ca} ${one}: install the CA's own` }];
   }
   if (own === undefined) return [];
-  const issuer = authorities.find(
-    (authority) => own.checkIssued(authority) && own.verify(authority.publicKey),
-  );
+  const issuer = issuerOf(own, authorities);
   // Of several CAs, one that has expired and is not ours harms nobody: it is on its way out.
   if (issuer !== undefined) return judgeDates(issuer, "ca", files.ca, nowMs);
   const message = `${files.cert} is not signed by ${files.ca}: use a certificate of the cluster's own CA`;
   return [{ field: "cert", message }];
+}
+
+/** Of those that signed it (a CA that was prolonged is there twice, with one key) the one that ends last. */
+export function issuerOf(
+  own: X509Certificate,
+  authorities: readonly X509Certificate[],
+): X509Certificate | undefined {
+  return authorities
+    .filter((authority) => own.checkIssued(authority) && own.verify(authority.publicKey))
+    .toSorted((a, b) => Date.parse(b.validTo) - Date.parse(a.validTo))[0];
 }
 
 function judgeMode(path: string): TlsMistake[] {

@@ -5,7 +5,7 @@
  */
 import { X509Certificate } from "node:crypto";
 import { blocksOf } from "../../cluster/registration/authority.ts";
-import type { TlsMaterial } from "../../cluster/transport/tls.ts";
+import { issuerOf, type TlsMaterial } from "../../cluster/transport/tls.ts";
 import type { Certificates } from "./certificates.ts";
 import type { Log } from "./log.ts";
 
@@ -105,7 +105,7 @@ export class CertificateWatch {
   #isDue(nowMs: number): boolean {
     const { fromMs, untilMs } = this.#read();
     const isLate = untilMs - nowMs < (untilMs - fromMs) * RENEW_PART;
-    return isLate && untilMs < this.#ca.untilMs && nowMs - this.#triedMs >= RETRY_MS;
+    return isLate && untilMs < this.#ca.untilMs && Math.abs(nowMs - this.#triedMs) >= RETRY_MS;
   }
 
   #read(): Validity {
@@ -115,7 +115,7 @@ export class CertificateWatch {
       this.#own = validity(own);
       const authorities = blocksOf(tls.ca).map((block) => new X509Certificate(block));
       // The files were judged: one of them signed it.
-      this.#ca = validity(authorities.find((ca) => own.checkIssued(ca) && own.verify(ca.publicKey))!);
+      this.#ca = validity(issuerOf(own, authorities)!);
       this.#of = tls;
     }
     return this.#own;

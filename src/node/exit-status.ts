@@ -1,4 +1,4 @@
-/** Exit statuses of a member that ran: what a supervisor, and its record, can tell from them. The units in config/systemd go by them. */
+/** Exit statuses of a member that ran: what a supervisor, and its record, can tell from them. The units in config/systemd name EXIT_RESTART. */
 
 /** A member that cannot go on: its peers take over, a supervisor starts it again. */
 export const EXIT_FAILED = 70;

@@ -38,7 +38,6 @@ export class HeartbeatWire {
   readonly #hopLimit: HopLimit;
   /** By port. */
   readonly #budgets: readonly HeartbeatBudget[];
-  readonly #macs: Uint8Array[][];
   readonly #span = { at: 0, lengthBytes: 0, ttl: 0 };
   #datagram: Uint8Array = NOTHING;
 
@@ -46,7 +45,6 @@ export class HeartbeatWire {
     this.#options = options;
     this.#hopLimit = new HopLimit(options.witnessHops, options.peers);
     this.#budgets = options.ports.map(() => new HeartbeatBudget());
-    this.#macs = options.ports.map(() => []);
     this.#findMacs(options.peers);
   }
 
@@ -66,7 +64,7 @@ export class HeartbeatWire {
     const known = peers.flatMap(({ nodeId }) => view.peers[nodeId] ?? []);
     ports.forEach((_, port) => {
       const isCluster = port === ports.length - 1;
-      this.#macs[port] = known.map((peer) => (isCluster ? peer.clusterMac : peer.zoneMac[port]!));
+      this.#budgets[port]!.useMacs(known.map((peer) => (isCluster ? peer.clusterMac : peer.zoneMac[port]!)));
     });
   }
 
@@ -84,7 +82,7 @@ export class HeartbeatWire {
       return 0;
     }
     const budget = this.#budgets[portIndex]!;
-    if (!budget.take(this.#macs[portIndex]!, pool.bytes, at + MAC_BYTES, nowMs)) {
+    if (!budget.take(pool.bytes, at + MAC_BYTES, nowMs)) {
       heartbeats.refuse("crowded", sender);
       return 0;
     }

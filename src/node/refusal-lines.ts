@@ -36,7 +36,8 @@ const HEARTBEAT_WORDS: Readonly<Record<EnvelopeRefusal, string>> = {
   stale: "they are of a process that has ended",
   malformed: "what they say cannot be read",
   distant: "they crossed a router: only the witness may be so far away, at most cluster.witnessHops routers",
-  crowded: "more came by one port than are looked at: somebody on its wire makes them up",
+  crowded:
+    "more came by one port than are looked at: somebody on its wire makes them up, or this node stood still for seconds",
 };
 
 const REDIRECT_WORDS: Readonly<Record<RedirectRefusal, string>> = {

@@ -4,7 +4,7 @@
  *
  *   readable port, timer, message --> WorkerRhythm --> turn(), tick(), receive()
  */
-import { writeSync } from "node:fs";
+import { write } from "node:fs";
 import { parentPort, workerData } from "node:worker_threads";
 import { AssertionError } from "../base/assert.ts";
 import { SynwallError } from "../base/errors.ts";
@@ -26,6 +26,7 @@ import { WorkerRhythm } from "./worker-rhythm.ts";
 const STDOUT = 1;
 /** pino's number of it. */
 const FATAL = 60;
+const LAST_WORDS_MS_MAX = 1000;
 
 function run(): void {
   if (parentPort === null) throw new AssertionError("the dataplane worker is a thread, not a program");
@@ -90,10 +91,11 @@ function run(): void {
   });
 }
 
-/** The log is the control thread's: the last words go where it writes, as it does. */
-function end(msg: string): never {
-  writeSync(STDOUT, `${JSON.stringify({ level: FATAL, time: new Date().toISOString(), msg })}\n`);
-  return exitAtOnce(EXIT_HUNG);
+/** The log is the control thread's, which hangs: the last words go where it writes. Whoever reads that may hang as well, and be its cause. */
+function end(msg: string): void {
+  const line = JSON.stringify({ level: FATAL, time: new Date().toISOString(), msg });
+  setTimeout(() => exitAtOnce(EXIT_HUNG), LAST_WORDS_MS_MAX);
+  write(STDOUT, `${line}\n`, () => exitAtOnce(EXIT_HUNG));
 }
 
 run();

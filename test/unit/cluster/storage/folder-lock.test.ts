@@ -81,9 +81,9 @@ test("what a process of before left in the file keeps nobody out", () => {
 
 test("a process that cannot be seen keeps the folder", async () => {
   // In a PID namespace of its own it has a number that means another process here, or none.
-  const other = await rival(["unshare", "--pid", "--fork", "--kill-child"]);
+  const other = await rival(["unshare", "--pid", "--mount-proc", "--fork", "--kill-child"]);
   expect(await go(other)).toBe("mine");
-  expect(() => lockFolder(folder)).toThrow("uses it already");
+  expect(() => lockFolder(folder, 200)).toThrow(`Cannot use ${folder}: process 1 uses it already`);
   await gone(other);
 });
 
