@@ -4,7 +4,7 @@
  */
 import { createPrivateKey, type KeyObject, X509Certificate } from "node:crypto";
 import { readFileSync, statSync } from "node:fs";
-import { whyUnreadable } from "../transport/tls.ts";
+import { blocksOf, whyUnreadable } from "../transport/tls.ts";
 import type { KeyAndCertificate } from "./x509.ts";
 
 /** How a CA of this kind signs (WebCrypto). */
@@ -53,11 +53,6 @@ export function readAuthority(path: string, ca: Buffer): KeyAndCertificate | str
     .toSorted((a, b) => endOf(b) - endOf(a));
   if (cert !== undefined) return { key, cert };
   return `${path} belongs to no certificate in cluster.tls.ca: install the cluster's own, or remove it`;
-}
-
-/** The certificates of a PEM file. */
-export function blocksOf(pem: Buffer): readonly string[] {
-  return pem.toString().match(/-----BEGIN CERTIFICATE-----[\s\S]+?-----END CERTIFICATE-----/g) ?? [];
 }
 
 function endOf(certificate: string): number {

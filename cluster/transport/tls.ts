@@ -264,8 +264,14 @@ function noCertificate(field: "ca" | "cert", path: string): TlsMistake {
 }
 
 /** Every certificate of a PEM file; undefined when there is none or one cannot be read. */
-function parseAll(pem: Buffer): X509Certificate[] | undefined {
-  const blocks = pem.toString("latin1").match(PEM_BLOCK) ?? [];
+/** The certificates of a PEM file, each as it stands there. */
+export function blocksOf(pem: Buffer): readonly string[] {
+  return pem.toString("latin1").match(PEM_BLOCK) ?? [];
+}
+
+/** Undefined: there is none, or one that cannot be read. */
+export function parseAll(pem: Buffer): X509Certificate[] | undefined {
+  const blocks = blocksOf(pem);
   const parsed = blocks.map((block) => parse(block)).filter((one) => one !== undefined);
   return parsed.length === 0 || parsed.length < blocks.length ? undefined : parsed;
 }

@@ -4,8 +4,7 @@
  * so a cluster that lets it run out stands until the first link flaps, and then loses all of them at once.
  */
 import { X509Certificate } from "node:crypto";
-import { blocksOf } from "../../cluster/registration/authority.ts";
-import { issuerOf, type TlsMaterial } from "../../cluster/transport/tls.ts";
+import { issuerOf, parseAll, type TlsMaterial } from "../../cluster/transport/tls.ts";
 import type { Certificates } from "./certificates.ts";
 import type { Log } from "./log.ts";
 
@@ -113,9 +112,8 @@ export class CertificateWatch {
     if (tls !== this.#of) {
       const own = new X509Certificate(tls.cert);
       this.#own = validity(own);
-      const authorities = blocksOf(tls.ca).map((block) => new X509Certificate(block));
       // The files were judged: one of them signed it.
-      this.#ca = validity(issuerOf(own, authorities)!);
+      this.#ca = validity(issuerOf(own, parseAll(tls.ca)!)!);
       this.#of = tls;
     }
     return this.#own;

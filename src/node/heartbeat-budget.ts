@@ -4,7 +4,7 @@
  * own: who forges one crowds out that member on that link, and nobody else. Owns the levels; what is refused heartbeat-wire.ts counts.
  */
 import { TokenBucket } from "../dataplane/token-bucket.ts";
-import { MAC_BYTES } from "../packet/ethernet.ts";
+import { isGroup, isMac, isZero } from "../packet/ethernet.ts";
 
 /** A peer at the fastest profile sends about 130; 2000 that are forged cost 2 % of a core. */
 export const HEARTBEATS_PER_SECOND = 2000;
@@ -32,21 +32,10 @@ export class HeartbeatBudget {
   /** False: not to be looked at. The sender's MAC address is at `at` in `bytes`. */
   take(bytes: Uint8Array, at: number, nowMs: number): boolean {
     this.#clock[0] = nowMs;
-    if (isStation(bytes, at)) {
-      for (const { mac, bucket } of this.#known) if (isEqual(mac, bytes, at)) return bucket.take(this.#clock);
+    if (!isGroup(bytes, at) && !isZero(bytes, at)) {
+      for (const { mac, bucket } of this.#known)
+        if (isMac(bytes, at, mac, 0)) return bucket.take(this.#clock);
     }
     return this.#others.take(this.#clock);
   }
-}
-
-/** An address that a sender can have. */
-function isStation(bytes: Uint8Array, at: number): boolean {
-  let sum = 0;
-  for (let i = 0; i < MAC_BYTES; i++) sum += bytes[at + i]!;
-  return sum > 0 && (bytes[at]! & 1) === 0;
-}
-
-function isEqual(mac: Uint8Array, bytes: Uint8Array, at: number): boolean {
-  for (let i = 0; i < MAC_BYTES; i++) if (mac[i] !== bytes[at + i]) return false;
-  return true;
 }

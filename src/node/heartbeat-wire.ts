@@ -10,7 +10,7 @@ import { CLUSTER_LINK } from "../../cluster/liveness/model.ts";
 import type { Authority } from "../../cluster/takeover/authority.ts";
 import type { ClusterView } from "../dataplane/cluster-view.ts";
 import type { FramePool, Port } from "../io/port.ts";
-import { MAC_BYTES, setMac } from "../packet/ethernet.ts";
+import { isZero, MAC_BYTES, setMac } from "../packet/ethernet.ts";
 import { HeartbeatBudget } from "./heartbeat-budget.ts";
 import { findDatagram, HEARTBEAT_TTL, writeClusterFrame, writeZoneFrame } from "./heartbeat-frames.ts";
 import { senderOf } from "./heartbeat-sender.ts";
@@ -117,7 +117,7 @@ export class HeartbeatWire {
             datagram,
             bytesMin(node, port),
           )
-        : writeZoneFrame(bytes, at, isZero(zoneMac!) ? BROADCAST : zoneMac!, port.mac, datagram);
+        : writeZoneFrame(bytes, at, isZero(zoneMac!, 0) ? BROADCAST : zoneMac!, port.mac, datagram);
     port.send(at, lengthBytes);
   }
 }
@@ -126,9 +126,4 @@ export class HeartbeatWire {
 function claimantOf(heartbeats: Authority["heartbeats"]): number {
   const { claimant } = heartbeats;
   return heartbeats.isAlive(claimant) ? 0 : claimant;
-}
-
-function isZero(mac: Uint8Array): boolean {
-  for (let i = 0; i < MAC_BYTES; i++) if (mac[i] !== 0) return false;
-  return true;
 }

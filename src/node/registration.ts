@@ -4,14 +4,14 @@
  */
 import { existsSync } from "node:fs";
 import type { JoinToken } from "../../cluster/control/model.ts";
-import { blocksOf, readAuthority } from "../../cluster/registration/authority.ts";
+import { readAuthority } from "../../cluster/registration/authority.ts";
 import { PEM_CHARS_MAX, type Question } from "../../cluster/registration/messages.ts";
 import { Registrar } from "../../cluster/registration/registrar.ts";
 import { whyOtherStore } from "../../cluster/registration/store-claim.ts";
 import { formatTicket, maskKey, newTicket, ticketKey } from "../../cluster/registration/token.ts";
 import { fingerprint, type KeyAndCertificate, type Subject } from "../../cluster/registration/x509.ts";
 import type { RefusalCounts } from "../../cluster/transport/refusals.ts";
-import type { TlsMaterial } from "../../cluster/transport/tls.ts";
+import { blocksOf, type TlsMaterial } from "../../cluster/transport/tls.ts";
 import { whyNoMember } from "../../config/check.ts";
 import type { MemberConfig, NodeConfig } from "../../config/node-config.ts";
 import { SynwallError } from "../base/errors.ts";

@@ -31,6 +31,12 @@ export function isGroup(bytes: Uint8Array, at: number): boolean {
   return (bytes[at]! & 1) !== 0;
 }
 
+/** No station has it: an address that is not known yet. */
+export function isZero(bytes: Uint8Array, at: number): boolean {
+  for (let i = 0; i < MAC_BYTES; i++) if (bytes[at + i] !== 0) return false;
+  return true;
+}
+
 export function isBroadcast(bytes: Uint8Array, at: number): boolean {
   return (
     (bytes[at]! & bytes[at + 1]! & bytes[at + 2]! & bytes[at + 3]! & bytes[at + 4]! & bytes[at + 5]!) === 0xff
